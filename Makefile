@@ -1,0 +1,33 @@
+# make demo: segment a slide on this machine, without PyTorch.   make test: the whole suite.
+PYTHON ?= python3
+PIP_INSTALL = -m pip install --quiet --disable-pip-version-check -c constraints.txt
+SIZE ?= 4096x4096
+
+.PHONY: demo test lint clean
+
+demo: .venv-demo/ready
+	rm -rf demo && mkdir demo
+	.venv-demo/bin/unet-deploy sample demo/slide.tif --size $(SIZE)
+	.venv-demo/bin/unet-deploy segment demo/slide.tif -o demo/mask.tif --overlay
+	.venv-demo/bin/unet-deploy score demo/mask.tif demo/slide.truth.tif
+
+test: .venv/ready
+	.venv/bin/python -m pytest
+
+lint: .venv/ready
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv --clear .venv
+	.venv/bin/python $(PIP_INSTALL) -e '.[train,test]'
+	touch $@
+
+.venv-demo/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv --clear .venv-demo
+	.venv-demo/bin/python $(PIP_INSTALL) '.[cpu]'
+	touch $@
+
+clean:
+	rm -rf .venv .venv-demo demo build dist

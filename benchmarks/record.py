@@ -1,0 +1,97 @@
+"""Where a figure was measured, and where it is kept."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A figure over several runs."""
+
+    median: float
+    least: float
+    most: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        return cls(statistics.median(values), min(values), max(values))
+
+    def __str__(self) -> str:
+        return f"{self.median:.3g} ({self.least:.3g} to {self.most:.3g})"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A command that ran to its end."""
+
+    seconds: float
+    peak_bytes: int
+    """Peak resident memory of its largest process."""
+    output: str
+
+
+def run(command: Sequence[str]) -> Finished:
+    """Run a command as its own process, by the operating system's accounting. Raises when it fails."""
+    import time
+
+    start = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    output = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - start
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with exit code {process.returncode}")
+    return Finished(seconds, usage.ru_maxrss * 1024, output)
+
+
+def unet_deploy(*arguments: str) -> list[str]:
+    """The command line of this environment's unet-deploy."""
+    return [sys.executable, "-m", "unet_deploy.cli", *arguments]
+
+
+def save(name: str, figures: dict[str, Any]) -> Path:
+    """Write figures as dated JSON with the machine in it; prints and returns the path."""
+    from importlib.metadata import version
+
+    today = datetime.date.today().isoformat()
+    plain = {key: asdict(value) if isinstance(value, Spread) else value for key, value in figures.items()}
+    packages = {package: version(package) for package in ("unet-deploy", "numpy", "onnxruntime", "tifffile")}
+    record = {"date": today, "machine": _machine(), "packages": packages, "figures": plain}
+    path = RESULTS / f"{today}-{name}.json"
+    path.write_text(json.dumps(record, indent=2) + "\n")
+    print(f"written: {path}")
+    return path
+
+
+def _machine() -> dict[str, Any]:
+    models = [line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
+    memory = [int(line.split()[1]) * 1024 for line in _lines("/proc/meminfo") if line.startswith("MemTotal")]
+    return {
+        "processor": models[0] if models else platform.processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_bytes": memory[0] if memory else None,
+        "system": platform.system(),
+        "python": platform.python_version(),
+    }
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text().splitlines()
+    except OSError:
+        return []

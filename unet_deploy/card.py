@@ -1,0 +1,86 @@
+"""What a model is, in its own words: one JSON string under one key of the ONNX file's metadata."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from types import MappingProxyType
+from typing import Any, Literal
+
+from unet_deploy.errors import ModelError
+
+METADATA_KEY = "unet_deploy.card"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """How grey values g become network input: (g - offset) * scale.
+
+    "fixed": offset and scale as stored here, for every image (1 / 255 for 8-bit images).
+    "percentile": per page and channel, over the whole image and never over a tile, so that percentile `low`
+    becomes 0 and percentile `high` becomes 1; the graph then takes offset and scale as inputs.
+    """
+
+    method: Literal["fixed", "percentile"] = "percentile"
+    offset: float = 0.0
+    scale: float = 1 / 255
+    low: float = 1.0
+    high: float = 99.8
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """Everything a runtime must know about a model, and what a person should know before trusting it."""
+
+    name: str
+    channels: int
+    """Image channels that the network takes."""
+    classes: tuple[str, ...]
+    """Class names; the index is the label value in the mask, 0 the background."""
+    margin: int
+    """Pixels a side that the network's output lacks (92 for the original U-Net)."""
+    stride: int
+    """Legal input sides are base + k * stride pixels; tile origins are multiples of stride."""
+    base: int
+    """The smallest legal input side, in pixels (188 for the original U-Net)."""
+    normalization: Normalization = Normalization()
+    pixel_size_um: float | None = None
+    """Pixel size of the training images in micrometres, where known."""
+    trained_on: str = ""
+    license: str = ""
+    command: str = ""
+    """The command that made the weights."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """Scores by name; a name says the measure and the split."""
+    bytes_per_pixel: float | None = None
+    """Peak bytes of activations for a pixel of input, measured with ONNX Runtime on a CPU."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "classes", tuple(self.classes))
+        object.__setattr__(self, "metrics", MappingProxyType(dict(self.metrics)))
+        if self.channels < 1 or self.margin < 0 or self.stride < 1 or self.base <= 2 * self.margin:
+            raise ModelError(f"model card of {self.name!r}: impossible geometry; export the model again")
+        if not 2 <= len(self.classes) <= 256:
+            raise ModelError(f"model card of {self.name!r}: {len(self.classes)} classes; a mask holds 2 to 256")
+
+    def to_json(self) -> str:
+        """The card as one JSON object, stable in key order."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        plain.update(metrics=dict(self.metrics), normalization=asdict(self.normalization))
+        return json.dumps({"format": FORMAT, **plain}, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str, *, source: str = "model") -> ModelCard:
+        """Read a card back; `source` is the file named in errors. Raises ModelError."""
+        try:
+            plain: dict[str, Any] = json.loads(text)
+            found = plain.pop("format")
+            if found != FORMAT:
+                raise ModelError(
+                    f"{source}: model card format {found}, but this version reads {FORMAT}; export it again"
+                )
+            return cls(**{**plain, "normalization": Normalization(**plain["normalization"])})
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ModelError(f"{source}: its model card cannot be read ({error}); export the model again") from error

@@ -1,0 +1,51 @@
+"""The exceptions a user can meet. Each message is one line that names the file and the remedy."""
+
+from __future__ import annotations
+
+
+class UnetDeployError(Exception):
+    """Base of every error that is the user's to read; `exit_code` is what the command line returns."""
+
+    exit_code = 1
+
+
+class UsageError(UnetDeployError):
+    """Options that contradict each other or the files they name."""
+
+    exit_code = 2
+
+
+class ImageError(UnetDeployError):
+    """An image that cannot be read, or does not fit the model."""
+
+    exit_code = 3
+
+
+class ModelError(UnetDeployError):
+    """A model or weights file that cannot be read, or says nothing about itself."""
+
+    exit_code = 3
+
+
+class DataError(UnetDeployError):
+    """Training or evaluation data that cannot be used."""
+
+    exit_code = 3
+
+
+class DeviceError(UnetDeployError):
+    """A runtime or device that is not on this machine, or does not fit the model."""
+
+    exit_code = 4
+
+
+class VerificationError(UnetDeployError):
+    """Two answers that had to agree and do not, or a budget that was not kept."""
+
+    exit_code = 5
+
+
+class ResourceError(UnetDeployError):
+    """Out of memory or disk."""
+
+    exit_code = 6

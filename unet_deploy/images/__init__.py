@@ -1,0 +1,110 @@
+"""Pictures in, masks out. One file for each format family, each a source or a sink."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from typing_extensions import Self
+
+from unet_deploy.tiling import Region, mirror
+
+TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8", ".svs")
+RASTER_SUFFIXES = (".png", ".jpg", ".jpeg")
+
+
+@dataclass(frozen=True)
+class ImageInfo:
+    """What an image is, known before a pixel is decoded."""
+
+    name: str
+    """The file as errors name it."""
+    pages: int
+    """Planes that are segmented one by one: TIFF pages, z slices, time points."""
+    channels: int
+    height: int
+    width: int
+    dtype: np.dtype[Any]
+    pixel_size_um: float | None = None
+    tags: Mapping[str, Any] = field(default_factory=dict)
+    """What the mask must carry over: resolution, resolution unit, orientation."""
+    note: str = ""
+    """One line on what of the file is not read (other series, alpha), empty when all is."""
+
+
+class ImageSource(ABC):
+    """An image that is read region by region. A context manager; not safe to read from two threads."""
+
+    info: ImageInfo
+
+    @abstractmethod
+    def crop(self, page: int, region: Region) -> np.ndarray:
+        """The pixels of a region that lies inside the image: (C, h, w) of `info.dtype`, not to be written to.
+
+        Raises ImageError when the file cannot be decoded there.
+        """
+
+    def read(self, page: int, region: Region) -> np.ndarray:
+        """The pixels of any region, mirrored where it hangs over the image: (C, h, w) of `info.dtype`."""
+        info = self.info
+        if region.y >= 0 and region.x >= 0 and region.bottom <= info.height and region.right <= info.width:
+            return self.crop(page, region)
+        rows = mirror(region.y, region.bottom, info.height)
+        columns = mirror(region.x, region.right, info.width)
+        top, left = int(rows.min()), int(columns.min())
+        inside = Region(top, left, int(rows.max()) + 1 - top, int(columns.max()) + 1 - left)
+        return self.crop(page, inside)[:, (rows - top)[:, None], columns - left]
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+class MaskSink(ABC):
+    """A mask that is written region by region, each pixel once, in any order.
+
+    A context manager: what was not committed when it closes is removed.
+    """
+
+    @abstractmethod
+    def write(self, page: int, region: Region, planes: np.ndarray) -> None:
+        """Take (planes, h, w) for a region inside the image that covers whole blocks of the sink."""
+
+    @abstractmethod
+    def commit(self) -> None:
+        """Finish the file; only now its name exists."""
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def open_image(path: Path, *, channel: int | None = None) -> ImageSource:
+    """Open a TIFF, PNG or JPEG file; `channel` picks one of several. Raises ImageError."""
+    from unet_deploy.errors import ImageError
+
+    suffix = path.suffix.lower()
+    if suffix in TIFF_SUFFIXES:
+        from unet_deploy.images.tiff import TiffSource
+
+        return TiffSource(path, channel=channel)
+    if suffix in RASTER_SUFFIXES:
+        from unet_deploy.images.raster import RasterSource
+
+        return RasterSource(path, channel=channel)
+    known = " ".join(TIFF_SUFFIXES + RASTER_SUFFIXES)
+    raise ImageError(f"{path}: images of type {suffix or 'no suffix'} are not read; convert it to one of {known}")

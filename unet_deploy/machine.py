@@ -1,0 +1,45 @@
+"""What this process may really use: processors by affinity and container limit, memory by container limit."""
+
+from __future__ import annotations
+
+import os
+import resource
+from pathlib import Path
+
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def usable_cores() -> int:
+    """Processors for this process: its affinity, cut down to the container's CPU quota (cgroup v2 cpu.max)."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota, _, period = _read(_CGROUP / "cpu.max").partition(" ")
+    if quota.isdigit() and period.strip().isdigit():
+        cores = min(cores, max(1, int(quota) // int(period)))
+    return cores
+
+
+def usable_memory() -> int | None:
+    """Bytes that this process may still take, None where the system does not tell."""
+    free = [int(line.split()[1]) * 1024 for line in _read(Path("/proc/meminfo")).splitlines() if "MemAvailable" in line]
+    limit, used = _read(_CGROUP / "memory.max").strip(), _read(_CGROUP / "memory.current").strip()
+    if limit.isdigit() and used.isdigit():
+        free.append(max(0, int(limit) - int(used)))
+    return min(free, default=None)
+
+
+def resident_memory() -> int:
+    """Bytes of memory that this process holds now; its peak where the system does not tell."""
+    pages = _read(Path("/proc/self/statm")).split()
+    return int(pages[1]) * resource.getpagesize() if pages else peak_memory()
+
+
+def peak_memory() -> int:
+    """The most bytes of memory that this process ever held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""

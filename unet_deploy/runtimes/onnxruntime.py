@@ -1,0 +1,105 @@
+"""ONNX Runtime on any processor: the runtime that always works."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from typing_extensions import Self
+
+from unet_deploy.card import METADATA_KEY, ModelCard
+from unet_deploy.errors import DeviceError, ModelError, ResourceError
+from unet_deploy.grey import GreyScale, to_float32
+from unet_deploy.machine import usable_cores
+from unet_deploy.runtimes import IMAGE, LABELS, OFFSET, PROBABILITIES, SCALE, Answer
+
+try:
+    import onnxruntime as ort
+except ImportError as error:
+    raise DeviceError("ONNX Runtime is not installed; run: pip install 'unet-deploy[cpu]'") from error
+
+
+class OnnxRuntime:
+    """An ONNX model with a card, on the CPU. It computes in `submit`.
+
+    probabilities: answer with them as well as with labels.
+    threads: of one operator; by default as many as this process may use.
+    Raises ModelError when the file is no model of ours.
+    """
+
+    slots = 1
+    name = "ONNX Runtime, CPU"
+
+    def __init__(self, model: Path, *, probabilities: bool = False, threads: int | None = None) -> None:
+        self._model = model
+        self.probabilities = probabilities
+        options = ort.SessionOptions()
+        # ORT's own pool ignores container limits, and its arena keeps the largest tile forever.
+        options.intra_op_num_threads = threads or usable_cores()
+        options.enable_cpu_mem_arena = False
+        options.log_severity_level = 4
+        if not model.is_file():
+            raise ModelError(f"{model}: no such model file")
+        try:
+            self._session = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ORT's errors share no base class but this
+            raise ModelError(f"{model}: ONNX Runtime cannot load it ({_first_line(error)})") from error
+        self.card = read_card(self._session, model)
+        self._outputs = [LABELS, PROBABILITIES] if probabilities else [LABELS]
+        self._check_ports()
+        self._grey_inputs = self.card.normalization.method == "percentile"
+        self._run_options = ort.RunOptions()
+        self._run_options.only_execute_path_to_fetches = True
+
+    def submit(self, tiles: np.ndarray, grey: GreyScale) -> Answer:
+        feeds: dict[str, np.ndarray] = {IMAGE: to_float32(tiles, "tile")}
+        if self._grey_inputs:
+            shape = tiles.shape[:2]
+            feeds |= {OFFSET: np.broadcast_to(grey.offset, shape), SCALE: np.broadcast_to(grey.scale, shape)}
+        try:
+            outputs: list[Any] = self._session.run(self._outputs, feeds, self._run_options)
+        except Exception as error:
+            text = _first_line(error)
+            if "alloc" in text.lower():
+                raise ResourceError(
+                    f"{self._model}: out of memory on a tile of {tiles.shape[2]} x {tiles.shape[3]} pixels; "
+                    "take a smaller --tile-size"
+                ) from error
+            raise ModelError(f"{self._model}: ONNX Runtime failed ({text})") from error
+        return Answer(*outputs)
+
+    def result(self, ticket: Answer) -> Answer:
+        return ticket
+
+    def _check_ports(self) -> None:
+        expected = {IMAGE, *((OFFSET, SCALE) if self.card.normalization.method == "percentile" else ())}
+        inputs = {port.name for port in self._session.get_inputs()}
+        outputs = {port.name for port in self._session.get_outputs()}
+        if inputs != expected or not {LABELS, PROBABILITIES} <= outputs:
+            raise ModelError(
+                f"{self._model}: takes {sorted(inputs)} and gives {sorted(outputs)}, not what its card promises; "
+                "export it again with: unet-deploy export"
+            )
+
+    def close(self) -> None:
+        del self._session
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def read_card(session: ort.InferenceSession, model: Path) -> ModelCard:
+    """The card in a model's metadata. Raises ModelError when there is none."""
+    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    if text is None:
+        raise ModelError(f"{model}: has no model card; make it with: unet-deploy export weights.pt -o {model.name}")
+    return ModelCard.from_json(text, source=str(model))
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[0][:200] if lines else type(error).__name__

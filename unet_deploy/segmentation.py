@@ -1,0 +1,289 @@
+"""Segment one image: the plan, the stream and the files together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, overload
+
+import numpy as np
+
+from unet_deploy.card import ModelCard
+from unet_deploy.errors import ImageError, UsageError
+from unet_deploy.images import ImageInfo, MaskSink, open_image
+from unet_deploy.images.array import ArraySink, ArraySource
+from unet_deploy.machine import resident_memory
+from unet_deploy.models import open_model
+from unet_deploy.pipeline import QUEUED, Consumer, DoneTile, Progress, Timing, stream
+from unet_deploy.runtimes import Runtime
+from unet_deploy.tiling import TilePlan, plan_tiles
+
+if TYPE_CHECKING:
+    from unet_deploy.images.overlay import Overlay
+
+DEFAULT_TILE = 1212
+"""Largest input side, in pixels: where a CPU wastes little on halo and still works inside its caches."""
+
+MASK_BLOCK = 256
+"""Side in pixels of the blocks of a mask file; tiles start on multiples of it."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The files to make of an image; only `mask` is always made."""
+
+    mask: Path
+    probabilities: Path | None = None
+    overlay: Path | None = None
+
+    @classmethod
+    def beside(cls, mask: Path, *, probabilities: bool, overlay: bool) -> Outputs:
+        """Names derived from the mask's: mask.probabilities.tif, mask.overlay.png."""
+        stem = mask.name.removesuffix(mask.suffix)
+        return cls(
+            mask,
+            mask.with_name(f"{stem}.probabilities.tif") if probabilities else None,
+            mask.with_name(f"{stem}.overlay.png") if overlay else None,
+        )
+
+    def __iter__(self) -> Iterator[Path]:
+        return (path for path in (self.mask, self.probabilities, self.overlay) if path)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was done for one image."""
+
+    image: ImageInfo
+    plan: TilePlan
+    outputs: Outputs
+    timing: Timing
+
+    @property
+    def megapixels(self) -> float:
+        return self.image.pages * self.image.height * self.image.width / 1e6
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What segmenting an image will take."""
+
+    image: ImageInfo
+    plan: TilePlan
+    memory: int | None
+    """Peak bytes of the process, None where the model's card has no measurement."""
+
+
+@overload
+def segment(
+    image: np.ndarray,
+    output: None = None,
+    *,
+    model: str | Path | Runtime | None = None,
+    tile_size: int = DEFAULT_TILE,
+    probabilities: Literal[False] = False,
+    progress: Progress | None = None,
+) -> np.ndarray: ...
+@overload
+def segment(
+    image: np.ndarray,
+    output: None = None,
+    *,
+    model: str | Path | Runtime | None = None,
+    tile_size: int = DEFAULT_TILE,
+    probabilities: Literal[True],
+    progress: Progress | None = None,
+) -> tuple[np.ndarray, np.ndarray]: ...
+@overload
+def segment(
+    image: str | Path,
+    output: str | Path,
+    *,
+    model: str | Path | Runtime | None = None,
+    tile_size: int = DEFAULT_TILE,
+    probabilities: bool = False,
+    overlay: bool = False,
+    channel: int | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Report: ...
+def segment(
+    image: np.ndarray | str | Path,
+    output: str | Path | None = None,
+    *,
+    model: str | Path | Runtime | None = None,
+    tile_size: int = DEFAULT_TILE,
+    probabilities: bool = False,
+    overlay: bool = False,
+    channel: int | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> np.ndarray | tuple[np.ndarray, np.ndarray] | Report:
+    """Segment an array in memory, or a file of any size into a mask file.
+
+    image: an array (H, W), (C, H, W) or (pages, C, H, W) of grey values, or a TIFF, PNG or JPEG file.
+    output: the mask file to write, for a file: tiled BigTIFF, uint8 class indices.
+    model: a model file, a shipped model's name, or what `open_model` returned.
+    tile_size: largest side of the network's input in pixels; the answer does not depend on it.
+    probabilities: return them too, or write them to <mask>.probabilities.tif.
+    overlay: write a picture to look at, <mask>.overlay.png.
+    channel: which one of a multi-channel file.
+    progress: called with tiles done and tiles in all.
+
+    Returns labels, uint8 (H, W) or (pages, H, W), for an array; with `probabilities` also float32 (K, H, W) or
+    (pages, K, H, W). Returns a Report for a file.
+    Raises UnetDeployError: ImageError, ModelError, UsageError, ResourceError. No file is left half-written.
+    """
+    if isinstance(image, np.ndarray):
+        if output is not None or overlay or channel is not None:
+            raise UsageError("segment(array): output, overlay and channel are for image files")
+        with _runtime(model, probabilities) as runtime:
+            labels, scores = segment_array(image, runtime, tile_size, probabilities=probabilities, progress=progress)
+        stack = image.ndim == 4
+        mask = labels if stack else labels[0]
+        return (mask, scores if stack else scores[0]) if scores is not None else mask
+    if output is None:
+        raise UsageError("segment(file): give the mask file to write as `output`")
+    outputs = Outputs.beside(Path(output), probabilities=probabilities, overlay=overlay)
+    with _runtime(model, probabilities) as runtime:
+        return segment_file(
+            Path(image), outputs, runtime, tile_size, channel=channel, overwrite=overwrite, progress=progress
+        )
+
+
+def segment_array(
+    image: np.ndarray,
+    runtime: Runtime,
+    tile_size: int,
+    *,
+    probabilities: bool = False,
+    progress: Progress | None = None,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Labels (pages, H, W) uint8 and, where asked for, probabilities (pages, K, H, W) float32 of an array."""
+    source = ArraySource(image)
+    info, card = source.info, runtime.card
+    check_fits(info, card)
+    plan = plan_tiles(info.height, info.width, card, tile=tile_size)
+    labels = ArraySink((info.pages, 1, info.height, info.width), np.dtype(np.uint8))
+    consumers: list[Consumer] = [write_labels(labels)]
+    scores = None
+    if probabilities:
+        scores = ArraySink((info.pages, len(card.classes), info.height, info.width), np.dtype(np.float32))
+        consumers.append(write_probabilities(scores))
+    stream(source, plan, runtime, consumers, progress=progress)
+    return labels.array[:, 0], scores.array if scores else None
+
+
+def segment_file(
+    path: Path,
+    outputs: Outputs,
+    runtime: Runtime,
+    tile_size: int,
+    *,
+    channel: int | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Report:
+    """Segment one file into `outputs`; all of them appear when all are complete."""
+    from unet_deploy.images.overlay import Overlay
+    from unet_deploy.images.tiff_mask import TiffMaskSink
+
+    card = runtime.card
+    with ExitStack() as stack:
+        source = stack.enter_context(open_image(path, channel=channel))
+        info = source.info
+        check_fits(info, card)
+        plan = plan_tiles(info.height, info.width, card, tile=tile_size, align=MASK_BLOCK)
+
+        def sink(output: Path, planes: int, dtype: type[np.generic]) -> MaskSink:
+            return stack.enter_context(
+                TiffMaskSink(
+                    output,
+                    pages=info.pages,
+                    planes=planes,
+                    height=info.height,
+                    width=info.width,
+                    dtype=np.dtype(dtype),
+                    block=plan.block(MASK_BLOCK),
+                    tags=info.tags,
+                    overwrite=overwrite,
+                )
+            )
+
+        sinks = [sink(outputs.mask, 1, np.uint8)]
+        consumers: list[Consumer] = [write_labels(sinks[0])]
+        if outputs.probabilities:
+            sinks.append(sink(outputs.probabilities, len(card.classes), np.float32))
+            consumers.append(write_probabilities(sinks[1]))
+        picture = None
+        if outputs.overlay:
+            if outputs.overlay.exists() and not overwrite:
+                raise UsageError(f"{outputs.overlay} exists; pass --overwrite to replace it")
+            picture = Overlay(info.height, info.width, info.channels, card.classes)
+            consumers.append(paint(picture))
+        timing = stream(source, plan, runtime, consumers, progress=progress)
+        for each in sinks:
+            each.commit()
+        if picture and outputs.overlay:
+            picture.save(outputs.overlay)
+    return Report(info, plan, outputs, timing)
+
+
+def forecast(path: Path, card: ModelCard, tile_size: int, *, channel: int | None = None) -> Forecast:
+    """What `segment_file` would do, without doing it. Call it with the model loaded: that memory counts."""
+    with open_image(path, channel=channel) as source:
+        info = source.info
+        check_fits(info, card)
+        plan = plan_tiles(info.height, info.width, card, tile=tile_size, align=MASK_BLOCK)
+        if card.bytes_per_pixel is None:
+            return Forecast(info, plan, None)
+        pixels = plan.input_height * plan.input_width
+        queued = (2 * QUEUED + 2) * pixels * info.channels * info.dtype.itemsize
+        memory = resident_memory() + int(pixels * card.bytes_per_pixel) + queued
+        return Forecast(info, plan, memory)
+
+
+def check_fits(info: ImageInfo, card: ModelCard) -> None:
+    """Raise ImageError unless the model takes as many channels as the image has."""
+    if info.channels == card.channels:
+        return
+    remedy = "choose one with --channel" if card.channels == 1 else "choose another model with --model"
+    has = "1 channel" if info.channels == 1 else f"{info.channels} channels"
+    raise ImageError(f"{info.name}: {has}, but model {card.name!r} takes {card.channels}; {remedy}")
+
+
+def write_labels(sink: MaskSink) -> Consumer:
+    def consume(done: DoneTile) -> None:
+        sink.write(done.page, done.tile.write, done.labels[None])
+
+    return consume
+
+
+def write_probabilities(sink: MaskSink) -> Consumer:
+    def consume(done: DoneTile) -> None:
+        assert done.probabilities is not None
+        sink.write(done.page, done.tile.write, done.probabilities)
+
+    return consume
+
+
+def paint(picture: Overlay) -> Consumer:
+    def consume(done: DoneTile) -> None:
+        if done.page == 0:
+            picture.add(done.tile.write, done.image, done.labels)
+
+    return consume
+
+
+@contextmanager
+def _runtime(model: str | Path | Runtime | None, probabilities: bool) -> Iterator[Runtime]:
+    """The caller's own runtime, left open, or one of ours that ends with the call."""
+    if model is None or isinstance(model, (str, Path)):
+        with open_model(model, probabilities=probabilities) as runtime:
+            yield runtime
+    elif probabilities and not model.probabilities:
+        raise UsageError("segment: this model was opened for labels alone; use open_model(..., probabilities=True)")
+    else:
+        yield model
