@@ -1,0 +1,90 @@
+"""One random tile of a sample: shift, rotation, flip, scale and elastic deformation as a single resampling.
+
+What hangs over the image is mirrored, as it is when the network is used.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import grid_sample, interpolate
+
+from trainer.data import Sample
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far a tile may differ from the image it was cut from."""
+
+    elastic: float = 10.0
+    """Standard deviation in pixels of the displacements on a 3x3 grid (section 3.1 of the paper)."""
+    scale: float = 0.2
+    """Standard deviation of the logarithm of the zoom (ours)."""
+    grey: float = 0.2
+    """Standard deviation of the logarithms of gain and gamma (ours; the paper names grey value variations)."""
+    noise: float = 0.03
+    """Largest standard deviation of added noise, in network input units (ours)."""
+
+
+@dataclass(frozen=True)
+class TileBatch:
+    """image: (N, C, n, n) float32; labels: (N, m, m) int64; weights: (N, m, m) float32, with m = n - 2 * margin."""
+
+    image: Tensor
+    labels: Tensor
+    weights: Tensor
+
+
+def draw_tile(
+    sample: Sample, tile: int, margin: int, augmentation: Augmentation, rng: np.random.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """A tile of `tile` input pixels a side around a random point of the sample: one element of a TileBatch."""
+    height, width = sample.labels.shape
+    grid = _grid(tile, augmentation, rng)
+    grid += torch.tensor([rng.uniform(0, width - 1), rng.uniform(0, height - 1)], dtype=torch.float32)
+    # grid_sample wants -1 and 1 at the centres of the border pixels; an axis of one pixel has but one answer.
+    grid = grid * torch.tensor([2 / max(1, width - 1), 2 / max(1, height - 1)], dtype=torch.float32) - 1
+    inner = grid[margin : tile - margin, margin : tile - margin]
+    image = _resample(torch.from_numpy(sample.image), grid, "bilinear")
+    truth = torch.stack([torch.from_numpy(sample.labels).float(), torch.from_numpy(sample.weights)])
+    labels, weights = _resample(truth, inner, "nearest")
+    return _vary_grey(image, augmentation, rng), labels.long(), weights
+
+
+def draw_batch(
+    samples: list[Sample], indices: np.ndarray, tile: int, margin: int, augmentation: Augmentation, seed: list[int]
+) -> TileBatch:
+    """One tile of each indexed sample; the same seed draws the same batch."""
+    rng = np.random.default_rng(seed)
+    drawn = [draw_tile(samples[index], tile, margin, augmentation, rng) for index in indices]
+    images, labels, weights = (torch.stack(parts) for parts in zip(*drawn, strict=True))
+    return TileBatch(images.contiguous(memory_format=torch.channels_last), labels, weights)
+
+
+def _grid(tile: int, augmentation: Augmentation, rng: np.random.Generator) -> Tensor:
+    """(tile, tile, 2) float32: x and y in image pixels of every pixel of the tile, the tile's centre at 0."""
+    axis = torch.arange(tile, dtype=torch.float32) - (tile - 1) / 2
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    flat = torch.stack([x, y], dim=-1)
+    if augmentation.elastic:
+        coarse = torch.from_numpy(rng.normal(0, augmentation.elastic, (1, 2, 3, 3)).astype(np.float32))
+        flat += interpolate(coarse, size=(tile, tile), mode="bicubic", align_corners=True)[0].permute(1, 2, 0)
+    angle, mirrored = rng.uniform(0, 2 * np.pi), rng.choice([-1.0, 1.0])
+    zoom = np.exp(rng.normal(0, augmentation.scale))
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) @ np.diag([mirrored, 1]) / zoom
+    return flat @ torch.from_numpy(turn.T.astype(np.float32))
+
+
+def _resample(planes: Tensor, grid: Tensor, mode: str) -> Tensor:
+    """(C, H, W) at a (h, w, 2) grid: (C, h, w). Reflection about pixel centres is the mirror of the tiling."""
+    return grid_sample(planes[None], grid[None], mode=mode, padding_mode="reflection", align_corners=True)[0]
+
+
+def _vary_grey(image: Tensor, augmentation: Augmentation, rng: np.random.Generator) -> Tensor:
+    gain, gamma = np.exp(rng.normal(0, augmentation.grey, 2))
+    noise = rng.uniform(0, augmentation.noise)
+    varied = image.sign() * image.abs() ** float(gamma) * float(gain) + float(rng.normal(0, augmentation.grey / 4))
+    return varied + torch.from_numpy(rng.standard_normal(image.shape, np.float32)) * noise

@@ -1,0 +1,221 @@
+"""Annotated images: a folder of images/ and masks/, or a pair of TIFF stacks, to samples ready for training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from trainer.weight_map import border_weights, class_weights, connected_objects
+from unet_deploy.card import Normalization
+from unet_deploy.errors import DataError, UsageError
+from unet_deploy.grey import measure, to_float32
+from unet_deploy.images import RASTER_SUFFIXES, TIFF_SUFFIXES, open_image
+from unet_deploy.machine import usable_cores
+from unet_deploy.tiling import Region
+
+MaskKind = Literal["auto", "binary", "classes", "instances"]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Where one image and its mask lie: files, and the page in each."""
+
+    name: str
+    image: Path
+    mask: Path
+    page: int = 0
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """One image with its truth, before weights."""
+
+    name: str
+    image: np.ndarray
+    """(C, H, W) float32, network input: normalised by the statistics of the whole image."""
+    labels: np.ndarray
+    """(H, W) uint8, class indices."""
+    objects: np.ndarray
+    """(H, W) int32, numbered objects, 0 the background."""
+
+
+@dataclass(frozen=True)
+class Sample(Annotated):
+    """One image ready for training."""
+
+    weights: np.ndarray
+    """(H, W) float32: equation 2 of the paper."""
+
+
+def find_pairs(data: Path, masks: Path | None = None) -> list[Pair]:
+    """Pairs of a folder with images/ and masks/ of the same stems, sorted, or the pages of two stacks.
+
+    Raises DataError for a missing folder, a file without its pair, or stacks of different length.
+    """
+    if masks is not None:
+        return _stack_pairs(data, masks)
+    folders = {kind: data / kind for kind in ("images", "masks")}
+    if not all(folder.is_dir() for folder in folders.values()):
+        raise DataError(f"{data}: training data is a folder with images/ and masks/, or an image stack and --masks")
+    images, truths = (_by_stem(folder) for folder in folders.values())
+    for stem in sorted(images.keys() ^ truths.keys()):
+        there, missing = (images[stem], "masks") if stem in images else (truths[stem], "images")
+        raise DataError(f"{there}: has no file named {stem}.* in {folders[missing]}; add it or take this one away")
+    if not images:
+        raise DataError(f"{folders['images']}: no image in it")
+    return [Pair(stem, images[stem], truths[stem]) for stem in sorted(images)]
+
+
+def _by_stem(folder: Path) -> dict[str, Path]:
+    known = TIFF_SUFFIXES + RASTER_SUFFIXES
+    files: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in known and not path.name.startswith("."):
+            if path.stem in files:
+                raise DataError(f"{path}: {files[path.stem].name} has the same stem; keep one of them")
+            files[path.stem] = path
+    return files
+
+
+def _stack_pairs(data: Path, masks: Path) -> list[Pair]:
+    with open_image(data) as images, open_image(masks) as truths:
+        pages = (images.info.pages, truths.info.pages)
+    if pages[0] != pages[1]:
+        raise DataError(f"{data} has {pages[0]} pages, but {masks} has {pages[1]}; they must pair up")
+    return [Pair(f"{data.stem}[{page}]", data, masks, page) for page in range(pages[0])]
+
+
+def split(names: Sequence[str], rule: str) -> tuple[list[int], list[int]]:
+    """Indices for training and for validation.
+
+    rule: "last:0.1" or "last:6" takes the last tenth or the last six as one block, so that neighbouring slices of a
+    stack never stand on both sides; "every:10" takes each tenth, from the first. Raises UsageError.
+    """
+    kind, _, amount = rule.partition(":")
+    try:
+        number = float(amount)
+    except ValueError:
+        number = 0
+    if number <= 0 or kind not in ("last", "every") or (kind == "every" and number < 2):
+        raise UsageError(f"--validation {rule}: say last:0.1, last:6 or every:10")
+    count = len(names)
+    if kind == "every":
+        held = list(range(0, count, int(number)))
+    else:
+        size = max(1, round(number * count) if number < 1 else int(number))
+        held = list(range(count - size, count))
+    kept = sorted(set(range(count)) - set(held))
+    if not kept or not held or held[0] < 0:
+        raise UsageError(f"--validation {rule}: of {count} images that leaves {len(kept)} to train on; add images")
+    return kept, held
+
+
+def read_annotated(
+    pairs: Sequence[Pair], classes: Sequence[str], normalization: Normalization, kind: MaskKind = "auto"
+) -> list[Annotated]:
+    """Read all pairs. Raises DataError for sizes that differ, masks that are no labels, and classes that never occur."""
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        masks = list(pool.map(_read_mask, pairs))
+        kind = _decide_kind(masks, len(classes)) if kind == "auto" else kind
+        truths = [_truth(mask, pair, kind, len(classes)) for mask, pair in zip(masks, pairs, strict=True)]
+        images = list(pool.map(lambda pair: _read_image(pair, normalization), pairs))
+    counts = count_pixels((labels for labels, _ in truths), len(classes))
+    for name, count in zip(classes, counts, strict=True):
+        if count == 0:
+            where = pairs[0].mask.parent
+            raise DataError(f"{where}: class {name!r} occurs in no mask; check the masks, or name the classes they have")
+    annotated = []
+    for pair, image, (labels, objects) in zip(pairs, images, truths, strict=True):
+        if image.shape[1:] != labels.shape:
+            sizes = [" x ".join(map(str, shape)) for shape in (image.shape[1:], labels.shape)]
+            raise DataError(f"{pair.mask}: is {sizes[1]} pixels, but its image {pair.image} is {sizes[0]}")
+        if image.shape[0] != images[0].shape[0]:
+            raise DataError(f"{pair.image}: {image.shape[0]} channels, but {pairs[0].image} has {images[0].shape[0]}")
+        annotated.append(Annotated(pair.name, image, labels, objects))
+    return annotated
+
+
+def add_weights(annotated: Sequence[Annotated], classes: int, *, w0: float, sigma: float, balance: float) -> list[Sample]:
+    """Samples with their weight maps; class frequencies are those of all samples together."""
+    per_class = class_weights(count_pixels((each.labels for each in annotated), classes), balance=balance)
+
+    def weigh(each: Annotated) -> Sample:
+        weights = per_class[each.labels]
+        if w0:
+            weights = weights + border_weights(each.objects, w0=w0, sigma=sigma)
+        return Sample(each.name, each.image, each.labels, each.objects, weights)
+
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        return list(pool.map(weigh, annotated))
+
+
+def count_pixels(labels: Iterable[np.ndarray], classes: int) -> np.ndarray:
+    """Pixels of each class, (classes,) int64."""
+    counts = np.zeros(classes, np.int64)
+    for each in labels:
+        counts += np.bincount(each.reshape(-1), minlength=classes)
+    return counts
+
+
+def _read_image(pair: Pair, normalization: Normalization) -> np.ndarray:
+    with open_image(pair.image) as source:
+        info = source.info
+        pixels = source.crop(pair.page, Region(0, 0, info.height, info.width))
+        grey = measure(lambda: [pixels], info.channels, normalization, name=info.name)
+        values = to_float32(pixels, info.name)
+    return (values - grey.offset[:, None, None]) * grey.scale[:, None, None]
+
+
+def _read_mask(pair: Pair) -> np.ndarray:
+    with open_image(pair.mask) as source:
+        info = source.info
+        if info.channels != 1:
+            raise DataError(f"{pair.mask}: a mask has one channel of label numbers, this has {info.channels}")
+        if info.dtype.kind not in "bui":
+            raise DataError(f"{pair.mask}: mask pixels are {info.dtype}; save label numbers as integers")
+        mask = source.crop(pair.page, Region(0, 0, info.height, info.width))[0]
+    if mask.dtype.kind == "i" and mask.min() < 0:
+        raise DataError(f"{pair.mask}: label numbers below 0; number objects or classes from 0")
+    return mask
+
+
+def _decide_kind(masks: Sequence[np.ndarray], classes: int) -> MaskKind:
+    """Two values in all are foreground and background; more are classes when more than two are named."""
+    values: set[int] = set()
+    for mask in masks:
+        values.update(np.unique(mask).tolist())
+        if len(values) > 2:
+            return "classes" if classes > 2 else "instances"
+    return "binary" if classes == 2 else "classes"
+
+
+def _truth(mask: np.ndarray, pair: Pair, kind: MaskKind, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Class indices uint8 and numbered objects int32."""
+    if kind == "classes":
+        if mask.max() >= classes:
+            raise DataError(f"{pair.mask}: label {mask.max()}, but only {classes} classes are named; name all, from 0")
+        labels = mask.astype(np.uint8)
+        return labels, connected_objects(labels > 0)
+    if kind == "binary":
+        labels = (mask > 0).astype(np.uint8)
+        return labels, connected_objects(labels > 0)
+    objects = separate(np.unique(mask, return_inverse=True)[1].reshape(mask.shape).astype(np.int32))
+    return (objects > 0).astype(np.uint8), objects
+
+
+def separate(objects: np.ndarray) -> np.ndarray:
+    """Objects that touch become separated by one pixel of background, so that the network can learn the gap.
+
+    Of two neighbours above and below, or left and right, the upper or left one gives way.
+    """
+    parted = objects.copy()
+    for axis in (0, 1):
+        first, second = (np.moveaxis(objects, axis, 0)[part] for part in (slice(None, -1), slice(1, None)))
+        touching = (first != second) & (first > 0) & (second > 0)
+        np.moveaxis(parted, axis, 0)[:-1][touching] = 0
+    return parted

@@ -1,0 +1,50 @@
+"""Files that are whole or not there."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from unet_deploy.errors import ResourceError, UnetDeployError, UsageError
+
+
+def check_free(path: Path, *, overwrite: bool) -> None:
+    """Raise unless a file may be made under this name: UsageError when it exists, UnetDeployError without a folder."""
+    if path.is_dir():
+        raise UsageError(f"{path}: is a folder; give a file name")
+    if path.exists() and not overwrite:
+        raise UsageError(f"{path} exists; pass --overwrite to replace it, or give another name")
+    if not path.parent.is_dir():
+        raise UnetDeployError(f"{path}: there is no folder {path.parent}; make it first")
+
+
+@contextmanager
+def replacing(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Yields a name beside `path` to write to; it takes the name `path` when the block ends without an error.
+
+    Raises as `check_free`; an error of the file system becomes one line that names `path`.
+    """
+    check_free(path, overwrite=overwrite)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with file_errors(path):
+        try:
+            yield beside
+            with beside.open("rb") as file:
+                os.fsync(file.fileno())
+            os.replace(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def file_errors(path: Path) -> Iterator[None]:
+    """Turns an OSError of writing `path` into one line: ResourceError for a full disk, UnetDeployError otherwise."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise ResourceError(f"{path}: no space left on its disk; free some and run again") from error
+        raise UnetDeployError(f"{path}: cannot be written ({error.strerror or error}); choose another place") from error

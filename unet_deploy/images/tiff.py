@@ -1,0 +1,369 @@
+"""TIFF in all its shapes, read region by region: only the strips or tiles that a region touches are decoded."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+from tifffile import PHOTOMETRIC, TiffFile, TiffFrame, TiffPage, TiffPageSeries
+
+from unet_deploy.errors import ImageError
+from unet_deploy.images import ImageInfo, ImageSource
+from unet_deploy.images.raster import check_channel
+from unet_deploy.tiling import Region
+
+# tifffile reports damage by logging, and goes on; what matters of it is raised here as one line.
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+
+MOST_SEGMENT_BYTES = 1 << 30
+"""A strip or tile is decoded whole, so it may not be larger."""
+
+CACHE_BYTES = 128 << 20
+"""Decoded strips and tiles that are kept: neighbouring tiles of a plan share them."""
+
+COARSEST_UM = 50.0
+"""Resolutions coarser than this (508 dpi) are a printer's or a screen's, not a microscope's."""
+
+_JPEG_COMPRESSIONS = (6, 7, 33007, 34892)
+_MICRON = {"micron", "microns", "um", "µm", "μm", "\\u00b5m", "micrometer"}
+_UM_PER_UNIT = {"pm": 1e-6, "nm": 1e-3, "µm": 1.0, "μm": 1.0, "um": 1.0, "mm": 1e3, "cm": 1e4, "m": 1e6}
+
+
+class TiffSource(ImageSource):
+    """The first series of a TIFF file at full resolution.
+
+    Samples and the C axis are channels; all other axes but Y and X make pages, in file order. Pixels keep the stored
+    layout, whatever the orientation tag says: the mask carries the same tag. Min-is-white becomes min-is-black, a
+    palette its colours (or its greys), JPEG's YCbCr becomes RGB; alpha is not a channel.
+    Raises ImageError.
+    """
+
+    def __init__(self, path: Path, *, channel: int | None = None) -> None:
+        self._path = path
+        self._cache: OrderedDict[tuple[int, int], np.ndarray] = OrderedDict()
+        self._cached_bytes = 0
+        try:
+            self._file = TiffFile(path)
+        except OSError as error:
+            raise ImageError(f"{path}: cannot be read ({error.strerror or error})") from error
+        except Exception as error:
+            raise ImageError(f"{path}: is not a readable TIFF ({_short(error)}); save it again") from error
+        try:
+            self._open(channel)
+        except ImageError:
+            self.close()
+            raise
+        except Exception as error:
+            self.close()
+            raise ImageError(f"{path}: its TIFF structure is damaged ({_short(error)}); save it again") from error
+
+    def _open(self, channel: int | None) -> None:
+        all_series = self._file.series
+        if not all_series or all_series[0].keyframe is None:
+            raise ImageError(f"{self._path}: holds no image")
+        self._series: TiffPageSeries = all_series[0]
+        self._page: TiffPage = self._series.keyframe
+        self._check_structure()
+        self._planes = _plane_numbers(self._series)
+        self._raw_offsets = self._find_raw()
+        self._check_extent()
+        self._palette = _palette(self._page)
+        samples, alpha = _samples(self._page)
+        if self._palette is not None:
+            samples = len(self._palette)
+        channels = self._planes.shape[1] * samples
+        check_channel(channel, channels, self._path)
+        self._samples = samples
+        self._chosen = range(channels) if channel is None else range(channel, channel + 1)
+        self.info = ImageInfo(
+            name=str(self._path),
+            pages=len(self._planes),
+            channels=len(self._chosen),
+            height=self._page.imagelength,
+            width=self._page.imagewidth,
+            dtype=self._dtype(),
+            pixel_size_um=_pixel_size(self._file, self._page),
+            tags=_carried_tags(self._page, _pixel_size(self._file, self._page)),
+            note=_note(all_series, alpha),
+        )
+
+    def crop(self, page: int, region: Region) -> np.ndarray:
+        by_plane: dict[int, np.ndarray] = {}
+        channels = []
+        for channel in self._chosen:
+            index, sample = divmod(channel, self._samples)
+            plane = int(self._planes[page, index])
+            if plane not in by_plane:
+                by_plane[plane] = self._grey_values(self._read_plane(page, plane, region))
+            channels.append(by_plane[plane][sample])
+        return np.stack(channels)
+
+    def close(self) -> None:
+        self._cache.clear()
+        self._file.close()
+
+    # -- what the file promises ------------------------------------------------------------------------------
+
+    def _check_structure(self) -> None:
+        page, path = self._page, self._path
+        if page.imagelength < 1 or page.imagewidth < 1 or page.samplesperpixel < 1:
+            raise ImageError(f"{path}: claims {page.imagelength} x {page.imagewidth} pixels; save it again")
+        if page.dtype is None:
+            bits = page.bitspersample
+            raise ImageError(f"{path}: pixels of {bits} bits in this format are not read; save 8, 16 or 32 bits")
+        if page.dtype.kind not in "buif":
+            raise ImageError(f"{path}: pixels of type {page.dtype} are no grey values; save integers or floats")
+        if page.imagedepth != 1:
+            raise ImageError(f"{path}: is stored as one volume; save its slices as pages")
+
+    def _find_raw(self) -> list[int] | None:
+        """File offsets of the planes where pixels lie there plain, one row after another; else None."""
+        page, count = self._page, self._planes.size
+        if not page.is_contiguous or not page.is_final or page.dtype is None or page.dtype.kind == "b":
+            return None
+        plane_bytes = page.nbytes
+        if self._series.dataoffset is not None:
+            return [self._series.dataoffset + plane * plane_bytes for plane in range(count)]
+        if len(self._series) < count:
+            return None
+        return [self._frame(plane).dataoffsets[0] for plane in range(count)]
+
+    def _check_extent(self) -> None:
+        """All pixels must lie inside the file, before any is believed."""
+        page, size = self._page, self._file.filehandle.size
+        if self._raw_offsets is not None:
+            if max(self._raw_offsets) + page.nbytes > size:
+                raise self._truncated()
+            return
+        if len(self._series) < self._planes.size:
+            raise ImageError(f"{self._path}: has fewer pages than its metadata say; save it again")
+        offsets = np.asarray(page.dataoffsets, np.float64)
+        counts = np.asarray(page.databytecounts, np.float64)
+        needed = self._segment_rows * self._segment_columns * (page.samplesperpixel if page.planarconfig == 2 else 1)
+        if len(offsets) < needed or len(counts) < needed:
+            raise ImageError(f"{self._path}: has {len(offsets)} of {needed} strips or tiles; copy it again")
+        if (offsets + counts).max(initial=0) > size:
+            raise self._truncated()
+        if not counts.any():
+            raise ImageError(f"{self._path}: holds no pixels at all; save it again")
+        tall, wide = self._segment_shape
+        samples = page.samplesperpixel if page.planarconfig == 1 else 1
+        decoded = tall * wide * samples * (page.dtype.itemsize if page.dtype else 1)
+        if decoded > MOST_SEGMENT_BYTES:
+            raise ImageError(
+                f"{self._path}: one strip or tile decodes to {decoded / 1e9:.3g} GB; save it as a tiled TIFF"
+            )
+
+    def _truncated(self) -> ImageError:
+        return ImageError(f"{self._path}: the file ends before its pixels do; copy it again")
+
+    def _dtype(self) -> np.dtype[Any]:
+        assert self._page.dtype is not None
+        if self._palette is not None:
+            return self._palette.dtype
+        return np.dtype(np.uint8) if self._page.dtype.kind == "b" else self._page.dtype.newbyteorder("=")
+
+    # -- pixels ----------------------------------------------------------------------------------------------
+
+    def _read_plane(self, page: int, plane: int, region: Region) -> np.ndarray:
+        """(samples, h, w) as stored."""
+        try:
+            return self._read_raw(plane, region) if self._raw_offsets else self._read_segments(plane, region)
+        except ImageError:
+            raise
+        except Exception as error:
+            raise ImageError(f"{self._path}: page {page} cannot be decoded ({_short(error)}); save it again") from error
+
+    def _grey_values(self, samples: np.ndarray) -> np.ndarray:
+        """Stored values to grey values or colours."""
+        if self._palette is not None:
+            return self._palette[:, samples[0]]
+        if samples.dtype.kind == "b":
+            samples = samples.view(np.uint8)
+        if self._page.photometric == PHOTOMETRIC.MINISWHITE and samples.dtype.kind == "u":
+            bits = min(self._page.bitspersample, 8 * samples.dtype.itemsize)
+            return samples.dtype.type(2**bits - 1) - samples
+        return samples
+
+    def _read_raw(self, plane: int, region: Region) -> np.ndarray:
+        """Read row by row, so that a wide image costs no more than the region."""
+        assert self._raw_offsets is not None
+        assert self._page.dtype is not None
+        page, dtype = self._page, self._page.dtype.newbyteorder(self._file.byteorder)
+        planar = page.planarconfig == 2 and page.samplesperpixel > 1
+        separate, samples = (page.samplesperpixel, 1) if planar else (1, page.samplesperpixel)
+        pixel = samples * dtype.itemsize
+        out = np.empty((separate, region.height, region.width * samples), dtype)
+        file = self._file.filehandle
+        for s in range(separate):
+            for row in range(region.height):
+                line = (s * page.imagelength + region.y + row) * page.imagewidth + region.x
+                file.seek(self._raw_offsets[plane] + line * pixel)
+                if file.readinto(memoryview(out[s, row]).cast("B")) != region.width * pixel:
+                    raise self._truncated()
+        if planar:
+            return out.astype(dtype.newbyteorder("="), copy=False)
+        pixels = out.reshape(region.height, region.width, samples)
+        return np.moveaxis(pixels, -1, 0).astype(dtype.newbyteorder("="), copy=False)
+
+    @property
+    def _segment_shape(self) -> tuple[int, int]:
+        page = self._page
+        if page.is_tiled:
+            return page.tilelength, page.tilewidth
+        return min(page.rowsperstrip or page.imagelength, page.imagelength), page.imagewidth
+
+    @property
+    def _segment_rows(self) -> int:
+        return math.ceil(self._page.imagelength / self._segment_shape[0])
+
+    @property
+    def _segment_columns(self) -> int:
+        return math.ceil(self._page.imagewidth / self._segment_shape[1])
+
+    def _read_segments(self, plane: int, region: Region) -> np.ndarray:
+        page = self._page
+        assert page.dtype is not None
+        tall, wide = self._segment_shape
+        rows, columns = self._segment_rows, self._segment_columns
+        separate = page.samplesperpixel if page.planarconfig == 2 else 1
+        parts = []
+        for s in range(separate):
+            first = s * rows * columns
+            out: np.ndarray | None = None
+            for r in range(region.y // tall, -(-region.bottom // tall)):
+                for c in range(region.x // wide, -(-region.right // wide)):
+                    segment = self._segment(plane, first + r * columns + c, r * tall, c * wide)
+                    if out is None:
+                        shape = (segment.shape[2], region.height, region.width)
+                        out = np.empty(shape, segment.dtype)
+                    _paste(out, region, segment, r * tall, c * wide)
+            assert out is not None
+            parts.append(out)
+        return np.concatenate(parts) if len(parts) > 1 else parts[0]
+
+    def _segment(self, plane: int, index: int, y: int, x: int) -> np.ndarray:
+        """A decoded strip or tile, (h, w, samples), from the cache or the file."""
+        key = (plane, index)
+        if key in self._cache:
+            self._cache.move_to_end(key)
+            return self._cache[key]
+        segment = self._decode(plane, index)
+        page = self._page
+        tall, wide = self._segment_shape
+        needed = (min(tall, page.imagelength - y), min(wide, page.imagewidth - x))
+        if segment.shape[0] < needed[0] or segment.shape[1] < needed[1]:
+            raise self._truncated()
+        self._cache[key] = segment
+        self._cached_bytes += segment.nbytes
+        while self._cached_bytes > CACHE_BYTES and len(self._cache) > 1:
+            self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
+        return segment
+
+    def _decode(self, plane: int, index: int) -> np.ndarray:
+        page, frame = self._page, self._frame(plane)
+        offset, count = frame.dataoffsets[index], frame.databytecounts[index]
+        file = self._file.filehandle
+        data = None
+        if count:
+            if offset + count > file.size:
+                raise self._truncated()
+            file.seek(offset)
+            data = file.read(count)
+        tables = {}
+        if page.compression in _JPEG_COMPRESSIONS:
+            tables = {"jpegtables": frame.jpegtables, "jpegheader": page.jpegheader}
+        pixels, _, shape = page.decode(data, index, **tables)
+        if pixels is None:  # a sparse file leaves out what is empty
+            return np.full(shape[1:], page.nodata, page.dtype)
+        return pixels[0]
+
+    def _frame(self, plane: int) -> TiffPage | TiffFrame:
+        frame = self._series.pages[plane]
+        if frame is None:
+            raise ImageError(f"{self._path}: page {plane} is missing; the rest of this series lies in another file")
+        return frame
+
+
+def _paste(out: np.ndarray, region: Region, segment: np.ndarray, y: int, x: int) -> None:
+    """Copy the part of a (h, w, samples) segment at (y, x) that lies in the region into (samples, h, w)."""
+    top, left = max(y, region.y), max(x, region.x)
+    bottom, right = min(y + segment.shape[0], region.bottom), min(x + segment.shape[1], region.right)
+    part = segment[top - y : bottom - y, left - x : right - x]
+    out[:, top - region.y : bottom - region.y, left - region.x : right - region.x] = np.moveaxis(part, -1, 0)
+
+
+def _plane_numbers(series: TiffPageSeries) -> np.ndarray:
+    """(pages, C): the number of the plane in file order for each page and each step of the C axis."""
+    lead = [(axis, size) for axis, size in zip(series.axes, series.shape, strict=True) if axis not in "YXS"]
+    numbers = np.arange(math.prod(size for _, size in lead)).reshape([size for _, size in lead])
+    colours = [at for at, (axis, _) in enumerate(lead) if axis == "C"]
+    numbers = np.moveaxis(numbers, colours, range(-len(colours), 0)) if colours else numbers
+    return numbers.reshape(-1, math.prod(lead[at][1] for at in colours))
+
+
+def _samples(page: TiffPage) -> tuple[int, int]:
+    """Samples of a pixel that are channels, and those that are alpha."""
+    extra = page.extrasamples
+    colours = 3 if page.photometric in (PHOTOMETRIC.RGB, PHOTOMETRIC.YCBCR) else 1
+    alpha = sum(1 for kind in extra if kind in (1, 2) or colours == 3)
+    alpha = min(alpha, page.samplesperpixel - 1)
+    return page.samplesperpixel - alpha, alpha
+
+
+def _palette(page: TiffPage) -> np.ndarray | None:
+    """(3, entries) uint8 or uint16 colours, (1, entries) where all are grey; None without a palette."""
+    if page.photometric != PHOTOMETRIC.PALETTE or page.colormap is None or page.samplesperpixel != 1:
+        return None
+    colours = np.asarray(page.colormap, np.uint16).reshape(3, -1)
+    grey = (colours == colours[0]).all()
+    return (colours[:1] if grey else colours) >> 8 if (colours % 257 == 0).all() else (colours[:1] if grey else colours)
+
+
+def _pixel_size(file: TiffFile, page: TiffPage) -> float | None:
+    """Micrometres, by OME metadata, ImageJ's unit, or the resolution tags."""
+    if file.is_ome and file.ome_metadata:
+        pixels = ElementTree.fromstring(file.ome_metadata).find(".//{*}Pixels")
+        if pixels is not None and pixels.get("PhysicalSizeX"):
+            unit = _UM_PER_UNIT.get(pixels.get("PhysicalSizeXUnit", "µm"))
+            return float(pixels.get("PhysicalSizeX", "0")) * unit if unit else None
+    per_unit = page.resolution[0] if 282 in page.tags else 0
+    if not per_unit or not math.isfinite(per_unit):
+        return None
+    if file.imagej_metadata:
+        return 1 / per_unit if str(file.imagej_metadata.get("unit")).lower() in _MICRON else None
+    um = {2: 25_400, 3: 10_000}.get(int(page.resolutionunit), 0) / per_unit
+    return um if 0 < um <= COARSEST_UM else None
+
+
+def _carried_tags(page: TiffPage, pixel_size_um: float | None) -> dict[str, Any]:
+    tags: dict[str, Any] = {}
+    if pixel_size_um:
+        tags.update(resolution=(1e4 / pixel_size_um,) * 2, resolutionunit=3)
+    if 282 in page.tags and 283 in page.tags and int(page.resolutionunit) != 1:
+        tags.update(resolution=page.resolution, resolutionunit=int(page.resolutionunit))
+    if 274 in page.tags and page.tags[274].value != 1:
+        tags["orientation"] = int(page.tags[274].value)
+    return tags
+
+
+def _note(all_series: list[TiffPageSeries], alpha: int) -> str:
+    notes = []
+    if alpha:
+        notes.append("the alpha channel is not used")
+    if len(all_series) > 1:
+        others = ", ".join(" x ".join(map(str, series.shape)) for series in all_series[1:4])
+        notes.append(f"{len(all_series) - 1} other image(s) in this file are not read ({others})")
+    return "; ".join(notes)
+
+
+def _short(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 120 else text[:117] + "..."
+
+
