@@ -1,6 +1,6 @@
 """Peak memory of `unet-deploy segment` on slides of growing size: it should be flat.
 
-    python benchmarks/memory.py [SIDE ...]
+python benchmarks/memory.py [SIDE ...]
 """
 
 from __future__ import annotations

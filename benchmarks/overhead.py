@@ -22,7 +22,7 @@ from unet_deploy.grey import measure_page
 from unet_deploy.images import open_image
 from unet_deploy.models import find_model
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime
-from unet_deploy.segmentation import DEFAULT_TILE, MASK_BLOCK
+from unet_deploy.segmentation import DEFAULT_TILE
 from unet_deploy.tiling import plan_tiles
 
 SIDE = 4096
@@ -35,7 +35,7 @@ def bare_seconds(runtime: OnnxRuntime, slide: Path) -> float:
     seconds = 0.0
     with open_image(slide) as source:
         grey = measure_page(source, 0, runtime.card.normalization)
-        plan = plan_tiles(SIDE, SIDE, runtime.card, tile=DEFAULT_TILE, align=MASK_BLOCK)
+        plan = plan_tiles(SIDE, SIDE, runtime.card, tile=DEFAULT_TILE)
         for tile in plan:
             pixels = source.read(0, tile.read)[None].astype(np.float32)
             feeds = {"image": pixels, "offset": grey.offset[None], "scale": grey.scale[None]}
@@ -61,7 +61,9 @@ def main(pairs: int) -> None:
         "segment_seconds": record.Spread.of(whole[1:]),
         "bare_onnxruntime_seconds": record.Spread.of(bare[1:]),
         "ratio": record.Spread.of(ratios),
-        "ratio_to_compute_in_the_same_run": record.Spread.of([w / i for w, i in zip(whole[1:], inside[1:], strict=True)]),
+        "ratio_to_compute_in_the_same_run": record.Spread.of(
+            [w / i for w, i in zip(whole[1:], inside[1:], strict=True)]
+        ),
     }
     for name, spread in figures.items():
         print(f"{name}: {spread}")

@@ -1,6 +1,6 @@
 """How long `unet-deploy --help` takes, beside a Python that does nothing.
 
-    python benchmarks/startup.py
+python benchmarks/startup.py
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def picture(pages: int = 1) -> np.ndarray:
 
 
 def run(source, runtime, consumers, progress=None):
-    plan = plan_tiles(source.info.height, source.info.width, runtime.card, tile=28, align=1)
+    plan = plan_tiles(source.info.height, source.info.width, runtime.card, tile=28)
     return stream(source, plan, runtime, consumers, progress=progress), plan
 
 

@@ -34,8 +34,7 @@ def plans(draw):
     network = draw(networks())
     height, width = draw(st.integers(1, 40 * network.stride)), draw(st.integers(1, 40 * network.stride))
     tile = draw(st.integers(legal_side(2 * network.margin + network.stride, network), 1400))
-    align = draw(st.sampled_from([1, 16, 64, 256]))
-    return network, tile, plan_tiles(height, width, network, tile=tile, align=align)
+    return network, tile, plan_tiles(height, width, network, tile=tile)
 
 
 def test_the_original_network_takes_572_and_gives_388():
@@ -44,7 +43,7 @@ def test_the_original_network_takes_572_and_gives_388():
 
 
 def test_a_572_plan_steps_by_384_because_388_would_change_the_pooling_phase():
-    plan = plan_tiles(4000, 4000, ORIGINAL, tile=572, align=1)
+    plan = plan_tiles(4000, 4000, ORIGINAL, tile=572)
     assert (plan.step_y, plan.step_x) == (384, 384)
     assert plan[0].read == Region(-92, -92, 572, 572)
 
@@ -89,17 +88,6 @@ def test_every_read_is_legal_within_the_tile_size_and_covers_its_write(planned):
 def test_origins_keep_to_the_pooling_phase(planned):
     network, _, plan = planned
     assert all(tile.write.y % network.stride == 0 == tile.write.x % network.stride for tile in plan)
-
-
-@given(plans(), st.sampled_from([64, 256]))
-def test_no_two_tiles_share_a_block(planned, most):
-    _, _, plan = planned
-    tall, wide = plan.block(most)
-    owners: dict[tuple[int, int], int] = {}
-    for index, tile in enumerate(plan):
-        for y in range(tile.write.y // tall, -(-tile.write.bottom // tall)):
-            for x in range(tile.write.x // wide, -(-tile.write.right // wide)):
-                assert owners.setdefault((y, x), index) == index
 
 
 @given(plans())

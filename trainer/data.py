@@ -118,7 +118,7 @@ def split(names: Sequence[str], rule: str) -> tuple[list[int], list[int]]:
 def read_annotated(
     pairs: Sequence[Pair], classes: Sequence[str], normalization: Normalization, kind: MaskKind = "auto"
 ) -> list[Annotated]:
-    """Read all pairs. Raises DataError for sizes that differ, masks that are no labels, and classes that never occur."""
+    """Read all pairs. Raises DataError for sizes that differ, masks that hold no labels, classes that never occur."""
     with ThreadPoolExecutor(usable_cores()) as pool:
         masks = list(pool.map(_read_mask, pairs))
         kind = _decide_kind(masks, len(classes)) if kind == "auto" else kind
@@ -128,7 +128,9 @@ def read_annotated(
     for name, count in zip(classes, counts, strict=True):
         if count == 0:
             where = pairs[0].mask.parent
-            raise DataError(f"{where}: class {name!r} occurs in no mask; check the masks, or name the classes they have")
+            raise DataError(
+                f"{where}: class {name!r} occurs in no mask; check the masks, or name the classes they have"
+            )
     annotated = []
     for pair, image, (labels, objects) in zip(pairs, images, truths, strict=True):
         if image.shape[1:] != labels.shape:
@@ -140,7 +142,9 @@ def read_annotated(
     return annotated
 
 
-def add_weights(annotated: Sequence[Annotated], classes: int, *, w0: float, sigma: float, balance: float) -> list[Sample]:
+def add_weights(
+    annotated: Sequence[Annotated], classes: int, *, w0: float, sigma: float, balance: float
+) -> list[Sample]:
     """Samples with their weight maps; class frequencies are those of all samples together."""
     per_class = class_weights(count_pixels((each.labels for each in annotated), classes), balance=balance)
 

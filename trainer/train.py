@@ -28,6 +28,7 @@ from unet_deploy.errors import DataError, ModelError, ResourceError, UsageError
 from unet_deploy.files import check_free, replacing
 from unet_deploy.images.array import ArraySource
 from unet_deploy.machine import usable_cores
+from unet_deploy.segmentation import DEFAULT_TILE
 from unet_deploy.tiling import plan_tiles
 
 FORMAT = 1
@@ -54,7 +55,7 @@ class Recipe:
     balance: float = 0.5
     average: float = 0.999
     """Decay of the running mean of the weights, which is what is evaluated and kept; 0 keeps the weights."""
-    augmentation: Augmentation = Augmentation()
+    augmentation: Augmentation = field(default_factory=Augmentation)
     seed: int = 0
 
     @property
@@ -85,7 +86,7 @@ class About:
     """What the model card will say and training cannot know."""
 
     classes: tuple[str, ...] = ("background", "foreground")
-    normalization: Normalization = Normalization()
+    normalization: Normalization = field(default_factory=Normalization)
     pixel_size_um: float | None = None
     trained_on: str = ""
     license: str = ""
@@ -156,7 +157,8 @@ def train(
     torch.manual_seed(recipe.seed)
     channels = training[0].image.shape[0]
     model = UNet(channels, classes, recipe.width, recipe.depth, recipe.dropout)
-    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = model.to(device)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if (recipe.tile - model.base) % model.stride or recipe.tile <= 2 * model.margin:
         raise UsageError(f"--tile-size {recipe.tile}: sides are {model.base} + k x {model.stride} pixels at this depth")
     averaged = UNet(channels, classes, recipe.width, recipe.depth, recipe.dropout).to(device)
@@ -183,7 +185,7 @@ def train(
             losses.append(loss)
             if run.step % evaluate_every == 0 or run.step == recipe.steps:
                 score = validate(run.averaged, judges, classes, device)
-                row = {"step": run.step, "loss": float(np.mean(losses)), "score": score, "seconds": 0.0}
+                row = {"step": run.step, "loss": sum(losses) / len(losses), "score": score, "seconds": 0.0}
                 row["seconds"] = time.perf_counter() - started
                 run.log.append(row)
                 losses.clear()
@@ -219,7 +221,7 @@ def _step(run: _Run, batch: TileBatch, recipe: Recipe, device: torch.device) -> 
     entropy = nn.functional.cross_entropy(logits.float(), labels, reduction="none")
     loss = (entropy * weights).sum() / weights.sum()
     run.optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     nn.utils.clip_grad_norm_(run.model.parameters(), 1.0)
     run.optimizer.step()
     run.step += 1
@@ -310,7 +312,7 @@ def predict(model: UNet, image: np.ndarray, device: torch.device) -> Tensor:
     source = ArraySource(image)
     _, height, width = image.shape
     out: Tensor | None = None
-    for tile in plan_tiles(height, width, model, tile=1212 + model.base % model.stride, align=1):
+    for tile in plan_tiles(height, width, model, tile=DEFAULT_TILE):
         pixels = torch.from_numpy(np.ascontiguousarray(source.read(0, tile.read)))[None].to(device)
         logits = model(pixels)[0, :, : tile.write.height, : tile.write.width].float()
         if out is None:
@@ -326,8 +328,8 @@ def validate(model: UNet, judges: Sequence[Annotated], classes: int, device: tor
     for each in judges:
         labels = predict(model, each.image, device).argmax(0).cpu().numpy()
         present = [k for k in range(1, classes) if (labels == k).any() or (each.labels == k).any()]
-        scores.append(np.mean([dice(labels == k, each.labels == k) for k in present]) if present else 1.0)
-    return float(np.mean(scores))
+        scores.append(sum(dice(labels == k, each.labels == k) for k in present) / len(present) if present else 1.0)
+    return sum(scores) / len(scores)
 
 
 # -- files ---------------------------------------------------------------------------------------------------
@@ -370,7 +372,9 @@ def _save_checkpoint(path: Path, run: _Run, fingerprint: str) -> None:
 def _load_checkpoint(path: Path, run: _Run, fingerprint: str) -> None:
     state = _load(path, "checkpoint")
     if state.get("fingerprint") != fingerprint:
-        raise UsageError(f"{path}: was made with other settings or data; resume with the same, or start with --overwrite")
+        raise UsageError(
+            f"{path}: was made with other settings or data; resume with the same, or start with --overwrite"
+        )
     run.model.load_state_dict(state["model"])
     run.averaged.load_state_dict(state["averaged"])
     run.optimizer.load_state_dict(state["optimizer"])
@@ -384,7 +388,7 @@ def _save_weights(
     side = run.model.base + 2 * run.model.stride
     examples = []
     for each in judges[:3]:
-        read = plan_tiles(*each.labels.shape, run.model, tile=side, align=1)[0].read
+        read = plan_tiles(side, side, run.model, tile=10 * side)[0].read
         examples.append(torch.from_numpy(ArraySource(each.image).read(0, read).copy()))
     state = {
         "format": FORMAT,
@@ -437,7 +441,7 @@ def _write_log(path: Path, rows: Sequence[dict[str, float]]) -> None:
 
 def draw_curves(path: Path, log: Sequence[dict[str, float]]) -> None:
     """Loss and validation score over steps, as a PNG."""
-    figure, axis = _figure(7, 4)
+    figure, (axis,) = _figure(7, 4)
     steps = [row["step"] for row in log]
     axis.plot(steps, [row["loss"] for row in log], color="#0072B2", label="training loss")
     axis.set_xlabel("step")
@@ -469,9 +473,9 @@ def draw_validation(path: Path, model: UNet, judges: Sequence[Annotated], device
 
 
 def _figure(width: float, height: float, count: int = 1, columns: int = 1) -> tuple[Any, Any]:
-    """A Matplotlib figure without a window, and its axes: one, or a list."""
+    """A Matplotlib figure without a window, and its axes."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = [figure.add_subplot(math.ceil(count / columns), columns, at + 1) for at in range(count)]
-    return figure, axes if count > 1 or columns > 1 else axes[0]
+    return figure, axes

@@ -48,6 +48,13 @@ class UNet(nn.Module):
         """The smallest legal input side, in pixels."""
         return 2 * self.margin + min(4, self.stride)
 
+    def crop(self, level: int) -> int:
+        """Pixels a side by which a skip exceeds what comes up to it: 4, 16, 40, 88 going up from the bottom.
+
+        Each level further up doubles the excess, and that of the two convolutions on either path adds to it.
+        """
+        return 12 * 2 ** (self.depth - level - 1) - 8
+
     def forward(self, image: Tensor) -> Tensor:
         self._check(image.shape[2], image.shape[3])
         skips: list[Tensor] = []
@@ -59,7 +66,7 @@ class UNet(nn.Module):
                 features = nn.functional.max_pool2d(features, 2)
         features = self.dropout(features)
         for level in reversed(range(self.depth)):
-            crop = _crop(self.depth - level)
+            crop = self.crop(level)
             skip = skips[level][:, :, crop:-crop, crop:-crop]
             features = self.merge[level](torch.cat([skip, self.up[level](features)], dim=1))
         logits: Tensor = self.head(features)
@@ -74,14 +81,6 @@ class UNet(nn.Module):
 
 def _two_convolutions(channels: int, width: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(channels, width, 3), nn.ReLU(), nn.Conv2d(width, width, 3), nn.ReLU())
-
-
-def _crop(levels_up: int) -> int:
-    """Pixels a side by which a skip exceeds what comes up to it: 4, 16, 40, 88.
-
-    One level further up doubles the excess, and adds the two convolutions that both paths lose (2 + 2, doubled).
-    """
-    return 4 if levels_up == 1 else 2 * _crop(levels_up - 1) + 8
 
 
 def _initialise(module: nn.Module) -> None:

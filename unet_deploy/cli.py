@@ -229,8 +229,6 @@ def sample(
     no_progress: NoProgress = False,
 ) -> None:
     """Make a fluorescence slide of nuclei, of any size, with its known truth."""
-    import numpy as np
-
     from unet_deploy.console import progress_bar
     from unet_deploy.sample import write_sample
 
@@ -245,7 +243,7 @@ def sample(
             width,
             seed=seed,
             truth=truth,
-            dtype=np.dtype(f"uint{bits}"),
+            bits=bits,
             overwrite=overwrite,
             progress=progress,
         )

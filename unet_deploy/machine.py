@@ -35,6 +35,9 @@ def resident_memory() -> int:
 
 def peak_memory() -> int:
     """The most bytes of memory that this process ever held."""
+    for line in _read(Path("/proc/self/status")).splitlines():
+        if line.startswith("VmHWM:"):  # ru_maxrss would count what the parent held when it started this process
+            return int(line.split()[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from unet_deploy.card import ModelCard
 from unet_deploy.errors import ImageError, UsageError
+from unet_deploy.files import check_free
 from unet_deploy.images import ImageInfo, MaskSink, open_image
 from unet_deploy.images.array import ArraySink, ArraySource
 from unet_deploy.machine import resident_memory
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 
 DEFAULT_TILE = 1212
 """Largest input side, in pixels: where a CPU wastes little on halo and still works inside its caches."""
-
-MASK_BLOCK = 256
-"""Side in pixels of the blocks of a mask file; tiles start on multiples of it."""
 
 
 @dataclass(frozen=True)
@@ -195,7 +193,7 @@ def segment_file(
         source = stack.enter_context(open_image(path, channel=channel))
         info = source.info
         check_fits(info, card)
-        plan = plan_tiles(info.height, info.width, card, tile=tile_size, align=MASK_BLOCK)
+        plan = plan_tiles(info.height, info.width, card, tile=tile_size)
 
         def sink(output: Path, planes: int, dtype: type[np.generic]) -> MaskSink:
             return stack.enter_context(
@@ -206,7 +204,6 @@ def segment_file(
                     height=info.height,
                     width=info.width,
                     dtype=np.dtype(dtype),
-                    block=plan.block(MASK_BLOCK),
                     tags=info.tags,
                     overwrite=overwrite,
                 )
@@ -219,15 +216,14 @@ def segment_file(
             consumers.append(write_probabilities(sinks[1]))
         picture = None
         if outputs.overlay:
-            if outputs.overlay.exists() and not overwrite:
-                raise UsageError(f"{outputs.overlay} exists; pass --overwrite to replace it")
+            check_free(outputs.overlay, overwrite=overwrite)
             picture = Overlay(info.height, info.width, info.channels, card.classes)
             consumers.append(paint(picture))
         timing = stream(source, plan, runtime, consumers, progress=progress)
         for each in sinks:
             each.commit()
         if picture and outputs.overlay:
-            picture.save(outputs.overlay)
+            picture.save(outputs.overlay, overwrite=overwrite)
     return Report(info, plan, outputs, timing)
 
 
@@ -236,7 +232,7 @@ def forecast(path: Path, card: ModelCard, tile_size: int, *, channel: int | None
     with open_image(path, channel=channel) as source:
         info = source.info
         check_fits(info, card)
-        plan = plan_tiles(info.height, info.width, card, tile=tile_size, align=MASK_BLOCK)
+        plan = plan_tiles(info.height, info.width, card, tile=tile_size)
         if card.bytes_per_pixel is None:
             return Forecast(info, plan, None)
         pixels = plan.input_height * plan.input_width

@@ -148,38 +148,26 @@ class TilePlan(Sequence[Tile]):
         widths = sum(self._tile(c).read.width for c in range(self.columns))
         return heights * widths / (self.height * self.width)
 
-    def block(self, most: int) -> tuple[int, int]:
-        """The largest (height, width), at most `most` each, of blocks that no two tiles share."""
-        tall = most if self.rows == 1 else math.gcd(self.step_y, most)
-        wide = most if self.columns == 1 else math.gcd(self.step_x, most)
-        return tall, wide
 
-
-def plan_tiles(height: int, width: int, geometry: Geometry, *, tile: int, align: int = 256) -> TilePlan:
+def plan_tiles(height: int, width: int, geometry: Geometry, *, tile: int) -> TilePlan:
     """Cut a height x width image into tiles whose network input is at most tile x tile pixels.
 
-    align: tiles start on multiples of this many pixels where `tile` leaves room for it, so that the blocks of a
-    tiled mask file each belong to one tile; an axis that one tile spans needs no alignment.
-    Raises UsageError when `tile` is below the network's smallest input.
+    Raises UsageError when `tile` is too small for the network.
     """
     if height < 1 or width < 1:
         raise ValueError(f"an image of {height} x {width} pixels has nothing to cut")
     if tile < geometry.base:
         raise UsageError(f"--tile-size {tile}: this model needs at least {geometry.base} pixels a side")
-    step_y, step_x = (_step(side, geometry, tile, align) for side in (height, width))
+    step_y, step_x = (_step(side, geometry, tile) for side in (height, width))
     return TilePlan(height, width, step_y, step_x, geometry.margin, geometry.stride, geometry.base)
 
 
-def _step(side: int, geometry: Geometry, tile: int, align: int) -> int:
+def _step(side: int, geometry: Geometry, tile: int) -> int:
+    """Pixels between tile origins: the largest multiple of the stride, or what one tile for all takes."""
     stride = geometry.stride
     largest_input = geometry.base + (tile - geometry.base) // stride * stride
     most = (largest_input - 2 * geometry.margin) // stride * stride
     if most < stride:
         least = legal_side(2 * geometry.margin + stride, geometry)
         raise UsageError(f"--tile-size {tile}: tiles this small overlap entirely; take at least {least}")
-    if side <= most:
-        return -(-side // stride) * stride
-    unit = math.lcm(stride, align)
-    while unit > most and unit % 2 == 0 and (unit // 2) % stride == 0:
-        unit //= 2
-    return most // unit * unit if unit <= most else most
+    return min(most, -(-side // stride) * stride)

@@ -31,7 +31,8 @@ class RasterSource(ImageSource):
         if len(planes) in (2, 4):
             planes, note = planes[:-1], "the alpha channel is not used"
         self._planes = pick_channel(planes, channel, path)
-        self.info = ImageInfo(str(path), 1, *self._planes.shape, dtype=pixels.dtype, note=note)
+        channels, height, width = self._planes.shape
+        self.info = ImageInfo(str(path), 1, channels, height, width, pixels.dtype, note=note)
 
     def crop(self, page: int, region: Region) -> np.ndarray:
         return self._planes[(slice(None), *region.slices)]

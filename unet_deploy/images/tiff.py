@@ -99,7 +99,7 @@ class TiffSource(ImageSource):
             index, sample = divmod(channel, self._samples)
             plane = int(self._planes[page, index])
             if plane not in by_plane:
-                by_plane[plane] = self._grey_values(self._read_plane(page, plane, region))
+                by_plane[plane] = self._read_plane(page, plane, region)
             channels.append(by_plane[plane][sample])
         return np.stack(channels)
 
@@ -171,9 +171,10 @@ class TiffSource(ImageSource):
     # -- pixels ----------------------------------------------------------------------------------------------
 
     def _read_plane(self, page: int, plane: int, region: Region) -> np.ndarray:
-        """(samples, h, w) as stored."""
+        """Grey values, (samples, h, w)."""
         try:
-            return self._read_raw(plane, region) if self._raw_offsets else self._read_segments(plane, region)
+            stored = self._read_raw(plane, region) if self._raw_offsets else self._read_segments(plane, region)
+            return self._grey_values(stored)
         except ImageError:
             raise
         except Exception as error:
@@ -181,10 +182,10 @@ class TiffSource(ImageSource):
 
     def _grey_values(self, samples: np.ndarray) -> np.ndarray:
         """Stored values to grey values or colours."""
+        if samples.dtype.kind == "b":
+            samples = samples.astype(np.uint8)
         if self._palette is not None:
             return self._palette[:, samples[0]]
-        if samples.dtype.kind == "b":
-            samples = samples.view(np.uint8)
         if self._page.photometric == PHOTOMETRIC.MINISWHITE and samples.dtype.kind == "u":
             bits = min(self._page.bitspersample, 8 * samples.dtype.itemsize)
             return samples.dtype.type(2**bits - 1) - samples
@@ -204,7 +205,7 @@ class TiffSource(ImageSource):
             for row in range(region.height):
                 line = (s * page.imagelength + region.y + row) * page.imagewidth + region.x
                 file.seek(self._raw_offsets[plane] + line * pixel)
-                if file.readinto(memoryview(out[s, row]).cast("B")) != region.width * pixel:
+                if file.readinto(out[s, row].view(np.uint8).data) != region.width * pixel:
                     raise self._truncated()
         if planar:
             return out.astype(dtype.newbyteorder("="), copy=False)
@@ -345,7 +346,7 @@ def _carried_tags(page: TiffPage, pixel_size_um: float | None) -> dict[str, Any]
     tags: dict[str, Any] = {}
     if pixel_size_um:
         tags.update(resolution=(1e4 / pixel_size_um,) * 2, resolutionunit=3)
-    if 282 in page.tags and 283 in page.tags and int(page.resolutionunit) != 1:
+    if 282 in page.tags and 283 in page.tags and int(page.resolutionunit) != 1 and min(page.resolution) > 0:
         tags.update(resolution=page.resolution, resolutionunit=int(page.resolutionunit))
     if 274 in page.tags and page.tags[274].value != 1:
         tags["orientation"] = int(page.tags[274].value)
@@ -365,5 +366,3 @@ def _note(all_series: list[TiffPageSeries], alpha: int) -> str:
 def _short(error: Exception) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 120 else text[:117] + "..."
-
-

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +100,37 @@ def read_card(session: ort.InferenceSession, model: Path) -> ModelCard:
     if text is None:
         raise ModelError(f"{model}: has no model card; make it with: unet-deploy export weights.pt -o {model.name}")
     return ModelCard.from_json(text, source=str(model))
+
+
+def measure_bytes_per_pixel(model: Path) -> float:
+    """Peak bytes of activations for a pixel of input, by the memory that two tile sizes take in fresh processes."""
+    pixels, peaks = [], []
+    for side in _MEASURED_SIDES:
+        script = (_PROBE, str(model), str(side))
+        answer = subprocess.run([sys.executable, "-c", *script], capture_output=True, text=True, check=False)
+        if answer.returncode:
+            raise ModelError(f"{model}: does not run in ONNX Runtime ({answer.stderr.strip()[-200:]})")
+        pixel, peak = answer.stdout.split()
+        pixels.append(int(pixel))
+        peaks.append(int(peak))
+    return (peaks[1] - peaks[0]) / (pixels[1] - pixels[0])
+
+
+_MEASURED_SIDES = (600, 1200)
+_PROBE = """
+import sys
+from pathlib import Path
+import numpy as np
+from unet_deploy.grey import GreyScale
+from unet_deploy.machine import peak_memory
+from unet_deploy.runtimes.onnxruntime import OnnxRuntime
+from unet_deploy.tiling import legal_side
+with OnnxRuntime(Path(sys.argv[1])) as runtime:
+    side, channels = legal_side(int(sys.argv[2]), runtime.card), runtime.card.channels
+    grey = GreyScale(np.zeros(channels, np.float32), np.ones(channels, np.float32))
+    runtime.submit(np.zeros((1, channels, side, side), np.uint8), grey)
+print(side * side, peak_memory())
+"""
 
 
 def _first_line(error: Exception) -> str:

@@ -1,0 +1,94 @@
+"""A picture of the result to look at: the image in grey or colour, classes as translucent colours with outlines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+
+from unet_deploy.files import replacing
+from unet_deploy.tiling import Region
+
+MOST_SIDE = 2048
+
+# Okabe and Ito's palette, which colour-blind people can tell apart; the background stays uncoloured.
+COLOURS = np.array(
+    [(230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (213, 94, 0), (204, 121, 167), (0, 114, 178)],
+    np.float32,
+)
+_FILL, _LINE = 0.28, 0.95
+
+
+class Overlay:
+    """Collects regions into a canvas of at most MOST_SIDE pixels a side, by averaging whole squares of pixels.
+
+    Memory is bounded by the canvas. Regions may come in any order and need not align with the squares.
+    """
+
+    def __init__(self, height: int, width: int, channels: int, classes: Sequence[str]) -> None:
+        self._factor = -(-max(height, width) // MOST_SIDE)
+        shape = (-(-height // self._factor), -(-width // self._factor))
+        self._colour = channels == 3
+        self._grey = np.zeros((3 if self._colour else 1, *shape), np.float32)
+        self._labels = np.zeros((len(classes), *shape), np.float32)
+        self._pixels = np.zeros(shape, np.float32)
+
+    def add(self, region: Region, image: np.ndarray, labels: np.ndarray) -> None:
+        """image: (C, h, w) grey values, labels: (h, w) class indices, both of the region."""
+        rows, columns = (
+            np.arange(*ends) // self._factor for ends in ((region.y, region.bottom), (region.x, region.right))
+        )
+        there = np.ix_(np.unique(rows), np.unique(columns))
+        shown = image if self._colour else image[:1]
+        for canvas, plane in zip(self._grey, shown, strict=True):
+            canvas[there] += self._sums(plane.astype(np.float32), rows, columns)
+        for label in range(1, len(self._labels)):
+            self._labels[label][there] += self._sums((labels == label).astype(np.float32), rows, columns)
+        self._pixels[there] += self._sums(np.ones(labels.shape, np.float32), rows, columns)
+
+    def save(self, path: Path, *, overwrite: bool = False) -> None:
+        """Write the picture as PNG; it appears when it is whole."""
+        data = imagecodecs.png_encode(self.picture())
+        with replacing(path, overwrite=overwrite) as beside:
+            beside.write_bytes(data)
+
+    def picture(self) -> np.ndarray:
+        """(h, w, 3) uint8."""
+        pixels = np.maximum(self._pixels, 1)
+        base = _stretch(self._grey / pixels)
+        picture = np.moveaxis(np.broadcast_to(base, (3, *pixels.shape)), 0, -1) * np.float32(255)
+        shares = self._labels / pixels
+        shares[0] = 1 - shares[1:].sum(axis=0)
+        winner = shares.argmax(axis=0)
+        colour = COLOURS[(winner - 1) % len(COLOURS)]
+        alpha = np.where(winner > 0, np.where(_outline(winner), _LINE, _FILL), 0)[..., None]
+        return np.clip(picture * (1 - alpha) + colour * alpha, 0, 255).astype(np.uint8)
+
+    @staticmethod
+    def _sums(plane: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Sums over the squares that rows and columns fall into."""
+        starts = [np.flatnonzero(np.diff(index, prepend=-1)) for index in (rows, columns)]
+        return np.add.reduceat(np.add.reduceat(plane, starts[0], axis=0), starts[1], axis=1)
+
+
+def _stretch(grey: np.ndarray) -> np.ndarray:
+    """Grey values to 0..1 between the 0.5th and the 99.7th percentile, all channels alike."""
+    low, high = np.percentile(grey, (0.5, 99.7))
+    if high <= low:
+        low, high = grey.min(), grey.max()
+    return np.clip((grey - low) / (high - low if high > low else 1), 0, 1).astype(np.float32)
+
+
+def _outline(labels: np.ndarray) -> np.ndarray:
+    """Pixels of a class that have another class beside them."""
+    edge = np.zeros(labels.shape, bool)
+    for axis in (0, 1):
+        differ = np.diff(labels, axis=axis) != 0
+        first = [slice(None)] * 2
+        second = [slice(None)] * 2
+        first[axis], second[axis] = slice(None, -1), slice(1, None)
+        edge[tuple(first)] |= differ
+        edge[tuple(second)] |= differ
+    return edge
