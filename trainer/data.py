@@ -115,31 +115,53 @@ def split(names: Sequence[str], rule: str) -> tuple[list[int], list[int]]:
     return kept, held
 
 
-def read_annotated(
-    pairs: Sequence[Pair], classes: Sequence[str], normalization: Normalization, kind: MaskKind = "auto"
-) -> list[Annotated]:
-    """Read all pairs. Raises DataError for sizes that differ, masks that hold no labels, classes that never occur."""
+@dataclass(frozen=True)
+class Truth:
+    """What a mask says: class indices (H, W) uint8, and numbered objects (H, W) int32, 0 the background."""
+
+    labels: np.ndarray
+    objects: np.ndarray
+
+
+def read_truths(pairs: Sequence[Pair], classes: Sequence[str], kind: MaskKind = "auto") -> list[Truth]:
+    """Read all masks. Raises DataError for masks that hold no labels, and for classes that never occur."""
     with ThreadPoolExecutor(usable_cores()) as pool:
         masks = list(pool.map(_read_mask, pairs))
-        kind = _decide_kind(masks, len(classes)) if kind == "auto" else kind
-        truths = [_truth(mask, pair, kind, len(classes)) for mask, pair in zip(masks, pairs, strict=True)]
-        images = list(pool.map(lambda pair: _read_image(pair, normalization), pairs))
-    counts = count_pixels((labels for labels, _ in truths), len(classes))
+    kind = _decide_kind(masks, len(classes)) if kind == "auto" else kind
+    truths = [_truth(mask, pair, kind, len(classes)) for mask, pair in zip(masks, pairs, strict=True)]
+    counts = count_pixels((truth.labels for truth in truths), len(classes))
     for name, count in zip(classes, counts, strict=True):
         if count == 0:
             where = pairs[0].mask.parent
             raise DataError(
                 f"{where}: class {name!r} occurs in no mask; check the masks, or name the classes they have"
             )
+    return truths
+
+
+def read_annotated(
+    pairs: Sequence[Pair], classes: Sequence[str], normalization: Normalization, kind: MaskKind = "auto"
+) -> list[Annotated]:
+    """Read all pairs, objects that touch put apart. Raises DataError as `read_truths`, and for sizes that differ."""
+    truths = read_truths(pairs, classes, kind)
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        images = list(pool.map(lambda pair: _read_image(pair, normalization), pairs))
     annotated = []
-    for pair, image, (labels, objects) in zip(pairs, images, truths, strict=True):
-        if image.shape[1:] != labels.shape:
-            sizes = [" x ".join(map(str, shape)) for shape in (image.shape[1:], labels.shape)]
-            raise DataError(f"{pair.mask}: is {sizes[1]} pixels, but its image {pair.image} is {sizes[0]}")
+    for pair, image, truth in zip(pairs, images, truths, strict=True):
+        check_size(pair, image, truth)
         if image.shape[0] != images[0].shape[0]:
             raise DataError(f"{pair.image}: {image.shape[0]} channels, but {pairs[0].image} has {images[0].shape[0]}")
+        objects = separate(truth.objects)
+        labels = np.where((objects == 0) & (truth.objects > 0), 0, truth.labels).astype(np.uint8)
         annotated.append(Annotated(pair.name, image, labels, objects))
     return annotated
+
+
+def check_size(pair: Pair, image: np.ndarray, truth: Truth) -> None:
+    """Raise DataError unless an image (C, H, W) and its mask are of one size."""
+    if image.shape[1:] != truth.labels.shape:
+        sizes = [" x ".join(map(str, shape)) for shape in (image.shape[1:], truth.labels.shape)]
+        raise DataError(f"{pair.mask}: is {sizes[1]} pixels, but its image {pair.image} is {sizes[0]}")
 
 
 def add_weights(
@@ -166,12 +188,16 @@ def count_pixels(labels: Iterable[np.ndarray], classes: int) -> np.ndarray:
     return counts
 
 
-def _read_image(pair: Pair, normalization: Normalization) -> np.ndarray:
+def read_pixels(pair: Pair) -> np.ndarray:
+    """The image of a pair as stored, (C, H, W)."""
     with open_image(pair.image) as source:
-        info = source.info
-        pixels = source.crop(pair.page, Region(0, 0, info.height, info.width))
-        grey = measure(lambda: [pixels], info.channels, normalization, name=info.name)
-        values = to_float32(pixels, info.name)
+        return source.crop(pair.page, Region(0, 0, source.info.height, source.info.width))
+
+
+def _read_image(pair: Pair, normalization: Normalization) -> np.ndarray:
+    pixels, name = read_pixels(pair), str(pair.image)
+    grey = measure(lambda: [pixels], len(pixels), normalization, name=name)
+    values = to_float32(pixels, name)
     return (values - grey.offset[:, None, None]) * grey.scale[:, None, None]
 
 
@@ -198,18 +224,14 @@ def _decide_kind(masks: Sequence[np.ndarray], classes: int) -> MaskKind:
     return "binary" if classes == 2 else "classes"
 
 
-def _truth(mask: np.ndarray, pair: Pair, kind: MaskKind, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Class indices uint8 and numbered objects int32."""
-    if kind == "classes":
-        if mask.max() >= classes:
-            raise DataError(f"{pair.mask}: label {mask.max()}, but only {classes} classes are named; name all, from 0")
-        labels = mask.astype(np.uint8)
-        return labels, connected_objects(labels > 0)
-    if kind == "binary":
-        labels = (mask > 0).astype(np.uint8)
-        return labels, connected_objects(labels > 0)
-    objects = separate(np.unique(mask, return_inverse=True)[1].reshape(mask.shape).astype(np.int32))
-    return (objects > 0).astype(np.uint8), objects
+def _truth(mask: np.ndarray, pair: Pair, kind: MaskKind, classes: int) -> Truth:
+    if kind == "instances":
+        objects = np.unique(mask, return_inverse=True)[1].reshape(mask.shape) + (0 if (mask == 0).any() else 1)
+        return Truth((mask > 0).astype(np.uint8), objects.astype(np.int32))
+    if kind == "classes" and mask.max() >= classes:
+        raise DataError(f"{pair.mask}: label {mask.max()}, but only {classes} classes are named; name all, from 0")
+    labels = mask.astype(np.uint8) if kind == "classes" else (mask > 0).astype(np.uint8)
+    return Truth(labels, connected_objects(labels > 0))
 
 
 def separate(objects: np.ndarray) -> np.ndarray:

@@ -59,11 +59,10 @@ def match_objects(predicted: np.ndarray, truth: np.ndarray, thresholds: Sequence
 
 def _overlaps(predicted: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, int, int]:
     """Intersection over union of all pairs that meet, and the numbers of objects on either side."""
-    a_ids, a = np.unique(predicted, return_inverse=True)
-    b_ids, b = np.unique(truth, return_inverse=True)
-    pairs, together = np.unique(a.reshape(-1).astype(np.int64) * len(b_ids) + b.reshape(-1), return_counts=True)
-    at, bt = np.divmod(pairs, len(b_ids))
-    a_area, b_area = np.bincount(a.reshape(-1)), np.bincount(b.reshape(-1))
-    real = (a_ids[at] != 0) & (b_ids[bt] != 0)
-    at, bt, together = at[real], bt[real], together[real]
-    return together / (a_area[at] + b_area[bt] - together), int((a_ids != 0).sum()), int((b_ids != 0).sum())
+    a_ids, a_area = np.unique(predicted[predicted != 0], return_counts=True)
+    b_ids, b_area = np.unique(truth[truth != 0], return_counts=True)
+    both = (predicted != 0) & (truth != 0)
+    a, b = np.searchsorted(a_ids, predicted[both]), np.searchsorted(b_ids, truth[both])
+    pairs, together = np.unique(a * len(b_ids) + b, return_counts=True)
+    a, b = np.divmod(pairs, max(1, len(b_ids)))
+    return together / (a_area[a] + b_area[b] - together), len(a_ids), len(b_ids)

@@ -81,6 +81,12 @@ PRESETS = {
 }
 
 
+def tailored(preset: Recipe, **changes: float | None) -> Recipe:
+    """A preset with some of its values changed; None keeps the preset's."""
+    chosen: dict[str, Any] = {key: value for key, value in changes.items() if value is not None}
+    return replace(preset, **chosen)
+
+
 @dataclass(frozen=True)
 class About:
     """What the model card will say and training cannot know."""

@@ -5,42 +5,71 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
 
-from unet_deploy.pipeline import Progress
+if TYPE_CHECKING:
+    from trainer.train import State
+
+
+class Progress(Protocol):
+    """What a bar is told: how much is done, of how much, and what to call it now."""
+
+    def __call__(self, done: int, total: int, title: str = "", /) -> None: ...
 
 
 @contextmanager
 def progress_bar(title: str, unit: str = "tiles", *, shown: bool = True) -> Iterator[Progress]:
     """A bar with rate and time left, drawn only on a terminal; elsewhere nothing is printed."""
     if not shown or not sys.stderr.isatty():
-        yield lambda done, total: None
+        yield lambda done, total, title="": None
         return
+    import rich.progress as bars
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
 
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=None),
-        MofNCompleteColumn(),
-        TextColumn(unit),
-        TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+        bars.TextColumn("{task.description}"),
+        bars.BarColumn(bar_width=None),
+        bars.MofNCompleteColumn(),
+        bars.TextColumn(unit),
+        bars.TextColumn("{task.fields[rate]}"),
+        bars.TimeElapsedColumn(),
+        bars.TextColumn("left"),
+        bars.TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with bars.Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(title, total=None, rate="")
 
-        def update(done: int, total: int) -> None:
+        def update(done: int, total: int, now: str = "") -> None:
             speed = bar.tasks[0].finished_speed or bar.tasks[0].speed
-            bar.update(task, completed=done, total=total, rate=f"{speed:.1f} {unit}/s" if speed else "")
+            bar.update(
+                task,
+                completed=done,
+                total=total,
+                description=now or title,
+                rate=f"{speed:.1f} {unit}/s" if speed else "",
+            )
+
+        yield update
+
+
+@contextmanager
+def training_bar(title: str, *, shown: bool = True) -> Iterator[Callable[[State], None]]:
+    """A bar with loss, validation score, rate and time left; off a terminal a line at each validation."""
+    if shown and not sys.stderr.isatty():
+        seen: list[float | None] = [None]
+
+        def tell(state: State) -> None:
+            if state.score != seen[0]:
+                seen[0] = state.score
+                say(f"step {state.step} of {state.steps}: loss {state.loss:.4f}, validation Dice {state.score:.4f}")
+
+        yield tell
+        return
+    with progress_bar(title, "steps", shown=shown) as progress:
+
+        def update(state: State) -> None:
+            score = "" if state.score is None else f", validation Dice {state.score:.4f}"
+            progress(state.step, state.steps, f"{title}: loss {state.loss:.3f}{score}")
 
         yield update
 

@@ -114,7 +114,7 @@ class SampleSlide:
 
     def _density(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
         """0 to 1: where the tissue is dense, at the scale of thousands of pixels."""
-        return np.clip(0.55 + 0.6 * self._wave(y, x, 900), 0.03, 1)
+        return np.clip(0.7 + 0.6 * self._wave(y, x, 900), 0.1, 1)
 
     def _wave(self, y: np.ndarray, x: np.ndarray, scale: float) -> np.ndarray:
         """A smooth field of about -1 to 1."""
@@ -213,7 +213,7 @@ def write_sample(
                 sink.write(0, region, labels[None, : region.height, : region.width])
                 if progress:
                     progress(index + 1, total)
-                yield np.clip(light * full, 0, np.iinfo(dtype).max).astype(dtype)
+                yield np.clip(light * full, 0, 2**bits - 1).astype(dtype)
 
         with replacing(path, overwrite=overwrite) as beside, TiffWriter(beside, bigtiff=True) as tiff:
             tiff.write(
