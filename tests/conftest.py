@@ -1,9 +1,12 @@
-"""What several tests share: hypothesis without a clock, and the real data where it lies beside the checkout."""
+"""What several tests share: hypothesis without a clock, real data where it lies beside the checkout, small models."""
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import settings
+
+from unet_deploy.models import find_model
 
 settings.register_profile("ours", deadline=None)
 settings.load_profile("ours")
@@ -17,3 +20,43 @@ def data() -> Path:
     if not DATA.is_dir():
         pytest.skip("real data is not beside this checkout")
     return DATA
+
+
+@pytest.fixture(scope="session")
+def nuclei() -> Path:
+    """The shipped model."""
+    return find_model("nuclei")
+
+
+@pytest.fixture(scope="session")
+def small_models(tmp_path_factory) -> dict[str, Path]:
+    """Small U-Nets with random weights: the answer of such a network jumps wherever a seam could be."""
+    pytest.importorskip("torch")
+    import torch
+
+    from trainer.export import build, save
+    from trainer.unet import UNet
+    from unet_deploy.card import ModelCard, Normalization
+
+    folder = tmp_path_factory.mktemp("models")
+    shapes = {"one": (1, 2, 2), "three": (1, 3, 2), "colour": (3, 2, 1), "deep": (1, 2, 4)}
+    paths = {}
+    for name, (channels, classes, depth) in shapes.items():
+        torch.manual_seed(7)
+        network = UNet(channels, classes, width=4, depth=depth).eval()
+        names = tuple(f"class {index}" for index in range(classes))
+        grey = Normalization("fixed", 128, 1 / 64) if name == "three" else Normalization()
+        card = ModelCard(name, channels, names, network.margin, network.stride, network.base, grey)
+        paths[name] = folder / f"{name}.onnx"
+        save(build(network, card), card, paths[name])
+    return paths
+
+
+@pytest.fixture(scope="session")
+def speckle() -> np.ndarray:
+    """Noise at several scales, (500, 500) uint8: something to see wherever a network looks."""
+    from scipy import ndimage
+
+    rng = np.random.default_rng(8)
+    field = sum(ndimage.gaussian_filter(rng.standard_normal((500, 500)), sigma) * sigma for sigma in (1, 3, 9))
+    return np.clip(128 + 40 * field / field.std(), 0, 255).astype(np.uint8)

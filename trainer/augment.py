@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import grid_sample, interpolate
+from torch.nn.functional import avg_pool2d, grid_sample, interpolate, pad
 
 from trainer.data import Sample
 
@@ -25,8 +25,10 @@ class Augmentation:
     """Standard deviation of the logarithm of the zoom (ours)."""
     grey: float = 0.2
     """Standard deviation of the logarithms of gain and gamma (ours; the paper names grey value variations)."""
-    noise: float = 0.03
+    noise: float = 0.12
     """Largest standard deviation of added noise, in network input units (ours)."""
+    blur: float = 0.3
+    """Share of tiles that are blurred by one to three 3x3 box filters (ours)."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,9 @@ def _resample(planes: Tensor, grid: Tensor, mode: str) -> Tensor:
 
 def _vary_grey(image: Tensor, augmentation: Augmentation, rng: np.random.Generator) -> Tensor:
     gain, gamma = np.exp(rng.normal(0, augmentation.grey, 2))
-    noise = rng.uniform(0, augmentation.noise)
+    noise = rng.uniform(0, augmentation.noise) * rng.random()  # weak noise is the rule, strong noise happens
+    if rng.random() < augmentation.blur:
+        for _ in range(rng.integers(1, 4)):
+            image = avg_pool2d(pad(image, (1, 1, 1, 1), mode="reflect"), 3, stride=1)
     varied = image.sign() * image.abs() ** float(gamma) * float(gain) + float(rng.normal(0, augmentation.grey / 4))
     return varied + torch.from_numpy(rng.standard_normal(image.shape, np.float32)) * noise

@@ -46,10 +46,10 @@ def export(weights: Path, output: Path, *, name: str | None = None, overwrite: b
     card = _card(network, saved, name or output.stem)
     graph = build(network, card)
     with replacing(output, overwrite=overwrite) as beside:
-        _write(graph, card, beside)
+        save(graph, card, beside)
         check(beside, network, card, saved["examples"])
         card = replace(card, bytes_per_pixel=measure_bytes_per_pixel(beside))
-        _write(graph, card, beside)
+        save(graph, card, beside)
     return card
 
 
@@ -67,7 +67,8 @@ def _card(network: UNet, saved: dict[str, Any], name: str) -> ModelCard:
     )
 
 
-def _write(model: onnx.ModelProto, card: ModelCard, path: Path) -> None:
+def save(model: onnx.ModelProto, card: ModelCard, path: Path) -> None:
+    """Write a model with its card in its metadata."""
     del model.metadata_props[:]
     helper.set_model_props(model, {METADATA_KEY: card.to_json()})
     onnx.save_model(model, str(path))

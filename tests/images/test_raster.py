@@ -1,0 +1,86 @@
+"""PNG and JPEG: grey, colour, alpha, 16 bits, and what is broken."""
+
+import imagecodecs
+import numpy as np
+import pytest
+
+from unet_deploy.errors import ImageError
+from unet_deploy.images import open_image
+from unet_deploy.tiling import Region
+
+RNG = np.random.default_rng(2)
+GREY = RNG.integers(0, 255, (40, 60), dtype=np.uint8)
+
+
+def read(path, **options):
+    with open_image(path, **options) as source:
+        return source.info, source.read(0, Region(0, 0, source.info.height, source.info.width))
+
+
+@pytest.mark.parametrize(
+    ("pixels", "channels"),
+    [
+        (GREY, 1),
+        (GREY.astype(np.uint16) * 257, 1),
+        (np.dstack([GREY] * 2), 1),
+        (np.dstack([GREY, GREY // 2, GREY // 3]), 3),
+        (np.dstack([GREY, GREY // 2, GREY // 3, GREY]), 3),
+        (np.dstack([GREY.astype(np.uint16) * 200] * 3), 3),
+    ],
+)
+def test_png_pixels_arrive_and_alpha_does_not(tmp_path, pixels, channels):
+    path = tmp_path / "a.png"
+    path.write_bytes(imagecodecs.png_encode(pixels))
+    info, seen = read(path)
+    expected = pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)[:channels]
+    np.testing.assert_array_equal(seen, expected)
+    assert info.dtype == pixels.dtype
+    assert ("alpha" in info.note) == (pixels.ndim == 3 and pixels.shape[2] in (2, 4))
+
+
+def test_jpeg_is_read_as_its_decoder_reads_it(tmp_path):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(imagecodecs.jpeg8_encode(GREY, level=90))
+    np.testing.assert_array_equal(read(path)[1][0], imagecodecs.jpeg8_decode(path.read_bytes()))
+
+
+def test_one_channel_can_be_chosen(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(imagecodecs.png_encode(np.dstack([GREY, GREY // 2, GREY // 3])))
+    np.testing.assert_array_equal(read(path, channel=1)[1][0], GREY // 2)
+    with pytest.raises(ImageError, match="has no channel 7"):
+        open_image(path, channel=7)
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg"])
+@pytest.mark.parametrize("keep", [0.02, 0.4, 0.9])
+def test_a_truncated_picture_is_one_line_never_half_a_picture(tmp_path, kind, keep):
+    encode = imagecodecs.png_encode if kind == "png" else imagecodecs.jpeg8_encode
+    data = encode(RNG.integers(0, 255, (300, 300), dtype=np.uint8))
+    path = tmp_path / f"cut.{kind}"
+    path.write_bytes(data[: int(len(data) * keep)])
+    with pytest.raises(ImageError, match=rf"cut\.{kind}: [^\n]+$"):
+        open_image(path)
+
+
+def test_a_png_that_claims_gigabytes_is_refused_before_it_is_decoded(tmp_path):
+    path = tmp_path / "bomb.png"
+    data = bytearray(imagecodecs.png_encode(GREY))
+    data[16:24] = (60_000).to_bytes(4, "big") * 2
+    path.write_bytes(data)
+    with pytest.raises(ImageError, match=r"decodes to 3\.6 GB at once; convert it to a tiled TIFF"):
+        open_image(path)
+
+
+def test_a_picture_that_is_something_else_is_refused(tmp_path):
+    path = tmp_path / "not.png"
+    path.write_bytes(b"GIF89a" + bytes(100))
+    with pytest.raises(ImageError, match="is neither PNG nor JPEG"):
+        open_image(path)
+
+
+def test_suffixes_that_are_not_read_name_those_that_are(tmp_path):
+    path = tmp_path / "a.czi"
+    path.write_bytes(b"")
+    with pytest.raises(ImageError, match=r"images of type \.czi are not read; convert it to one of \.tif"):
+        open_image(path)
