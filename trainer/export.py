@@ -90,13 +90,15 @@ def check(path: Path, network: UNet, card: ModelCard, examples: Sequence[torch.T
             raw = example[None].numpy() / grey.scale[:, None, None] + grey.offset[:, None, None]
             answer = runtime.submit(raw.astype(np.float32), grey)
             assert answer.probabilities is not None
-            worst = max(worst, float(np.abs(answer.probabilities - expected).max()))
+            worst = float(np.maximum(worst, np.abs(answer.probabilities - expected).max()))  # keeps NaN
             second, first = np.sort(expected, axis=1)[:, -2:].swapaxes(0, 1)
             if (answer.labels != expected.argmax(1))[first - second > TOLERANCE].any():
-                raise VerificationError(f"{path}: ONNX Runtime's labels are not PyTorch's; nothing was written")
+                raise VerificationError(
+                    f"model {card.name!r}: ONNX Runtime's labels are not PyTorch's; nothing written"
+                )
     if not worst <= TOLERANCE:
         raise VerificationError(
-            f"{path}: ONNX Runtime's probabilities differ from PyTorch's by {worst:.2g}; nothing was written"
+            f"model {card.name!r}: ONNX Runtime's probabilities are {worst:.2g} from PyTorch's; nothing written"
         )
 
 

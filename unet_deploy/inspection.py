@@ -8,6 +8,7 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 
+from unet_deploy import __version__
 from unet_deploy.card import ModelCard
 from unet_deploy.console import bytes_text
 from unet_deploy.errors import ImageError, UnetDeployError
@@ -69,7 +70,7 @@ def diagnose() -> Rows:
     """What this machine has, and what `segment` will choose."""
     memory = usable_memory()
     rows = [
-        ("unet-deploy", metadata.version("unet-deploy")),
+        ("unet-deploy", __version__),
         ("python", f"{platform.python_version()} on {platform.platform()}"),
         ("processors", f"{usable_cores()} usable"),
         ("memory", f"{bytes_text(memory)} free" if memory else "unknown"),

@@ -1,0 +1,68 @@
+"""A drawn tile is the sample, moved: labels follow the image, and what hangs over is mirrored."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from trainer.augment import Augmentation, draw_batch, draw_tile  # noqa: E402
+from trainer.data import Sample  # noqa: E402
+
+STILL = Augmentation(elastic=0, scale=0, grey=0, noise=0, blur=0)
+
+
+def sample(height=120, width=140) -> Sample:
+    rows, columns = np.indices((height, width))
+    labels = ((rows // 20 + columns // 20) % 2).astype(np.uint8)
+    image = labels[None].astype(np.float32)
+    return Sample("board", image, labels, labels.astype(np.int32), 1 + labels.astype(np.float32))
+
+
+@pytest.mark.parametrize("augmentation", [STILL, Augmentation(grey=0, noise=0, blur=0)])
+def test_labels_and_weights_follow_the_image(augmentation):
+    for seed in range(10):
+        image, labels, weights = draw_tile(sample(), 84, 20, augmentation, np.random.default_rng(seed))
+        assert image.shape == (1, 84, 84)
+        assert labels.shape == weights.shape == (44, 44)
+        inner = image[0, 20:64, 20:64]
+        clear = (inner < 0.01) | (inner > 0.99)  # away from edges, where the image is interpolated
+        assert clear.float().mean() > 0.5
+        assert (inner.round().long() == labels)[clear].float().mean() > 0.99
+        assert torch.equal(weights, 1 + labels.float())
+
+
+def test_a_tile_larger_than_the_image_is_mirrored_not_padded():
+    image, _, _ = draw_tile(sample(30, 30), 124, 20, STILL, np.random.default_rng(0))
+    assert 0.2 < image.mean() < 0.8
+    assert image.min() > -1e-4
+    assert image.max() < 1 + 1e-4
+
+
+def test_images_of_one_pixel_a_side_do_not_fail():
+    image, labels, _ = draw_tile(sample(1, 50), 84, 20, Augmentation(), np.random.default_rng(0))
+    assert torch.isfinite(image).all()
+    assert labels.shape == (44, 44)
+
+
+def test_the_same_seed_draws_the_same_batch_and_another_does_not():
+    draws = [draw_batch([sample()], np.zeros(2, int), 84, 20, Augmentation(), [seed, 5]) for seed in (1, 1, 2)]
+    assert torch.equal(draws[0].image, draws[1].image)
+    assert not torch.equal(draws[0].image, draws[2].image)
+    assert not torch.equal(draws[0].image[0], draws[0].image[1])
+
+
+def test_elastic_deformation_bends_by_about_its_standard_deviation():
+    rows = np.indices((400, 400), dtype=np.float32)
+    ramp = Sample(
+        "ramp", rows, np.zeros((400, 400), np.uint8), np.zeros((400, 400), np.int32), np.ones((400, 400), np.float32)
+    )
+    bent, straight = [], []
+    for seed in range(40):
+        for deviation, into in ((10.0, bent), (0.0, straight)):
+            still = Augmentation(elastic=deviation, scale=0, grey=0, noise=0, blur=0)
+            image, _, _ = draw_tile(ramp, 84, 20, still, np.random.default_rng(seed))
+            if image.min() > 0 and image.max() < 399:
+                y = image[0, 42]
+                into.append(float((y[0] + y[-1] - 2 * y[41]).abs()))
+    assert np.median(straight) < 2
+    assert 5 < np.median(bent) < 60

@@ -1,0 +1,164 @@
+"""Data comes in as people have it, and what is wrong with it is said in one line."""
+
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+
+from trainer.data import add_weights, find_pairs, read_annotated, read_truths, separate, split
+from unet_deploy.card import Normalization
+from unet_deploy.errors import DataError, UsageError
+
+CLASSES = ("background", "cell")
+
+
+def read(folder, **options):
+    return read_annotated(find_pairs(folder), CLASSES, Normalization(), **options)
+
+
+def test_pairs_are_sorted_stems(folder):
+    assert [pair.name for pair in find_pairs(folder)] == [f"cell{at}" for at in range(6)]
+
+
+def test_two_stacks_pair_page_by_page(tmp_path):
+    rng = np.random.default_rng(0)
+    volume, labels = rng.integers(0, 255, (4, 50, 60), dtype=np.uint8), np.zeros((4, 50, 60), np.uint8)
+    labels[:, 10:20, 10:20] = 255
+    for name, stack in (("volume", volume), ("labels", labels)):
+        tifffile.imwrite(tmp_path / f"{name}.tif", stack, photometric="minisblack")
+    pairs = find_pairs(tmp_path / "volume.tif", tmp_path / "labels.tif")
+    annotated = read_annotated(pairs, CLASSES, Normalization("fixed", 0, 1))
+    assert len(annotated) == 4
+    np.testing.assert_array_equal(annotated[2].image[0], volume[2])
+    assert annotated[2].labels.max() == 1
+    tifffile.imwrite(tmp_path / "short.tif", labels[:3], photometric="minisblack")
+    with pytest.raises(DataError, match=r"volume\.tif has 4 pages, but .*short\.tif has 3"):
+        find_pairs(tmp_path / "volume.tif", tmp_path / "short.tif")
+
+
+def test_real_nuclei_are_read_as_instances(data):
+    pairs = find_pairs(data / "dsb2018")
+    assert len(pairs) == 557
+    truths = read_truths(pairs[:20], CLASSES)
+    assert max(truth.objects.max() for truth in truths) > 10
+    assert len(split([pair.name for pair in pairs], "every:10")[1]) == 56
+
+
+def test_the_real_em_stack_is_two_classes(data):
+    pairs = find_pairs(data / "isbi2012" / "train-volume.tif", data / "isbi2012" / "train-labels.tif")
+    truths = read_truths(pairs, ("membrane", "cell"))
+    assert len(truths) == 30
+    assert np.mean([(truth.labels == 0).mean() for truth in truths]) == pytest.approx(0.22, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("rule", "held"),
+    [("last:0.2", [8, 9]), ("last:3", [7, 8, 9]), ("every:5", [0, 5]), ("last:0.01", [9])],
+)
+def test_validation_is_a_block_at_the_end_or_every_nth(rule, held):
+    kept, ours = split([str(n) for n in range(10)], rule)
+    assert ours == held
+    assert sorted(kept + ours) == list(range(10))
+
+
+@pytest.mark.parametrize("rule", ["first:3", "last:", "last:x", "last:10", "last:11", "every:1", "last:-1", ""])
+def test_a_split_that_leaves_nothing_is_refused(rule):
+    with pytest.raises(UsageError, match="--validation"):
+        split([str(n) for n in range(10)], rule)
+
+
+def test_touching_objects_are_parted_by_one_pixel():
+    objects = np.zeros((6, 8), np.int32)
+    objects[1:5, 1:4], objects[1:5, 4:7] = 1, 2
+    parted = separate(objects)
+    assert not parted[1:5, 3].any()
+    np.testing.assert_array_equal(parted[1:5, 4], 2)
+    np.testing.assert_array_equal(separate(parted), parted)
+
+
+def test_instances_are_told_from_binary_and_class_masks(folder):
+    annotated = read(folder)
+    assert annotated[0].objects.max() > 3
+    assert set(np.unique(annotated[0].labels)) == {0, 1}
+    for path in (folder / "masks").iterdir():
+        tifffile.imwrite(path, (tifffile.imread(path) > 0).astype(np.uint8) * 255)
+    binary = read(folder)
+    assert set(np.unique(binary[0].labels)) == {0, 1}
+    for path in (folder / "masks").iterdir():
+        tifffile.imwrite(path, (tifffile.imread(path) > 0).astype(np.uint8) + (np.arange(90) > 70))
+    three = read_annotated(find_pairs(folder), ("background", "cell", "right"), Normalization())
+    assert set(np.unique(three[0].labels)) == {0, 1, 2}
+
+
+def test_weights_are_higher_between_cells(folder):
+    samples = add_weights(read(folder), 2, w0=10, sigma=5, balance=1)
+    weights = np.concatenate([sample.weights[sample.labels == 0] for sample in samples])
+    assert weights.max() > 5 * np.median(weights)
+
+
+def rewrite(path, pixels):
+    tifffile.imwrite(path, pixels)
+
+
+BAD = {
+    "no pair": (
+        lambda root: (root / "masks" / "cell2.tif").unlink(),
+        r"cell2\.tif: has no file named cell2\.\* in .*masks",
+    ),
+    "no image": (
+        lambda root: (root / "images" / "cell2.tif").unlink(),
+        r"cell2\.tif: has no file named cell2\.\* in .*images",
+    ),
+    "size": (
+        lambda root: rewrite(root / "masks" / "cell1.tif", np.ones((5, 6), np.uint8)),
+        r"masks/cell1\.tif: is 5 x 6 pixels, but its image .*images/cell1\.tif is 90 x 90",
+    ),
+    "float": (
+        lambda root: rewrite(root / "masks" / "cell1.tif", np.ones((90, 90), np.float32)),
+        r"cell1\.tif: mask pixels are float32; save label numbers as integers",
+    ),
+    "colour": (
+        lambda root: rewrite(root / "masks" / "cell1.tif", np.ones((90, 90, 3), np.uint8)),
+        r"cell1\.tif: a mask has one channel of label numbers, this has 3",
+    ),
+    "negative": (
+        lambda root: rewrite(root / "masks" / "cell1.tif", np.full((90, 90), -1, np.int16)),
+        r"cell1\.tif: label numbers below 0",
+    ),
+    "corrupt": (
+        lambda root: (root / "images" / "cell3.tif").write_bytes(b"II*\\0 broken"),
+        r"cell3\.tif: [^\n]*",
+    ),
+    "empty": (
+        lambda root: [rewrite(p, np.zeros((90, 90), np.uint8)) for p in (root / "masks").iterdir()],
+        r"masks: class 'cell' occurs in no mask",
+    ),
+    "one class": (
+        lambda root: [rewrite(p, np.ones((90, 90), np.uint8)) for p in (root / "masks").iterdir()],
+        r"masks: class 'background' occurs in no mask",
+    ),
+    "twice": (
+        lambda root: (root / "images" / "cell1.png").write_bytes(imagecodecs.png_encode(np.ones((9, 9), np.uint8))),
+        r"cell1\.tif: cell1\.png has the same stem",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_what_is_wrong_is_one_line_with_the_file(folder, case):
+    spoil, message = BAD[case]
+    spoil(folder)
+    with pytest.raises(Exception, match=message) as raised:
+        read(folder)
+    assert raised.value.exit_code == 3
+    assert "\n" not in str(raised.value)
+
+
+def test_a_folder_without_the_two_folders_says_what_is_wanted(tmp_path):
+    with pytest.raises(DataError, match="a folder with images/ and masks/"):
+        find_pairs(tmp_path)
+
+
+def test_a_class_beyond_those_named_is_refused(folder):
+    with pytest.raises(DataError, match="only 2 classes are named"):
+        read(folder, kind="classes")

@@ -1,0 +1,142 @@
+"""Training learns, resumes to the same weights, and stops with a line."""
+
+import csv
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("matplotlib")
+
+from trainer import train as training  # noqa: E402
+from trainer.train import PRESETS, About, load_weights, tailored, train  # noqa: E402
+from unet_deploy.errors import ModelError, ResourceError, UsageError  # noqa: E402
+
+TINY = replace(PRESETS["modern"], width=4, depth=2, tile=84, batch=2, steps=30, warmup=3, average=0.9, w0=2.0)
+
+
+def weights(path):
+    return load_weights(path)[0].state_dict()
+
+
+def run(folder, output, recipe=TINY, **options):
+    return train(
+        folder, output, recipe=recipe, about=About(classes=("background", "cell")), evaluate_every=10, **options
+    )
+
+
+def test_it_learns_cells_from_a_handful_of_images(folder, tmp_path):
+    score = run(folder, tmp_path / "w.pt", replace(TINY, steps=100, learning_rate=3e-3))
+    assert score > 0.8
+
+
+def test_it_leaves_weights_a_log_and_two_pictures(folder, tmp_path):
+    seen = []
+    output = tmp_path / "out" / "w.pt"
+    output.parent.mkdir()
+    score = run(folder, output, progress=seen.append)
+    assert sorted(p.name for p in output.parent.iterdir()) == [
+        "w.checkpoint.pt",
+        "w.csv",
+        "w.curves.png",
+        "w.pt",
+        "w.validation.png",
+    ]
+    rows = list(csv.DictReader(output.with_suffix(".csv").open()))
+    assert [row["step"] for row in rows] == ["10", "20", "30"]
+    assert max(float(row["score"]) for row in rows) == score
+    assert [state.step for state in seen] == list(range(1, 31))
+
+
+def test_a_seed_reproduces_and_another_does_not(folder, tmp_path):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        run(folder, tmp_path / f"{name}.pt", replace(TINY, seed=seed, steps=10))
+    a, b, c = (weights(tmp_path / f"{name}.pt") for name in "abc")
+    assert all(torch.equal(a[key], b[key]) for key in a)
+    assert not all(torch.equal(a[key], c[key]) for key in a)
+
+
+def test_an_interrupted_run_resumes_to_the_weights_of_an_uninterrupted_one(folder, tmp_path):
+    run(folder, tmp_path / "whole.pt")
+
+    def interrupt(state):
+        if state.step == 17:
+            raise KeyboardInterrupt
+
+    cut = tmp_path / "cut.pt"
+    with pytest.raises(KeyboardInterrupt):
+        run(folder, cut, progress=interrupt)
+    run(folder, cut, resume=True)
+    whole, resumed = weights(tmp_path / "whole.pt"), weights(cut)
+    assert all(torch.equal(whole[key], resumed[key]) for key in whole)
+    columns = [
+        [(r["step"], r["loss"], r["score"]) for r in csv.DictReader((tmp_path / f"{n}.csv").open())]
+        for n in ("whole", "cut")
+    ]
+    assert [row[0] for row in columns[0]] == [row[0] for row in columns[1]]
+
+
+def test_resuming_with_other_settings_is_refused(folder, tmp_path):
+    run(folder, tmp_path / "w.pt", replace(TINY, steps=10))
+    with pytest.raises(UsageError, match="was made with other settings or data"):
+        run(folder, tmp_path / "w.pt", replace(TINY, steps=10, width=6), resume=True)
+
+
+def test_finished_work_is_not_overwritten_by_accident(folder, tmp_path):
+    run(folder, tmp_path / "w.pt", replace(TINY, steps=10))
+    with pytest.raises(UsageError, match="exists; pass --overwrite"):
+        run(folder, tmp_path / "w.pt", replace(TINY, steps=10))
+
+
+def test_a_loss_that_is_no_number_is_one_line_and_keeps_the_checkpoint(folder, tmp_path, monkeypatch):
+    real = training._step
+
+    def broken(state, *rest):
+        loss = real(state, *rest)
+        return float("nan") if state.step == 25 else loss
+
+    monkeypatch.setattr(training, "_step", broken)
+    with pytest.raises(ResourceError, match=r"no number at step 25; .*--resume at a lower --learning-rate"):
+        run(folder, tmp_path / "w.pt")
+    monkeypatch.setattr(training, "_step", real)
+    run(folder, tmp_path / "w.pt", replace(TINY, learning_rate=1e-4), resume=True)
+
+
+def test_a_tile_the_network_cannot_take_is_refused(folder, tmp_path):
+    with pytest.raises(UsageError, match="--tile-size 85"):
+        run(folder, tmp_path / "w.pt", replace(TINY, tile=85))
+
+
+def test_the_papers_preset_is_the_papers():
+    paper = PRESETS["paper"]
+    assert (paper.optimizer, paper.momentum, paper.tile, paper.batch) == ("sgd", 0.99, 572, 1)
+    assert (paper.w0, paper.sigma, paper.balance, paper.augmentation.elastic) == (10, 5, 1, 10)
+    assert (paper.width, paper.depth) == (64, 4)
+    assert tailored(paper, width=16, steps=None) == replace(paper, width=16)
+
+
+def test_the_papers_preset_trains(folder, tmp_path):
+    recipe = replace(PRESETS["paper"], width=4, depth=2, tile=84, steps=60)
+    run(folder, tmp_path / "w.pt", recipe)
+    losses = [float(row["loss"]) for row in csv.DictReader((tmp_path / "w.csv").open())]
+    assert losses[-1] < 0.9 * losses[0]
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\\x03\\x04 not weights"])
+def test_a_file_that_holds_no_weights_is_one_line(tmp_path, content):
+    path = tmp_path / "w.pt"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"w\.pt: is no weights file of this trainer"):
+        load_weights(path)
+    torch.save({"format": 1, "state": {}}, path)
+    with pytest.raises(ModelError, match=r"w\.pt: holds no weights of this trainer"):
+        load_weights(path)
+
+
+def test_tiled_prediction_is_that_of_one_pass(folder):
+    torch.manual_seed(3)
+    network = training.UNet(width=4, depth=2)
+    image = np.random.default_rng(0).normal(size=(1, 200, 150)).astype(np.float32)
+    whole = training.predict(network, image, torch.device("cpu"))
+    assert whole.shape == (2, 200, 150)
