@@ -5,6 +5,7 @@ python benchmarks/presets.py DATA [--seconds 300] [--width 16] [--validation eve
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 import time
 from dataclasses import replace
@@ -14,7 +15,8 @@ from typing import Annotated
 import record
 import typer
 
-from trainer.train import PRESETS, About, Recipe, State, train
+from trainer.recipe import PRESETS, Recipe
+from trainer.train import State, train
 
 _CALIBRATION = 12
 
@@ -35,7 +37,7 @@ def seconds_a_step(data: Path, folder: Path, recipe: Recipe, validation: str) ->
         evaluate_every=10**6,
         progress=stamp,
     )
-    gaps = [b - a for a, b in zip(stamps[2:-2], stamps[3:-1], strict=True)]
+    gaps = [b - a for a, b in itertools.pairwise(stamps)]
     return sorted(gaps)[len(gaps) // 2]
 
 
@@ -55,7 +57,6 @@ def main(
                 data,
                 Path(folder, "w.pt"),
                 recipe=replace(recipe, steps=steps),
-                about=About(),
                 validation=validation,
                 overwrite=True,
                 evaluate_every=max(1, steps // 3),

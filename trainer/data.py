@@ -128,6 +128,8 @@ def read_truths(pairs: Sequence[Pair], classes: Sequence[str], kind: MaskKind = 
     with ThreadPoolExecutor(usable_cores()) as pool:
         masks = list(pool.map(_read_mask, pairs))
     kind = _decide_kind(masks, len(classes)) if kind == "auto" else kind
+    if kind == "binary":
+        masks, kind = _as_classes(masks, pairs), "classes"
     truths = [_truth(mask, pair, kind, len(classes)) for mask, pair in zip(masks, pairs, strict=True)]
     counts = count_pixels((truth.labels for truth in truths), len(classes))
     for name, count in zip(classes, counts, strict=True):
@@ -224,13 +226,21 @@ def _decide_kind(masks: Sequence[np.ndarray], classes: int) -> MaskKind:
     return "binary" if classes == 2 else "classes"
 
 
+def _as_classes(masks: Sequence[np.ndarray], pairs: Sequence[Pair]) -> list[np.ndarray]:
+    """Masks of two values, 0 and 255 or 1 and 2, as 0 and 1: the higher one is the foreground."""
+    values = np.unique(np.concatenate([np.unique(mask) for mask in masks]))
+    if len(values) > 2:
+        raise DataError(f"{pairs[0].mask.parent}: {len(values)} values in masks that should hold two; see --mask-kind")
+    return [(mask > (values[0] if len(values) == 2 else 0)).astype(np.uint8) for mask in masks]
+
+
 def _truth(mask: np.ndarray, pair: Pair, kind: MaskKind, classes: int) -> Truth:
     if kind == "instances":
         objects = np.unique(mask, return_inverse=True)[1].reshape(mask.shape) + (0 if (mask == 0).any() else 1)
         return Truth((mask > 0).astype(np.uint8), objects.astype(np.int32))
-    if kind == "classes" and mask.max() >= classes:
+    if mask.max() >= classes:
         raise DataError(f"{pair.mask}: label {mask.max()}, but only {classes} classes are named; name all, from 0")
-    labels = mask.astype(np.uint8) if kind == "classes" else (mask > 0).astype(np.uint8)
+    labels = mask.astype(np.uint8)
     return Truth(labels, connected_objects(labels > 0))
 
 

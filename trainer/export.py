@@ -17,8 +17,8 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from trainer.train import load_weights
 from trainer.unet import UNet
+from trainer.weights import load_weights
 from unet_deploy import __version__
 from unet_deploy.card import METADATA_KEY, ModelCard, Normalization
 from unet_deploy.errors import VerificationError

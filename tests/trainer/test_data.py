@@ -90,6 +90,20 @@ def test_instances_are_told_from_binary_and_class_masks(folder):
     assert set(np.unique(three[0].labels)) == {0, 1, 2}
 
 
+@pytest.mark.parametrize("values", [(0, 1), (0, 255), (1, 2)])
+def test_of_two_values_the_higher_is_the_foreground(folder, values):
+    expected = [tifffile.imread(path) > 0 for path in sorted((folder / "masks").iterdir())]
+    for path, mask in zip(sorted((folder / "masks").iterdir()), expected, strict=True):
+        tifffile.imwrite(path, np.where(mask, values[1], values[0]).astype(np.uint8))
+    for each, mask in zip(read(folder), expected, strict=True):
+        np.testing.assert_array_equal(each.labels, mask)
+
+
+def test_masks_said_to_be_binary_that_are_not_are_refused(folder):
+    with pytest.raises(DataError, match=r"values in masks that should hold two; see --mask-kind"):
+        read(folder, kind="binary")
+
+
 def test_weights_are_higher_between_cells(folder):
     samples = add_weights(read(folder), 2, w0=10, sigma=5, balance=1)
     weights = np.concatenate([sample.weights[sample.labels == 0] for sample in samples])

@@ -10,7 +10,8 @@ onnx = pytest.importorskip("onnx")
 
 from trainer import export as exporting  # noqa: E402
 from trainer.export import IR_VERSION, OPSET, build, check, export  # noqa: E402
-from trainer.train import PRESETS, About, train  # noqa: E402
+from trainer.recipe import PRESETS, About  # noqa: E402
+from trainer.train import train  # noqa: E402
 from trainer.unet import UNet  # noqa: E402
 from unet_deploy.card import ModelCard, Normalization  # noqa: E402
 from unet_deploy.errors import ModelError, UsageError, VerificationError  # noqa: E402

@@ -1,0 +1,59 @@
+"""Pictures of a training, to look at: curves, and outlines on validation images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from trainer.data import Annotated
+from trainer.metrics import dice
+from trainer.predict import predict
+from trainer.unet import UNet
+from unet_deploy.files import replacing
+
+
+def draw_curves(path: Path, log: Sequence[dict[str, float]]) -> None:
+    """Loss and validation score over steps, as a PNG."""
+    figure, (axis,) = _figure(7, 4)
+    steps = [row["step"] for row in log]
+    axis.plot(steps, [row["loss"] for row in log], color="#0072B2", label="training loss")
+    axis.set_xlabel("step")
+    axis.set_ylabel("weighted cross-entropy")
+    other = axis.twinx()
+    other.plot(steps, [row["score"] for row in log], color="#D55E00", label="validation Dice")
+    other.set_ylabel("mean Dice")
+    figure.legend(loc="upper center", ncols=2, frameon=False)
+    with replacing(path, overwrite=True) as beside:
+        figure.savefig(beside, format="png", dpi=120)
+
+
+def draw_validation(path: Path, model: UNet, judges: Sequence[Annotated], device: torch.device) -> None:
+    """Up to nine validation images with the outlines of truth and prediction, as a PNG."""
+    picked = [judges[round(at)] for at in np.linspace(0, len(judges) - 1, min(9, len(judges)))]
+    columns = math.ceil(math.sqrt(len(picked)))
+    figure, axes = _figure(4 * columns, 4 * math.ceil(len(picked) / columns), len(picked), columns)
+    for axis, each in zip(axes, picked, strict=True):
+        labels = predict(model, each.image, device).argmax(0).cpu().numpy()
+        axis.imshow(each.image[0], cmap="gray", vmin=0, vmax=1)
+        for truth, colour in ((each.labels, "#56B4E9"), (labels, "#E69F00")):
+            if truth.any():
+                axis.contour(truth > 0, [0.5], colors=colour, linewidths=0.8)
+        axis.set_title(f"{each.name}: Dice {dice(labels > 0, each.labels > 0):.3f}", fontsize=8)
+        axis.set_axis_off()
+    figure.suptitle("truth blue, prediction orange", fontsize=9)
+    with replacing(path, overwrite=True) as beside:
+        figure.savefig(beside, format="png", dpi=100)
+
+
+def _figure(width: float, height: float, count: int = 1, columns: int = 1) -> tuple[Any, Any]:
+    """A Matplotlib figure without a window, and its axes."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = [figure.add_subplot(math.ceil(count / columns), columns, at + 1) for at in range(count)]
+    return figure, axes

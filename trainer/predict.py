@@ -1,0 +1,43 @@
+"""What the network says of whole images while it is trained: tiled and mirrored as when it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainer.data import Annotated
+from trainer.metrics import dice
+from trainer.unet import UNet
+from unet_deploy.images.array import ArraySource
+from unet_deploy.segmentation import DEFAULT_TILE
+from unet_deploy.tiling import plan_tiles
+
+
+@torch.no_grad()
+def predict(model: UNet, image: np.ndarray, device: torch.device) -> Tensor:
+    """Logits (K, H, W) of a normalised image (C, H, W), tiled and mirrored as in `unet-deploy segment`."""
+    model.eval()
+    source = ArraySource(image)
+    _, height, width = image.shape
+    out: Tensor | None = None
+    for tile in plan_tiles(height, width, model, tile=DEFAULT_TILE):
+        pixels = torch.from_numpy(np.ascontiguousarray(source.read(0, tile.read)))[None].to(device)
+        logits = model(pixels)[0, :, : tile.write.height, : tile.write.width].float()
+        if out is None:
+            out = logits.new_empty((len(logits), height, width))
+        out[(slice(None), *tile.write.slices)] = logits
+    assert out is not None
+    return out
+
+
+def validate(model: UNet, judges: Sequence[Annotated], classes: int, device: torch.device) -> float:
+    """Mean over images of the mean Dice of all classes but background that occur in truth or prediction."""
+    scores = []
+    for each in judges:
+        labels = predict(model, each.image, device).argmax(0).cpu().numpy()
+        present = [k for k in range(1, classes) if (labels == k).any() or (each.labels == k).any()]
+        scores.append(sum(dice(labels == k, each.labels == k) for k in present) / len(present) if present else 1.0)
+    return sum(scores) / len(scores)

@@ -1,0 +1,3 @@
+from unet_deploy.cli import main
+
+main()

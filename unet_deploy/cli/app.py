@@ -1,0 +1,77 @@
+"""The application: what all commands share, and how what they raise becomes one line and an exit code.
+
+Heavy modules are imported inside the commands, so that --help answers at once.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from unet_deploy import __version__
+from unet_deploy.errors import UnetDeployError
+
+INTERRUPTED, OUT_OF_RESOURCES = 130, 6
+
+
+class _Commands(TyperGroup):
+    """Turns what a command raises into one line and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except UnetDeployError as error:
+            _fail(str(error), error.exit_code)
+        except MemoryError:
+            _fail("out of memory; take a smaller --tile-size", OUT_OF_RESOURCES)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                _fail(
+                    f"{error.filename or 'output'}: the disk is full; free some space and run again", OUT_OF_RESOURCES
+                )
+            _fail(f"{error.filename or 'system'}: {error.strerror or error}", 1)
+        except KeyboardInterrupt:
+            _fail("interrupted; nothing was left half-written", INTERRUPTED)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    from unet_deploy.console import say
+
+    say("error: " + " ".join(message.split()))
+    raise typer.Exit(code)
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="A U-Net from weights to fast, trustworthy segmentation of images of any size.",
+)
+
+Model = Annotated[
+    str | None, typer.Option("--model", "-m", help="Model file, or a shipped model's name.", show_default="nuclei")
+]
+TileSize = Annotated[int, typer.Option("--tile-size", help="Largest side of the network's input, in pixels.")]
+Channel = Annotated[int | None, typer.Option("--channel", help="Which channel of a multi-channel image, from 0.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
+NoProgress = Annotated[bool, typer.Option("--no-progress", help="Draw no progress bar.")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"unet-deploy {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass

@@ -1,0 +1,190 @@
+"""Commands that use a model: segment, verify, info, doctor, sample."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from unet_deploy.cli.app import Channel, Model, NoProgress, Overwrite, TileSize, app
+from unet_deploy.errors import UnetDeployError, UsageError
+
+if TYPE_CHECKING:
+    from unet_deploy.runtimes import Runtime
+    from unet_deploy.segmentation import Forecast, Outputs, Report
+
+
+@app.command()
+def segment(
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMAGE...", help="TIFF, PNG or JPEG files, folders or patterns.")
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Mask file (.tif), or a folder; by default beside the image.")
+    ] = None,
+    model: Model = None,
+    tile_size: TileSize = 1212,
+    channel: Channel = None,
+    probabilities: Annotated[bool, typer.Option(help="Write the class probabilities too, float32.")] = False,
+    overlay: Annotated[bool, typer.Option(help="Write a PNG to look at.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, and do nothing.")] = False,
+    overwrite: Overwrite = False,
+    no_progress: NoProgress = False,
+) -> None:
+    """Segment images of any size into tiled TIFF masks of class indices."""
+    from unet_deploy.console import say
+    from unet_deploy.inputs import find_images, name_outputs
+    from unet_deploy.models import open_model
+
+    paths = find_images(images)
+    jobs = list(zip(paths, name_outputs(paths, output, probabilities=probabilities, overlay=overlay), strict=True))
+    failed = 0
+    with open_model(model, probabilities=probabilities) as runtime:
+        for path, outputs in jobs:
+            try:
+                if dry_run:
+                    _print_forecast(path, runtime, tile_size, channel)
+                else:
+                    _segment_one(path, outputs, runtime, tile_size, channel, overwrite, shown=not no_progress)
+            except UnetDeployError as error:
+                if len(jobs) == 1:
+                    raise
+                say(f"error: {error}")
+                failed = failed or error.exit_code
+    if failed:
+        raise typer.Exit(failed)
+
+
+def _segment_one(
+    path: Path, outputs: Outputs, runtime: Runtime, tile_size: int, channel: int | None, overwrite: bool, *, shown: bool
+) -> None:
+    from unet_deploy.console import progress_bar
+    from unet_deploy.segmentation import segment_file
+
+    with progress_bar(path.name, shown=shown) as progress:
+        outputs.mask.parent.mkdir(parents=True, exist_ok=True)
+        report = segment_file(
+            path, outputs, runtime, tile_size, channel=channel, overwrite=overwrite, progress=progress
+        )
+    _print_report(report)
+
+
+def _print_report(report: Report) -> None:
+    from unet_deploy.console import say
+
+    if report.image.note:
+        say(f"note: {report.image.name}: {report.image.note}")
+    wall = report.timing.wall
+    files = ", ".join(map(str, report.outputs))
+    print(f"{files}: {report.megapixels:.4g} MPx in {wall:.3g} s, {report.megapixels / wall:.3g} MPx/s")
+
+
+def _print_forecast(path: Path, runtime: Runtime, tile_size: int, channel: int | None) -> None:
+    from unet_deploy.console import table
+    from unet_deploy.segmentation import forecast
+
+    print(table(_forecast_rows(forecast(path, runtime.card, tile_size, channel=channel), runtime)))
+
+
+def _forecast_rows(plan: Forecast, runtime: Runtime) -> list[tuple[str, str]]:
+    from unet_deploy.console import bytes_text
+
+    image, tiles = plan.image, plan.plan
+    return [
+        ("image", f"{image.name}: {image.pages} x {image.channels} x {image.height} x {image.width} {image.dtype}"),
+        ("model", f"{runtime.card.name} on {runtime.name}"),
+        ("tiles", f"{image.pages * len(tiles)} ({tiles.rows} x {tiles.columns} a page)"),
+        ("tile size", f"{tiles.input_height} x {tiles.input_width} in, {tiles.step_y} x {tiles.step_x} out"),
+        ("halo overhead", f"{tiles.overhead:.2f} pixels computed for each pixel of the image"),
+        ("peak memory", f"about {bytes_text(plan.memory)}" if plan.memory else "unknown: not in this model's card"),
+    ]
+
+
+@app.command()
+def verify(
+    model: Annotated[str, typer.Argument(help="Model file, or a shipped model's name.")],
+    image: Annotated[Path, typer.Argument(help="The image to compare on.")],
+    tiled: Annotated[bool, typer.Option("--tiled", help="Compare tiles with the whole image in one pass.")] = False,
+    tile_size: Annotated[
+        int | None, typer.Option("--tile-size", help="Side of the network's input, in pixels.")
+    ] = None,
+    channel: Channel = None,
+) -> None:
+    """Show that tiles leave no seams: compare them with the whole image in one pass."""
+    from unet_deploy.console import table
+    from unet_deploy.errors import VerificationError
+    from unet_deploy.models import open_model
+    from unet_deploy.verify import TOLERANCE, verify_tiled
+
+    if not tiled:
+        raise UsageError("verify: say what to compare: --tiled")
+    with open_model(model, probabilities=True) as runtime:
+        check = verify_tiled(runtime, image, tile_size=tile_size, channel=channel)
+    seen = check.agreement
+    area, plan = check.region, check.plan
+    rows = [
+        ("compared", f"{area.height} x {area.width} pixels at ({area.y}, {area.x}) of {image}"),
+        ("tiles", f"{len(plan)} of at most {plan.input_height} x {plan.input_width}, against one pass"),
+        ("labels that differ", f"{seen.labels_differ} of {seen.pixels} ({seen.ties} of them ties)"),
+        ("worst probability", f"{seen.worst_probability:.2g} apart (limit {TOLERANCE:g})"),
+    ]
+    print(table(rows))
+    if not seen.holds:
+        raise VerificationError(f"{image}: the tiled answer is not the whole image's; do not trust masks of {model}")
+
+
+@app.command()
+def info(file: Annotated[Path, typer.Argument(help="A model, an image or a mask.")]) -> None:
+    """Say what a model, an image or a mask is."""
+    from unet_deploy.console import table
+    from unet_deploy.inspection import describe
+
+    print(table(describe(file)))
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this machine can run, and why not."""
+    from unet_deploy.console import table
+    from unet_deploy.inspection import diagnose
+
+    print(table(diagnose()))
+
+
+@app.command()
+def sample(
+    output: Annotated[Path, typer.Argument(help="The slide to write (.tif); its truth goes to <stem>.truth.tif.")],
+    size: Annotated[str, typer.Option("--size", help="HEIGHTxWIDTH in pixels.")] = "4096x4096",
+    seed: Annotated[int, typer.Option(help="The same seed makes the same slide.")] = 0,
+    bits: Annotated[int, typer.Option(help="8 or 16 bits a pixel.")] = 8,
+    overwrite: Overwrite = False,
+    no_progress: NoProgress = False,
+) -> None:
+    """Make a fluorescence slide of nuclei, of any size, with its known truth."""
+    from unet_deploy.console import progress_bar
+    from unet_deploy.sample import write_sample
+
+    height, width = _parse_size(size)
+    if bits not in (8, 16):
+        raise UsageError(f"--bits {bits}: a sample has 8 or 16")
+    truth = output.with_name(f"{output.stem}.truth.tif")
+    with progress_bar(output.name, "blocks", shown=not no_progress) as progress:
+        write_sample(
+            output,
+            height,
+            width,
+            seed=seed,
+            truth=truth,
+            bits=bits,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    print(f"{output}: {height} x {width} pixels; its truth: {truth}")
+
+
+def _parse_size(text: str) -> tuple[int, int]:
+    height, _, width = text.lower().partition("x")
+    if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
+        raise UsageError(f"--size {text}: give height and width in pixels, for example 8192x8192")
+    return int(height), int(width)
