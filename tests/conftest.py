@@ -39,11 +39,12 @@ def small_models(tmp_path_factory) -> dict[str, Path]:
     from unet_deploy.card import ModelCard, Normalization
 
     folder = tmp_path_factory.mktemp("models")
-    shapes = {"one": (1, 2, 2), "three": (1, 3, 2), "colour": (3, 2, 1), "deep": (1, 2, 4)}
+    shapes = {"one": (1, 2, 4, 2), "three": (1, 3, 4, 2), "colour": (3, 2, 4, 1), "deep": (1, 2, 4, 4)}
+    shapes |= {f"least {channels}": (channels, 2, 1, 1) for channels in range(1, 6)}
     paths = {}
-    for name, (channels, classes, depth) in shapes.items():
+    for name, (channels, classes, width, depth) in shapes.items():
         torch.manual_seed(7)
-        network = UNet(channels, classes, width=4, depth=depth).eval()
+        network = UNet(channels, classes, width=width, depth=depth).eval()
         names = tuple(f"class {index}" for index in range(classes))
         grey = Normalization("fixed", 128, 1 / 64) if name == "three" else Normalization()
         card = ModelCard(name, channels, names, network.margin, network.stride, network.base, grey)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import unet_deploy
 from unet_deploy.errors import ImageError, UsageError
+from unet_deploy.images import open_image
 from unet_deploy.segmentation import forecast
 from unet_deploy.verify import TOLERANCE, compare, verify_tiled
 
@@ -134,6 +135,30 @@ def test_a_failing_run_leaves_nothing_behind(tmp_path, small_models, speckle):
     with pytest.raises(ImageError, match=r"nan\.tif: has pixels that are NaN"):
         unet_deploy.segment(path, tmp_path / "mask.tif", model=small_models["three"], probabilities=True, overlay=True)
     assert [p.name for p in tmp_path.iterdir()] == ["nan.tif"]
+
+
+def test_every_odd_tiff_ends_in_a_mask_of_its_shape_or_one_line(data, small_models, tmp_path):
+    paths = sorted((data / "tiff_corpus").rglob("*.tif*"))
+    outcomes = [odd_tiff(path, tmp_path / "mask.tif", small_models) for path in paths]
+    assert outcomes.count(True) >= 165
+    assert list(tmp_path.iterdir()) == []
+
+
+def odd_tiff(path: Path, output: Path, models: dict[str, Path]) -> bool:
+    """Whether a mask came of it; fails on anything but a mask or one line."""
+    try:
+        with open_image(path) as source:
+            info = source.info
+        unet_deploy.segment(path, output, model=models[f"least {info.channels}"], overwrite=True)
+    except ImageError as error:
+        if "\n" in str(error) or not str(error).startswith(str(path)):
+            pytest.fail(f"not one line that names the file: {error}")
+        return False
+    with tifffile.TiffFile(output) as mask:
+        assert len(mask.pages) == info.pages
+        assert mask.pages[0].shape == (info.height, info.width)
+    output.unlink()
+    return True
 
 
 def test_a_model_opened_for_labels_alone_says_so(small_models, speckle):

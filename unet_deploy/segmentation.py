@@ -237,7 +237,7 @@ def forecast(path: Path, card: ModelCard, tile_size: int, *, channel: int | None
             return Forecast(info, plan, None)
         pixels = plan.input_height * plan.input_width
         queued = (2 * QUEUED + 2) * pixels * info.channels * info.dtype.itemsize
-        memory = resident_memory() + int(pixels * card.bytes_per_pixel) + queued
+        memory = resident_memory() + int(pixels * card.bytes_per_pixel) + queued + source.cache_bytes
         return Forecast(info, plan, memory)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from typing_extensions import Self
 
+from unet_deploy.errors import ImageError
 from unet_deploy.tiling import Region, mirror
 
 TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8", ".svs")
@@ -40,6 +41,8 @@ class ImageSource(ABC):
     """An image that is read region by region. A context manager; not safe to read from two threads."""
 
     info: ImageInfo
+    cache_bytes: int = 0
+    """The most bytes of decoded pixels that it keeps."""
 
     @abstractmethod
     def crop(self, page: int, region: Region) -> np.ndarray:
@@ -95,8 +98,6 @@ class MaskSink(ABC):
 
 def open_image(path: Path, *, channel: int | None = None) -> ImageSource:
     """Open a TIFF, PNG or JPEG file; `channel` picks one of several. Raises ImageError."""
-    from unet_deploy.errors import ImageError
-
     suffix = path.suffix.lower()
     if suffix in TIFF_SUFFIXES:
         from unet_deploy.images.tiff import TiffSource
@@ -108,3 +109,9 @@ def open_image(path: Path, *, channel: int | None = None) -> ImageSource:
         return RasterSource(path, channel=channel)
     known = " ".join(TIFF_SUFFIXES + RASTER_SUFFIXES)
     raise ImageError(f"{path}: images of type {suffix or 'no suffix'} are not read; convert it to one of {known}")
+
+
+def check_channel(channel: int | None, channels: int, path: Path) -> None:
+    """Raise ImageError unless an image of so many channels has this one."""
+    if channel is not None and not 0 <= channel < channels:
+        raise ImageError(f"{path}: has no channel {channel}; it has {channels}, counted from 0")

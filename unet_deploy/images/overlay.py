@@ -32,8 +32,9 @@ class Overlay:
         shape = (-(-height // self._factor), -(-width // self._factor))
         self._colour = channels == 3
         self._grey = np.zeros((3 if self._colour else 1, *shape), np.float32)
-        self._labels = np.zeros((len(classes), *shape), np.float32)
-        self._pixels = np.zeros(shape, np.float32)
+        self._classes = np.zeros((len(classes) - 1, *shape), np.float32)
+        counts = (np.bincount(np.arange(side) // self._factor) for side in (height, width))
+        self._pixels = np.multiply.outer(*counts).astype(np.float32)
 
     def add(self, region: Region, image: np.ndarray, labels: np.ndarray) -> None:
         """image: (C, h, w) grey values, labels: (h, w) class indices, both of the region."""
@@ -44,9 +45,8 @@ class Overlay:
         shown = image if self._colour else image[:1]
         for canvas, plane in zip(self._grey, shown, strict=True):
             canvas[there] += self._sums(plane.astype(np.float32), rows, columns)
-        for label in range(1, len(self._labels)):
-            self._labels[label][there] += self._sums((labels == label).astype(np.float32), rows, columns)
-        self._pixels[there] += self._sums(np.ones(labels.shape, np.float32), rows, columns)
+        for label, canvas in enumerate(self._classes, start=1):
+            canvas[there] += self._sums((labels == label).astype(np.float32), rows, columns)
 
     def save(self, path: Path, *, overwrite: bool = False) -> None:
         """Write the picture as PNG; it appears when it is whole."""
@@ -56,12 +56,10 @@ class Overlay:
 
     def picture(self) -> np.ndarray:
         """(h, w, 3) uint8."""
-        pixels = np.maximum(self._pixels, 1)
-        base = _stretch(self._grey / pixels)
-        picture = np.moveaxis(np.broadcast_to(base, (3, *pixels.shape)), 0, -1) * np.float32(255)
-        shares = self._labels / pixels
-        shares[0] = 1 - shares[1:].sum(axis=0)
-        winner = shares.argmax(axis=0)
+        base = _stretch(self._grey / self._pixels)
+        picture = np.moveaxis(np.broadcast_to(base, (3, *self._pixels.shape)), 0, -1) * np.float32(255)
+        background = self._pixels - self._classes.sum(axis=0)
+        winner = np.concatenate([background[None], self._classes]).argmax(axis=0)
         colour = COLOURS[(winner - 1) % len(COLOURS)]
         alpha = np.where(winner > 0, np.where(_outline(winner), _LINE, _FILL), 0)[..., None]
         return np.clip(picture * (1 - alpha) + colour * alpha, 0, 255).astype(np.uint8)

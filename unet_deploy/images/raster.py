@@ -8,7 +8,7 @@ import imagecodecs
 import numpy as np
 
 from unet_deploy.errors import ImageError
-from unet_deploy.images import ImageInfo, ImageSource
+from unet_deploy.images import ImageInfo, ImageSource, check_channel
 from unet_deploy.tiling import Region
 
 MOST_BYTES = 1 << 30
@@ -30,7 +30,8 @@ class RasterSource(ImageSource):
         note = ""
         if len(planes) in (2, 4):
             planes, note = planes[:-1], "the alpha channel is not used"
-        self._planes = pick_channel(planes, channel, path)
+        check_channel(channel, len(planes), path)
+        self._planes = planes if channel is None else planes[channel : channel + 1]
         channels, height, width = self._planes.shape
         self.info = ImageInfo(str(path), 1, channels, height, width, pixels.dtype, note=note)
 
@@ -39,17 +40,6 @@ class RasterSource(ImageSource):
 
     def close(self) -> None:
         pass
-
-
-def pick_channel(planes: np.ndarray, channel: int | None, path: Path) -> np.ndarray:
-    """(C, H, W) -> (1, H, W) of one channel, or all. Raises ImageError when there is no such channel."""
-    check_channel(channel, len(planes), path)
-    return planes if channel is None else planes[channel : channel + 1]
-
-
-def check_channel(channel: int | None, channels: int, path: Path) -> None:
-    if channel is not None and not 0 <= channel < channels:
-        raise ImageError(f"{path}: has no channel {channel}; it has {channels}, counted from 0")
 
 
 def _decode(data: bytes, path: Path) -> np.ndarray:

@@ -13,8 +13,7 @@ import numpy as np
 from tifffile import PHOTOMETRIC, TiffFile, TiffFrame, TiffPage, TiffPageSeries
 
 from unet_deploy.errors import ImageError
-from unet_deploy.images import ImageInfo, ImageSource
-from unet_deploy.images.raster import check_channel
+from unet_deploy.images import ImageInfo, ImageSource, check_channel
 from unet_deploy.tiling import Region
 
 # tifffile reports damage by logging, and goes on; what matters of it is raised here as one line.
@@ -72,6 +71,8 @@ class TiffSource(ImageSource):
         self._planes = _plane_numbers(self._series)
         self._raw_offsets = self._find_raw()
         self._check_extent()
+        if self._raw_offsets is None:
+            self.cache_bytes = min(CACHE_BYTES, self._page.nbytes * self._planes.size)
         self._palette = _palette(self._page)
         samples, alpha = _samples(self._page)
         if self._palette is not None:
@@ -322,8 +323,10 @@ def _palette(page: TiffPage) -> np.ndarray | None:
     if page.photometric != PHOTOMETRIC.PALETTE or page.colormap is None or page.samplesperpixel != 1:
         return None
     colours = np.asarray(page.colormap, np.uint16).reshape(3, -1)
-    grey = (colours == colours[0]).all()
-    return (colours[:1] if grey else colours) >> 8 if (colours % 257 == 0).all() else (colours[:1] if grey else colours)
+    if (colours == colours[0]).all():
+        colours = colours[:1]
+    # 8-bit colours are stored times 257 (TIFF 6.0, ColorMap).
+    return (colours >> 8).astype(np.uint8) if (colours % 257 == 0).all() else colours
 
 
 def _pixel_size(file: TiffFile, page: TiffPage) -> float | None:

@@ -37,9 +37,7 @@ class OnnxRuntime:
         self._model = model
         self.probabilities = probabilities
         options = ort.SessionOptions()
-        # ORT's own pool ignores container limits, and its arena keeps the largest tile forever.
-        options.intra_op_num_threads = threads or usable_cores()
-        options.enable_cpu_mem_arena = False
+        options.intra_op_num_threads = threads or usable_cores()  # ORT's own count ignores container limits
         options.log_severity_level = 4
         if not model.is_file():
             raise ModelError(f"{model}: no such model file")
