@@ -72,6 +72,7 @@ def save(name: str, figures: dict[str, Any]) -> Path:
     plain = {key: asdict(value) if isinstance(value, Spread) else value for key, value in figures.items()}
     packages = {package: version(package) for package in ("unet-deploy", "numpy", "onnxruntime", "tifffile")}
     record = {"date": today, "machine": _machine(), "packages": packages, "figures": plain}
+    RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{today}-{name}.json"
     path.write_text(json.dumps(record, indent=2) + "\n")
     print(f"written: {path}")

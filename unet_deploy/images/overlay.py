@@ -56,13 +56,20 @@ class Overlay:
 
     def picture(self) -> np.ndarray:
         """(h, w, 3) uint8."""
-        base = _stretch(self._grey / self._pixels)
-        picture = np.moveaxis(np.broadcast_to(base, (3, *self._pixels.shape)), 0, -1) * np.float32(255)
-        background = self._pixels - self._classes.sum(axis=0)
-        winner = np.concatenate([background[None], self._classes]).argmax(axis=0)
-        colour = COLOURS[(winner - 1) % len(COLOURS)]
-        alpha = np.where(winner > 0, np.where(_outline(winner), _LINE, _FILL), 0)[..., None]
-        return np.clip(picture * (1 - alpha) + colour * alpha, 0, 255).astype(np.uint8)
+        winner = np.zeros(self._pixels.shape, np.uint8)
+        most = self._pixels - self._classes.sum(axis=0)
+        for label, canvas in enumerate(self._classes, start=1):
+            winner[canvas > most] = label
+            np.maximum(most, canvas, out=most)
+        grey = _stretch(self._grey / self._pixels)
+        picture = np.empty((*winner.shape, 3), np.uint8)
+        picture[...] = np.moveaxis(grey, 0, -1)
+        edge = _outline(winner)
+        for label in range(1, len(self._classes) + 1):
+            colour = COLOURS[(label - 1) % len(COLOURS)]
+            for pixels, alpha in (((winner == label) & ~edge, _FILL), ((winner == label) & edge, _LINE)):
+                picture[pixels] = picture[pixels] * (1 - alpha) + colour * alpha
+        return picture
 
     @staticmethod
     def _sums(plane: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
@@ -72,11 +79,13 @@ class Overlay:
 
 
 def _stretch(grey: np.ndarray) -> np.ndarray:
-    """Grey values to 0..1 between the 0.5th and the 99.7th percentile, all channels alike."""
+    """Grey values to 0..255 between the 0.5th and the 99.7th percentile, all channels alike."""
     low, high = np.percentile(grey, (0.5, 99.7))
     if high <= low:
         low, high = grey.min(), grey.max()
-    return np.clip((grey - low) / (high - low if high > low else 1), 0, 1).astype(np.float32)
+    grey -= low
+    grey *= 255 / (high - low if high > low else 1)
+    return np.clip(grey, 0, 255, out=grey)
 
 
 def _outline(labels: np.ndarray) -> np.ndarray:

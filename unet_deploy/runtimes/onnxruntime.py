@@ -38,6 +38,8 @@ class OnnxRuntime:
         self.probabilities = probabilities
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads or usable_cores()  # ORT's own count ignores container limits
+        # From the second tile on, a pattern would take one more block as large as everything before, and be no faster.
+        options.enable_mem_pattern = False
         options.log_severity_level = 4
         if not model.is_file():
             raise ModelError(f"{model}: no such model file")
