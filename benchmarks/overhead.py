@@ -21,8 +21,8 @@ import unet_deploy
 from unet_deploy.grey import measure_page
 from unet_deploy.images import open_image
 from unet_deploy.models import find_model
+from unet_deploy.runtimes import DEFAULT_TILE
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime
-from unet_deploy.segmentation import DEFAULT_TILE
 from unet_deploy.tiling import plan_tiles
 
 SIDE = 4096

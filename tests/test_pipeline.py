@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from unet_deploy.card import ModelCard, Normalization
 from unet_deploy.images.array import ArraySource
 from unet_deploy.pipeline import Channel, DoneTile, Stopped, stream
-from unet_deploy.runtimes import Answer
+from unet_deploy.runtimes import Answer, Limits, OutOfMemoryError
 from unet_deploy.tiling import plan_tiles
 
 CARD = ModelCard("threshold", 1, ("dark", "bright"), 4, 4, 12, Normalization("fixed", 0, 1))
@@ -21,16 +21,19 @@ CARD = ModelCard("threshold", 1, ("dark", "bright"), 4, 4, 12, Normalization("fi
 class Threshold:
     """A runtime whose network is `pixel > 100`, computed on another thread when it has more than one slot."""
 
-    name, probabilities = "threshold", False
+    name, probabilities, proof = "threshold", False, None
 
-    def __init__(self, slots: int = 1, fails_at: int | None = None, delay: float = 0.0) -> None:
+    def __init__(self, slots: int = 1, fails_at: int | None = None, delay: float = 0.0, batch: int = 1) -> None:
         self.card, self.slots, self.fails_at, self.delay = replace(CARD), slots, fails_at, delay
+        self.limits = Limits(batch, (12, 12), (28, 28))
         self.flying = self.most_flying = self.count = 0
 
-    def submit(self, tiles, grey):
+    def submit(self, tiles, greys):
+        assert 1 <= len(tiles) == len(greys) <= self.limits.batch
         self.flying += 1
         self.most_flying = max(self.most_flying, self.flying)
         self.count += 1
+        tiles = np.stack(tiles)
         answer: list[Answer] = []
         margin = self.card.margin
 
@@ -73,9 +76,9 @@ def run(source, runtime, consumers, progress=None):
 
 
 @settings(max_examples=15, deadline=None)
-@given(st.integers(1, 4), st.integers(1, 3), st.sampled_from([0.0, 0.001]))
-def test_every_tile_arrives_once_in_order_and_right(slots, pages, delay):
-    image, runtime = picture(pages), Threshold(slots, delay=delay)
+@given(st.integers(1, 4), st.integers(1, 3), st.sampled_from([0.0, 0.001]), st.integers(1, 5))
+def test_every_tile_arrives_once_in_order_and_right(slots, pages, delay, batch):
+    image, runtime = picture(pages), Threshold(slots, delay=delay, batch=batch)
     mask = np.full((pages, 90, 70), 255, np.uint8)
     order: list[tuple[int, int, int]] = []
 
@@ -102,6 +105,63 @@ def test_the_stream_never_runs_far_ahead_of_a_slow_disk():
 
     run(ArraySource(picture()), runtime, [consume])
     assert max(count - index for index, count in enumerate(ahead)) <= 6
+
+
+class Cramped(Threshold):
+    """Has room for so many pixels in flight, and says so when it is asked for more or when it answers."""
+
+    def __init__(self, room: int, slots: int, batch: int, late: bool) -> None:
+        super().__init__(slots, batch=batch)
+        self.room, self.late, self.shrunk = room, late, 0
+
+    def submit(self, tiles, greys):
+        pixels = sum(tile[0].size for tile in tiles)
+        if pixels > self.room and not self.late:
+            raise OutOfMemoryError("no room")
+        return super().submit(tiles, greys), pixels
+
+    def result(self, ticket):
+        if ticket[1] > self.room:
+            raise OutOfMemoryError("no room")
+        return super().result(ticket[0])
+
+    def shrink(self):
+        self.limits, self.shrunk = self.limits.halved(self.card), self.shrunk + 1
+        self.flying = 0
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(144, 4000), st.integers(1, 3), st.integers(1, 6), st.booleans())
+def test_short_memory_halves_the_batch_then_the_tile_and_keeps_what_is_finished(room, slots, batch, late):
+    image, runtime = picture(2), Cramped(room, slots, batch, late)
+    mask, writes = np.full((2, 90, 70), 255, np.uint8), np.zeros((2, 90, 70), int)
+
+    def consume(done: DoneTile) -> None:
+        mask[(done.page, *done.tile.write.slices)] = done.labels
+        writes[(done.page, *done.tile.write.slices)] += 1
+
+    seen: list[int] = []
+    _, plan = run(ArraySource(image), runtime, [consume], progress=lambda now, total: seen.append(now))
+    np.testing.assert_array_equal(mask, image[:, 0] > 100)
+    assert (writes == 1).all()
+    assert seen == list(range(1, 2 * len(plan) + 1))
+    assert bool(runtime.shrunk) == (room < largest_batch(plan, batch))
+
+
+def largest_batch(plan, batch: int) -> int:
+    """Pixels of the largest submission: neighbours in a row of one shape go together."""
+    pixels, run, shape = 0, 0, None
+    for tile in [*plan, *plan]:
+        now = tile.read.height, tile.read.width
+        run, shape = (run % batch + 1 if now == shape else 1), now
+        pixels = max(pixels, run * now[0] * now[1])
+    return pixels
+
+
+def test_memory_too_short_for_the_smallest_tile_is_said():
+    with pytest.raises(OutOfMemoryError, match="out of memory even for one tile of 12 x 12"):
+        run(ArraySource(picture()), Cramped(100, 2, 4, late=False), [lambda done: None])
+    assert not stream_threads()
 
 
 def stream_threads() -> list[threading.Thread]:

@@ -189,7 +189,7 @@ def test_the_forecast_is_the_plan_that_is_run(tmp_path, nuclei, speckle):
     path = tmp_path / "image.tif"
     tifffile.imwrite(path, speckle)
     with unet_deploy.open_model(nuclei) as model:
-        planned = forecast(path, model.card, 300)
+        planned = forecast(path, model, 300)
         report = unet_deploy.segment(path, tmp_path / "mask.tif", model=model, tile_size=300)
     assert planned.plan == report.plan
     assert planned.memory is not None

@@ -18,7 +18,7 @@ from unet_deploy.errors import DataError
 from unet_deploy.images import open_image
 from unet_deploy.pipeline import Progress
 from unet_deploy.runtimes import Runtime
-from unet_deploy.segmentation import DEFAULT_TILE, segment_array
+from unet_deploy.segmentation import segment_array
 from unet_deploy.tiling import Region
 
 
@@ -68,7 +68,7 @@ def evaluate(
     pairs: Sequence[Pair],
     *,
     mask_kind: MaskKind = "auto",
-    tile_size: int = DEFAULT_TILE,
+    tile_size: int | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Segment the image of every pair and score it. Raises DataError and ImageError."""

@@ -87,8 +87,8 @@ def check(path: Path, network: UNet, card: ModelCard, examples: Sequence[torch.T
     with OnnxRuntime(path, probabilities=True) as runtime, torch.no_grad():
         for example in examples:
             expected = network(example[None]).softmax(1).numpy()
-            raw = example[None].numpy() / grey.scale[:, None, None] + grey.offset[:, None, None]
-            answer = runtime.submit(raw.astype(np.float32), grey)
+            raw = example.numpy() / grey.scale[:, None, None] + grey.offset[:, None, None]
+            answer = runtime.submit([raw.astype(np.float32)], [grey])
             assert answer.probabilities is not None
             worst = float(np.maximum(worst, np.abs(answer.probabilities - expected).max()))  # keeps NaN
             second, first = np.sort(expected, axis=1)[:, -2:].swapaxes(0, 1)

@@ -12,7 +12,7 @@ from trainer.data import Annotated
 from trainer.metrics import dice
 from trainer.unet import UNet
 from unet_deploy.images.array import ArraySource
-from unet_deploy.segmentation import DEFAULT_TILE
+from unet_deploy.runtimes import DEFAULT_TILE
 from unet_deploy.tiling import plan_tiles
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Queue
@@ -35,6 +34,7 @@ from trainer.weights import (
 )
 from unet_deploy.errors import ResourceError, UsageError
 from unet_deploy.files import check_free
+from unet_deploy.interrupt import held_interrupt
 from unet_deploy.machine import usable_cores
 
 _PREFETCH = 3
@@ -139,29 +139,6 @@ def _start(recipe: Recipe, channels: int, classes: int, device: torch.device) ->
     averaged.load_state_dict(model.state_dict())
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Run(model, averaged, _optimizer(model, recipe))
-
-
-@contextmanager
-def held_interrupt() -> Iterator[Callable[[], bool]]:
-    """Holds Ctrl-C back, so that it never cuts a step in two; yields what tells whether it came.
-
-    A second Ctrl-C acts at once. Off the main thread, where signals do not arrive, it does nothing.
-    """
-    came: list[int] = []
-
-    def hold(number: int, frame: object) -> None:
-        if came:
-            raise KeyboardInterrupt
-        came.append(number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    before = signal.signal(signal.SIGINT, hold)
-    try:
-        yield lambda: bool(came)
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 # -- the step ------------------------------------------------------------------------------------------------

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import platform
-import shutil
 import subprocess
-from importlib import metadata
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from unet_deploy import __version__
 from unet_deploy.card import ModelCard
 from unet_deploy.console import bytes_text
-from unet_deploy.errors import ImageError, UnetDeployError
+from unet_deploy.engine import ENGINE_SUFFIXES, EngineRecord, read_record
+from unet_deploy.errors import DeviceError, ImageError, UnetDeployError
+from unet_deploy.gpu import find_gpus
 from unet_deploy.images import ImageInfo, open_image
 from unet_deploy.machine import usable_cores, usable_memory
 from unet_deploy.models import open_model, shipped_models
@@ -22,8 +24,10 @@ Rows = list[tuple[str, str]]
 def describe(file: Path) -> Rows:
     """What a model or image file is. Raises ModelError or ImageError."""
     if file.suffix == ".onnx" or (not file.exists() and str(file) in shipped_models()):
-        with open_model(file) as runtime:
+        with open_model(file, device="cpu") as runtime:
             return describe_model(runtime.card)
+    if file.suffix in ENGINE_SUFFIXES:
+        return describe_engine(read_record(file), file)
     if not file.is_file():
         raise ImageError(f"{file}: no such file")
     with open_image(file) as source:
@@ -52,6 +56,27 @@ def describe_model(card: ModelCard) -> Rows:
     return rows + [(name, f"{value:.4g}") for name, value in card.metrics.items()]
 
 
+def describe_engine(record: EngineRecord, engine: Path) -> Rows:
+    """An engine's record for people."""
+    limits, options = record.limits, record.options
+    sides = " to ".join(f"{high} x {wide}" for high, wide in dict.fromkeys((limits.least, limits.most)))
+    accuracy = record.accuracy
+    proved = "unverified: the first use on a GPU compares it with its model" if accuracy is None else str(accuracy)
+    return [
+        ("engine", f"{engine.name}, {bytes_text(engine.stat().st_size)}"),
+        ("model", f"{record.card.name} ({record.model}), weights {record.weights_sha256[:12]}"),
+        ("compiler", f"{record.compiler} {record.compiler_version}"),
+        ("runs on", f"{record.gpu or 'any GPU'} of compute capability {', '.join(record.capabilities)}"),
+        (
+            "precision",
+            f"{options['precision']}; layers: {', '.join(f'{n} {kind}' for kind, n in record.layers.items())}",
+        ),
+        ("tiles", f"{limits.batch} of {sides} pixels, {options['pixels']}"),
+        ("returns", "labels and probabilities" if options["probabilities"] else "labels"),
+        ("accuracy", proved),
+    ]
+
+
 def describe_image(info: ImageInfo, size: int) -> Rows:
     """An image's shape and what else is known of it."""
     pixels = info.pages * info.channels * info.height * info.width
@@ -74,41 +99,57 @@ def diagnose() -> Rows:
         ("python", f"{platform.python_version()} on {platform.platform()}"),
         ("processors", f"{usable_cores()} usable"),
         ("memory", f"{bytes_text(memory)} free" if memory else "unknown"),
-        ("NVIDIA GPU", _gpu()),
     ]
-    rows += [(name, _installed(name, extra)) for name, extra in _PACKAGES.items()]
+    rows += _gpus()
+    rows += [(name, _installed(name, package, extra)) for name, package, extra in _PACKAGES]
     rows.append(("shipped models", ", ".join(shipped_models()) or "none"))
     rows.append(("segment uses", _choice()))
     return rows
 
 
-_PACKAGES = {
-    "onnxruntime": "cpu",
-    "onnxruntime-gpu": "gpu",
-    "torch": "train",
-    "onnx": "train",
-}
+_PACKAGES = (
+    ("onnxruntime", "onnxruntime", "cpu"),
+    ("onnx", "onnx", "tensorrt"),
+    ("tensorrt", "tensorrt", "tensorrt"),
+    ("tensorrt_rtx", "tensorrt_rtx", "tensorrt-rtx"),
+    ("pycuda", "pycuda.driver", "gpu"),
+    ("torch", "torch", "train"),
+)
+"""Name, module that is really imported, and the extra that brings it."""
 
 
-def _installed(package: str, extra: str) -> str:
+def _gpus() -> Rows:
     try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
+        gpus = find_gpus()
+    except DeviceError as error:
+        return [("GPU", str(error))]
+    return [
+        (f"cuda:{gpu.index}", f"{gpu.name}, compute capability {gpu.capability}, driver for CUDA {gpu.driver}")
+        for gpu in gpus
+    ]
+
+
+def _installed(name: str, module: str, extra: str) -> str:
+    """Whether it can be imported, in a process of its own: a broken CUDA library may end the one that loads it."""
+    if find_spec(name) is None:
         return f"not installed; pip install 'unet-deploy[{extra}]'"
-
-
-def _gpu() -> str:
-    command = shutil.which("nvidia-smi")
-    if command is None:
-        return "none: nvidia-smi is not installed"
-    query = [command, "--query-gpu=name,driver_version,compute_cap", "--format=csv,noheader"]
-    answer = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False)
-    return "; ".join(answer.stdout.split("\n")).strip("; ") or f"none: {answer.stderr.strip() or answer.stdout.strip()}"
+    script = (
+        f"import {module} as m, {name} as top; print(getattr(top, '__version__', getattr(top, 'VERSION_TEXT', '')))"
+    )
+    if name == "onnxruntime":
+        script += "; print(*(p.removesuffix('ExecutionProvider') for p in m.get_available_providers()))"
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    if answer.returncode:
+        said = [line for line in answer.stderr.splitlines() if line.strip()]
+        return f"installed, but cannot be loaded: {said[-1][:200] if said else f'it ended with {answer.returncode}'}"
+    version, _, providers = answer.stdout.strip().partition("\n")
+    return f"{version}, for {providers}" if providers else version
 
 
 def _choice() -> str:
+    said: list[str] = []
     try:
-        with open_model() as runtime:
-            return f"{runtime.name}, model {runtime.card.name}"
+        with open_model(tell=said.append) as runtime:
+            return "; ".join([f"{runtime.name}, model {runtime.card.name}", *said])
     except UnetDeployError as error:
         return f"nothing: {error}"

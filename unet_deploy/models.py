@@ -1,13 +1,27 @@
-"""Which model file to use, and what opens it."""
+"""Which model file to use, and what runs it on this machine."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from unet_deploy.errors import ModelError
-from unet_deploy.runtimes import Runtime
+from unet_deploy.errors import DeviceError, ModelError, UsageError, VerificationError
+from unet_deploy.runtimes import DEFAULT_TILE, Pixels, Runtime
+
+if TYPE_CHECKING:
+    from unet_deploy.engine import EngineRecord
+    from unet_deploy.gpu import Gpu
+    from unet_deploy.proof import Proof
 
 DEFAULT_MODEL = "nuclei"
+RUNTIMES = ("onnxruntime", "tensorrt", "tensorrt_rtx")
+_ON_GPU = ("tensorrt", "tensorrt_rtx", "onnxruntime")
+"""What auto tries on a GPU, the fastest first."""
 
 
 def find_model(model: str | Path | None = None) -> Path:
@@ -32,13 +46,203 @@ def shipped_models() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.onnx"))}
 
 
-def open_model(model: str | Path | None = None, *, probabilities: bool = False) -> Runtime:
-    """Load a model, by path or shipped name, on the best runtime of this machine.
+@dataclass(frozen=True)
+class Wish:
+    """How a model is to be run; None and auto leave the choice to us."""
+
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    runtime: str = "auto"
+    precision: str | None = None
+    """fp32 or fp16; by default fp32 on a CPU and fp16 on a GPU."""
+    probabilities: bool = False
+    pixels: Pixels = "float32"
+    """The widest pixels that will come."""
+    tile_size: int | None = None
+    batch_size: int = 1
+
+    def __post_init__(self) -> None:
+        kind, _, index = self.device.partition(":")
+        if kind not in ("auto", "cpu", "cuda") or (index and not (kind == "cuda" and index.isdigit())):
+            raise UsageError(f"--device {self.device}: there are auto, cpu, cuda and cuda:N")
+        if self.runtime not in ("auto", *RUNTIMES):
+            raise UsageError(f"--runtime {self.runtime}: there are auto, {', '.join(RUNTIMES)}")
+        if self.precision not in (None, "fp32", "fp16"):
+            raise UsageError(f"--precision {self.precision}: there are fp32 and fp16")
+        if self.batch_size < 1:
+            raise UsageError(f"--batch-size {self.batch_size}: take at least 1")
+
+    @property
+    def gpu_index(self) -> int:
+        return int(self.device.partition(":")[2] or 0)
+
+
+def open_model(
+    model: str | Path | None = None,
+    *,
+    probabilities: bool = False,
+    device: str = "auto",
+    runtime: str = "auto",
+    precision: str | None = None,
+    tile_size: int | None = None,
+    batch_size: int = 1,
+    pixels: Pixels = "float32",
+    tell: Callable[[str], None] | None = None,
+) -> Runtime:
+    """Load a model or an engine, by path or shipped name, on the best runtime of this machine.
 
     probabilities: let it answer with class probabilities as well as with labels.
-    Use it as a context manager and pass it to `segment` to load once for many images. Raises ModelError and
-    DeviceError.
+    device: auto, cpu, cuda or cuda:N; auto falls back from a GPU to the CPU and says so, cuda never does.
+    runtime: auto, onnxruntime, tensorrt or tensorrt_rtx. precision: fp32 or fp16, by default fp16 on a GPU alone.
+    pixels: the widest pixels that will come, which makes a GPU's bus faster: uint8, uint16 or float32.
+    tell: called with a line on what was chosen instead, and why.
+    Use it as a context manager and pass it to `segment` to load once for many images. Raises ModelError,
+    DeviceError and UsageError.
     """
+    from unet_deploy.engine import ENGINE_SUFFIXES
+
+    wish = Wish(device, runtime, precision, probabilities, pixels, tile_size, batch_size)
+    path = find_model(model)
+    if path.suffix in ENGINE_SUFFIXES:
+        return _open_engine_file(path, wish)
+    if device == "cpu" or (device == "auto" and not _has_gpu()):
+        return _open_on_cpu(path, wish)
+    try:
+        return _open_on_gpu(path, wish)
+    except DeviceError as error:
+        if device != "auto" or runtime not in ("auto", "onnxruntime"):
+            raise
+        if tell:
+            tell(f"note: using the CPU: {error}")
+    return _open_on_cpu(path, wish)
+
+
+def _has_gpu() -> bool:
+    from unet_deploy.gpu import find_gpus
+
+    with suppress(DeviceError):
+        return bool(find_gpus())
+    return False
+
+
+def _open_on_cpu(path: Path, wish: Wish) -> Runtime:
     from unet_deploy.runtimes.onnxruntime import OnnxRuntime
 
-    return OnnxRuntime(find_model(model), probabilities=probabilities)
+    if wish.runtime not in ("auto", "onnxruntime"):
+        raise DeviceError(f"--runtime {wish.runtime}: runs on an NVIDIA GPU, and --device {wish.device} is none")
+    if wish.precision == "fp16":
+        raise UsageError("--precision fp16: is slower than fp32 on a CPU; leave it out, or take --device cuda")
+    return OnnxRuntime(path, probabilities=wish.probabilities, tile_size=wish.tile_size)
+
+
+def _open_on_gpu(path: Path, wish: Wish) -> Runtime:
+    from unet_deploy.gpu import find_gpu
+
+    gpu = find_gpu(wish.gpu_index)
+    reasons = []
+    for runtime in _ON_GPU if wish.runtime == "auto" else (wish.runtime,):
+        try:
+            if wish.runtime == "auto" and not find_spec(runtime):
+                raise DeviceError(f"{runtime} is not installed")
+            if runtime == "onnxruntime":
+                return _open_onnx_on_cuda(path, wish, gpu)
+            return _compile_and_open(path, wish, gpu, runtime)
+        except DeviceError as error:
+            if wish.runtime != "auto":
+                raise
+            reasons.append(str(error))
+    raise DeviceError(f"no runtime works on {gpu.name}: {'; '.join(reasons)}")
+
+
+def _open_onnx_on_cuda(path: Path, wish: Wish, gpu: Gpu) -> Runtime:
+    from unet_deploy import engine_cache
+    from unet_deploy.graph import read_model
+    from unet_deploy.proof import Proof
+    from unet_deploy.runtimes.onnx_program import check_cuda_provider
+
+    version = check_cuda_provider()
+    from unet_deploy.runtimes.onnxruntime_cuda import open_onnx_on_cuda
+
+    precision = wish.precision or "fp16"
+    key = engine_cache.key_of(read_model(path).weights_sha256, "onnxruntime", version, gpu.name, precision)
+    kept = engine_cache.kept_accuracy(key)
+    proof = None if kept and kept.holds else Proof(partial(_reference, path), partial(engine_cache.keep_accuracy, key))
+    return open_onnx_on_cuda(
+        path,
+        device=wish.gpu_index,
+        precision="fp16" if precision == "fp16" else "fp32",
+        pixels=wish.pixels,
+        probabilities=wish.probabilities,
+        tile_size=wish.tile_size,
+        batch_size=wish.batch_size,
+        proof=proof,
+    )
+
+
+def _compile_and_open(path: Path, wish: Wish, gpu: Gpu, compiler_name: str) -> Runtime:
+    """The model's engine for this GPU, out of the cache or compiled now."""
+    from unet_deploy.compilers import BuildOptions, Profile, find_compiler
+    from unet_deploy.console import progress_bar
+    from unet_deploy.engine_cache import cached_engine
+    from unet_deploy.graph import read_model
+    from unet_deploy.tiling import legal_side
+
+    model, compiler = read_model(path), find_compiler(compiler_name)
+    card = model.card
+    side = legal_side(wish.tile_size or DEFAULT_TILE, card)
+    least = (1, card.base, card.base)
+    options = BuildOptions(
+        Profile(least, (wish.batch_size, side, side), (wish.batch_size, side, side)),
+        precision="int8" if model.quantized else "fp32" if wish.precision == "fp32" else "fp16",
+        pixels=wish.pixels,
+        probabilities=wish.probabilities,
+    )
+    with progress_bar(f"compiling {path.name} for {gpu.name}", "steps") as progress:
+        engine = cached_engine(model, compiler, options, f"{gpu.name} {gpu.capability}", progress=progress)
+    return _open_engine_file(engine, wish, reference=path)
+
+
+def _open_engine_file(path: Path, wish: Wish, reference: Path | None = None) -> Runtime:
+    from unet_deploy.engine import read_record, set_accuracy
+    from unet_deploy.gpu import find_gpu
+    from unet_deploy.proof import Proof
+
+    if wish.device == "cpu":
+        raise DeviceError(f"{path}: an engine runs on an NVIDIA GPU; for a CPU give the .onnx model")
+    read_record(path)  # what is wrong with the file is said even where nothing could run it
+    find_gpu(wish.gpu_index)
+    from unet_deploy.runtimes.tensorrt import open_engine
+
+    def proof(record: EngineRecord) -> Proof:
+        def open_reference() -> Runtime:
+            return _reference(reference or find_reference(path, record))
+
+        return Proof(open_reference, partial(set_accuracy, path))
+
+    return open_engine(path, device=wish.gpu_index, probabilities=wish.probabilities, proof=proof)
+
+
+def find_reference(engine: Path, record: EngineRecord) -> Path:
+    """The model that an engine was made of, by its weights. Raises VerificationError where it is not found."""
+    from unet_deploy.graph import read_model
+
+    def candidates() -> Iterator[Path]:
+        yield engine.parent / Path(record.model).name
+        yield Path(record.model)
+        yield from shipped_models().values()
+
+    for path in candidates():
+        if path.is_file():
+            with suppress(ModelError):
+                if read_model(path).weights_sha256 == record.weights_sha256:
+                    return path
+    raise VerificationError(
+        f"{engine}: was never compared with its model, and {Path(record.model).name} is not at hand; "
+        f"run: unet-deploy verify {engine} --reference MODEL.onnx IMAGE"
+    )
+
+
+def _reference(path: Path) -> Runtime:
+    from unet_deploy.runtimes.onnxruntime import OnnxRuntime
+
+    return OnnxRuntime(path, probabilities=True)

@@ -9,15 +9,16 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
+from unet_deploy.card import ModelCard
 from unet_deploy.grey import GreyScale, measure_page, to_float32
 from unet_deploy.images import ImageSource
-from unet_deploy.runtimes import Answer, Runtime
-from unet_deploy.tiling import Tile, TilePlan
+from unet_deploy.runtimes import Answer, OutOfMemoryError, Runtime
+from unet_deploy.tiling import Sides, Tile, TilePlan
 
 T = TypeVar("T")
 Progress = Callable[[int, int], None]
@@ -80,6 +81,22 @@ class ReadTile:
     tile: Tile
     pixels: np.ndarray
     grey: GreyScale
+    last_part: bool = True
+    """False for a part of a divided tile that others follow."""
+
+    def divided(self, card: ModelCard, most: Sides) -> list[ReadTile]:
+        """Itself cut to inputs of at most `most`."""
+        parts = self.tile.divided(card, most)
+        top, left = self.tile.read.y, self.tile.read.x
+        return [
+            replace(
+                self,
+                tile=part,
+                pixels=self.pixels[(slice(None), *part.read.moved(-top, -left).slices)],
+                last_part=self.last_part and part is parts[-1],
+            )
+            for part in parts
+        ]
 
 
 @dataclass(frozen=True)
@@ -153,7 +170,9 @@ def stream(
         stage("write", lambda: _write(done, consumers)),
     ]
     try:
-        compute = _infer(read, done, runtime, len(plan) * source.info.pages, progress)
+        inference = _Inference(runtime, done, len(plan) * source.info.pages, progress)
+        inference.run(read)
+        compute = inference.compute
         done.close()
     except Stopped:
         pass
@@ -179,41 +198,82 @@ def _read(source: ImageSource, plan: TilePlan, greys: Callable[[int], GreyScale]
     read.close()
 
 
-def _infer(
-    read: Channel[ReadTile], done: Channel[DoneTile], runtime: Runtime, total: int, progress: Progress | None
-) -> float:
-    """Keep the runtime's slots full; returns the seconds spent inside it."""
-    flying: deque[tuple[ReadTile, Any]] = deque()
-    compute, finished = 0.0, 0
+class _Inference:
+    """Keeps the runtime's slots full, and goes on with smaller submissions when its memory is short."""
 
-    def land() -> None:
-        nonlocal compute, finished
-        tile, ticket = flying.popleft()
+    def __init__(self, runtime: Runtime, done: Channel[DoneTile], total: int, progress: Progress | None) -> None:
+        self._runtime, self._done, self._total, self._progress = runtime, done, total, progress
+        self._waiting: deque[ReadTile] = deque()
+        self._flying: deque[tuple[list[ReadTile], Any]] = deque()
+        self._most: Sides | None = None
+        self._finished = 0
+        self.compute = 0.0
+
+    def run(self, read: Channel[ReadTile]) -> None:
+        incoming = iter(read)
+        while True:
+            batch = self._next_batch(incoming)
+            try:
+                if batch:
+                    self._submit(batch)
+                while self._flying and (not batch or len(self._flying) >= self._runtime.slots):
+                    self._land()
+            except OutOfMemoryError:
+                self._start_over_smaller()
+            else:
+                if not batch:
+                    return
+
+    def _next_batch(self, incoming: Iterator[ReadTile]) -> list[ReadTile]:
+        """Tiles of one shape, as many as fit a submission; empty when there are no more."""
+        batch: list[ReadTile] = []
+        while len(batch) < self._runtime.limits.batch:
+            if not self._waiting:
+                tile = next(incoming, None)
+                if tile is None:
+                    break
+                self._waiting.extend(self._fitting(tile))
+            if batch and self._waiting[0].pixels.shape != batch[0].pixels.shape:
+                break
+            batch.append(self._waiting.popleft())
+        return batch
+
+    def _submit(self, batch: list[ReadTile]) -> None:
         start = time.perf_counter()
-        answer = runtime.result(ticket)
-        compute += time.perf_counter() - start
-        done.put(_cut(tile, answer, runtime.card.margin))
-        finished += 1
-        if progress:
-            progress(finished, total)
+        self._flying.append((batch, None))  # before it is submitted: a submission that fails is one to start over
+        ticket = self._runtime.submit([tile.pixels for tile in batch], [tile.grey for tile in batch])
+        self._flying[-1] = batch, ticket
+        self.compute += time.perf_counter() - start
 
-    for tile in read:
+    def _land(self) -> None:
         start = time.perf_counter()
-        ticket = runtime.submit(tile.pixels[None], tile.grey)
-        compute += time.perf_counter() - start
-        flying.append((tile, ticket))
-        if len(flying) == runtime.slots:
-            land()
-    while flying:
-        land()
-    return compute
+        batch, ticket = self._flying[0]
+        answer = self._runtime.result(ticket)
+        self._flying.popleft()
+        self.compute += time.perf_counter() - start
+        for index, tile in enumerate(batch):
+            self._done.put(_cut(tile, answer, index, self._runtime.card.margin))
+            self._finished += tile.last_part
+            if self._progress and tile.last_part:
+                self._progress(self._finished, self._total)
+
+    def _start_over_smaller(self) -> None:
+        """Take back what flies; finished tiles are kept."""
+        self._runtime.shrink()
+        self._most = self._runtime.limits.most
+        again = [tile for batch, _ in self._flying for tile in batch] + list(self._waiting)
+        self._flying.clear()
+        self._waiting = deque(part for tile in again for part in self._fitting(tile))
+
+    def _fitting(self, tile: ReadTile) -> list[ReadTile]:
+        return [tile] if self._most is None else tile.divided(self._runtime.card, self._most)
 
 
-def _cut(read: ReadTile, answer: Answer, margin: int) -> DoneTile:
+def _cut(read: ReadTile, answer: Answer, index: int, margin: int) -> DoneTile:
     height, width = read.tile.write.height, read.tile.write.width
     image = read.pixels[:, margin : margin + height, margin : margin + width]
-    probabilities = None if answer.probabilities is None else answer.probabilities[0, :, :height, :width]
-    return DoneTile(read.page, read.tile, image, answer.labels[0, :height, :width], probabilities)
+    probabilities = None if answer.probabilities is None else answer.probabilities[index, :, :height, :width]
+    return DoneTile(read.page, read.tile, image, answer.labels[index, :height, :width], probabilities)
 
 
 def _write(done: Channel[DoneTile], consumers: Sequence[Consumer]) -> None:

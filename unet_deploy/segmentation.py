@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, overload
@@ -18,14 +18,12 @@ from unet_deploy.images.array import ArraySink, ArraySource
 from unet_deploy.machine import resident_memory
 from unet_deploy.models import open_model
 from unet_deploy.pipeline import QUEUED, Consumer, DoneTile, Progress, Timing, stream
-from unet_deploy.runtimes import Runtime
+from unet_deploy.proof import Accuracy, prove
+from unet_deploy.runtimes import Pixels, Runtime, pixels_for
 from unet_deploy.tiling import TilePlan, plan_tiles
 
 if TYPE_CHECKING:
     from unet_deploy.images.overlay import Overlay
-
-DEFAULT_TILE = 1212
-"""Largest input side, in pixels: where a CPU wastes little on halo and still works inside its caches."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +56,8 @@ class Report:
     plan: TilePlan
     outputs: Outputs
     timing: Timing
+    proved: Accuracy | None
+    """How a GPU's answer compared with the model's, where this image was the first."""
 
     @property
     def megapixels(self) -> float:
@@ -80,7 +80,8 @@ def segment(
     output: None = None,
     *,
     model: str | Path | Runtime | None = None,
-    tile_size: int = DEFAULT_TILE,
+    device: str = "auto",
+    tile_size: int | None = None,
     probabilities: Literal[False] = False,
     progress: Progress | None = None,
 ) -> np.ndarray: ...
@@ -90,7 +91,8 @@ def segment(
     output: None = None,
     *,
     model: str | Path | Runtime | None = None,
-    tile_size: int = DEFAULT_TILE,
+    device: str = "auto",
+    tile_size: int | None = None,
     probabilities: Literal[True],
     progress: Progress | None = None,
 ) -> tuple[np.ndarray, np.ndarray]: ...
@@ -100,7 +102,8 @@ def segment(
     output: str | Path,
     *,
     model: str | Path | Runtime | None = None,
-    tile_size: int = DEFAULT_TILE,
+    device: str = "auto",
+    tile_size: int | None = None,
     probabilities: bool = False,
     overlay: bool = False,
     channel: int | None = None,
@@ -112,7 +115,8 @@ def segment(
     output: str | Path | None = None,
     *,
     model: str | Path | Runtime | None = None,
-    tile_size: int = DEFAULT_TILE,
+    device: str = "auto",
+    tile_size: int | None = None,
     probabilities: bool = False,
     overlay: bool = False,
     channel: int | None = None,
@@ -123,8 +127,9 @@ def segment(
 
     image: an array (H, W), (C, H, W) or (pages, C, H, W) of grey values, or a TIFF, PNG or JPEG file.
     output: the mask file to write, for a file: tiled BigTIFF, uint8 class indices.
-    model: a model file, a shipped model's name, or what `open_model` returned.
-    tile_size: largest side of the network's input in pixels; the answer does not depend on it.
+    model: a model file, an engine, a shipped model's name, or what `open_model` returned.
+    device: auto, cpu, cuda or cuda:N.
+    tile_size: largest side of the network's input in pixels, by default the runtime's; the answer is the same.
     probabilities: return them too, or write them to <mask>.probabilities.tif.
     overlay: write a picture to look at, <mask>.overlay.png.
     channel: which one of a multi-channel file.
@@ -137,7 +142,7 @@ def segment(
     if isinstance(image, np.ndarray):
         if output is not None or overlay or channel is not None:
             raise UsageError("segment(array): output, overlay and channel are for image files")
-        with _runtime(model, probabilities) as runtime:
+        with _runtime(model, probabilities, device, pixels_for(image.dtype)) as runtime:
             labels, scores = segment_array(image, runtime, tile_size, probabilities=probabilities, progress=progress)
         stack = image.ndim == 4
         mask = labels if stack else labels[0]
@@ -145,7 +150,7 @@ def segment(
     if output is None:
         raise UsageError("segment(file): give the mask file to write as `output`")
     outputs = Outputs.beside(Path(output), probabilities=probabilities, overlay=overlay)
-    with _runtime(model, probabilities) as runtime:
+    with _runtime(model, probabilities, device, pixels_of([Path(image)])) as runtime:
         return segment_file(
             Path(image), outputs, runtime, tile_size, channel=channel, overwrite=overwrite, progress=progress
         )
@@ -154,7 +159,7 @@ def segment(
 def segment_array(
     image: np.ndarray,
     runtime: Runtime,
-    tile_size: int,
+    tile_size: int | None,
     *,
     probabilities: bool = False,
     progress: Progress | None = None,
@@ -163,13 +168,14 @@ def segment_array(
     source = ArraySource(image)
     info, card = source.info, runtime.card
     check_fits(info, card)
-    plan = plan_tiles(info.height, info.width, card, tile=tile_size)
+    plan = plan_for(runtime, info, tile_size)
     labels = ArraySink((info.pages, 1, info.height, info.width), np.dtype(np.uint8))
     consumers: list[Consumer] = [write_labels(labels)]
     scores = None
     if probabilities:
         scores = ArraySink((info.pages, len(card.classes), info.height, info.width), np.dtype(np.float32))
         consumers.append(write_probabilities(scores))
+    prove(runtime, source, plan)
     stream(source, plan, runtime, consumers, progress=progress)
     return labels.array[:, 0], scores.array if scores else None
 
@@ -178,7 +184,7 @@ def segment_file(
     path: Path,
     outputs: Outputs,
     runtime: Runtime,
-    tile_size: int,
+    tile_size: int | None,
     *,
     channel: int | None = None,
     overwrite: bool = False,
@@ -193,7 +199,7 @@ def segment_file(
         source = stack.enter_context(open_image(path, channel=channel))
         info = source.info
         check_fits(info, card)
-        plan = plan_tiles(info.height, info.width, card, tile=tile_size)
+        plan = plan_for(runtime, info, tile_size)
 
         def sink(output: Path, planes: int, dtype: type[np.generic]) -> MaskSink:
             return stack.enter_context(
@@ -219,26 +225,48 @@ def segment_file(
             check_free(outputs.overlay, overwrite=overwrite)
             picture = Overlay(info.height, info.width, info.channels, card.classes)
             consumers.append(paint(picture))
+        proved = prove(runtime, source, plan)
         timing = stream(source, plan, runtime, consumers, progress=progress)
         for each in sinks:
             each.commit()
         if picture and outputs.overlay:
             picture.save(outputs.overlay, overwrite=overwrite)
-    return Report(info, plan, outputs, timing)
+    return Report(info, plan, outputs, timing, proved)
 
 
-def forecast(path: Path, card: ModelCard, tile_size: int, *, channel: int | None = None) -> Forecast:
+def forecast(path: Path, runtime: Runtime, tile_size: int | None, *, channel: int | None = None) -> Forecast:
     """What `segment_file` would do, without doing it. Call it with the model loaded: that memory counts."""
     with open_image(path, channel=channel) as source:
         info = source.info
+        card = runtime.card
         check_fits(info, card)
-        plan = plan_tiles(info.height, info.width, card, tile=tile_size)
+        plan = plan_for(runtime, info, tile_size)
         if card.bytes_per_pixel is None:
             return Forecast(info, plan, None)
         pixels = plan.input_height * plan.input_width
         queued = (2 * QUEUED + 2) * pixels * info.channels * info.dtype.itemsize
         memory = resident_memory() + int(pixels * card.bytes_per_pixel) + queued + source.cache_bytes
         return Forecast(info, plan, memory)
+
+
+def pixels_of(paths: Iterable[Path], *, channel: int | None = None) -> Pixels:
+    """The narrowest pixels that hold those of all these files; files that cannot be read are left for later."""
+    dtypes = []
+    for path in paths:
+        with suppress(ImageError), open_image(path, channel=channel) as source:
+            dtypes.append(source.info.dtype)
+    return pixels_for(*dtypes) if dtypes else "float32"
+
+
+def plan_for(runtime: Runtime, info: ImageInfo, tile_size: int | None = None) -> TilePlan:
+    """The tiles of an image for a runtime, by default as large as it takes. Raises UsageError."""
+    limits = runtime.limits
+    tile = limits.most if tile_size is None else (tile_size, tile_size)
+    low, high = limits.least, limits.most
+    if limits.hard and not (low[0] <= tile[0] <= high[0] and low[1] <= tile[1] <= high[1]):
+        takes = f"{low[0]} x {low[1]}" + ("" if limits.fixed else f" to {high[0]} x {high[1]}")
+        raise UsageError(f"--tile-size {tile_size}: {runtime.name} takes tiles of {takes} pixels; leave it out")
+    return plan_tiles(info.height, info.width, runtime.card, tile=tile, least=limits.least)
 
 
 def check_fits(info: ImageInfo, card: ModelCard) -> None:
@@ -274,10 +302,10 @@ def paint(picture: Overlay) -> Consumer:
 
 
 @contextmanager
-def _runtime(model: str | Path | Runtime | None, probabilities: bool) -> Iterator[Runtime]:
+def _runtime(model: str | Path | Runtime | None, probabilities: bool, device: str, pixels: Pixels) -> Iterator[Runtime]:
     """The caller's own runtime, left open, or one of ours that ends with the call."""
     if model is None or isinstance(model, (str, Path)):
-        with open_model(model, probabilities=probabilities) as runtime:
+        with open_model(model, probabilities=probabilities, device=device, pixels=pixels) as runtime:
             yield runtime
     elif probabilities and not model.probabilities:
         raise UsageError("segment: this model was opened for labels alone; use open_model(..., probabilities=True)")

@@ -17,6 +17,9 @@ import numpy as np
 
 from unet_deploy.errors import UsageError
 
+Sides = tuple[int, int]
+"""(height, width) in pixels."""
+
 
 class Geometry(Protocol):
     """What tiling must know of a network, all in pixels; legal input sides are base + k * stride."""
@@ -46,6 +49,9 @@ class Region:
     def right(self) -> int:
         return self.x + self.width
 
+    def moved(self, y: int, x: int) -> Region:
+        return Region(self.y + y, self.x + x, self.height, self.width)
+
     @property
     def slices(self) -> tuple[slice, slice]:
         return slice(self.y, self.bottom), slice(self.x, self.right)
@@ -61,6 +67,13 @@ class Tile:
 
     read: Region
     write: Region
+
+    def divided(self, geometry: Geometry, most: Sides) -> list[Tile]:
+        """Tiles of at most `most` that write the same pixels from what this one reads, with the same answer."""
+        return [
+            Tile(part.read.moved(self.write.y, self.write.x), part.write.moved(self.write.y, self.write.x))
+            for part in plan_tiles(self.write.height, self.write.width, geometry, tile=most)
+        ]
 
 
 def legal_side(least: int, geometry: Geometry) -> int:
@@ -88,6 +101,7 @@ class TilePlan(Sequence[Tile]):
     """The tiles of a height x width image, row by row, made as they are asked for.
 
     step_y, step_x: pixels between neighbouring tile origins, multiples of the stride.
+    least: the smallest input (height, width) that the runtime takes; what a tile at the border lacks is mirrored.
     """
 
     height: int
@@ -97,6 +111,7 @@ class TilePlan(Sequence[Tile]):
     margin: int
     stride: int
     base: int
+    least: Sides = (0, 0)
 
     @property
     def rows(self) -> int:
@@ -125,21 +140,21 @@ class TilePlan(Sequence[Tile]):
         row, column = divmod(index, self.columns)
         y, x = row * self.step_y, column * self.step_x
         height, width = min(self.step_y, self.height - y), min(self.step_x, self.width - x)
-        read = Region(y - self.margin, x - self.margin, self._input_side(height), self._input_side(width))
-        return Tile(read, Region(y, x, height, width))
+        sides = (self._input_side(side, least) for side, least in zip((height, width), self.least, strict=True))
+        return Tile(Region(y - self.margin, x - self.margin, *sides), Region(y, x, height, width))
 
-    def _input_side(self, write: int) -> int:
-        return legal_side(write + 2 * self.margin, self)
+    def _input_side(self, write: int, least: int) -> int:
+        return legal_side(max(write + 2 * self.margin, least), self)
 
     @property
     def input_height(self) -> int:
         """Height in pixels of the largest tile that the network sees."""
-        return self._input_side(min(self.step_y, self.height))
+        return self._input_side(min(self.step_y, self.height), self.least[0])
 
     @property
     def input_width(self) -> int:
         """Width in pixels of the largest tile that the network sees."""
-        return self._input_side(min(self.step_x, self.width))
+        return self._input_side(min(self.step_x, self.width), self.least[1])
 
     @property
     def overhead(self) -> float:
@@ -149,21 +164,23 @@ class TilePlan(Sequence[Tile]):
         return heights * widths / (self.height * self.width)
 
 
-def plan_tiles(height: int, width: int, geometry: Geometry, *, tile: int) -> TilePlan:
-    """Cut a height x width image into tiles whose network input is at most tile x tile pixels.
+def plan_tiles(height: int, width: int, geometry: Geometry, *, tile: int | Sides, least: Sides = (0, 0)) -> TilePlan:
+    """Cut a height x width image into tiles whose network input is at most `tile` pixels, a side or (height, width).
 
+    least: no input is smaller than this (height, width); equal to `tile`, all inputs have one shape.
     Raises UsageError when `tile` is too small for the network.
     """
     if height < 1 or width < 1:
         raise ValueError(f"an image of {height} x {width} pixels has nothing to cut")
-    if tile < geometry.base:
-        raise UsageError(f"--tile-size {tile}: this model needs at least {geometry.base} pixels a side")
-    step_y, step_x = (_step(side, geometry, tile) for side in (height, width))
-    return TilePlan(height, width, step_y, step_x, geometry.margin, geometry.stride, geometry.base)
+    tall, wide = (tile, tile) if isinstance(tile, int) else tile
+    step_y, step_x = _step(height, geometry, tall), _step(width, geometry, wide)
+    return TilePlan(height, width, step_y, step_x, geometry.margin, geometry.stride, geometry.base, least)
 
 
 def _step(side: int, geometry: Geometry, tile: int) -> int:
     """Pixels between tile origins: the largest multiple of the stride, or what one tile for all takes."""
+    if tile < geometry.base:
+        raise UsageError(f"--tile-size {tile}: this model needs at least {geometry.base} pixels a side")
     stride = geometry.stride
     largest_input = geometry.base + (tile - geometry.base) // stride * stride
     most = (largest_input - 2 * geometry.margin) // stride * stride

@@ -8,12 +8,18 @@ from pathlib import Path
 import numpy as np
 
 from unet_deploy.card import Normalization
+from unet_deploy.engine import ENGINE_SUFFIXES, read_record, set_accuracy
+from unet_deploy.errors import ModelError
+from unet_deploy.graph import read_model
 from unet_deploy.grey import GreyScale, measure_page
 from unet_deploy.images import open_image
 from unet_deploy.images.array import ArraySink, ArraySource
+from unet_deploy.models import find_model, open_model
 from unet_deploy.pipeline import stream
-from unet_deploy.runtimes import Runtime
-from unet_deploy.segmentation import DEFAULT_TILE, check_fits, write_labels, write_probabilities
+from unet_deploy.proof import LIMIT_PPM, Accuracy, measure
+from unet_deploy.runtimes import DEFAULT_TILE, Runtime
+from unet_deploy.runtimes.onnxruntime import OnnxRuntime
+from unet_deploy.segmentation import check_fits, plan_for, write_labels, write_probabilities
 from unet_deploy.tiling import Region, TilePlan, legal_side, plan_tiles
 
 TOLERANCE = 1e-4
@@ -93,6 +99,34 @@ def verify_tiled(
     return SeamCheck(
         region, tiled, compare(*_answer(pixels, whole, runtime, grey), *_answer(pixels, tiled, runtime, grey))
     )
+
+
+def verify_against(
+    model: str, reference: Path, path: Path, *, limit_ppm: float = LIMIT_PPM, channel: int | None = None
+) -> Accuracy:
+    """Compare a model or an engine with the float32 model that it stands for, on all tiles of an image's first page.
+
+    What was found is written into an engine's record, good or bad. Raises ModelError where an engine was made of
+    another model, and DeviceError where it does not run here.
+    """
+    file = find_model(model)
+    engine = file.suffix in ENGINE_SUFFIXES
+    if engine:
+        record = read_record(file)
+        if read_model(reference).weights_sha256 != record.weights_sha256:
+            raise ModelError(f"{file}: was not made of {reference}, but of other weights ({record.model})")
+    with (
+        open_image(path, channel=channel) as source,
+        open_model(file, probabilities=not engine or record.options["probabilities"], device="auto") as runtime,
+        OnnxRuntime(reference, probabilities=True) as truth,
+    ):
+        check_fits(source.info, runtime.card)
+        if runtime.card.classes != truth.card.classes or runtime.card.margin != truth.card.margin:
+            raise ModelError(f"{file}: is another network than {reference}; compare it with the model it was made of")
+        accuracy = measure(runtime, truth, source, plan_for(runtime, source.info), limit_ppm=limit_ppm)
+    if engine:
+        set_accuracy(file, accuracy)
+    return accuracy
 
 
 def _answer(pixels: np.ndarray, plan: TilePlan, runtime: Runtime, grey: GreyScale) -> tuple[np.ndarray, np.ndarray]:

@@ -59,7 +59,7 @@ def test_the_graph_is_the_network_at_every_legal_size(tmp_path, classes, grey):
         for count, tall, wide in ((1, 0, 0), (3, 2, 0), (2, 1, 5)):
             sides = network.base + tall * network.stride, network.base + wide * network.stride
             image = rng.integers(0, 255, (count, 2, *sides), dtype=np.uint8)
-            answer = runtime.submit(image, GreyScale(offset, scale))
+            answer = runtime.submit(list(image), [GreyScale(offset, scale)] * count)
             values = (image.astype(np.float32) - offset[:, None, None]) * scale[:, None, None]
             expected = network(torch.from_numpy(values)).softmax(1).numpy()
             np.testing.assert_allclose(answer.probabilities, expected, atol=1e-5)

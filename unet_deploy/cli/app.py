@@ -54,9 +54,21 @@ app = typer.Typer(
 )
 
 Model = Annotated[
-    str | None, typer.Option("--model", "-m", help="Model file, or a shipped model's name.", show_default="nuclei")
+    str | None,
+    typer.Option("--model", "-m", help="Model file, engine, or a shipped model's name.", show_default="nuclei"),
 ]
-TileSize = Annotated[int, typer.Option("--tile-size", help="Largest side of the network's input, in pixels.")]
+Device = Annotated[
+    str, typer.Option("--device", "-d", help="auto, cpu, cuda or cuda:N. auto says so when it falls back to the CPU.")
+]
+RuntimeName = Annotated[str, typer.Option("--runtime", help="auto, onnxruntime, tensorrt or tensorrt_rtx.")]
+Precision = Annotated[
+    str | None, typer.Option("--precision", help="fp32 or fp16.", show_default="fp32 on a CPU, fp16 on a GPU")
+]
+BatchSize = Annotated[int, typer.Option("--batch-size", "-b", min=1, help="Tiles in one submission, on a GPU.")]
+TileSize = Annotated[
+    int | None,
+    typer.Option("--tile-size", help="Largest side of the network's input, in pixels.", show_default="1212"),
+]
 Channel = Annotated[int | None, typer.Option("--channel", help="Which channel of a multi-channel image, from 0.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
 NoProgress = Annotated[bool, typer.Option("--no-progress", help="Draw no progress bar.")]

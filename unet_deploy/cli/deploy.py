@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unet_deploy.cli.app import Channel, Model, NoProgress, Overwrite, TileSize, app
+from unet_deploy.cli.app import (
+    BatchSize,
+    Channel,
+    Device,
+    Model,
+    NoProgress,
+    Overwrite,
+    Precision,
+    RuntimeName,
+    TileSize,
+    app,
+)
 from unet_deploy.errors import UnetDeployError, UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +35,11 @@ def segment(
         Path | None, typer.Option("--output", "-o", help="Mask file (.tif), or a folder; by default beside the image.")
     ] = None,
     model: Model = None,
-    tile_size: TileSize = 1212,
+    device: Device = "auto",
+    runtime: RuntimeName = "auto",
+    precision: Precision = None,
+    tile_size: TileSize = None,
+    batch_size: BatchSize = 1,
     channel: Channel = None,
     probabilities: Annotated[bool, typer.Option(help="Write the class probabilities too, float32.")] = False,
     overlay: Annotated[bool, typer.Option(help="Write a PNG to look at.")] = False,
@@ -36,17 +51,29 @@ def segment(
     from unet_deploy.console import say
     from unet_deploy.inputs import find_images, name_outputs
     from unet_deploy.models import open_model
+    from unet_deploy.segmentation import pixels_of
 
     paths = find_images(images)
     jobs = list(zip(paths, name_outputs(paths, output, probabilities=probabilities, overlay=overlay), strict=True))
     failed = 0
-    with open_model(model, probabilities=probabilities) as runtime:
+    opened = open_model(
+        model,
+        probabilities=probabilities,
+        device=device,
+        runtime=runtime,
+        precision=precision,
+        tile_size=tile_size,
+        batch_size=batch_size,
+        pixels=pixels_of(paths, channel=channel),
+        tell=say,
+    )
+    with opened as ready:
         for path, outputs in jobs:
             try:
                 if dry_run:
-                    _print_forecast(path, runtime, tile_size, channel)
+                    _print_forecast(path, ready, tile_size, channel)
                 else:
-                    _segment_one(path, outputs, runtime, tile_size, channel, overwrite, shown=not no_progress)
+                    _segment_one(path, outputs, ready, tile_size, channel, overwrite, shown=not no_progress)
             except UnetDeployError as error:
                 if len(jobs) == 1:
                     raise
@@ -57,7 +84,14 @@ def segment(
 
 
 def _segment_one(
-    path: Path, outputs: Outputs, runtime: Runtime, tile_size: int, channel: int | None, overwrite: bool, *, shown: bool
+    path: Path,
+    outputs: Outputs,
+    runtime: Runtime,
+    tile_size: int | None,
+    channel: int | None,
+    overwrite: bool,
+    *,
+    shown: bool,
 ) -> None:
     from unet_deploy.console import progress_bar
     from unet_deploy.segmentation import segment_file
@@ -75,16 +109,18 @@ def _print_report(report: Report) -> None:
 
     if report.image.note:
         say(f"note: {report.image.name}: {report.image.note}")
+    if report.proved:
+        say(f"proved on first use: {report.proved}")
     wall = report.timing.wall
     files = ", ".join(map(str, report.outputs))
     print(f"{files}: {report.megapixels:.4g} MPx in {wall:.3g} s, {report.megapixels / wall:.3g} MPx/s")
 
 
-def _print_forecast(path: Path, runtime: Runtime, tile_size: int, channel: int | None) -> None:
+def _print_forecast(path: Path, runtime: Runtime, tile_size: int | None, channel: int | None) -> None:
     from unet_deploy.console import table
     from unet_deploy.segmentation import forecast
 
-    print(table(_forecast_rows(forecast(path, runtime.card, tile_size, channel=channel), runtime)))
+    print(table(_forecast_rows(forecast(path, runtime, tile_size, channel=channel), runtime)))
 
 
 def _forecast_rows(plan: Forecast, runtime: Runtime) -> list[tuple[str, str]]:
@@ -103,23 +139,38 @@ def _forecast_rows(plan: Forecast, runtime: Runtime) -> list[tuple[str, str]]:
 
 @app.command()
 def verify(
-    model: Annotated[str, typer.Argument(help="Model file, or a shipped model's name.")],
+    model: Annotated[str, typer.Argument(help="Model file, engine, or a shipped model's name.")],
     image: Annotated[Path, typer.Argument(help="The image to compare on.")],
     tiled: Annotated[bool, typer.Option("--tiled", help="Compare tiles with the whole image in one pass.")] = False,
+    reference: Annotated[
+        Path | None, typer.Option(help="Compare with this float32 model; an engine's record keeps the result.")
+    ] = None,
+    limit: Annotated[float, typer.Option(help="Labels in a million that may differ from the reference's.")] = 1000,
     tile_size: Annotated[
         int | None, typer.Option("--tile-size", help="Side of the network's input, in pixels.")
     ] = None,
     channel: Channel = None,
 ) -> None:
-    """Show that tiles leave no seams: compare them with the whole image in one pass."""
+    """Show that tiles leave no seams, or that an engine says what its model says."""
+    if tiled == (reference is not None):
+        raise UsageError("verify: say what to compare: --tiled, or --reference MODEL.onnx")
+    if reference:
+        from unet_deploy.verify import verify_against
+
+        accuracy = verify_against(model, reference, image, limit_ppm=limit, channel=channel)
+        print(f"{model}: {accuracy}")
+        accuracy.require(model)
+        return
+    _verify_tiled(model, image, tile_size, channel)
+
+
+def _verify_tiled(model: str, image: Path, tile_size: int | None, channel: int | None) -> None:
     from unet_deploy.console import table
     from unet_deploy.errors import VerificationError
     from unet_deploy.models import open_model
     from unet_deploy.verify import TOLERANCE, verify_tiled
 
-    if not tiled:
-        raise UsageError("verify: say what to compare: --tiled")
-    with open_model(model, probabilities=True) as runtime:
+    with open_model(model, probabilities=True, device="cpu") as runtime:
         check = verify_tiled(runtime, image, tile_size=tile_size, channel=channel)
     seen = check.agreement
     area, plan = check.region, check.plan

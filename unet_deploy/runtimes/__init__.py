@@ -1,19 +1,41 @@
-"""One file for each inference runtime, all with the same three methods."""
+"""One file for each inference runtime, all with the same few methods."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from typing_extensions import Self
 
 from unet_deploy.card import ModelCard
+from unet_deploy.errors import ResourceError
 from unet_deploy.grey import GreyScale
+from unet_deploy.tiling import Sides, legal_side
+
+if TYPE_CHECKING:
+    from unet_deploy.proof import Proof
 
 IMAGE, OFFSET, SCALE = "image", "offset", "scale"
 LABELS, PROBABILITIES = "labels", "probabilities"
 """Names of the inputs and outputs of every model; shapes are in docs/model-file.md."""
+
+Pixels = Literal["uint8", "uint16", "float32"]
+"""How pixels cross the bus to a device: as they are stored, or as float32 where they are neither."""
+
+DEFAULT_TILE = 1212
+"""Largest input side, in pixels: where a CPU wastes little on halo and still works inside its caches."""
+
+
+def pixels_for(*dtypes: np.dtype) -> Pixels:
+    """The narrowest way of crossing the bus that holds pixels of all these types."""
+    ways: tuple[Pixels, ...] = ("uint8", "uint16")
+    return next((way for way in ways if all(np.can_cast(dtype, way) for dtype in dtypes)), "float32")
+
+
+class OutOfMemoryError(ResourceError):
+    """The device has no memory for a submission of this size. The runtime can be made smaller with `shrink`."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +48,39 @@ class Answer:
     """(N, K, h, w) float32, where they were asked for."""
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What one submission may hold: tiles, and (height, width) of the network's input in pixels."""
+
+    batch: int
+    least: Sides
+    most: Sides
+    hard: bool = False
+    """Whether a larger tile is refused, rather than only slower or larger in memory."""
+
+    @property
+    def fixed(self) -> bool:
+        """Whether every tile has the same shape."""
+        return self.least == self.most
+
+    def halved(self, card: ModelCard) -> Limits:
+        """Half the batch, or half the side of the tiles once a batch is one. Raises OutOfMemoryError at the least."""
+        if self.batch > 1 and not self.fixed:
+            return replace(self, batch=self.batch // 2)
+        smallest = legal_side(2 * card.margin + card.stride, card)
+        height, width = (
+            max(smallest, (side // 2 - card.base) // card.stride * card.stride + card.base) for side in self.most
+        )
+        # A part of a tile may be as small as the network takes; a runtime that wants more cannot take parts.
+        if max(self.least) > smallest or (height, width) == self.most:
+            height, width = self.most
+            raise OutOfMemoryError(
+                f"model {card.name!r}: out of memory even for one tile of {height} x {width} pixels; "
+                "free some, or take a smaller model"
+            )
+        return replace(self, most=(height, width))
+
+
 class Runtime(Protocol):
     """A model that is loaded and ready. A context manager."""
 
@@ -36,12 +91,21 @@ class Runtime(Protocol):
     """Whether its answers hold probabilities."""
     slots: int
     """How many submissions it takes before the first result must be fetched."""
+    limits: Limits
+    proof: Proof | None
+    """What it must still show before its answers may be used."""
 
-    def submit(self, tiles: np.ndarray, grey: GreyScale) -> Any:
-        """Start on (N, C, h, w) grey values of one page, h and w legal for the card; returns a ticket."""
+    def submit(self, tiles: Sequence[np.ndarray], greys: Sequence[GreyScale]) -> Any:
+        """Start on tiles (C, h, w) of grey values, all of one shape within the limits; returns a ticket.
+
+        greys: the grey scale of each tile's page. Raises OutOfMemoryError.
+        """
 
     def result(self, ticket: Any) -> Answer:
-        """Wait for a ticket's answer. Tickets are redeemed in the order they were given."""
+        """Wait for a ticket's answer. Tickets are redeemed in the order they were given. Raises OutOfMemoryError."""
+
+    def shrink(self) -> None:
+        """After an OutOfMemoryError: forget all tickets and lower the limits. Raises it where they are the least."""
 
     def close(self) -> None: ...
 

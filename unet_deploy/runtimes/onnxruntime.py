@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,21 @@ import numpy as np
 from typing_extensions import Self
 
 from unet_deploy.card import METADATA_KEY, ModelCard
-from unet_deploy.errors import DeviceError, ModelError, ResourceError
+from unet_deploy.errors import DeviceError, ModelError
 from unet_deploy.grey import GreyScale, to_float32
 from unet_deploy.machine import usable_cores
-from unet_deploy.runtimes import IMAGE, LABELS, OFFSET, PROBABILITIES, SCALE, Answer
+from unet_deploy.proof import Proof
+from unet_deploy.runtimes import (
+    DEFAULT_TILE,
+    IMAGE,
+    LABELS,
+    OFFSET,
+    PROBABILITIES,
+    SCALE,
+    Answer,
+    Limits,
+    OutOfMemoryError,
+)
 
 try:
     import onnxruntime as ort
@@ -26,14 +38,18 @@ class OnnxRuntime:
     """An ONNX model with a card, on the CPU. It computes in `submit`.
 
     probabilities: answer with them as well as with labels.
+    tile_size: largest side of the network's input, in pixels.
     threads: of one operator; by default as many as this process may use.
     Raises ModelError when the file is no model of ours.
     """
 
     slots = 1
+    proof: Proof | None = None
     name = "ONNX Runtime, CPU"
 
-    def __init__(self, model: Path, *, probabilities: bool = False, threads: int | None = None) -> None:
+    def __init__(
+        self, model: Path, *, probabilities: bool = False, tile_size: int | None = None, threads: int | None = None
+    ) -> None:
         self._model = model
         self.probabilities = probabilities
         options = ort.SessionOptions()
@@ -50,29 +66,36 @@ class OnnxRuntime:
         self.card = read_card(self._session, model)
         self._outputs = [LABELS, PROBABILITIES] if probabilities else [LABELS]
         self._check_ports()
+        side = tile_size or DEFAULT_TILE
+        self.limits = Limits(1, (self.card.base, self.card.base), (side, side))
         self._grey_inputs = self.card.normalization.method == "percentile"
         self._run_options = ort.RunOptions()
         self._run_options.only_execute_path_to_fetches = True
 
-    def submit(self, tiles: np.ndarray, grey: GreyScale) -> Answer:
-        feeds: dict[str, np.ndarray] = {IMAGE: to_float32(tiles, "tile")}
+    def submit(self, tiles: Sequence[np.ndarray], greys: Sequence[GreyScale]) -> Answer:
+        feeds = {IMAGE: np.stack([to_float32(tile, "tile") for tile in tiles])}
         if self._grey_inputs:
-            shape = tiles.shape[:2]
-            feeds |= {OFFSET: np.broadcast_to(grey.offset, shape), SCALE: np.broadcast_to(grey.scale, shape)}
+            feeds |= {
+                OFFSET: np.stack([grey.offset for grey in greys]),
+                SCALE: np.stack([grey.scale for grey in greys]),
+            }
         try:
             outputs: list[Any] = self._session.run(self._outputs, feeds, self._run_options)
         except Exception as error:
             text = _first_line(error)
             if "alloc" in text.lower():
-                raise ResourceError(
-                    f"{self._model}: out of memory on a tile of {tiles.shape[2]} x {tiles.shape[3]} pixels; "
-                    "take a smaller --tile-size"
+                height, width = tiles[0].shape[1:]
+                raise OutOfMemoryError(
+                    f"{self._model}: out of memory on a tile of {height} x {width} pixels"
                 ) from error
             raise ModelError(f"{self._model}: ONNX Runtime failed ({text})") from error
         return Answer(*outputs)
 
     def result(self, ticket: Answer) -> Answer:
         return ticket
+
+    def shrink(self) -> None:
+        self.limits = self.limits.halved(self.card)
 
     def _check_ports(self) -> None:
         expected = {IMAGE, *((OFFSET, SCALE) if self.card.normalization.method == "percentile" else ())}
@@ -128,7 +151,7 @@ from unet_deploy.tiling import legal_side
 with OnnxRuntime(Path(sys.argv[1])) as runtime:
     side, channels = legal_side(int(sys.argv[2]), runtime.card), runtime.card.channels
     grey = GreyScale(np.zeros(channels, np.float32), np.ones(channels, np.float32))
-    runtime.submit(np.zeros((1, channels, side, side), np.uint8), grey)
+    runtime.submit([np.zeros((channels, side, side), np.uint8)], [grey])
 print(side * side, peak_memory())
 """
 

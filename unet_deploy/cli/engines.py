@@ -1,0 +1,166 @@
+"""Commands that put a model on a GPU: build-engine, export-triton."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from unet_deploy.cli.app import NoProgress, Overwrite, app
+from unet_deploy.errors import DeviceError, UsageError
+
+if TYPE_CHECKING:
+    from unet_deploy.card import ModelCard
+    from unet_deploy.compilers import Profile
+
+Shape = Annotated[str | None, typer.Option(metavar="NxHxW", help="Tiles, height and width of a submission.")]
+
+
+@app.command()
+def build_engine(
+    model: Annotated[str, typer.Argument(help="Model file (.onnx), or a shipped model's name.")],
+    engine: Annotated[Path, typer.Option("-o", "--engine", help="Engine to write; its record goes to ENGINE.json.")],
+    precision: Annotated[str, typer.Option(help="fp16, fp32, or int8 for a quantized (Q/DQ) model.")] = "fp16",
+    tile_size: Annotated[
+        str | None, typer.Option("--tile-size", help="Fixed input, in pixels: SIDE or HEIGHTxWIDTH.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option("--batch-size", "-b", min=1, help="Tiles of a submission.")] = 1,
+    min_shapes: Shape = None,
+    opt_shapes: Shape = None,
+    max_shapes: Shape = None,
+    pixels: Annotated[str, typer.Option(help="Pixels that cross the bus: uint8, uint16 or float32.")] = "uint8",
+    output: Annotated[str, typer.Option(help="What the engine returns: labels, or probabilities as well.")] = "labels",
+    compiler: Annotated[str, typer.Option(help="auto, tensorrt or tensorrt_rtx.")] = "auto",
+    target: Annotated[
+        str | None, typer.Option(help="GPUs to compile for ahead of time, with TensorRT for RTX: sm86,sm89,sm120.")
+    ] = None,
+    image: Annotated[
+        Path | None, typer.Option(help="Compare the engine with the model on this image, where there is a GPU.")
+    ] = None,
+    limit: Annotated[float, typer.Option(help="Labels in a million that may differ from the model's.")] = 1000,
+    timing_cache: Annotated[
+        Path | None, typer.Option("--timing-cache", help="File of kernel timings, for faster builds.")
+    ] = None,
+    workspace: Annotated[str | None, typer.Option(help="Scratch memory on the GPU: 2GiB, 512MiB.")] = None,
+    optimization_level: Annotated[
+        int | None, typer.Option("--optimization-level", min=0, max=5, help="How long to look for faster kernels.")
+    ] = None,
+    hardware_compatibility: Annotated[
+        str, typer.Option("--hardware-compatibility", help="Other GPUs: none, same (compute capability), ampere.")
+    ] = "none",
+    version_compatible: Annotated[
+        bool, typer.Option("--version-compatible", help="Let later minor versions of TensorRT run it.")
+    ] = False,
+    overwrite: Overwrite = False,
+    no_progress: NoProgress = False,
+) -> None:
+    """Compile a model to a TensorRT engine."""
+    from typing import get_args
+
+    from unet_deploy.compilers import BuildOptions, Compatibility, find_compiler
+    from unet_deploy.console import progress_bar, table
+    from unet_deploy.engine import build_engine
+    from unet_deploy.extras import need
+    from unet_deploy.graph import Precision, read_model
+    from unet_deploy.inspection import describe
+    from unet_deploy.models import find_model
+    from unet_deploy.runtimes import Pixels
+
+    for option, value, kinds in (
+        ("--precision", precision, get_args(Precision)),
+        ("--pixels", pixels, get_args(Pixels)),
+        ("--output", output, ("labels", "probabilities")),
+        ("--hardware-compatibility", hardware_compatibility, get_args(Compatibility)),
+    ):
+        if value not in kinds:
+            raise UsageError(f"{option} {value}: there are {', '.join(kinds)}")
+    need("onnx", "tensorrt")
+    source = read_model(find_model(model))
+    targets = tuple(part.strip().lower() for part in (target or "").split(",") if part.strip())
+    options = BuildOptions(
+        profile=_profile(source.card, tile_size, batch_size, (min_shapes, opt_shapes, max_shapes)),
+        precision=precision,  # type: ignore[arg-type]
+        pixels=pixels,  # type: ignore[arg-type]
+        probabilities=output == "probabilities",
+        targets=targets,
+        workspace=_bytes(workspace),
+        optimization_level=optimization_level,
+        compatibility=hardware_compatibility,  # type: ignore[arg-type]
+        version_compatible=version_compatible,
+    )
+    chosen = find_compiler(compiler, targets=bool(targets))
+    with progress_bar(engine.name, "steps", shown=not no_progress) as progress:
+        build_engine(source, engine, chosen, options, overwrite=overwrite, timing_cache=timing_cache, progress=progress)
+    if image:
+        _verify_built(engine, source.path, image, limit)
+    print(table(describe(engine)))
+
+
+def _verify_built(engine: Path, model: Path, image: Path, limit: float) -> None:
+    """Compare on the image, and leave no engine that fails."""
+    from unet_deploy.console import say
+    from unet_deploy.engine import record_path
+    from unet_deploy.errors import VerificationError
+    from unet_deploy.verify import verify_against
+
+    try:
+        verify_against(str(engine), model, image, limit_ppm=limit).require(str(engine))
+    except VerificationError:
+        for file in (engine, record_path(engine)):
+            file.unlink(missing_ok=True)
+        raise
+    except DeviceError as error:
+        say(f"note: unverified: {error}")
+
+
+def _profile(card: ModelCard, tile_size: str | None, batch: int, shapes: tuple[str | None, ...]) -> Profile:
+    from unet_deploy.compilers import Profile
+    from unet_deploy.runtimes import DEFAULT_TILE
+    from unet_deploy.tiling import legal_side
+
+    if any(shapes):
+        if not all(shapes) or tile_size:
+            raise UsageError("--min-shapes, --opt-shapes and --max-shapes go together, and without --tile-size")
+        least, best, most = (_shape(shape or "") for shape in shapes)
+        return Profile(least, best, most)
+    if tile_size:
+        height, width = _shape(f"1x{tile_size}x{tile_size}" if tile_size.isdigit() else f"1x{tile_size}")[1:]
+        return Profile.of(batch, height, width)
+    side = legal_side(DEFAULT_TILE, card)
+    return Profile((1, card.base, card.base), (batch, side, side), (batch, side, side))
+
+
+def _shape(text: str) -> tuple[int, int, int]:
+    found = re.fullmatch(r"(\d+)x(\d+)x(\d+)", text.lower())
+    if not found:
+        raise UsageError(f"shape {text}: give tiles, height and width, for example 4x572x572")
+    batch, height, width = map(int, found.groups())
+    return batch, height, width
+
+
+def _bytes(text: str | None) -> int | None:
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(I?B)?", text.upper())
+    if not found:
+        raise UsageError(f"size {text}: give bytes, for example 2GiB or 512MiB")
+    number, prefix, unit = found.groups()
+    return int(float(number) * (1000 if unit == "B" else 1024) ** " KMGT".index(prefix or " "))
+
+
+@app.command()
+def export_triton(
+    model: Annotated[str, typer.Argument(help="Model file, engine, or a shipped model's name.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the model repository.")],
+    name: Annotated[str | None, typer.Option(help="Name to serve it under; by default the model's.")] = None,
+    batch_size: Annotated[int, typer.Option("--batch-size", "-b", min=1, help="Most tiles of a request.")] = 8,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a Triton Inference Server model repository."""
+    from unet_deploy.models import find_model
+    from unet_deploy.triton import export_triton
+
+    folder = export_triton(find_model(model), output, name=name, most_tiles=batch_size, overwrite=overwrite)
+    print(f"{folder}: serve it with: tritonserver --model-repository={output}")

@@ -1,0 +1,112 @@
+"""ONNX Runtime as a program of the ring: its kernels on buffers that are ours, without a copy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import onnxruntime as ort
+
+from unet_deploy.errors import DeviceError, ModelError
+from unet_deploy.runtimes import IMAGE, Limits, OutOfMemoryError, Pixels
+from unet_deploy.runtimes.onnxruntime import read_card
+from unet_deploy.runtimes.ring import Memory, Port, Shape, Stream
+from unet_deploy.runtimes.streamed import output_shapes, ports
+
+CUDA_PROVIDER = "CUDAExecutionProvider"
+
+
+def check_cuda_provider() -> str:
+    """The version of ONNX Runtime. Raises DeviceError unless it has the CUDA provider."""
+    if CUDA_PROVIDER not in ort.get_available_providers():
+        raise DeviceError(
+            f"ONNX Runtime {ort.__version__} here is for CPUs only; run: "
+            "pip uninstall onnxruntime && pip install 'unet-deploy[gpu]'"
+        )
+    if hasattr(ort, "preload_dlls"):  # CUDA and cuDNN as pip packages, where they are installed
+        ort.preload_dlls()
+    return ort.__version__
+
+
+class OnnxProgram:
+    """A session that computes on buffers of ours, where they lie.
+
+    stream: what its kernels are put on. kind: what ONNX Runtime calls the buffers' device, "cuda".
+    """
+
+    fixed = False
+
+    def __init__(
+        self,
+        path: Path,
+        model: bytes,
+        stream: Stream,
+        provider: tuple[str, dict[str, str]],
+        kind: str,
+        index: int,
+        limits: Limits,
+        *,
+        pixels: Pixels,
+        probabilities: bool,
+    ) -> None:
+        self._path, self._kind, self._index, self._probabilities = path, kind, index, probabilities
+        self._stream = stream
+        options = ort.SessionOptions()
+        options.log_severity_level = 4
+        with _ort_errors(path):
+            self._session = ort.InferenceSession(model, options, providers=[provider])
+        if provider[0] not in self._session.get_providers():
+            raise DeviceError(
+                f"{path}: ONNX Runtime could not start its {provider[0]} (CUDA or cuDNN does not fit it); "
+                "see: unet-deploy doctor"
+            )
+        self._card = read_card(self._session, path)
+        self._inputs, self._outputs = ports(self._card, limits, pixels, probabilities=probabilities)
+        self._options = ort.RunOptions()
+        self._options.log_severity_level = 4
+        self._options.add_run_config_entry("disable_synchronize_execution_providers", "1")
+
+    @property
+    def inputs(self) -> Mapping[str, Port]:
+        return self._inputs
+
+    @property
+    def outputs(self) -> Mapping[str, Port]:
+        return self._outputs
+
+    @property
+    def stream(self) -> Stream:
+        return self._stream
+
+    def output_shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
+        return output_shapes(self._card, inputs[IMAGE], probabilities=self._probabilities)
+
+    def launch(self, slot: int, shapes: Mapping[str, Shape], blocks: Mapping[str, Memory]) -> None:
+        binding = self._session.io_binding()
+        for name, shape in shapes.items():
+            dtype = self._inputs[name].dtype.type
+            binding.bind_input(name, self._kind, self._index, dtype, list(shape), blocks[name].address)
+        for name, shape in self.output_shapes(shapes).items():
+            dtype = self._outputs[name].dtype.type
+            binding.bind_output(name, self._kind, self._index, dtype, list(shape), blocks[name].address)
+        self._run(binding)
+
+    def _run(self, binding: ort.IOBinding) -> None:
+        with _ort_errors(self._path):
+            self._session.run_with_iobinding(binding, self._options)
+
+    def close(self) -> None:
+        del self._session
+
+
+@contextmanager
+def _ort_errors(path: Path) -> Iterator[None]:
+    """ONNX Runtime's errors as ours: they share no base class, and out of memory is only in their text."""
+    try:
+        yield
+    except Exception as error:
+        text = " ".join(str(error).split())[:200]
+        if "memory" in text.lower() or "alloc" in text.lower():
+            raise OutOfMemoryError(f"{path}: the GPU is out of memory") from error
+        raise ModelError(f"{path}: ONNX Runtime failed on the GPU ({text})") from error

@@ -1,0 +1,63 @@
+"""ONNX Runtime's CUDA provider on the ring: our pinned buffers, our streams, its kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from unet_deploy.gpu import find_gpu
+from unet_deploy.graph import Precision, lower, read_model
+from unet_deploy.proof import Proof
+from unet_deploy.runtimes import DEFAULT_TILE, Limits, Pixels
+from unet_deploy.runtimes.cuda import CudaDevice
+from unet_deploy.runtimes.onnx_program import CUDA_PROVIDER, OnnxProgram, check_cuda_provider
+from unet_deploy.runtimes.ring import Marks
+from unet_deploy.runtimes.streamed import SLOTS, StreamedRuntime
+
+
+def open_onnx_on_cuda(
+    path: Path,
+    *,
+    device: int = 0,
+    precision: Precision = "fp16",
+    pixels: Pixels = "float32",
+    probabilities: bool = False,
+    tile_size: int | None = None,
+    batch_size: int = 1,
+    slots: int = SLOTS,
+    proof: Proof | None = None,
+    watch: Callable[[Marks], None] | None = None,
+) -> StreamedRuntime:
+    """A model on an NVIDIA GPU. Raises DeviceError where the provider cannot be loaded: never a silent CPU."""
+    gpu = find_gpu(device)
+    version = check_cuda_provider()
+    model = read_model(path)
+    lowered = lower(model, precision=precision, pixels=pixels, probabilities=probabilities).SerializeToString()
+    card, side = model.card, tile_size or DEFAULT_TILE
+    cuda = CudaDevice(device)
+
+    def open_program(limits: Limits) -> OnnxProgram:
+        stream = cuda.stream()
+        options = {
+            "device_id": str(device),
+            "user_compute_stream": str(stream.handle),
+            "arena_extend_strategy": "kSameAsRequested",  # doubling would take what the slots need
+            "cudnn_conv_algo_search": "HEURISTIC",  # an image has up to four shapes of tiles; a search is for each
+        }
+        provider = (CUDA_PROVIDER, options)
+        return OnnxProgram(
+            path, lowered, stream, provider, "cuda", device, limits, pixels=pixels, probabilities=probabilities
+        )
+
+    return StreamedRuntime(
+        card,
+        f"ONNX Runtime {version} {precision} on {gpu.name}",
+        cuda,
+        open_program,
+        Limits(batch_size, (card.base, card.base), (side, side)),
+        pixels=pixels,
+        probabilities=probabilities,
+        slots=slots,
+        proof=proof,
+        watch=watch,
+    )

@@ -1,0 +1,175 @@
+"""A runtime over a ring: tiles become what a program takes, and its outputs become answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+import numpy as np
+from typing_extensions import Self
+
+from unet_deploy.card import ModelCard
+from unet_deploy.errors import UsageError
+from unet_deploy.grey import GreyScale, to_float32
+from unet_deploy.proof import Proof
+from unet_deploy.runtimes import (
+    IMAGE,
+    LABELS,
+    OFFSET,
+    PROBABILITIES,
+    SCALE,
+    Answer,
+    Limits,
+    OutOfMemoryError,
+    Pixels,
+    pixels_for,
+)
+from unet_deploy.runtimes.ring import Device, Marks, Port, Program, Ring, Shape, Ticket
+
+SLOTS = 3
+"""Submissions in flight: one copies in, one computes, one copies out."""
+
+
+class ActiveDevice(Device, Protocol):
+    """A device that must be made current on a thread before its calls."""
+
+    def active(self) -> AbstractContextManager[None]: ...
+
+    def free_memory(self) -> int: ...
+
+    def close(self) -> None: ...
+
+
+class StreamedRuntime:
+    """A network on a device that works asynchronously.
+
+    device: owned by the runtime from now on, and closed with it.
+    open_program: makes the program for submissions within these limits. Where the device's memory is too short for
+    it or for the slots, the limits are halved until it is enough.
+    watch: told the marks of every submission that is done.
+    Raises OutOfMemoryError when one smallest tile is too large, and what open_program raises.
+    """
+
+    def __init__(
+        self,
+        card: ModelCard,
+        name: str,
+        device: ActiveDevice,
+        open_program: Callable[[Limits], Program],
+        limits: Limits,
+        *,
+        pixels: Pixels,
+        probabilities: bool = False,
+        slots: int = SLOTS,
+        proof: Proof | None = None,
+        watch: Callable[[Marks], None] | None = None,
+    ) -> None:
+        self.card, self.name, self.limits, self.proof = card, name, limits, proof
+        self.probabilities, self.pixels, self.slots = probabilities, pixels, slots
+        self.watch = watch
+        self._device, self._open = device, open_program
+        self._grey_inputs = card.normalization.method == "percentile"
+        self._program: Program | None = None
+        self._ring: Ring | None = None
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self) -> None:
+        while True:
+            try:
+                with self._device.active():
+                    self._program = self._open(self.limits)
+                    self._ring = Ring(self._device, self._program, self.slots)
+                return
+            except OutOfMemoryError:
+                self._stop()
+                self.limits = self.limits.halved(self.card)
+
+    def submit(self, tiles: Sequence[np.ndarray], greys: Sequence[GreyScale]) -> Ticket:
+        assert self._ring is not None
+        inputs: dict[str, Sequence[np.ndarray]] = {IMAGE: [encode(tile, self.pixels, self.name) for tile in tiles]}
+        if self._grey_inputs:
+            inputs |= {OFFSET: [grey.offset for grey in greys], SCALE: [grey.scale for grey in greys]}
+        with self._device.active():
+            return self._ring.submit(inputs)
+
+    def result(self, ticket: Ticket) -> Answer:
+        assert self._ring is not None
+        with self._device.active():
+            outputs = self._ring.result(ticket)
+            if self.watch:
+                self.watch(ticket.marks)
+        return Answer(outputs[LABELS], outputs.get(PROBABILITIES))
+
+    def memory(self) -> dict[str, int]:
+        """Bytes of the device that all processes leave free now."""
+        with self._device.active():
+            return {"free_bytes": self._device.free_memory()}
+
+    def shrink(self) -> None:
+        self._stop()
+        self.limits = self.limits.halved(self.card)
+        self._start()
+
+    def _stop(self) -> None:
+        with self._device.active():
+            if self._ring:
+                self._ring.close()
+            if self._program:
+                self._program.close()
+        self._ring = self._program = None
+
+    def close(self) -> None:
+        self._stop()
+        self._device.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def encode(tile: np.ndarray, pixels: Pixels, name: str) -> np.ndarray:
+    """A tile (C, h, w) as it crosses the bus. Raises UsageError where its pixels are wider than what is taken."""
+    if pixels == "float32":
+        return to_float32(tile, "tile")
+    if not np.can_cast(tile.dtype, pixels):
+        raise UsageError(
+            f"{name}: takes {pixels} pixels, but the image has {tile.dtype}; "
+            f"build the engine again with --pixels {pixels_for(tile.dtype)}"
+        )
+    if pixels == "uint8":
+        return tile.astype(np.uint8, copy=False)
+    return np.ascontiguousarray(tile, "<u2").view(np.uint8).reshape(*tile.shape, 2)
+
+
+def ports(
+    card: ModelCard, limits: Limits, pixels: Pixels, *, probabilities: bool
+) -> tuple[dict[str, Port], dict[str, Port]]:
+    """Inputs and outputs of a program within these limits."""
+    batch, (height, width) = limits.batch, limits.most
+    shape: Shape = (batch, card.channels, height, width)
+    inputs = {IMAGE: Port(np.dtype(np.float32), shape)}
+    if pixels != "float32":
+        inputs[IMAGE] = Port(np.dtype(np.uint8), (*shape, 2) if pixels == "uint16" else shape)
+    if card.normalization.method == "percentile":
+        inputs |= {name: Port(np.dtype(np.float32), (batch, card.channels)) for name in (OFFSET, SCALE)}
+    outputs = {LABELS: Port(np.dtype(np.uint8), (batch, height - 2 * card.margin, width - 2 * card.margin))}
+    if probabilities:
+        whole = (batch, len(card.classes), height - 2 * card.margin, width - 2 * card.margin)
+        outputs[PROBABILITIES] = Port(np.dtype(np.float32), whole)
+    return inputs, outputs
+
+
+def output_shapes(card: ModelCard, image: Shape, *, probabilities: bool) -> dict[str, Shape]:
+    """Shapes of the outputs for an image input of this shape."""
+    height, width = image[2] - 2 * card.margin, image[3] - 2 * card.margin
+    shapes: dict[str, Shape] = {LABELS: (image[0], height, width)}
+    if probabilities:
+        shapes[PROBABILITIES] = (image[0], len(card.classes), height, width)
+    return shapes
