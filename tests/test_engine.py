@@ -78,7 +78,7 @@ def test_the_original_network_of_31_million_parameters_compiles(compiler, tmp_pa
         asked = BuildOptions(Profile.of(1, 572, 572), pixels=pixels, probabilities=True, targets=("sm89",))
         record = build_engine(model, tmp_path / f"{pixels}.engine", compiler, asked)
         assert record.layers == {"fp16": 23}
-        assert record.fixed
+        assert record.limits.fixed
         assert (tmp_path / f"{pixels}.engine").stat().st_size > 50e6  # 31 million weights of two bytes
 
 
@@ -169,6 +169,9 @@ def test_a_damaged_record_is_refused(built, text, says):
     record_path(engine).write_text(text)
     with pytest.raises(ModelError, match=says):
         read_record(engine)
+    record_path(engine).write_bytes(b"\xff\xfe{")
+    with pytest.raises(ModelError, match="cannot be read"):
+        read_record(engine)
     record_path(engine).unlink()
     with pytest.raises(ModelError, match="has no record"):
         read_record(engine)
@@ -229,7 +232,8 @@ def test_an_operator_that_the_compiler_does_not_know_is_named(small_models, comp
         ({"compatibility": "ampere"}, UsageError, "are TensorRT's"),
         ({"workspace": 1 << 12}, ResourceError, "no room to compile .*--workspace"),
         ({"profile": Profile.of(1, 101, 100)}, UsageError, "takes sides of .* the nearest to 101 are"),
-        ({"profile": Profile((2, 44, 44), (1, 44, 44), (2, 44, 44))}, UsageError, "must grow in this order"),
+        ({"profile": Profile((1, 44, 44), (2, 44, 44), (1, 44, 44))}, UsageError, "must grow in this order"),
+        ({"profile": Profile((2, 44, 44), (2, 44, 44), (4, 44, 44))}, UsageError, "an image may end with one"),
     ],
 )
 def test_what_cannot_be_built_is_one_line_and_leaves_nothing(small_models, compiler, tmp_path, change, error, says):

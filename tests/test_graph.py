@@ -90,6 +90,11 @@ def test_the_hash_is_of_weights_and_nodes_and_not_of_words(small_models, tmp_pat
     helper.set_model_props(renamed, {METADATA_KEY: card.to_json().replace('"name": "one"', '"name": "uno"')})
     onnx.save(renamed, tmp_path / "renamed.onnx")
     assert read_model(tmp_path / "renamed.onnx").weights_sha256 == model.weights_sha256
+    other = ModelCard.from_json(card.to_json().replace('"low": 1.0', '"low": 10.0'))
+    helper.set_model_props(renamed, {METADATA_KEY: other.to_json()})
+    onnx.save(renamed, tmp_path / "darker.onnx")  # another grey scale is another answer
+    assert read_model(tmp_path / "darker.onnx").weights_sha256 != model.weights_sha256
+    helper.set_model_props(renamed, {METADATA_KEY: card.to_json()})
     head = next(each for each in renamed.graph.initializer if each.name == "head.weight")
     head.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(head) + np.float32(1e-3), head.name))
     onnx.save(renamed, tmp_path / "changed.onnx")
@@ -119,7 +124,8 @@ def test_a_network_made_elsewhere_is_halved_too(tmp_path):
         helper.make_node("Constant", [], ["w"], value=numpy_helper.from_array(weight)),
         helper.make_node("Conv", ["image", "w"], ["a"]),
         helper.make_node("InstanceNormalization", ["a", "s", "b"], ["n"]),
-        helper.make_node("Resize", ["n", "", "scales"], ["r"], mode="nearest"),
+        helper.make_node("Clip", ["n", "", "six"], ["c"]),
+        helper.make_node("Resize", ["c", "", "scales"], ["r"], mode="nearest"),
         helper.make_node("Conv", ["r", "w2"], ["logits"]),
         helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
         helper.make_node("ArgMax", ["logits"], ["index"], axis=1, keepdims=0),
@@ -128,6 +134,7 @@ def test_a_network_made_elsewhere_is_halved_too(tmp_path):
     constants = {
         "s": np.ones(2, np.float32),
         "b": np.zeros(2, np.float32),
+        "six": np.array(6, np.float32),
         "scales": np.array([1, 1, 2, 2], np.float32),
         "w2": rng.standard_normal((2, 2, 1, 1)).astype(np.float32),
     }

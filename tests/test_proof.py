@@ -9,7 +9,7 @@ import tifffile
 from unet_deploy.errors import VerificationError
 from unet_deploy.models import open_model
 from unet_deploy.proof import Proof, prove
-from unet_deploy.runtimes import Answer
+from unet_deploy.runtimes import Answer, OutOfMemoryError
 from unet_deploy.segmentation import Outputs, plan_for, segment_array, segment_file
 
 
@@ -74,9 +74,73 @@ def test_the_limit_is_in_labels_in_a_million(small_models, speckle):
     assert replace(accuracy, limit_ppm=20_000).holds
 
 
+def test_a_blank_image_settles_nothing(small_models, speckle):
+    runtime = Wrong(small_models["one"])
+    accuracy = prove_on(runtime, np.full((400, 400), 7, np.uint8))
+    assert accuracy.classes == 1
+    assert not runtime.kept
+    assert runtime.proof
+    assert prove_on(runtime, speckle).classes == 2
+    assert runtime.kept
+    assert runtime.proof is None
+
+
+def prove_on(runtime, image):
+    from unet_deploy.images.array import ArraySource
+
+    source = ArraySource(image)
+    return prove(runtime, source, lambda: plan_for(runtime, source.info))
+
+
+def test_short_memory_in_a_proof_shrinks_the_tiles_as_it_does_later(small_models, speckle):
+    class Cramped(Wrong):
+        def submit(self, tiles, greys):
+            if tiles[0].shape[1] > 150:
+                raise OutOfMemoryError("no room")
+            return super().submit(tiles, greys)
+
+        def shrink(self):
+            self.limits = self.limits.halved(self.card)
+
+    runtime = Cramped(small_models["one"])
+    labels, _ = segment_array(speckle, runtime, None)
+    with open_model(small_models["one"], device="cpu") as reference:
+        np.testing.assert_array_equal(labels, segment_array(speckle, reference, None)[0])
+    assert runtime.proof is None
+
+
+def test_every_slot_and_every_place_of_a_batch_is_proved(small_models, speckle):
+    """An engine whose third slot answers wrongly, or whose second place does."""
+    from runtimes.test_onnx_program import streamed
+
+    for fault in ("slot", "place"):
+        with streamed(small_models["one"], "fp32", "uint8", batch=2) as runtime:
+            wrong = WrongSomewhere(runtime, fault)
+            wrong.proof = Proof(lambda: open_model(small_models["one"], device="cpu", probabilities=True), print)
+            with pytest.raises(VerificationError, match="not the model's answer"):
+                prove_on(wrong, speckle)
+
+
+class WrongSomewhere:
+    def __init__(self, runtime, fault):
+        self.runtime, self.fault = runtime, fault
+
+    def __getattr__(self, name):
+        return getattr(self.runtime, name)
+
+    def result(self, ticket):
+        slot = ticket.slot.index
+        answer = self.runtime.result(ticket)
+        if self.fault == "place":
+            answer.labels[1] ^= 1
+        elif slot == 2:
+            answer.labels[...] ^= 1
+        return answer
+
+
 def test_a_runtime_with_nothing_to_show_is_left_alone(small_models, speckle):
     from unet_deploy.images.array import ArraySource
 
     with open_model(small_models["one"], device="cpu") as runtime:
         source = ArraySource(speckle)
-        assert prove(runtime, source, plan_for(runtime, source.info)) is None
+        assert prove(runtime, source, lambda: plan_for(runtime, source.info)) is None

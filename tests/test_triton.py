@@ -52,12 +52,14 @@ def test_an_engine_of_tensorrt_becomes_a_repository_once_it_is_proved(small_mode
         export_triton(engine, tmp_path / "models")
     set_accuracy(engine, Accuracy("a.tif", 4, 1000, 3.0, None, None))
     config = parsed(export_triton(engine, tmp_path / "models", name="cells"))
-    sides = [76, 92] if fixed else [-1, -1]
-    assert (config.name, config.platform, config.max_batch_size) == ("cells", "tensorrt_plan", 2)
-    assert list(config.input[0].dims) == [1, *sides, 2]
-    assert [(each.name, list(each.dims)) for each in config.output] == [
-        ("labels", [side - 2 * model.card.margin for side in sides] if fixed else sides)
-    ]
+    assert (config.name, config.platform, config.max_batch_size) == ("cells", "tensorrt_plan", 0 if fixed else 2)
+    assert list(config.input[0].dims) == ([2, 1, 76, 92, 2] if fixed else [1, -1, -1, 2])
+    lost = 2 * model.card.margin
+    labels = [2, 76 - lost, 92 - lost] if fixed else [-1, -1]
+    assert [(each.name, list(each.dims)) for each in config.output] == [("labels", labels)]
+    set_accuracy(engine, Accuracy("a.tif", 4, 1000, 5_000.0, None, None))
+    with pytest.raises(VerificationError, match="not the model's answer"):
+        export_triton(engine, tmp_path / "models", name="others")
 
 
 def test_a_model_without_a_card_is_no_repository(tmp_path):

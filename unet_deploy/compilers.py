@@ -22,6 +22,7 @@ from unet_deploy.files import replacing
 from unet_deploy.graph import Precision
 from unet_deploy.interrupt import held_interrupt
 from unet_deploy.runtimes import IMAGE, Pixels
+from unet_deploy.trt_logger import make_logger
 
 Name = Literal["tensorrt", "tensorrt_rtx"]
 Compatibility = Literal["none", "same", "ampere"]
@@ -30,6 +31,9 @@ Batched = tuple[int, int, int]
 
 OLDEST = {"tensorrt": (10, 3), "tensorrt_rtx": (1, 2)}
 """The first with all that is used here: strong typing, and scratch memory of our own. 10.3 is JetPack 6.1's."""
+
+
+_COMPATIBILITY = {"same": "SAME_COMPUTE_CAPABILITY", "ampere": "AMPERE_PLUS"}
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,11 @@ class Compiler:
         if not self.ahead_of_time:
             if options.targets:
                 raise UsageError("--target: TensorRT compiles for the GPU at hand; use --compiler tensorrt_rtx")
+            level = _COMPATIBILITY.get(options.compatibility, "NONE")
+            if level not in self.trt.HardwareCompatibilityLevel.__members__:
+                raise DeviceError(
+                    f"--hardware-compatibility {options.compatibility}: TensorRT {self.version} does not have it"
+                )
             return
         known = [name.lower() for name in self.trt.ComputeCapability.__members__ if name.startswith("SM")]
         for target in options.targets:
@@ -133,7 +142,7 @@ class Compiler:
         network does not have the precision that was asked for.
         """
         self.check(options)
-        trt, log = self.trt, _logger(self.trt)
+        trt, log = self.trt, make_logger(self.trt)
         builder = trt.Builder(log)
         network = builder.create_network(self._network_flags())
         parser = trt.OnnxParser(network, log)
@@ -173,9 +182,10 @@ class Compiler:
             config.num_compute_capabilities = len(options.targets)
             for index, target in enumerate(options.targets):
                 config.set_compute_capability(getattr(trt.ComputeCapability, target.upper()), index)
-        levels = {"same": "SAME_COMPUTE_CAPABILITY", "ampere": "AMPERE_PLUS"}
+        if options.precision == "fp32":
+            config.clear_flag(trt.BuilderFlag.TF32)  # 10 bits of mantissa are not float32
         if options.compatibility != "none":
-            level = getattr(trt.HardwareCompatibilityLevel, levels[options.compatibility])
+            level = getattr(trt.HardwareCompatibilityLevel, _COMPATIBILITY[options.compatibility])
             config.hardware_compatibility_level = level
         if options.version_compatible:
             config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
@@ -251,21 +261,6 @@ def _parser_says(parser: Any) -> str:
         return "the parser gives no reason"
     node = f"node {errors[0].node_name()!r} ({errors[0].node_operator()}): " if errors[0].node_name() else ""
     return node + _one_line(errors[0].desc())
-
-
-def _logger(trt: Any) -> Any:
-    class Logger(trt.ILogger):  # type: ignore[misc]
-        """Keeps what went wrong for our one line of error, instead of printing all."""
-
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-            self.said: list[str] = []
-
-        def log(self, severity: Any, message: str) -> None:
-            if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
-                self.said.append(_one_line(message))
-
-    return Logger()
 
 
 def _monitor(trt: Any, progress: Callable[[int, int, str], None] | None, interrupted: Callable[[], bool]) -> Any:

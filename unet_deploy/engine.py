@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from unet_deploy.graph import Model
 
 ENGINE_SUFFIXES = (".engine", ".plan", ".trt")
+_OPTIONS = ("profile", "precision", "pixels", "probabilities", "compatibility", "version_compatible")
 FORMAT = 1
 
 
@@ -58,14 +59,9 @@ class EngineRecord:
     def limits(self) -> Limits:
         """The submissions that it takes."""
         profile = self.options["profile"]
-        _, *least = profile["least"]
+        fewest, *least = profile["least"]
         batch, *most = profile["most"]
-        return Limits(batch, (least[0], least[1]), (most[0], most[1]), hard=True)
-
-    @property
-    def fixed(self) -> bool:
-        """Whether every submission has the same shape, batch included."""
-        return self.options["profile"]["least"] == self.options["profile"]["most"]
+        return Limits(batch, (least[0], least[1]), (most[0], most[1]), fewest, hard=True)
 
     def rebuild_command(self, engine: Path) -> str:
         """The line that makes it again, on the machine where it is typed."""
@@ -98,7 +94,7 @@ class EngineRecord:
             accuracy = plain["accuracy"]
             plain["accuracy"] = None if accuracy == "unverified" else Accuracy(**accuracy)
             record = cls(**plain)
-            _ = record.limits
+            _ = record.limits, [record.options[key] for key in _OPTIONS]
         except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
             raise ModelError(f"{source}: cannot be read ({error}); build the engine again") from error
         return record
@@ -115,11 +111,13 @@ def build_engine(
     options: BuildOptions,
     *,
     overwrite: bool = False,
+    gpu_index: int = 0,
     timing_cache: Path | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> EngineRecord:
     """Compile a model and write ENGINE and ENGINE.json, unverified. Nothing is left half-written.
 
+    gpu_index: the GPU at hand that it is compiled for; its context must be current where that is not the first.
     Raises UsageError, ModelError, DeviceError, ResourceError and VerificationError.
     """
     from unet_deploy.gpu import find_gpu
@@ -133,7 +131,7 @@ def build_engine(
         gpu, capabilities = "", tuple(f"{target[2:-1]}.{target[-1]}" for target in options.targets)
     else:
         try:
-            here = find_gpu()
+            here = find_gpu(gpu_index)
         except DeviceError as error:
             remedy = "; name what to compile for: --target sm86,sm89" if compiler.ahead_of_time else ""
             raise DeviceError(f"{compiler.name} compiles for the GPU at hand, but there is {error}{remedy}") from error
@@ -176,6 +174,8 @@ def check_profile(options: BuildOptions, card: ModelCard) -> None:
                     f"{card.base} + k x {card.stride} pixels; "
                     f"the nearest to {side} are {below} and {below + card.stride}"
                 )
+    if profile.least[0] != 1 and not profile.fixed:
+        raise UsageError(f"shapes: the smallest must be of 1 tile, not {profile.least[0]}: an image may end with one")
     for low, high in ((profile.least, profile.best), (profile.best, profile.most)):
         if any(a > b or a < 1 for a, b in zip(low, high, strict=True)):
             raise UsageError("shapes: the smallest, the best and the largest must grow in this order, from 1 tile on")
@@ -187,7 +187,7 @@ def read_record(engine: Path) -> EngineRecord:
         raise ModelError(f"{engine}: no such engine")
     beside = record_path(engine)
     try:
-        text = beside.read_text()
+        text = beside.read_text(errors="replace")
     except FileNotFoundError as error:
         raise ModelError(
             f"{engine}: has no record {beside.name} beside it, which says what it is; "
@@ -226,7 +226,8 @@ def check_runs_here(record: EngineRecord, engine: Path, version: str, gpu: Gpu) 
     again = f"build it again here: {record.rebuild_command(engine)}"
     major = record.compiler_version.partition(".")[0]
     same = version == record.compiler_version
-    if not same and not (record.options["version_compatible"] and version.partition(".")[0] == major):
+    later = _numbers(version) >= _numbers(record.compiler_version) and version.partition(".")[0] == major
+    if not same and not (record.options["version_compatible"] and later):
         raise DeviceError(
             f"{engine}: made by {record.compiler} {record.compiler_version}, but {version} is installed here; {again}"
         )
@@ -238,3 +239,7 @@ def check_runs_here(record: EngineRecord, engine: Path, version: str, gpu: Gpu) 
         raise DeviceError(f"{engine}: {made}, but here is {gpu.name} ({gpu.capability}); {again}")
     if record.gpu and compatibility == "none" and gpu.name != record.gpu:
         raise DeviceError(f"{engine}: compiled for {record.gpu}, but here is {gpu.name}; {again}")
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdigit())

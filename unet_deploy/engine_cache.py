@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 def cache_folder() -> Path:
     """$UNET_DEPLOY_CACHE, or unet-deploy under the user's cache folder."""
     given = os.environ.get("UNET_DEPLOY_CACHE")
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(given) if given else base / "unet-deploy"
+    if given:
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "unet-deploy"
 
 
 def key_of(*parts: object) -> str:
@@ -40,6 +41,7 @@ def cached_engine(
     options: BuildOptions,
     gpu: str,
     *,
+    gpu_index: int = 0,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Path:
     """The engine of a model for a GPU, compiled on first use.
@@ -60,7 +62,16 @@ def cached_engine(
             if record.weights_sha256 == model.weights_sha256:
                 return engine
         timings = cache_folder() / f"{compiler.name}-{compiler.version}-{key_of(gpu)}.timings"
-        build_engine(model, engine, compiler, options, overwrite=True, timing_cache=timings, progress=progress)
+        build_engine(
+            model,
+            engine,
+            compiler,
+            options,
+            overwrite=True,
+            gpu_index=gpu_index,
+            timing_cache=timings,
+            progress=progress,
+        )
     return engine
 
 

@@ -8,18 +8,23 @@ as one byte a pixel.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
 
 from unet_deploy.card import METADATA_KEY, ModelCard
-from unet_deploy.errors import ModelError
+from unet_deploy.errors import DeviceError, ModelError
 from unet_deploy.runtimes import IMAGE, LABELS, PROBABILITIES, Pixels
+
+try:
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+except ImportError as error:
+    raise DeviceError("the package onnx is not installed; run: pip install onnx") from error
 
 Precision = Literal["fp32", "fp16", "int8"]
 
@@ -28,7 +33,7 @@ _HEAVY = {"Conv", "ConvTranspose", "MatMul", "Gemm"}
 up to 65,535) and after the last (softmax, the choice of a class) stays in float32."""
 _FRAGILE = {"Softmax", "LogSoftmax", "Exp", "Pow", "ReduceMean", "ReduceSum", "InstanceNormalization", "Cast"}
 """What loses too much in half precision, or says its type itself."""
-_ONLY_FIRST_INPUT = {"Resize", "Clip"}
+_ONLY_FIRST_INPUT = {"Resize"}
 """Operators whose other inputs keep their type."""
 _QUANTIZED = {"QuantizeLinear", "DequantizeLinear"}
 _HALF_MAX = float(np.finfo(np.float16).max)
@@ -44,12 +49,16 @@ class Model:
 
     @property
     def weights_sha256(self) -> str:
-        """Hash of everything that decides an answer: nodes and weights, but not the card's words."""
+        """Hash of all that decides an answer: nodes, weights, and the card but for its words."""
         proto = onnx.ModelProto()
         proto.CopyFrom(self.proto)
         del proto.metadata_props[:]
         proto.producer_name = proto.producer_version = proto.doc_string = ""
-        return hashlib.sha256(proto.SerializeToString(deterministic=True)).hexdigest()
+        card = self.card
+        decides = (card.channels, card.classes, card.margin, card.stride, card.base, asdict(card.normalization))
+        digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode())
+        digest.update(proto.SerializeToString(deterministic=True))
+        return digest.hexdigest()
 
     @property
     def quantized(self) -> bool:
@@ -95,10 +104,14 @@ def lower(
     if precision == "fp16":
         _halve(proto, model.path)
     _take_pixels(proto.graph, pixels)
+    _labels_from_float(proto.graph)
     if shape:
         _fix_shape(proto.graph, shape, model.card.margin)
     del proto.graph.value_info[:]
-    onnx.checker.check_model(proto, full_check=True)
+    try:
+        onnx.checker.check_model(proto, full_check=True)
+    except Exception as error:  # the checker and shape inference have their own unrelated types
+        raise ModelError(f"{model.path}: cannot be made {precision} ({str(error).splitlines()[0][:200]})") from error
     return proto
 
 
@@ -226,6 +239,16 @@ def _take_pixels(graph: onnx.GraphProto, pixels: Pixels) -> None:
             helper.make_node("ReduceSum", [weighed, axis], [as_float], name=as_float, keepdims=0),
         ]
     _keep(graph.node, [*before, *graph.node])
+
+
+def _labels_from_float(graph: onnx.GraphProto) -> None:
+    """TensorRT promises a cast to uint8 from floating point alone; class indices are exact in it."""
+    at = next(index for index, node in enumerate(graph.node) if LABELS in node.output)
+    if graph.node[at].op_type == "Cast":
+        as_float = f"{LABELS}.fp32"
+        cast = helper.make_node("Cast", [graph.node[at].input[0]], [as_float], name=as_float, to=TensorProto.FLOAT)
+        graph.node[at].input[0] = as_float
+        graph.node.insert(at, cast)
 
 
 def _fix_shape(graph: onnx.GraphProto, shape: tuple[int, int, int], margin: int) -> None:

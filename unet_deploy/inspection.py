@@ -16,7 +16,7 @@ from unet_deploy.errors import DeviceError, ImageError, UnetDeployError
 from unet_deploy.gpu import find_gpus
 from unet_deploy.images import ImageInfo, open_image
 from unet_deploy.machine import usable_cores, usable_memory
-from unet_deploy.models import open_model, shipped_models
+from unet_deploy.models import choice, open_model, shipped_models
 
 Rows = list[tuple[str, str]]
 
@@ -147,9 +147,7 @@ def _installed(name: str, module: str, extra: str) -> str:
 
 
 def _choice() -> str:
-    said: list[str] = []
     try:
-        with open_model(tell=said.append) as runtime:
-            return "; ".join([f"{runtime.name}, model {runtime.card.name}", *said])
+        return choice()
     except UnetDeployError as error:
         return f"nothing: {error}"

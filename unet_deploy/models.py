@@ -10,13 +10,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unet_deploy.errors import DeviceError, ModelError, UsageError, VerificationError
+from unet_deploy.errors import DeviceError, ModelError, UnetDeployError, UsageError, VerificationError
 from unet_deploy.runtimes import DEFAULT_TILE, Pixels, Runtime
 
 if TYPE_CHECKING:
     from unet_deploy.engine import EngineRecord
     from unet_deploy.gpu import Gpu
-    from unet_deploy.proof import Proof
+    from unet_deploy.graph import Model, Precision
+    from unet_deploy.proof import Accuracy, Proof
 
 DEFAULT_MODEL = "nuclei"
 RUNTIMES = ("onnxruntime", "tensorrt", "tensorrt_rtx")
@@ -117,6 +118,23 @@ def open_model(
     return _open_on_cpu(path, wish)
 
 
+def choice() -> str:
+    """What auto takes on this machine, in words; nothing is compiled to know. Raises DeviceError."""
+    from unet_deploy.gpu import find_gpus
+
+    with suppress(DeviceError):
+        name = find_gpus()[0].name
+        if find_spec("pycuda") and find_spec("onnx"):
+            for runtime in ("tensorrt", "tensorrt_rtx"):
+                if find_spec(runtime):
+                    return f"{runtime} on {name}"
+            from unet_deploy.runtimes.onnx_program import check_cuda_provider
+
+            return f"ONNX Runtime {check_cuda_provider()} on {name}"
+    with open_model(device="cpu") as ready:
+        return ready.name
+
+
 def _has_gpu() -> bool:
     from unet_deploy.gpu import find_gpus
 
@@ -155,22 +173,24 @@ def _open_on_gpu(path: Path, wish: Wish) -> Runtime:
 
 
 def _open_onnx_on_cuda(path: Path, wish: Wish, gpu: Gpu) -> Runtime:
-    from unet_deploy import engine_cache
-    from unet_deploy.graph import read_model
-    from unet_deploy.proof import Proof
     from unet_deploy.runtimes.onnx_program import check_cuda_provider
 
     version = check_cuda_provider()
+    from unet_deploy import engine_cache
+    from unet_deploy.graph import read_model
+    from unet_deploy.proof import Proof
     from unet_deploy.runtimes.onnxruntime_cuda import open_onnx_on_cuda
 
-    precision = wish.precision or "fp16"
-    key = engine_cache.key_of(read_model(path).weights_sha256, "onnxruntime", version, gpu.name, precision)
+    model = read_model(path)
+    precision = _gpu_precision(wish, model)
+    facts = (version, gpu.name, precision, wish.pixels, wish.probabilities)
+    key = engine_cache.key_of(model.weights_sha256, "onnxruntime", *facts)
     kept = engine_cache.kept_accuracy(key)
     proof = None if kept and kept.holds else Proof(partial(_reference, path), partial(engine_cache.keep_accuracy, key))
     return open_onnx_on_cuda(
         path,
         device=wish.gpu_index,
-        precision="fp16" if precision == "fp16" else "fp32",
+        precision=precision,
         pixels=wish.pixels,
         probabilities=wish.probabilities,
         tile_size=wish.tile_size,
@@ -179,12 +199,20 @@ def _open_onnx_on_cuda(path: Path, wish: Wish, gpu: Gpu) -> Runtime:
     )
 
 
+def _gpu_precision(wish: Wish, model: Model) -> Precision:
+    """What was asked for; by default 8 bits of a quantized model and half precision of any other."""
+    if wish.precision is None:
+        return "int8" if model.quantized else "fp16"
+    return wish.precision  # type: ignore[return-value]
+
+
 def _compile_and_open(path: Path, wish: Wish, gpu: Gpu, compiler_name: str) -> Runtime:
     """The model's engine for this GPU, out of the cache or compiled now."""
     from unet_deploy.compilers import BuildOptions, Profile, find_compiler
     from unet_deploy.console import progress_bar
     from unet_deploy.engine_cache import cached_engine
     from unet_deploy.graph import read_model
+    from unet_deploy.runtimes.cuda import CudaDevice
     from unet_deploy.tiling import legal_side
 
     model, compiler = read_model(path), find_compiler(compiler_name)
@@ -193,17 +221,23 @@ def _compile_and_open(path: Path, wish: Wish, gpu: Gpu, compiler_name: str) -> R
     least = (1, card.base, card.base)
     options = BuildOptions(
         Profile(least, (wish.batch_size, side, side), (wish.batch_size, side, side)),
-        precision="int8" if model.quantized else "fp32" if wish.precision == "fp32" else "fp16",
+        precision=_gpu_precision(wish, model),
         pixels=wish.pixels,
         probabilities=wish.probabilities,
     )
-    with progress_bar(f"compiling {path.name} for {gpu.name}", "steps") as progress:
-        engine = cached_engine(model, compiler, options, f"{gpu.name} {gpu.capability}", progress=progress)
+    device = CudaDevice(gpu.index)
+    try:
+        with progress_bar(f"compiling {path.name} for {gpu.name}", "steps") as progress, device.active():
+            facts = f"{gpu.name} {gpu.capability}"
+            engine = cached_engine(model, compiler, options, facts, gpu_index=gpu.index, progress=progress)
+    finally:
+        device.close()
     return _open_engine_file(engine, wish, reference=path)
 
 
 def _open_engine_file(path: Path, wish: Wish, reference: Path | None = None) -> Runtime:
     from unet_deploy.engine import read_record, set_accuracy
+    from unet_deploy.engine_cache import keep_accuracy, key_of
     from unet_deploy.gpu import find_gpu
     from unet_deploy.proof import Proof
 
@@ -217,9 +251,17 @@ def _open_engine_file(path: Path, wish: Wish, reference: Path | None = None) -> 
         def open_reference() -> Runtime:
             return _reference(reference or find_reference(path, record))
 
-        return Proof(open_reference, partial(set_accuracy, path))
+        def keep(accuracy: Accuracy) -> None:
+            try:
+                set_accuracy(path, accuracy)
+            except UnetDeployError:  # a folder that is not ours to write to
+                keep_accuracy(key_of(record.plan_sha256), accuracy)
 
-    return open_engine(path, device=wish.gpu_index, probabilities=wish.probabilities, proof=proof)
+        return Proof(open_reference, keep)
+
+    return open_engine(
+        path, device=wish.gpu_index, probabilities=wish.probabilities, tile_size=wish.tile_size, proof=proof
+    )
 
 
 def find_reference(engine: Path, record: EngineRecord) -> Path:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from unet_deploy.errors import VerificationError
 from unet_deploy.grey import GreyScale, measure_page
 from unet_deploy.images import ImageSource
-from unet_deploy.runtimes import Runtime
+from unet_deploy.runtimes import Answer, OutOfMemoryError, Runtime
 from unet_deploy.tiling import Tile, TilePlan
 
 LIMIT_PPM = 1000.0
@@ -33,6 +35,8 @@ class Accuracy:
     """Largest difference of a probability; None where the runtime answers with labels alone."""
     not_finite: int | None
     """Probabilities that are NaN or infinite."""
+    classes: int = 2
+    """Classes that the model saw there: of a blank image agreement says little."""
     limit_ppm: float = LIMIT_PPM
 
     @property
@@ -61,19 +65,27 @@ class Proof:
     """Writes the result down, so that it is not asked for again."""
 
 
-def prove(runtime: Runtime, source: ImageSource, plan: TilePlan) -> Accuracy | None:
+def prove(runtime: Runtime, source: ImageSource, plan_of: Callable[[], TilePlan]) -> Accuracy | None:
     """Settle what a runtime has still to show, on tiles of the image that it is about to segment.
 
-    Returns what was measured, None where there was nothing to show. Raises VerificationError.
+    plan_of: the image's plan within the runtime's limits; asked again when short memory has lowered them.
+    Returns what was measured, None where there was nothing to show. On tiles of one class it is measured but not
+    settled: an image with something in it will be asked again. Raises VerificationError.
     """
     proof = runtime.proof
     if proof is None:
         return None
     with proof.open_reference() as reference:
-        accuracy = measure(runtime, reference, source, plan, tiles=TILES)
+        while True:
+            try:
+                accuracy = measure(runtime, reference, source, plan_of(), tiles=TILES)
+                break
+            except OutOfMemoryError:
+                runtime.shrink()
     accuracy.require(runtime.name)
-    proof.keep(accuracy)
-    runtime.proof = None
+    if accuracy.classes > 1:
+        proof.keep(accuracy)
+        runtime.proof = None
     return accuracy
 
 
@@ -88,39 +100,56 @@ def measure(
 ) -> Accuracy:
     """Compare a runtime with a reference that answers with probabilities, on tiles of the first page.
 
-    tiles: how many, spread over the plan; all by default.
+    tiles: how many, spread over the plan; all by default. Where the runtime keeps several submissions in flight, each
+    of its slots is filled to the last place at least twice, and every answer is compared.
     """
     grey = measure_page(source, 0, runtime.card.normalization)
     chosen = _spread(plan, tiles or len(plan))
-    pixels = differ = not_finite = 0
-    worst = 0.0
+    rounds = 1 if runtime.slots == 1 else -(-2 * runtime.slots // len(chosen))
+    pixels = not_finite = 0
+    differ = worst = 0.0
+    classes: set[int] = set()
+    answers = _answers(runtime, [tile for tile in chosen for _ in range(rounds)], source, grey)
     for tile in chosen:
         seen = source.read(0, tile.read)
-        labels, scores = _answer(runtime, seen, grey, tile)
-        truth, true_scores = _answer(reference, seen, grey, tile)
-        pixels += truth.size
-        differ += int((labels != truth).sum())
-        if scores is not None and true_scores is not None:
-            finite = np.isfinite(scores)
-            not_finite += int((~finite).sum())
-            worst = max(worst, float(np.abs(scores - true_scores)[finite].max(initial=0.0)))
-    scored = runtime.probabilities
+        truth = reference.result(reference.submit([seen], [grey]))
+        height, width = tile.write.height, tile.write.width
+        labels = truth.labels[0, :height, :width]
+        pixels += labels.size
+        classes.update(np.unique(labels).tolist())
+        wrong = 0
+        for _ in range(rounds):
+            answer = next(answers)
+            wrong = max(wrong, *(int((each[:height, :width] != labels).sum()) for each in answer.labels))
+            if answer.probabilities is not None and truth.probabilities is not None:
+                scores = answer.probabilities[:, :, :height, :width]
+                finite = np.isfinite(scores)
+                not_finite += int((~finite).sum())
+                apart = np.abs(scores - truth.probabilities[:1, :, :height, :width])[finite]
+                worst = max(worst, float(apart.max(initial=0.0)))
+        differ += wrong
     return Accuracy(
         image=source.info.name,
         tiles=len(chosen),
         pixels=pixels,
         labels_differ_ppm=differ / pixels * 1e6,
-        worst_probability=worst if scored else None,
-        not_finite=not_finite if scored else None,
+        worst_probability=worst if runtime.probabilities else None,
+        not_finite=not_finite if runtime.probabilities else None,
+        classes=len(classes),
         limit_ppm=limit_ppm,
     )
 
 
-def _answer(runtime: Runtime, seen: np.ndarray, grey: GreyScale, tile: Tile) -> tuple[np.ndarray, np.ndarray | None]:
-    answer = runtime.result(runtime.submit([seen], [grey]))
-    height, width = tile.write.height, tile.write.width
-    scores = None if answer.probabilities is None else answer.probabilities[0, :, :height, :width]
-    return answer.labels[0, :height, :width], scores
+def _answers(runtime: Runtime, tiles: list[Tile], source: ImageSource, grey: GreyScale) -> Iterator[Answer]:
+    """The runtime's answer to each tile, in every place of a submission, with its slots kept full."""
+    flying: deque[Any] = deque()
+    for tile in tiles:
+        if len(flying) == runtime.slots:
+            yield runtime.result(flying.popleft())
+        places = runtime.limits.batch
+        flying.append(runtime.submit([source.read(0, tile.read)] * places, [grey] * places))
+    while flying:
+        yield runtime.result(flying.popleft())
 
 
 def _spread(plan: TilePlan, count: int) -> list[Tile]:

@@ -142,7 +142,7 @@ def segment(
     if isinstance(image, np.ndarray):
         if output is not None or overlay or channel is not None:
             raise UsageError("segment(array): output, overlay and channel are for image files")
-        with _runtime(model, probabilities, device, pixels_for(image.dtype)) as runtime:
+        with _runtime(model, probabilities, device, pixels_for(image.dtype), tile_size) as runtime:
             labels, scores = segment_array(image, runtime, tile_size, probabilities=probabilities, progress=progress)
         stack = image.ndim == 4
         mask = labels if stack else labels[0]
@@ -150,7 +150,7 @@ def segment(
     if output is None:
         raise UsageError("segment(file): give the mask file to write as `output`")
     outputs = Outputs.beside(Path(output), probabilities=probabilities, overlay=overlay)
-    with _runtime(model, probabilities, device, pixels_of([Path(image)])) as runtime:
+    with _runtime(model, probabilities, device, pixels_of([Path(image)]), tile_size) as runtime:
         return segment_file(
             Path(image), outputs, runtime, tile_size, channel=channel, overwrite=overwrite, progress=progress
         )
@@ -168,6 +168,7 @@ def segment_array(
     source = ArraySource(image)
     info, card = source.info, runtime.card
     check_fits(info, card)
+    prove(runtime, source, lambda: plan_for(runtime, info, tile_size))
     plan = plan_for(runtime, info, tile_size)
     labels = ArraySink((info.pages, 1, info.height, info.width), np.dtype(np.uint8))
     consumers: list[Consumer] = [write_labels(labels)]
@@ -175,7 +176,6 @@ def segment_array(
     if probabilities:
         scores = ArraySink((info.pages, len(card.classes), info.height, info.width), np.dtype(np.float32))
         consumers.append(write_probabilities(scores))
-    prove(runtime, source, plan)
     stream(source, plan, runtime, consumers, progress=progress)
     return labels.array[:, 0], scores.array if scores else None
 
@@ -199,6 +199,7 @@ def segment_file(
         source = stack.enter_context(open_image(path, channel=channel))
         info = source.info
         check_fits(info, card)
+        proved = prove(runtime, source, lambda: plan_for(runtime, info, tile_size))
         plan = plan_for(runtime, info, tile_size)
 
         def sink(output: Path, planes: int, dtype: type[np.generic]) -> MaskSink:
@@ -225,7 +226,6 @@ def segment_file(
             check_free(outputs.overlay, overwrite=overwrite)
             picture = Overlay(info.height, info.width, info.channels, card.classes)
             consumers.append(paint(picture))
-        proved = prove(runtime, source, plan)
         timing = stream(source, plan, runtime, consumers, progress=progress)
         for each in sinks:
             each.commit()
@@ -302,10 +302,14 @@ def paint(picture: Overlay) -> Consumer:
 
 
 @contextmanager
-def _runtime(model: str | Path | Runtime | None, probabilities: bool, device: str, pixels: Pixels) -> Iterator[Runtime]:
+def _runtime(
+    model: str | Path | Runtime | None, probabilities: bool, device: str, pixels: Pixels, tile_size: int | None
+) -> Iterator[Runtime]:
     """The caller's own runtime, left open, or one of ours that ends with the call."""
     if model is None or isinstance(model, (str, Path)):
-        with open_model(model, probabilities=probabilities, device=device, pixels=pixels) as runtime:
+        with open_model(
+            model, probabilities=probabilities, device=device, pixels=pixels, tile_size=tile_size
+        ) as runtime:
             yield runtime
     elif probabilities and not model.probabilities:
         raise UsageError("segment: this model was opened for labels alone; use open_model(..., probabilities=True)")

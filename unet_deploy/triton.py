@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -58,8 +57,8 @@ def _onnx(model: Path, most_tiles: int) -> tuple[ModelCard, str, str]:
 
     with OnnxRuntime(model) as runtime:
         card = runtime.card
-    limits = Limits(most_tiles, (card.base, card.base), (card.base, card.base))
-    text = _config("onnxruntime_onnx", card, limits, "float32", probabilities=True, sides=("-1", "-1"))
+    limits = Limits(most_tiles, (card.base, card.base), (2 * card.base, 2 * card.base))
+    text = _config("onnxruntime_onnx", card, limits, "float32", probabilities=True)
     return card, text, "model.onnx"
 
 
@@ -67,36 +66,36 @@ def _engine(engine: Path) -> tuple[ModelCard, str, str]:
     record: EngineRecord = read_record(engine)
     if record.compiler != "tensorrt":
         raise UsageError(f"{engine}: Triton runs engines of TensorRT, not of {record.compiler}; export the .onnx model")
-    if record.accuracy is None:
+    if record.accuracy:
+        record.accuracy.require(str(engine))
+    else:
         raise VerificationError(
             f"{engine}: was never compared with its model; "
             f"run: unet-deploy verify {engine} --reference {record.model} IMAGE"
         )
     limits, options = record.limits, record.options
-    fixed = limits.fixed
     text = _config(
         "tensorrt_plan",
         record.card,
         limits,
         options["pixels"],
         probabilities=options["probabilities"],
-        sides=tuple(map(str, limits.most)) if fixed else ("-1", "-1"),
     )
     return record.card, text, "model.plan"
 
 
-def _config(
-    platform: str, card: ModelCard, limits: Limits, pixels: Pixels, *, probabilities: bool, sides: Sequence[str]
-) -> str:
+def _config(platform: str, card: ModelCard, limits: Limits, pixels: Pixels, *, probabilities: bool) -> str:
     inputs, outputs = ports(card, limits, pixels, probabilities=probabilities)
-    lines = [f'platform: "{platform}"', f"max_batch_size: {limits.batch}"]
-    free = sides[0] == "-1"
+    # Where Triton is to batch, the model's own batch must be open; a fixed one stands among the dimensions.
+    lines = [f'platform: "{platform}"', f"max_batch_size: {0 if limits.fixed else limits.batch}"]
 
     def dims(name: str, port: Port) -> str:
+        if limits.fixed:
+            return ", ".join(map(str, port.most))
         inner = [str(side) for side in port.most[1:]]
-        if free and name in (LABELS, PROBABILITIES):
+        if name in (LABELS, PROBABILITIES):
             inner[-2:] = ["-1", "-1"]
-        elif free and name == IMAGE:
+        elif name == IMAGE:
             inner[1:3] = ["-1", "-1"]
         return ", ".join(inner)
 

@@ -10,7 +10,6 @@ import numpy as np
 from unet_deploy.card import Normalization
 from unet_deploy.engine import ENGINE_SUFFIXES, read_record, set_accuracy
 from unet_deploy.errors import ModelError
-from unet_deploy.graph import read_model
 from unet_deploy.grey import GreyScale, measure_page
 from unet_deploy.images import open_image
 from unet_deploy.images.array import ArraySink, ArraySource
@@ -109,6 +108,8 @@ def verify_against(
     What was found is written into an engine's record, good or bad. Raises ModelError where an engine was made of
     another model, and DeviceError where it does not run here.
     """
+    from unet_deploy.graph import read_model
+
     file = find_model(model)
     engine = file.suffix in ENGINE_SUFFIXES
     if engine:

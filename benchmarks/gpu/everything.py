@@ -181,8 +181,8 @@ def all_of(model: Path, wish: Wish, slide: Path, image: np.ndarray) -> dict[str,
         runtime.proof = None  # measured here, pass or fail
         figures = {
             "runtime": runtime.name,
-            "correctness": attempt(lambda: correctness(runtime, model, image[:2048, :2048])),
             "latency_512": attempt(lambda: latency(runtime, image[:512, :512])),
+            "correctness": attempt(lambda: correctness(runtime, model, image[:2048, :2048])),
             "overlap": attempt(lambda: overlap(runtime, marks, image)),
             "throughput": attempt(lambda: throughput(runtime, slide)),
             "memory": attempt(runtime.memory),

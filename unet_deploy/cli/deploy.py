@@ -71,9 +71,9 @@ def segment(
         for path, outputs in jobs:
             try:
                 if dry_run:
-                    _print_forecast(path, ready, tile_size, channel)
+                    _print_forecast(path, ready, channel)
                 else:
-                    _segment_one(path, outputs, ready, tile_size, channel, overwrite, shown=not no_progress)
+                    _segment_one(path, outputs, ready, channel, overwrite, shown=not no_progress)
             except UnetDeployError as error:
                 if len(jobs) == 1:
                     raise
@@ -87,7 +87,6 @@ def _segment_one(
     path: Path,
     outputs: Outputs,
     runtime: Runtime,
-    tile_size: int | None,
     channel: int | None,
     overwrite: bool,
     *,
@@ -98,9 +97,7 @@ def _segment_one(
 
     with progress_bar(path.name, shown=shown) as progress:
         outputs.mask.parent.mkdir(parents=True, exist_ok=True)
-        report = segment_file(
-            path, outputs, runtime, tile_size, channel=channel, overwrite=overwrite, progress=progress
-        )
+        report = segment_file(path, outputs, runtime, None, channel=channel, overwrite=overwrite, progress=progress)
     _print_report(report)
 
 
@@ -116,11 +113,11 @@ def _print_report(report: Report) -> None:
     print(f"{files}: {report.megapixels:.4g} MPx in {wall:.3g} s, {report.megapixels / wall:.3g} MPx/s")
 
 
-def _print_forecast(path: Path, runtime: Runtime, tile_size: int | None, channel: int | None) -> None:
+def _print_forecast(path: Path, runtime: Runtime, channel: int | None) -> None:
     from unet_deploy.console import table
     from unet_deploy.segmentation import forecast
 
-    print(table(_forecast_rows(forecast(path, runtime, tile_size, channel=channel), runtime)))
+    print(table(_forecast_rows(forecast(path, runtime, None, channel=channel), runtime)))
 
 
 def _forecast_rows(plan: Forecast, runtime: Runtime) -> list[tuple[str, str]]:

@@ -13,7 +13,8 @@ from unet_deploy.errors import DeviceError, UsageError
 
 if TYPE_CHECKING:
     from unet_deploy.card import ModelCard
-    from unet_deploy.compilers import Profile
+    from unet_deploy.compilers import BuildOptions, Profile
+    from unet_deploy.graph import Model
 
 Shape = Annotated[str | None, typer.Option(metavar="NxHxW", help="Tiles, height and width of a submission.")]
 
@@ -57,12 +58,15 @@ def build_engine(
     no_progress: NoProgress = False,
 ) -> None:
     """Compile a model to a TensorRT engine."""
+    import os
+    from tempfile import TemporaryDirectory
     from typing import get_args
 
     from unet_deploy.compilers import BuildOptions, Compatibility, find_compiler
     from unet_deploy.console import progress_bar, table
-    from unet_deploy.engine import build_engine
+    from unet_deploy.engine import build_engine, record_path
     from unet_deploy.extras import need
+    from unet_deploy.files import check_free, file_errors
     from unet_deploy.graph import Precision, read_model
     from unet_deploy.inspection import describe
     from unet_deploy.models import find_model
@@ -91,26 +95,41 @@ def build_engine(
         version_compatible=version_compatible,
     )
     chosen = find_compiler(compiler, targets=bool(targets))
-    with progress_bar(engine.name, "steps", shown=not no_progress) as progress:
-        build_engine(source, engine, chosen, options, overwrite=overwrite, timing_cache=timing_cache, progress=progress)
+    check_free(engine, overwrite=overwrite)
     if image:
-        _verify_built(engine, source.path, image, limit)
+        _check_image(image, source, options)
+    # Built and proved out of sight: an engine that is there stays until there is a better one.
+    staging = TemporaryDirectory(prefix=f".{engine.name}.", dir=engine.parent)
+    with staging as place, progress_bar(engine.name, "steps", shown=not no_progress) as progress:
+        built = Path(place) / engine.name
+        build_engine(source, built, chosen, options, timing_cache=timing_cache, progress=progress)
+        if image:
+            _verify_built(built, engine, source.path, image, limit)
+        with file_errors(engine):
+            os.replace(record_path(built), record_path(engine))
+            os.replace(built, engine)
     print(table(describe(engine)))
 
 
-def _verify_built(engine: Path, model: Path, image: Path, limit: float) -> None:
-    """Compare on the image, and leave no engine that fails."""
+def _check_image(image: Path, model: Model, options: BuildOptions) -> None:
+    """Raise before the build what would be wrong with the image after it."""
+    import numpy as np
+
+    from unet_deploy.images import open_image
+    from unet_deploy.runtimes import narrow
+    from unet_deploy.segmentation import check_fits
+
+    with open_image(image) as source:
+        check_fits(source.info, model.card)
+        narrow(np.zeros(0, source.info.dtype), options.pixels, str(image))
+
+
+def _verify_built(built: Path, engine: Path, model: Path, image: Path, limit: float) -> None:
     from unet_deploy.console import say
-    from unet_deploy.engine import record_path
-    from unet_deploy.errors import VerificationError
     from unet_deploy.verify import verify_against
 
     try:
-        verify_against(str(engine), model, image, limit_ppm=limit).require(str(engine))
-    except VerificationError:
-        for file in (engine, record_path(engine)):
-            file.unlink(missing_ok=True)
-        raise
+        verify_against(str(built), model, image, limit_ppm=limit).require(str(engine))
     except DeviceError as error:
         say(f"note: unverified: {error}")
 

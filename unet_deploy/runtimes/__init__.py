@@ -10,8 +10,8 @@ import numpy as np
 from typing_extensions import Self
 
 from unet_deploy.card import ModelCard
-from unet_deploy.errors import ResourceError
-from unet_deploy.grey import GreyScale
+from unet_deploy.errors import ResourceError, UsageError
+from unet_deploy.grey import GreyScale, to_float32
 from unet_deploy.tiling import Sides, legal_side
 
 if TYPE_CHECKING:
@@ -32,6 +32,18 @@ def pixels_for(*dtypes: np.dtype) -> Pixels:
     """The narrowest way of crossing the bus that holds pixels of all these types."""
     ways: tuple[Pixels, ...] = ("uint8", "uint16")
     return next((way for way in ways if all(np.can_cast(dtype, way) for dtype in dtypes)), "float32")
+
+
+def narrow(tile: np.ndarray, pixels: Pixels, name: str) -> np.ndarray:
+    """A tile in the type that a runtime takes. Raises UsageError where its own is wider."""
+    if pixels == "float32":
+        return to_float32(tile, "tile")
+    if not np.can_cast(tile.dtype, pixels):
+        raise UsageError(
+            f"{name}: takes {pixels} pixels, but the image has {tile.dtype}; "
+            f"build the engine again with --pixels {pixels_for(tile.dtype)}"
+        )
+    return tile.astype(pixels, copy=False)
 
 
 class OutOfMemoryError(ResourceError):
@@ -55,17 +67,18 @@ class Limits:
     batch: int
     least: Sides
     most: Sides
+    least_batch: int = 1
     hard: bool = False
     """Whether a larger tile is refused, rather than only slower or larger in memory."""
 
     @property
     def fixed(self) -> bool:
-        """Whether every tile has the same shape."""
-        return self.least == self.most
+        """Whether every submission has the same shape."""
+        return self.least == self.most and self.least_batch == self.batch
 
     def halved(self, card: ModelCard) -> Limits:
         """Half the batch, or half the side of the tiles once a batch is one. Raises OutOfMemoryError at the least."""
-        if self.batch > 1 and not self.fixed:
+        if self.batch // 2 >= self.least_batch:
             return replace(self, batch=self.batch // 2)
         smallest = legal_side(2 * card.margin + card.stride, card)
         height, width = (

@@ -6,15 +6,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import onnxruntime as ort
-
 from unet_deploy.errors import DeviceError, ModelError
 from unet_deploy.runtimes import IMAGE, Limits, OutOfMemoryError, Pixels
 from unet_deploy.runtimes.onnxruntime import read_card
 from unet_deploy.runtimes.ring import Memory, Port, Shape, Stream
 from unet_deploy.runtimes.streamed import output_shapes, ports
 
+try:
+    import onnxruntime as ort
+except ImportError as error:
+    raise DeviceError("ONNX Runtime is not installed; run: pip install 'unet-deploy[gpu]'") from error
+
 CUDA_PROVIDER = "CUDAExecutionProvider"
+_OUT_OF_MEMORY = ("out of memory", "failed to allocate", "alloc_failed", "bad_alloc")
+"""Not "memory" alone: an illegal memory access is no shortage."""
 
 
 def check_cuda_provider() -> str:
@@ -107,6 +112,6 @@ def _ort_errors(path: Path) -> Iterator[None]:
         yield
     except Exception as error:
         text = " ".join(str(error).split())[:200]
-        if "memory" in text.lower() or "alloc" in text.lower():
+        if any(sign in text.lower() for sign in _OUT_OF_MEMORY):
             raise OutOfMemoryError(f"{path}: the GPU is out of memory") from error
         raise ModelError(f"{path}: ONNX Runtime failed on the GPU ({text})") from error

@@ -41,6 +41,7 @@ def open_onnx_on_cuda(
         options = {
             "device_id": str(device),
             "user_compute_stream": str(stream.handle),
+            "use_tf32": "0",  # 10 bits of mantissa are not float32
             "arena_extend_strategy": "kSameAsRequested",  # doubling would take what the slots need
             "cudnn_conv_algo_search": "HEURISTIC",  # an image has up to four shapes of tiles; a search is for each
         }
@@ -54,7 +55,7 @@ def open_onnx_on_cuda(
         f"ONNX Runtime {version} {precision} on {gpu.name}",
         cuda,
         open_program,
-        Limits(batch_size, (card.base, card.base), (side, side)),
+        Limits(batch_size, (card.base, card.base), (side, side), hard=True),
         pixels=pixels,
         probabilities=probabilities,
         slots=slots,

@@ -150,6 +150,9 @@ class Ring:
         self._program = program
         self._ports = {**program.inputs, **program.outputs}
         self._slots: list[Slot] = []
+        self._free: deque[Slot] = deque()
+        self._flying: deque[Ticket] = deque()
+        self._broken = False
         try:
             for index in range(slots):
                 slot = Slot(index, device.stream())
@@ -160,9 +163,7 @@ class Ring:
         except BaseException:
             self.close()
             raise
-        self._free = deque(self._slots)
-        self._flying: deque[Ticket] = deque()
-        self._broken = False
+        self._free.extend(self._slots)
 
     def submit(self, inputs: Mapping[str, Sequence[np.ndarray]]) -> Ticket:
         """Start on a batch: for each input one array a tile. Returns before the device is done.
@@ -232,6 +233,7 @@ class Ring:
             slot.blocks.clear()
             slot.host.clear()
         self._slots = []
+        self._free, self._flying = deque(), deque()
 
     def __enter__(self) -> Self:
         return self

@@ -10,8 +10,7 @@ import numpy as np
 from typing_extensions import Self
 
 from unet_deploy.card import ModelCard
-from unet_deploy.errors import UsageError
-from unet_deploy.grey import GreyScale, to_float32
+from unet_deploy.grey import GreyScale
 from unet_deploy.proof import Proof
 from unet_deploy.runtimes import (
     IMAGE,
@@ -23,7 +22,7 @@ from unet_deploy.runtimes import (
     Limits,
     OutOfMemoryError,
     Pixels,
-    pixels_for,
+    narrow,
 )
 from unet_deploy.runtimes.ring import Device, Marks, Port, Program, Ring, Shape, Ticket
 
@@ -70,6 +69,7 @@ class StreamedRuntime:
         self.watch = watch
         self._device, self._open = device, open_program
         self._grey_inputs = card.normalization.method == "percentile"
+        self._closed = False
         self._program: Program | None = None
         self._ring: Ring | None = None
         try:
@@ -103,6 +103,7 @@ class StreamedRuntime:
             outputs = self._ring.result(ticket)
             if self.watch:
                 self.watch(ticket.marks)
+            del ticket.marks  # events, too, can only be freed where the device is current
         return Answer(outputs[LABELS], outputs.get(PROBABILITIES))
 
     def memory(self) -> dict[str, int]:
@@ -121,11 +122,13 @@ class StreamedRuntime:
                 self._ring.close()
             if self._program:
                 self._program.close()
-        self._ring = self._program = None
+            self._ring = self._program = None
 
     def close(self) -> None:
-        self._stop()
-        self._device.close()
+        if not self._closed:
+            self._stop()
+            self._device.close()
+            self._closed = True
 
     def __enter__(self) -> Self:
         return self
@@ -135,17 +138,11 @@ class StreamedRuntime:
 
 
 def encode(tile: np.ndarray, pixels: Pixels, name: str) -> np.ndarray:
-    """A tile (C, h, w) as it crosses the bus. Raises UsageError where its pixels are wider than what is taken."""
-    if pixels == "float32":
-        return to_float32(tile, "tile")
-    if not np.can_cast(tile.dtype, pixels):
-        raise UsageError(
-            f"{name}: takes {pixels} pixels, but the image has {tile.dtype}; "
-            f"build the engine again with --pixels {pixels_for(tile.dtype)}"
-        )
-    if pixels == "uint8":
-        return tile.astype(np.uint8, copy=False)
-    return np.ascontiguousarray(tile, "<u2").view(np.uint8).reshape(*tile.shape, 2)
+    """A tile (C, h, w) as it crosses the bus; 16-bit pixels as (C, h, w, 2) bytes. Raises UsageError as `narrow`."""
+    taken = narrow(tile, pixels, name)
+    if pixels != "uint16":
+        return taken
+    return np.ascontiguousarray(taken, "<u2").view(np.uint8).reshape(*tile.shape, 2)
 
 
 def ports(

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from unet_deploy.engine import EngineRecord, check_runs_here, read_record, write_record
-from unet_deploy.engine_cache import cache_folder, key_of
-from unet_deploy.errors import DeviceError, UnetDeployError
+from unet_deploy.engine_cache import cache_folder, kept_accuracy, key_of
+from unet_deploy.errors import DeviceError, UnetDeployError, UsageError
 from unet_deploy.files import replacing
 from unet_deploy.gpu import find_gpu
 from unet_deploy.proof import Proof
@@ -21,6 +21,7 @@ from unet_deploy.runtimes import IMAGE, Limits, OutOfMemoryError
 from unet_deploy.runtimes.cuda import CudaDevice, CudaGraph, CudaMemory, CudaStream
 from unet_deploy.runtimes.ring import Marks, Shape
 from unet_deploy.runtimes.streamed import SLOTS, StreamedRuntime, output_shapes, ports
+from unet_deploy.trt_logger import make_logger
 
 
 def open_engine(
@@ -28,14 +29,16 @@ def open_engine(
     *,
     device: int = 0,
     probabilities: bool = False,
+    tile_size: int | None = None,
     slots: int = SLOTS,
     proof: Callable[[EngineRecord], Proof] | None = None,
     watch: Callable[[Marks], None] | None = None,
 ) -> StreamedRuntime:
     """Load an engine, once its record says that it fits this machine.
 
-    proof: what an unverified engine has to show, by its record.
-    Raises ModelError for a file that is not what its record says, and DeviceError.
+    proof: what an unverified engine has to show, by its record. tile_size: largest side, within the engine's own.
+    Raises ModelError for a file that is not what its record says, VerificationError for one that failed its proof,
+    DeviceError and UsageError.
     """
     record = read_record(engine)
     gpu = find_gpu(device)
@@ -46,19 +49,35 @@ def open_engine(
             f"{engine}: answers with labels alone; build it again with --output probabilities: "
             f"{record.rebuild_command(engine)} --output probabilities"
         )
+    accuracy = record.accuracy or kept_accuracy(key_of(record.plan_sha256))
+    if accuracy:
+        accuracy.require(str(engine))
+    limits = _limits(record.limits, tile_size, engine)
     cuda = CudaDevice(device)
     return StreamedRuntime(
         record.card,
         f"{record.compiler} {record.compiler_version} on {gpu.name}",
         cuda,
         lambda limits: TensorRtProgram(cuda, trt, engine, record, limits),
-        record.limits,
+        limits,
         pixels=record.options["pixels"],
         probabilities=record.options["probabilities"],
         slots=slots,
-        proof=proof(record) if proof and record.accuracy is None else None,
+        proof=proof(record) if proof and accuracy is None else None,
         watch=watch,
     )
+
+
+def _limits(limits: Limits, tile_size: int | None, engine: Path) -> Limits:
+    if tile_size is None:
+        return limits
+    low, high = limits.least, limits.most
+    if not max(low) <= tile_size <= min(high):
+        raise UsageError(
+            f"--tile-size {tile_size}: {engine.name} takes {low[0]} x {low[1]} to {high[0]} x {high[1]} pixels; "
+            "leave it out"
+        )
+    return limits if limits.fixed else replace(limits, most=(tile_size, tile_size))
 
 
 def _load(compiler: str) -> Any:
@@ -77,29 +96,42 @@ class TensorRtProgram:
     """
 
     def __init__(self, device: CudaDevice, trt: Any, engine: Path, record: EngineRecord, limits: Limits) -> None:
-        self.fixed = record.fixed
+        self.fixed = record.limits.fixed
         self._card, self._probabilities = record.card, record.options["probabilities"]
         self.inputs, self.outputs = ports(
             record.card, limits, record.options["pixels"], probabilities=self._probabilities
         )
-        self._logger = trt.Logger(trt.Logger.ERROR)
+        self._logger = make_logger(trt)
         self._runtime = trt.Runtime(self._logger)
         if record.options["version_compatible"]:
             self._runtime.engine_host_code_allowed = True
         self._engine = self._runtime.deserialize_cuda_engine(engine.read_bytes())
         if self._engine is None:
-            raise DeviceError(f"{engine}: {record.compiler} cannot load it; run: unet-deploy doctor")
+            raise self._refused(f"{engine}: {record.compiler} cannot load it")
         if record.inspected is None:
-            write_record(engine, replace(record, inspected=inspect(trt, self._engine)))
+            _keep_layers(engine, record, inspect(trt, self._engine))
         self._just_in_time = record.compiler == "tensorrt_rtx"
         self._kernels = cache_folder() / f"{key_of(record.plan_sha256, find_gpu(device.index).name)}.kernels"
         self._context = self._make_context(trt)
+        self._shapes: dict[str, Shape] = {}
         self._scratch: CudaMemory | None = None
-        if size := int(self._engine.device_memory_size_v2):
+        if size := self._take_shapes({name: port.most for name, port in self.inputs.items()}):
             self._scratch = device.memory(size)
-            self._context.set_device_memory(self._scratch.address, size)
+        self._scratch_size = size
         self.stream: CudaStream = device.stream()
         self._graphs: dict[int, CudaGraph | None] | None = {} if self.fixed and not self._just_in_time else None
+
+    def _refused(self, what: str) -> DeviceError:
+        said = f" ({self._logger.said[0]})" if self._logger.said else ""
+        return DeviceError(f"{what}{said}; look at: unet-deploy doctor")
+
+    def _take_shapes(self, shapes: Mapping[str, Shape]) -> int:
+        """Tell the context the shapes of its inputs; returns the bytes of scratch memory that they take."""
+        for name, shape in shapes.items():
+            if not self._context.set_input_shape(name, shape):
+                raise self._refused(f"the engine refuses {name} of shape {shape}")
+        self._shapes = dict(shapes)
+        return int(self._context.update_device_memory_size_for_shapes())
 
     def _make_context(self, trt: Any) -> Any:
         strategy = trt.ExecutionContextAllocationStrategy.USER_MANAGED
@@ -116,14 +148,14 @@ class TensorRtProgram:
         else:
             context = self._engine.create_execution_context(strategy)
         if context is None:
-            raise OutOfMemoryError("no room for the engine's execution context")
+            raise self._refused("the engine gives no execution context")
         return context
 
     def _keep_kernels(self) -> None:
         """Write down what was compiled for this GPU, so that the next start need not: up to half a minute."""
-        kernels = bytes(self._compiled.serialize())
-        if not self._kernels.is_file() or self._kernels.stat().st_size != len(kernels):
-            with suppress(UnetDeployError, OSError):  # only speed is lost
+        with suppress(UnetDeployError, OSError, TypeError):  # only speed is lost
+            kernels = bytes(self._compiled.serialize())
+            if not self._kernels.is_file() or self._kernels.read_bytes() != kernels:
                 self._kernels.parent.mkdir(parents=True, exist_ok=True)
                 with replacing(self._kernels, overwrite=True) as beside:
                     beside.write_bytes(kernels)
@@ -146,13 +178,14 @@ class TensorRtProgram:
         graph.launch()
 
     def _enqueue(self, shapes: Mapping[str, Shape], blocks: Mapping[str, CudaMemory]) -> None:
-        for name, shape in shapes.items():
-            if not self._context.set_input_shape(name, shape):
-                raise DeviceError(f"the engine refuses {name} of shape {shape}; build it again")
+        if dict(shapes) != self._shapes and self._take_shapes(shapes) > self._scratch_size:
+            raise OutOfMemoryError(f"no room for the scratch memory of {shapes[IMAGE]}")
+        if self._scratch:
+            self._context.set_device_memory(self._scratch.address, self._scratch_size)
         for name, block in blocks.items():
             self._context.set_tensor_address(name, block.address)
         if not self._context.execute_async_v3(self.stream.handle):
-            raise DeviceError("the engine cannot be run; look at: unet-deploy doctor")
+            raise self._refused("the engine cannot be run")
 
     def close(self) -> None:
         for graph in (self._graphs or {}).values():
@@ -169,11 +202,19 @@ class TensorRtProgram:
 
 
 def inspect(trt: Any, engine: Any) -> dict[str, int]:
-    """Layers by the type of their first output, as the engine's inspector tells."""
+    """Layers by the type of their first output, as the engine's inspector tells; empty where it tells nothing."""
     text = engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
     found: Counter[str] = Counter()
-    for layer in json.loads(text).get("Layers", []):
-        outputs = layer.get("Outputs", []) if isinstance(layer, dict) else []
-        if outputs:
-            found[str(outputs[0].get("Format/Datatype", "unknown"))] += 1
+    with suppress(ValueError, AttributeError, KeyError, TypeError):  # the text is for people, and no API
+        for layer in json.loads(text)["Layers"]:
+            if outputs := layer.get("Outputs"):
+                found[str(outputs[0]["Format/Datatype"])] += 1
     return dict(found)
+
+
+def _keep_layers(engine: Path, record: EngineRecord, layers: dict[str, int]) -> None:
+    """Add the layers to the record where it is still this engine's and its folder can be written to."""
+    with suppress(UnetDeployError, OSError):
+        now = read_record(engine)
+        if now.plan_sha256 == record.plan_sha256:
+            write_record(engine, replace(now, inspected=layers))
