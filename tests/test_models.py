@@ -1,5 +1,7 @@
 """What runs a model where there is no GPU, and how the choice is said."""
 
+from importlib.util import find_spec
+
 import pytest
 
 from unet_deploy import gpu, models
@@ -22,7 +24,7 @@ without_gpu = pytest.mark.skipif(not no_gpu(), reason="this machine has a GPU")
 def test_auto_takes_the_cpu_without_a_word_where_there_is_no_gpu(small_models):
     said = []
     with open_model(small_models["one"], tell=said.append) as runtime:
-        assert runtime.name == "ONNX Runtime, CPU"
+        assert runtime.name == ("OpenVINO fp32, CPU" if find_spec("openvino") else "ONNX Runtime fp32, CPU")
     assert not said
 
 
@@ -40,7 +42,7 @@ def test_auto_says_why_it_falls_back_to_the_cpu(small_models, monkeypatch):
     monkeypatch.setattr(models, "find_spec", lambda name: None)
     said = []
     with open_model(small_models["one"], tell=said.append) as runtime:
-        assert runtime.name == "ONNX Runtime, CPU"
+        assert runtime.name == "ONNX Runtime fp32, CPU"
     assert len(said) == 1
     assert said[0].startswith("note: using the CPU: no runtime works on NVIDIA T4: tensorrt is not installed;")
     with pytest.raises(DeviceError, match="no runtime works on NVIDIA T4"):
@@ -66,7 +68,7 @@ def test_an_onnx_runtime_for_cpus_alone_is_said(small_models, monkeypatch):
         ({"device": "cpu:1"}, "there are auto, cpu"),
         ({"device": "cuda:x"}, "there are auto, cpu"),
         ({"runtime": "torch"}, "there are auto, onnxruntime"),
-        ({"precision": "int4"}, "there are fp32 and fp16"),
+        ({"precision": "int4"}, "there are fp32, fp16, bf16"),
         ({"batch_size": 0}, "take at least 1"),
     ],
 )
@@ -76,7 +78,7 @@ def test_wishes_that_no_machine_grants(wish, says):
 
 
 def test_what_a_cpu_does_not_do(small_models):
-    with pytest.raises(UsageError, match="slower than fp32 on a CPU"):
+    with pytest.raises(UsageError, match="no faster than fp32 on a CPU"):
         open_model(small_models["one"], device="cpu", precision="fp16")
     with pytest.raises(DeviceError, match="runs on an NVIDIA GPU"):
         open_model(small_models["one"], device="cpu", runtime="tensorrt")

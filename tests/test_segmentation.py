@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import unet_deploy
 from unet_deploy.errors import ImageError, UsageError
 from unet_deploy.images import open_image
-from unet_deploy.segmentation import forecast
+from unet_deploy.segmentation import Outputs, forecast
 from unet_deploy.verify import TOLERANCE, compare, verify_tiled
 
 FIXTURE = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -189,7 +189,7 @@ def test_the_forecast_is_the_plan_that_is_run(tmp_path, nuclei, speckle):
     path = tmp_path / "image.tif"
     tifffile.imwrite(path, speckle)
     with unet_deploy.open_model(nuclei) as model:
-        planned = forecast(path, model, 300)
+        planned = forecast(path, model, Outputs(tmp_path / "mask.tif"), 300)
         report = unet_deploy.segment(path, tmp_path / "mask.tif", model=model, tile_size=300)
     assert planned.plan == report.plan
     assert planned.memory is not None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
+
+from unet_deploy.errors import UsageError
 
 if TYPE_CHECKING:
     from trainer.train import State
@@ -87,6 +90,17 @@ def bytes_text(count: int | float) -> str:
             return f"{count:.3g} {unit}"
         count /= 1000
     return f"{count:.4g} TB"
+
+
+def parse_bytes(text: str | None) -> int | None:
+    """'2GiB' -> 2147483648; None stays None. Raises UsageError."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(I?B)?", text.upper())
+    if not found:
+        raise UsageError(f"size {text}: give bytes, for example 2GiB or 512MiB")
+    number, prefix, unit = found.groups()
+    return int(float(number) * (1000 if unit == "B" else 1024) ** " KMGT".index(prefix or " "))
 
 
 Say = Callable[[str], None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import resource
 from pathlib import Path
 
@@ -25,6 +26,20 @@ def usable_memory() -> int | None:
     if limit.isdigit() and used.isdigit():
         free.append(max(0, int(limit) - int(used)))
     return min(free, default=None)
+
+
+def default_ceiling() -> int | None:
+    """Bytes that a run may take unless it is told otherwise: what it holds, and a quarter of what is still free."""
+    free = usable_memory()
+    return None if free is None else resident_memory() + free // 4
+
+
+def processor_name() -> str:
+    """The processor's name as the system gives it."""
+    names = [
+        line.partition(":")[2].strip() for line in _read(Path("/proc/cpuinfo")).splitlines() if "model name" in line
+    ]
+    return names[0] if names else platform.processor() or "unknown"
 
 
 def resident_memory() -> int:

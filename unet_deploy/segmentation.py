@@ -13,14 +13,14 @@ import numpy as np
 from unet_deploy.card import ModelCard
 from unet_deploy.errors import ImageError, UsageError
 from unet_deploy.files import check_free
-from unet_deploy.images import ImageInfo, MaskSink, open_image
+from unet_deploy.images import ImageInfo, ImageSource, MaskSink, open_image
 from unet_deploy.images.array import ArraySink, ArraySource
-from unet_deploy.machine import resident_memory
 from unet_deploy.models import open_model
-from unet_deploy.pipeline import QUEUED, Consumer, DoneTile, Progress, Timing, stream
+from unet_deploy.pipeline import Consumer, DoneTile, Progress, Timing, stream
+from unet_deploy.planner import Budget, plan_for
 from unet_deploy.proof import Accuracy, prove
 from unet_deploy.runtimes import Pixels, Runtime, pixels_for
-from unet_deploy.tiling import TilePlan, plan_tiles
+from unet_deploy.tiling import TilePlan
 
 if TYPE_CHECKING:
     from unet_deploy.images.overlay import Overlay
@@ -187,6 +187,7 @@ def segment_file(
     tile_size: int | None,
     *,
     channel: int | None = None,
+    max_memory: int | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Report:
@@ -199,8 +200,12 @@ def segment_file(
         source = stack.enter_context(open_image(path, channel=channel))
         info = source.info
         check_fits(info, card)
-        proved = prove(runtime, source, lambda: plan_for(runtime, info, tile_size))
-        plan = plan_for(runtime, info, tile_size)
+
+        def planned() -> TilePlan:
+            return plan_for(runtime, info, tile_size, _budget(source, runtime, outputs), max_memory)
+
+        proved = prove(runtime, source, planned)
+        plan = planned()
 
         def sink(output: Path, planes: int, dtype: type[np.generic]) -> MaskSink:
             return stack.enter_context(
@@ -234,19 +239,26 @@ def segment_file(
     return Report(info, plan, outputs, timing, proved)
 
 
-def forecast(path: Path, runtime: Runtime, tile_size: int | None, *, channel: int | None = None) -> Forecast:
+def forecast(
+    path: Path,
+    runtime: Runtime,
+    outputs: Outputs,
+    tile_size: int | None = None,
+    *,
+    channel: int | None = None,
+    max_memory: int | None = None,
+) -> Forecast:
     """What `segment_file` would do, without doing it. Call it with the model loaded: that memory counts."""
     with open_image(path, channel=channel) as source:
         info = source.info
-        card = runtime.card
-        check_fits(info, card)
-        plan = plan_for(runtime, info, tile_size)
-        if card.bytes_per_pixel is None:
-            return Forecast(info, plan, None)
-        pixels = plan.input_height * plan.input_width
-        queued = (2 * QUEUED + 2) * pixels * info.channels * info.dtype.itemsize
-        memory = resident_memory() + int(pixels * card.bytes_per_pixel) + queued + source.cache_bytes
-        return Forecast(info, plan, memory)
+        check_fits(info, runtime.card)
+        budget = _budget(source, runtime, outputs)
+        plan = plan_for(runtime, info, tile_size, budget, max_memory)
+        return Forecast(info, plan, budget.peak(plan.input_height, plan.input_width))
+
+
+def _budget(source: ImageSource, runtime: Runtime, outputs: Outputs) -> Budget:
+    return Budget.of(source, runtime, probabilities=bool(outputs.probabilities), overlay=bool(outputs.overlay))
 
 
 def pixels_of(paths: Iterable[Path], *, channel: int | None = None) -> Pixels:
@@ -256,17 +268,6 @@ def pixels_of(paths: Iterable[Path], *, channel: int | None = None) -> Pixels:
         with suppress(ImageError), open_image(path, channel=channel) as source:
             dtypes.append(source.info.dtype)
     return pixels_for(*dtypes) if dtypes else "float32"
-
-
-def plan_for(runtime: Runtime, info: ImageInfo, tile_size: int | None = None) -> TilePlan:
-    """The tiles of an image for a runtime, by default as large as it takes. Raises UsageError."""
-    limits = runtime.limits
-    tile = limits.most if tile_size is None else (tile_size, tile_size)
-    low, high = limits.least, limits.most
-    if limits.hard and not (low[0] <= tile[0] <= high[0] and low[1] <= tile[1] <= high[1]):
-        takes = f"{low[0]} x {low[1]}" + ("" if limits.fixed else f" to {high[0]} x {high[1]}")
-        raise UsageError(f"--tile-size {tile_size}: {runtime.name} takes tiles of {takes} pixels; leave it out")
-    return plan_tiles(info.height, info.width, runtime.card, tile=tile, least=limits.least)
 
 
 def check_fits(info: ImageInfo, card: ModelCard) -> None:

@@ -27,12 +27,13 @@ from unet_deploy.grey import measure_page
 from unet_deploy.images.array import ArraySource
 from unet_deploy.models import Wish, find_model, open_model
 from unet_deploy.pipeline import stream
+from unet_deploy.planner import plan_for
 from unet_deploy.proof import measure
 from unet_deploy.runtimes import Runtime
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime
 from unet_deploy.runtimes.ring import Marks
 from unet_deploy.sample import write_sample
-from unet_deploy.segmentation import Outputs, plan_for, segment_file
+from unet_deploy.segmentation import Outputs, segment_file
 from unet_deploy.tiling import legal_side
 
 SIDE = 8192
@@ -185,7 +186,7 @@ def all_of(model: Path, wish: Wish, slide: Path, image: np.ndarray) -> dict[str,
             "correctness": attempt(lambda: correctness(runtime, model, image[:2048, :2048])),
             "overlap": attempt(lambda: overlap(runtime, marks, image)),
             "throughput": attempt(lambda: throughput(runtime, slide)),
-            "memory": attempt(runtime.memory),
+            "memory": attempt(lambda: {"free_bytes": runtime.free_memory()}),
         }
     return figures
 

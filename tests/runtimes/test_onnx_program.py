@@ -10,12 +10,13 @@ from runtimes.thread_device import ThreadDevice
 from unet_deploy.errors import DeviceError, ModelError
 from unet_deploy.graph import lower, read_model
 from unet_deploy.images.array import ArraySource
+from unet_deploy.planner import plan_for
 from unet_deploy.proof import measure
 from unet_deploy.runtimes import Limits
 from unet_deploy.runtimes.onnx_program import OnnxProgram
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime
 from unet_deploy.runtimes.streamed import StreamedRuntime
-from unet_deploy.segmentation import plan_for, segment_array
+from unet_deploy.segmentation import segment_array
 
 CPU = ("CPUExecutionProvider", {})
 

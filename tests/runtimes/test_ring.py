@@ -14,10 +14,10 @@ from unet_deploy.errors import UsageError
 from unet_deploy.grey import GreyScale
 from unet_deploy.images.array import ArraySource
 from unet_deploy.pipeline import stream
+from unet_deploy.planner import plan_for
 from unet_deploy.runtimes import Limits, OutOfMemoryError, pixels_for
 from unet_deploy.runtimes.ring import Ring
 from unet_deploy.runtimes.streamed import StreamedRuntime, encode
-from unet_deploy.segmentation import plan_for
 
 CARD = ModelCard("threshold", 1, ("dark", "bright"), 4, 4, 12, Normalization())
 LIMITS = Limits(1, (12, 12), (28, 28))

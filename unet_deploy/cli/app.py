@@ -60,14 +60,21 @@ Model = Annotated[
 Device = Annotated[
     str, typer.Option("--device", "-d", help="auto, cpu, cuda or cuda:N. auto says so when it falls back to the CPU.")
 ]
-RuntimeName = Annotated[str, typer.Option("--runtime", help="auto, onnxruntime, tensorrt or tensorrt_rtx.")]
+RuntimeName = Annotated[str, typer.Option("--runtime", help="auto, onnxruntime, openvino, tensorrt or tensorrt_rtx.")]
 Precision = Annotated[
-    str | None, typer.Option("--precision", help="fp32 or fp16.", show_default="fp32 on a CPU, fp16 on a GPU")
+    str | None,
+    typer.Option("--precision", help="fp32, fp16, bf16 or int8.", show_default="fp32 on a CPU, fp16 on a GPU"),
+]
+MaxMemory = Annotated[
+    str | None,
+    typer.Option(
+        "--max-memory", help="Most that the process may hold: 2GiB.", show_default="a quarter of what is free"
+    ),
 ]
 BatchSize = Annotated[int, typer.Option("--batch-size", "-b", min=1, help="Tiles in one submission, on a GPU.")]
 TileSize = Annotated[
     int | None,
-    typer.Option("--tile-size", help="Largest side of the network's input, in pixels.", show_default="1212"),
+    typer.Option("--tile-size", help="Largest side of the network's input, in pixels.", show_default="by memory"),
 ]
 Channel = Annotated[int | None, typer.Option("--channel", help="Which channel of a multi-channel image, from 0.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]

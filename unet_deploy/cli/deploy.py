@@ -11,6 +11,7 @@ from unet_deploy.cli.app import (
     BatchSize,
     Channel,
     Device,
+    MaxMemory,
     Model,
     NoProgress,
     Overwrite,
@@ -40,6 +41,7 @@ def segment(
     precision: Precision = None,
     tile_size: TileSize = None,
     batch_size: BatchSize = 1,
+    max_memory: MaxMemory = None,
     channel: Channel = None,
     probabilities: Annotated[bool, typer.Option(help="Write the class probabilities too, float32.")] = False,
     overlay: Annotated[bool, typer.Option(help="Write a PNG to look at.")] = False,
@@ -48,13 +50,14 @@ def segment(
     no_progress: NoProgress = False,
 ) -> None:
     """Segment images of any size into tiled TIFF masks of class indices."""
-    from unet_deploy.console import say
+    from unet_deploy.console import parse_bytes, say
     from unet_deploy.inputs import find_images, name_outputs
     from unet_deploy.models import open_model
     from unet_deploy.segmentation import pixels_of
 
     paths = find_images(images)
     jobs = list(zip(paths, name_outputs(paths, output, probabilities=probabilities, overlay=overlay), strict=True))
+    ceiling = parse_bytes(max_memory)
     failed = 0
     opened = open_model(
         model,
@@ -68,12 +71,13 @@ def segment(
         tell=say,
     )
     with opened as ready:
+        asked = None if ready.limits.hard else tile_size  # an engine has taken it as its limit
         for path, outputs in jobs:
             try:
                 if dry_run:
-                    _print_forecast(path, ready, channel)
+                    _print_forecast(path, outputs, ready, asked, channel, ceiling)
                 else:
-                    _segment_one(path, outputs, ready, channel, overwrite, shown=not no_progress)
+                    _segment_one(path, outputs, ready, asked, channel, ceiling, overwrite, shown=not no_progress)
             except UnetDeployError as error:
                 if len(jobs) == 1:
                     raise
@@ -87,7 +91,9 @@ def _segment_one(
     path: Path,
     outputs: Outputs,
     runtime: Runtime,
+    tile_size: int | None,
     channel: int | None,
+    max_memory: int | None,
     overwrite: bool,
     *,
     shown: bool,
@@ -97,11 +103,20 @@ def _segment_one(
 
     with progress_bar(path.name, shown=shown) as progress:
         outputs.mask.parent.mkdir(parents=True, exist_ok=True)
-        report = segment_file(path, outputs, runtime, None, channel=channel, overwrite=overwrite, progress=progress)
-    _print_report(report)
+        report = segment_file(
+            path,
+            outputs,
+            runtime,
+            tile_size,
+            channel=channel,
+            max_memory=max_memory,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    _print_report(report, runtime)
 
 
-def _print_report(report: Report) -> None:
+def _print_report(report: Report, runtime: Runtime) -> None:
     from unet_deploy.console import say
 
     if report.image.note:
@@ -110,14 +125,25 @@ def _print_report(report: Report) -> None:
         say(f"proved on first use: {report.proved}")
     wall = report.timing.wall
     files = ", ".join(map(str, report.outputs))
-    print(f"{files}: {report.megapixels:.4g} MPx in {wall:.3g} s, {report.megapixels / wall:.3g} MPx/s")
+    print(f"{files}: {report.megapixels:.4g} MPx in {wall:.3g} s, {report.megapixels / wall:.3g} MPx/s, {runtime.name}")
 
 
-def _print_forecast(path: Path, runtime: Runtime, channel: int | None) -> None:
+def _print_forecast(
+    path: Path,
+    outputs: Outputs,
+    runtime: Runtime,
+    tile_size: int | None,
+    channel: int | None,
+    max_memory: int | None,
+) -> None:
     from unet_deploy.console import table
     from unet_deploy.segmentation import forecast
 
-    print(table(_forecast_rows(forecast(path, runtime, None, channel=channel), runtime)))
+    print(
+        table(
+            _forecast_rows(forecast(path, runtime, outputs, tile_size, channel=channel, max_memory=max_memory), runtime)
+        )
+    )
 
 
 def _forecast_rows(plan: Forecast, runtime: Runtime) -> list[tuple[str, str]]:

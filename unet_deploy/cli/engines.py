@@ -63,7 +63,7 @@ def build_engine(
     from typing import get_args
 
     from unet_deploy.compilers import BuildOptions, Compatibility, find_compiler
-    from unet_deploy.console import progress_bar, table
+    from unet_deploy.console import parse_bytes, progress_bar, table
     from unet_deploy.engine import build_engine, record_path
     from unet_deploy.extras import need
     from unet_deploy.files import check_free, file_errors
@@ -89,7 +89,7 @@ def build_engine(
         pixels=pixels,  # type: ignore[arg-type]
         probabilities=output == "probabilities",
         targets=targets,
-        workspace=_bytes(workspace),
+        workspace=parse_bytes(workspace),
         optimization_level=optimization_level,
         compatibility=hardware_compatibility,  # type: ignore[arg-type]
         version_compatible=version_compatible,
@@ -157,16 +157,6 @@ def _shape(text: str) -> tuple[int, int, int]:
         raise UsageError(f"shape {text}: give tiles, height and width, for example 4x572x572")
     batch, height, width = map(int, found.groups())
     return batch, height, width
-
-
-def _bytes(text: str | None) -> int | None:
-    if text is None:
-        return None
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(I?B)?", text.upper())
-    if not found:
-        raise UsageError(f"size {text}: give bytes, for example 2GiB or 512MiB")
-    number, prefix, unit = found.groups()
-    return int(float(number) * (1000 if unit == "B" else 1024) ** " KMGT".index(prefix or " "))
 
 
 @app.command()

@@ -21,6 +21,13 @@ COLOURS = np.array(
 _FILL, _LINE = 0.28, 0.95
 
 
+def canvas_bytes(height: int, width: int, channels: int, classes: int) -> int:
+    """Memory that an overlay of an image takes at most, the making of the picture included."""
+    factor = -(-max(height, width) // MOST_SIDE)
+    planes = (3 if channels == 3 else 1) + classes + 10  # sums, counts, and what the blending holds for a moment
+    return 4 * planes * (-(-height // factor)) * (-(-width // factor))
+
+
 class Overlay:
     """Collects regions into a canvas of at most MOST_SIDE pixels a side, by averaging whole squares of pixels.
 

@@ -25,7 +25,10 @@ Pixels = Literal["uint8", "uint16", "float32"]
 """How pixels cross the bus to a device: as they are stored, or as float32 where they are neither."""
 
 DEFAULT_TILE = 1212
-"""Largest input side, in pixels: where a CPU wastes little on halo and still works inside its caches."""
+"""Input side, in pixels, where nothing is known of memory: little is wasted on halo."""
+
+LARGEST_TILE = 2236
+"""Largest input side that a CPU is given by itself: beyond it there is nothing left to gain."""
 
 
 def pixels_for(*dtypes: np.dtype) -> Pixels:
@@ -116,6 +119,9 @@ class Runtime(Protocol):
 
     def result(self, ticket: Any) -> Answer:
         """Wait for a ticket's answer. Tickets are redeemed in the order they were given. Raises OutOfMemoryError."""
+
+    def memory(self, height: int, width: int) -> int | None:
+        """Bytes of host memory that a tile of this input takes while it computes; None where nobody knows."""
 
     def shrink(self) -> None:
         """After an OutOfMemoryError: forget all tickets and lower the limits. Raises it where they are the least."""

@@ -106,10 +106,13 @@ class StreamedRuntime:
             del ticket.marks  # events, too, can only be freed where the device is current
         return Answer(outputs[LABELS], outputs.get(PROBABILITIES))
 
-    def memory(self) -> dict[str, int]:
+    def memory(self, height: int, width: int) -> int | None:
+        return 0  # its buffers were taken when it was opened
+
+    def free_memory(self) -> int:
         """Bytes of the device that all processes leave free now."""
         with self._device.active():
-            return {"free_bytes": self._device.free_memory()}
+            return self._device.free_memory()
 
     def shrink(self) -> None:
         self._stop()

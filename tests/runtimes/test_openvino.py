@@ -1,0 +1,93 @@
+"""OpenVINO beside ONNX Runtime: the same answer in float32, a proved one in bfloat16."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("openvino")
+
+from unet_deploy.errors import DeviceError, ModelError, UsageError
+from unet_deploy.models import open_model
+from unet_deploy.runtimes.onnxruntime import OnnxRuntime
+from unet_deploy.runtimes.openvino import OpenVinoRuntime
+from unet_deploy.segmentation import segment_array
+
+
+def has_bf16() -> bool:
+    import openvino
+
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+needs_bf16 = pytest.mark.skipif(not has_bf16(), reason="this processor has no bfloat16")
+
+
+@pytest.mark.parametrize("name", ["one", "three", "colour", "deep"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_float32_is_onnx_runtimes_answer(small_models, speckle, name, dtype):
+    with OnnxRuntime(small_models[name], probabilities=True) as reference:
+        image = np.stack([speckle[:300, :260]] * reference.card.channels)[None].astype(dtype)
+        labels, scores = segment_array(image, reference, 250, probabilities=True)
+    with OpenVinoRuntime(small_models[name], pixels=dtype, probabilities=True) as runtime:
+        again, scores_again = segment_array(image, runtime, 250, probabilities=True)
+    np.testing.assert_allclose(scores_again, scores, atol=1e-4)
+    tied = np.abs(np.diff(np.sort(scores, axis=1)[:, -2:], axis=1))[:, 0] < 2e-4
+    assert ((again == labels) | tied).all()
+
+
+@needs_bf16
+def test_bfloat16_is_proved_on_its_first_image_and_remembered(nuclei, data, tmp_path, monkeypatch):
+    from unet_deploy.images import open_image
+
+    monkeypatch.setenv("UNET_DEPLOY_CACHE", str(tmp_path))
+    path = sorted((data / "dsb2018" / "images").iterdir())[0]
+    with open_image(path) as source:
+        image = source.read(0, whole(source.info))[0]
+    with open_model(nuclei, device="cpu", precision="bf16") as runtime:
+        assert runtime.name == "OpenVINO bf16, CPU"
+        assert runtime.proof
+        labels, _ = segment_array(image, runtime, None)
+        assert runtime.proof is None
+    with open_model(nuclei, device="cpu", precision="bf16") as runtime:
+        assert runtime.proof is None
+    with open_model(nuclei, device="cpu", runtime="onnxruntime") as reference:
+        exact, _ = segment_array(image, reference, None)
+    assert 0 < (labels != exact).mean() < 1e-3 or (labels == exact).all()
+
+
+def whole(info):
+    from unet_deploy.tiling import Region
+
+    return Region(0, 0, info.height, info.width)
+
+
+def test_answers_are_not_written_over_by_the_next(small_models, speckle):
+    from unet_deploy.grey import GreyScale
+
+    with OpenVinoRuntime(small_models["one"], pixels="uint8", probabilities=True) as runtime:
+        grey = GreyScale(np.zeros(1, np.float32), np.full(1, 1 / 64, np.float32))
+        first = runtime.submit([speckle[None, :108, :108]], [grey])
+        kept = first.labels.copy(), first.probabilities.copy()
+        runtime.submit([speckle[None, 200:308, 200:308]], [grey])
+        np.testing.assert_array_equal(first.labels, kept[0])
+        np.testing.assert_array_equal(first.probabilities, kept[1])
+
+
+def test_what_it_cannot_load_is_said(tmp_path, small_models):
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"junk")
+    with pytest.raises(ModelError, match="OpenVINO cannot read it"):
+        OpenVinoRuntime(broken)
+    with pytest.raises(ModelError, match="no such model file"):
+        OpenVinoRuntime(tmp_path / "none.onnx")
+    with pytest.raises(UsageError, match="ONNX Runtime does not have it"):
+        open_model(small_models["one"], device="cpu", runtime="onnxruntime", precision="bf16")
+    with pytest.raises(DeviceError, match="no NVIDIA GPU|are for CPUs"):
+        open_model(small_models["one"], device="cuda", runtime="tensorrt", precision="fp16")
+
+
+def test_the_callers_floating_point_is_left_alone(small_models, speckle):
+    """Some settings of either runtime flush denormals on the thread that calls, which is not ours to change."""
+    for runtime in (OnnxRuntime, OpenVinoRuntime):
+        with runtime(small_models["one"]) as ready:
+            segment_array(speckle, ready, 300)
+        assert np.float32(1e-42) * np.float32(1) > 0
