@@ -14,6 +14,7 @@ from unet_deploy.errors import DeviceError, ModelError, UnetDeployError, UsageEr
 from unet_deploy.runtimes import DEFAULT_TILE, Pixels, Runtime
 
 if TYPE_CHECKING:
+    from unet_deploy.card import ModelCard
     from unet_deploy.engine import EngineRecord
     from unet_deploy.gpu import Gpu
     from unet_deploy.graph import Model, Precision
@@ -37,6 +38,16 @@ def find_model(model: str | Path | None = None) -> Path:
     if given.name not in shipped:
         raise ModelError(f"{given}: neither a file nor a shipped model; shipped: {', '.join(shipped) or 'none'}")
     return shipped[given.name]
+
+
+def card_of(model: Path) -> ModelCard:
+    """The card of a model file or an engine. Raises ModelError."""
+    from unet_deploy.engine import ENGINE_SUFFIXES, read_record
+
+    if model.suffix in ENGINE_SUFFIXES:
+        return read_record(model).card
+    with open_model(model, device="cpu") as ready:
+        return ready.card
 
 
 def shipped_models() -> dict[str, Path]:

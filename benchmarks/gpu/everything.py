@@ -205,7 +205,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         slide = folder / "slide.tif"
-        write_sample(slide, SIDE, SIDE, seed=0)
+        write_sample(slide, SIDE, SIDE, truth=folder / "truth.tif", seed=0)
         import tifffile
 
         image = tifffile.imread(slide)
