@@ -204,7 +204,9 @@ def runnable(model: str | None) -> list[Wish]:
 
     if find_model(model).suffix in ENGINE_SUFFIXES:
         return [Wish()]
-    wishes = [Wish("cpu", "onnxruntime"), Wish("cpu", "openvino"), Wish("cpu", "openvino", "bf16")]
+    wishes = [Wish("cpu", "onnxruntime"), Wish("cpu", "openvino")]
+    if card_of(find_model(model)).precision == "fp32":
+        wishes.append(Wish("cpu", "openvino", "bf16"))
     try:
         gpus = find_gpus()
     except DeviceError:

@@ -54,6 +54,8 @@ class ModelCard:
     """The command that made the weights."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     """Scores by name; a name says the measure and the split."""
+    precision: str = "fp32"
+    """What its layers compute in: fp32, or int8 of a quantized model, whose loss is among the metrics."""
     bytes_per_pixel: float | None = None
     """Peak bytes of activations for a pixel of input, measured with ONNX Runtime on a CPU."""
 

@@ -101,6 +101,8 @@ def lower(
     proto = onnx.ModelProto()
     proto.CopyFrom(model.proto)
     _keep_outputs(proto.graph, [LABELS, PROBABILITIES] if probabilities else [LABELS])
+    if precision == "int8":
+        _make_symmetric(proto.graph)
     if precision == "fp16":
         _halve(proto, model.path)
     _take_pixels(proto.graph, pixels)
@@ -125,6 +127,48 @@ def _keep_outputs(graph: onnx.GraphProto, names: Sequence[str]) -> None:
             needed |= set(node.input)
     _keep(graph.node, nodes[::-1])
     _keep(graph.initializer, [each for each in graph.initializer if each.name in needed])
+
+
+def write_card(model: Path, output: Path, card: ModelCard) -> None:
+    """Write an ONNX file with another card."""
+    proto = onnx.load_model(str(model))
+    del proto.metadata_props[:]
+    helper.set_model_props(proto, {METADATA_KEY: card.to_json()})
+    onnx.save_model(proto, str(output))
+
+
+# -- 8 bits ------------------------------------------------------------------------------------------------------
+
+
+def _make_symmetric(graph: onnx.GraphProto) -> None:
+    """8 bits as TensorRT has them: activations signed around zero, biases in float32.
+
+    A CPU is fastest with unsigned activations of any zero point and 32-bit integer biases; the same ranges are kept.
+    """
+    values = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
+    added: dict[str, np.ndarray] = {}
+    nodes = []
+    for node in graph.node:
+        if node.op_type in _QUANTIZED and len(node.input) == 3:
+            name, scale, zero = node.input
+            if name in values and values[name].dtype == np.int32:
+                added[node.output[0]] = (values[name].astype(np.float64) * values[scale]).astype(np.float32)
+                continue
+            if values[zero].dtype == np.uint8:
+                if node.op_type == "QuantizeLinear" and int(values[zero]) == 0:
+                    # Unsigned around zero it clips what is negative, and the quantizer has left the Relu to it.
+                    clipped = f"{name}.relu"
+                    nodes.append(helper.make_node("Relu", [name], [clipped], name=f"{node.name}.relu"))
+                    node.input[0] = clipped
+                reach = max(int(values[zero]), 255 - int(values[zero]))
+                node.input[1], node.input[2] = f"{scale}.s8", f"{zero}.s8"
+                added[node.input[1]] = np.asarray(values[scale] * reach / 127, np.float32)
+                added[node.input[2]] = np.zeros_like(values[zero], np.int8)
+        nodes.append(node)
+    _keep(graph.node, nodes)
+    used = {name for node in graph.node for name in node.input}
+    graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in added.items())
+    _keep(graph.initializer, [each for each in graph.initializer if each.name in used])
 
 
 # -- half precision --------------------------------------------------------------------------------------------

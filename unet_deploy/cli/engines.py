@@ -1,4 +1,4 @@
-"""Commands that put a model on a GPU: build-engine, export-triton."""
+"""Commands that make a model fit a device: build-engine, quantize, export-triton."""
 
 from __future__ import annotations
 
@@ -157,6 +157,32 @@ def _shape(text: str) -> tuple[int, int, int]:
         raise UsageError(f"shape {text}: give tiles, height and width, for example 4x572x572")
     batch, height, width = map(int, found.groups())
     return batch, height, width
+
+
+@app.command()
+def quantize(
+    model: Annotated[str, typer.Argument(help="Model file (.onnx), or a shipped model's name.")],
+    calibration: Annotated[list[str], typer.Option("--calibration", help="Real images: files, folders, patterns.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Model file to write (.onnx).")],
+    limit: Annotated[float, typer.Option(help="Labels in a million that may differ from the float32 model's.")] = 5000,
+    overwrite: Overwrite = False,
+    no_progress: NoProgress = False,
+) -> None:
+    """Make a model of 8-bit layers, for CPUs and for build-engine --precision int8."""
+    from unet_deploy.console import progress_bar
+    from unet_deploy.extras import need
+    from unet_deploy.inputs import find_images
+    from unet_deploy.models import find_model
+
+    need("onnx", "compile")
+    from unet_deploy.quantize import quantize
+
+    images = find_images(calibration)
+    with progress_bar(output.name, "attempts", shown=not no_progress) as progress:
+        made = quantize(find_model(model), images, output, limit_ppm=limit, overwrite=overwrite, progress=progress)
+    done = made.convolutions - made.kept
+    print(f"{output}: {done} of {made.convolutions} layers in 8 bits, calibrated on {made.calibrated_on} images")
+    print(f"{output}: {made.accuracy}")
 
 
 @app.command()

@@ -47,7 +47,6 @@ class OnnxRuntime:
 
     slots = 1
     proof: Proof | None = None
-    name = "ONNX Runtime fp32, CPU"
 
     def __init__(
         self, model: Path, *, probabilities: bool = False, tile_size: int | None = None, threads: int | None = None
@@ -68,6 +67,7 @@ class OnnxRuntime:
         except Exception as error:  # ORT's errors share no base class but this
             raise ModelError(f"{model}: ONNX Runtime cannot load it ({_first_line(error)})") from error
         self.card = read_card(self._session, model)
+        self.name = f"ONNX Runtime {self.card.precision}, CPU"
         self._outputs = [LABELS, PROBABILITIES] if probabilities else [LABELS]
         self._check_ports()
         side = tile_size or (LARGEST_TILE if self.card.bytes_per_pixel else DEFAULT_TILE)
@@ -103,7 +103,8 @@ class OnnxRuntime:
             return None
         # The most is held at the last level, after the margins are gone.
         margins = 2 * self.card.margin
-        return int(_MEMORY_SHARE * self.card.bytes_per_pixel * (height - margins) * (width - margins))
+        bytes_per_pixel = _MEMORY_SHARE[self.card.precision] * self.card.bytes_per_pixel
+        return int(bytes_per_pixel * (height - margins) * (width - margins))
 
     def shrink(self) -> None:
         self.limits = self.limits.halved(self.card)
@@ -136,7 +137,7 @@ def read_card(session: ort.InferenceSession, model: Path) -> ModelCard:
     return ModelCard.from_json(text, source=str(model))
 
 
-_MEMORY_SHARE = 1.08
+_MEMORY_SHARE = {"fp32": 1.08, "int8": 0.65}
 """Of what the card says: memory for a pixel of output by memory for a pixel of input, fitted from 700 to 2236."""
 
 
