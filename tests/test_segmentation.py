@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import unet_deploy
 from unet_deploy.errors import ImageError, UsageError
 from unet_deploy.images import open_image
-from unet_deploy.segmentation import Outputs, forecast
+from unet_deploy.segmentation import Outputs, forecast, segment_file
 from unet_deploy.verify import TOLERANCE, compare, verify_tiled
 
 FIXTURE = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -200,3 +200,24 @@ def test_the_public_api_is_three_names():
     assert sorted(unet_deploy.__all__) == ["ModelCard", "open_model", "segment"]
     assert all(hasattr(unet_deploy, name) for name in unet_deploy.__all__)
     assert Path(unet_deploy.__file__).with_name("py.typed").exists()
+
+
+def test_uniform_tiles_are_skipped_and_the_rest_is_unchanged(tmp_path, nuclei, speckle):
+    """A slide that is mostly glass with noise: fewer tiles are computed, and what is there is the same."""
+    rng = np.random.default_rng(0)
+    slide = rng.integers(20, 26, (1800, 1800)).astype(np.uint8)
+    slide[700:1200, 700:1200] = speckle
+    path = tmp_path / "slide.tif"
+    tifffile.imwrite(path, slide)
+    with unet_deploy.open_model(nuclei, probabilities=True) as model:
+        masks = {}
+        for skip in (False, True):
+            outputs = Outputs(tmp_path / f"{skip}.tif", tmp_path / f"{skip}.probabilities.tif")
+            report = segment_file(path, outputs, model, 572, skip_background=skip)
+            masks[skip] = tifffile.imread(outputs.mask)
+            assert bool(report.timing.skipped) == skip
+    assert report.timing.skipped >= len(report.plan) // 2
+    np.testing.assert_array_equal(masks[True], masks[False])
+    assert masks[True].any()
+    scores = tifffile.imread(tmp_path / "True.probabilities.tif")
+    np.testing.assert_allclose(scores.sum(axis=0), 1, atol=1e-5)

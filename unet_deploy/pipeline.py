@@ -125,6 +125,8 @@ class Timing:
 
     wall: float
     compute: float
+    skipped: int = 0
+    """Tiles that were taken for background without computing them."""
 
 
 def stream(
@@ -134,11 +136,13 @@ def stream(
     consumers: Sequence[Consumer],
     *,
     greys: Callable[[int], GreyScale] | None = None,
+    skip_background: bool = False,
     progress: Progress | None = None,
 ) -> Timing:
     """Run every tile of every page through the runtime and hand each to all consumers, in the plan's order.
 
-    greys: the grey scale of a page, by default measured from the source.
+    greys: the grey scale of a page, by default measured from the source. skip_background: give tiles that are uniform
+    class 0 without computing them; they may be handed on before tiles that came earlier.
     Raises whatever a stage raised first; all threads have ended when it returns or raises.
     """
     read: Channel[ReadTile] = Channel(QUEUED)
@@ -164,15 +168,15 @@ def stream(
         return measure_page(source, page, runtime.card.normalization)
 
     start = time.perf_counter()
-    compute = 0.0
+    compute, skipped = 0.0, 0
     threads = [
         stage("read", lambda: _read(source, plan, greys or grey_of, read)),
         stage("write", lambda: _write(done, consumers)),
     ]
     try:
-        inference = _Inference(runtime, done, len(plan) * source.info.pages, progress)
+        inference = _Inference(runtime, done, len(plan) * source.info.pages, progress, skip_background)
         inference.run(read)
-        compute = inference.compute
+        compute, skipped = inference.compute, inference.skipped
         done.close()
     except Stopped:
         pass
@@ -184,7 +188,7 @@ def stream(
         thread.join()
     if failures:
         raise failures[0]
-    return Timing(time.perf_counter() - start, compute)
+    return Timing(time.perf_counter() - start, compute, skipped)
 
 
 def _read(source: ImageSource, plan: TilePlan, greys: Callable[[int], GreyScale], read: Channel[ReadTile]) -> None:
@@ -201,8 +205,11 @@ def _read(source: ImageSource, plan: TilePlan, greys: Callable[[int], GreyScale]
 class _Inference:
     """Keeps the runtime's slots full, and goes on with smaller submissions when its memory is short."""
 
-    def __init__(self, runtime: Runtime, done: Channel[DoneTile], total: int, progress: Progress | None) -> None:
+    def __init__(
+        self, runtime: Runtime, done: Channel[DoneTile], total: int, progress: Progress | None, skip_background: bool
+    ) -> None:
         self._runtime, self._done, self._total, self._progress = runtime, done, total, progress
+        self._skip_background, self.skipped = skip_background, 0
         self._waiting: deque[ReadTile] = deque()
         self._flying: deque[tuple[list[ReadTile], Any]] = deque()
         self._most: Sides | None = None
@@ -232,6 +239,9 @@ class _Inference:
                 tile = next(incoming, None)
                 if tile is None:
                     break
+                if self._skip_background and is_uniform(tile.pixels, tile.grey):
+                    self._skip(tile)
+                    continue
                 self._waiting.extend(self._fitting(tile))
             if batch and self._waiting[0].pixels.shape != batch[0].pixels.shape:
                 break
@@ -252,10 +262,23 @@ class _Inference:
         self._flying.popleft()
         self.compute += time.perf_counter() - start
         for index, tile in enumerate(batch):
-            self._done.put(_cut(tile, answer, index, self._runtime.card.margin))
-            self._finished += tile.last_part
-            if self._progress and tile.last_part:
-                self._progress(self._finished, self._total)
+            self._hand_on(tile, _cut(tile, answer, index, self._runtime.card.margin))
+
+    def _hand_on(self, tile: ReadTile, done: DoneTile) -> None:
+        self._done.put(done)
+        self._finished += tile.last_part
+        if self._progress and tile.last_part:
+            self._progress(self._finished, self._total)
+
+    def _skip(self, tile: ReadTile) -> None:
+        height, width = tile.tile.write.height, tile.tile.write.width
+        scores = None
+        if self._runtime.probabilities:
+            scores = np.zeros((1, len(self._runtime.card.classes), height, width), np.float32)
+            scores[:, 0] = 1
+        answer = Answer(np.zeros((1, height, width), np.uint8), scores)
+        self._hand_on(tile, _cut(tile, answer, 0, self._runtime.card.margin))
+        self.skipped += 1
 
     def _start_over_smaller(self) -> None:
         """Take back what flies; finished tiles are kept."""
@@ -267,6 +290,16 @@ class _Inference:
 
     def _fitting(self, tile: ReadTile) -> list[ReadTile]:
         return [tile] if self._most is None else tile.divided(self._runtime.card, self._most)
+
+
+UNIFORM = 0.1
+"""Span of grey values, as a share of the page's, below which a tile has nothing in it: glass and its noise."""
+
+
+def is_uniform(pixels: np.ndarray, grey: GreyScale) -> bool:
+    """Whether (C, h, w) grey values, halo included, lie so close together that only background can be there."""
+    spans = pixels.max(axis=(1, 2)).astype(np.float64) - pixels.min(axis=(1, 2)).astype(np.float64)
+    return bool((spans * grey.scale < UNIFORM).all())
 
 
 def _cut(read: ReadTile, answer: Answer, index: int, margin: int) -> DoneTile:

@@ -188,6 +188,7 @@ def segment_file(
     *,
     channel: int | None = None,
     max_memory: int | None = None,
+    skip_background: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Report:
@@ -231,7 +232,7 @@ def segment_file(
             check_free(outputs.overlay, overwrite=overwrite)
             picture = Overlay(info.height, info.width, info.channels, card.classes)
             consumers.append(paint(picture))
-        timing = stream(source, plan, runtime, consumers, progress=progress)
+        timing = stream(source, plan, runtime, consumers, skip_background=skip_background, progress=progress)
         for each in sinks:
             each.commit()
         if picture and outputs.overlay:

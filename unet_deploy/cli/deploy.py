@@ -45,6 +45,9 @@ def segment(
     channel: Channel = None,
     probabilities: Annotated[bool, typer.Option(help="Write the class probabilities too, float32.")] = False,
     overlay: Annotated[bool, typer.Option(help="Write a PNG to look at.")] = False,
+    skip_background: Annotated[
+        bool, typer.Option("--skip-background", help="Do not compute uniform tiles, such as glass: they are class 0.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, and do nothing.")] = False,
     overwrite: Overwrite = False,
     no_progress: NoProgress = False,
@@ -77,7 +80,9 @@ def segment(
                 if dry_run:
                     _print_forecast(path, outputs, ready, asked, channel, ceiling)
                 else:
-                    _segment_one(path, outputs, ready, asked, channel, ceiling, overwrite, shown=not no_progress)
+                    _segment_one(
+                        path, outputs, ready, asked, channel, ceiling, skip_background, overwrite, shown=not no_progress
+                    )
             except UnetDeployError as error:
                 if len(jobs) == 1:
                     raise
@@ -94,6 +99,7 @@ def _segment_one(
     tile_size: int | None,
     channel: int | None,
     max_memory: int | None,
+    skip_background: bool,
     overwrite: bool,
     *,
     shown: bool,
@@ -110,6 +116,7 @@ def _segment_one(
             tile_size,
             channel=channel,
             max_memory=max_memory,
+            skip_background=skip_background,
             overwrite=overwrite,
             progress=progress,
         )
@@ -123,6 +130,8 @@ def _print_report(report: Report, runtime: Runtime) -> None:
         say(f"note: {report.image.name}: {report.image.note}")
     if report.proved:
         say(f"proved on first use: {report.proved}")
+    if report.timing.skipped:
+        say(f"skipped as background: {report.timing.skipped} of {report.image.pages * len(report.plan)} tiles")
     wall = report.timing.wall
     files = ", ".join(map(str, report.outputs))
     print(f"{files}: {report.megapixels:.4g} MPx in {wall:.3g} s, {report.megapixels / wall:.3g} MPx/s, {runtime.name}")
