@@ -1,9 +1,10 @@
 # make demo: segment a slide on this machine, without PyTorch.   make test: the whole suite.
+# make latency: 512 x 512 in under a second, no slower than before, and a guard that would see it.
 PYTHON ?= python3
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SIZE ?= 4096x4096
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint latency clean
 
 demo: .venv-demo/ready
 	rm -rf demo && mkdir demo
@@ -19,6 +20,12 @@ lint: .venv/ready
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 
+latency: .venv/ready
+	.venv/bin/unet-deploy benchmark --size 512 --max-latency 1.0
+	.venv/bin/python benchmarks/guard.py
+	@echo "slowed by 15 % on purpose, it must fail:"
+	! .venv/bin/python benchmarks/guard.py --slow 0.15
+
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear .venv
 	.venv/bin/python $(PIP_INSTALL) -e '.[train,test]'
@@ -26,7 +33,7 @@ lint: .venv/ready
 
 .venv-demo/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear .venv-demo
-	.venv-demo/bin/python $(PIP_INSTALL) '.[cpu]'
+	.venv-demo/bin/python $(PIP_INSTALL) '.[cpu,openvino]'
 	touch $@
 
 clean:

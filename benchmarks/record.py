@@ -10,6 +10,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -66,11 +67,14 @@ def unet_deploy(*arguments: str) -> list[str]:
 
 def save(name: str, figures: dict[str, Any]) -> Path:
     """Write figures as dated JSON with the machine in it; prints and returns the path."""
-    from importlib.metadata import version
+    from importlib.metadata import PackageNotFoundError, version
 
     today = datetime.date.today().isoformat()
     plain = {key: asdict(value) if isinstance(value, Spread) else value for key, value in figures.items()}
-    packages = {package: version(package) for package in ("unet-deploy", "numpy", "onnxruntime", "tifffile")}
+    packages = {}
+    for package in ("unet-deploy", "numpy", "tifffile", "onnxruntime", "onnxruntime-gpu", "openvino", "torch", "monai"):
+        with suppress(PackageNotFoundError):
+            packages[package] = version(package)
     record = {"date": today, "machine": _machine(), "packages": packages, "figures": plain}
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{today}-{name}.json"

@@ -109,7 +109,7 @@ def _measure(model: Path, runtime: Runtime, slide: Path, image: np.ndarray, runs
     peak_bytes = peak_memory()
     warm = times[min(WARM_UP, len(times) - 1) :]
     p50, p95, p99 = (float(value) for value in np.percentile(warm, (50, 95, 99)))
-    stages = [_stages(runtime, slide, run) for run in range(max(3, runs // 4))]
+    stages = [_stages(runtime, slide, run) for run in range(min(runs, 3))]
     plan = plan_for(runtime, ArraySource(image).info)
     return Figures(
         runtime=runtime.name,

@@ -17,7 +17,7 @@ from unet_deploy.images import ImageInfo, ImageSource, MaskSink, open_image
 from unet_deploy.images.array import ArraySink, ArraySource
 from unet_deploy.models import open_model
 from unet_deploy.pipeline import Consumer, DoneTile, Progress, Timing, stream
-from unet_deploy.planner import Budget, plan_for
+from unet_deploy.planner import Budget, plan_for, proof_plan
 from unet_deploy.proof import Accuracy, prove
 from unet_deploy.runtimes import Pixels, Runtime, pixels_for
 from unet_deploy.tiling import TilePlan
@@ -168,8 +168,9 @@ def segment_array(
     source = ArraySource(image)
     info, card = source.info, runtime.card
     check_fits(info, card)
-    prove(runtime, source, lambda: plan_for(runtime, info, tile_size))
-    plan = plan_for(runtime, info, tile_size)
+    prove(runtime, source, lambda: proof_plan(runtime, info))
+    budget = Budget.of(source, runtime, probabilities=probabilities, overlay=False)
+    plan = plan_for(runtime, info, tile_size, budget)
     labels = ArraySink((info.pages, 1, info.height, info.width), np.dtype(np.uint8))
     consumers: list[Consumer] = [write_labels(labels)]
     scores = None
@@ -201,12 +202,9 @@ def segment_file(
         source = stack.enter_context(open_image(path, channel=channel))
         info = source.info
         check_fits(info, card)
-
-        def planned() -> TilePlan:
-            return plan_for(runtime, info, tile_size, _budget(source, runtime, outputs), max_memory)
-
-        proved = prove(runtime, source, planned)
-        plan = planned()
+        proved = prove(runtime, source, lambda: proof_plan(runtime, info))
+        budget = _budget(source, runtime, outputs)
+        plan = plan_for(runtime, info, tile_size, budget, max_memory)
 
         def sink(output: Path, planes: int, dtype: type[np.generic]) -> MaskSink:
             return stack.enter_context(
