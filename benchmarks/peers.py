@@ -28,15 +28,13 @@ def write(path: str, labels: np.ndarray) -> None:
     tifffile.imwrite(path, labels.astype(np.uint8), tile=(256, 256), compression="zlib")
 
 
-def network(*, padded: bool = False, arrays: dict[str, np.ndarray] | None = None):
-    """A model as a PyTorch module, by default the shipped one; padded, its output is as large as its input."""
+def network(*, padded: bool = False):
+    """The shipped model as a PyTorch module; padded, its output is as large as its input."""
     import torch
 
     from trainer.unet import UNet
 
-    if arrays is None:
-        proto = onnx.load(str(find_model()))
-        arrays = {each.name: numpy_helper.to_array(each).copy() for each in proto.graph.initializer}
+    arrays = {each.name: numpy_helper.to_array(each).copy() for each in onnx.load(str(find_model())).graph.initializer}
     unet = UNet(1, 2, width=arrays["down0.conv0.weight"].shape[0], depth=4).eval()
     layers = {"head": unet.head}
     for level in range(5):

@@ -1,7 +1,7 @@
-"""Share of the processor's peak that the original network reaches end to end on 2048 x 2048, for each runtime.
+"""Share of the processor's peak that the original network reaches end to end on a large image, for each runtime.
 
-`python benchmarks/roofline.py CALIBRATION [--rounds 2]`. The peak is the best of several kernels in the same process.
-Redundant work is that of all tiles over the limit with no halo at all.
+`python benchmarks/roofline.py CALIBRATION [--side 2048] [--rounds 2]`. The peak is the best of several kernels in the
+same process. Redundant work is that of all tiles over the limit with no halo at all.
 """
 
 from __future__ import annotations
@@ -22,20 +22,19 @@ from unet_deploy.graph import read_model
 from unet_deploy.models import find_model
 from unet_deploy.quantize import quantize
 
-SIDE = 2048
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("calibration", type=Path)
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--side", type=int, default=2048)
     asked = parser.parse_args()
     images = sorted(path for path in asked.calibration.iterdir() if path.is_file())[:4]
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         full, int8 = widened(find_model(), 4, folder), folder / "int8.onnx"
         quantize(full, images, int8, limit_ppm=1e6)
-        no_halo = flops_without_halo(full)
+        no_halo = flops_without_halo(full, asked.side)
         runs = {
             "ONNX Runtime fp32": (full, "onnxruntime", "fp32"),
             "OpenVINO fp32": (full, "openvino", "fp32"),
@@ -45,7 +44,17 @@ def main() -> None:
         found: dict[str, list[dict[str, Any]]] = {name: [] for name in runs}
         for _ in range(asked.rounds):
             for name, (model, runtime, precision) in runs.items():
-                options = ("--size", str(SIDE), "--runs", "1", "--runtime", runtime, "--precision", precision, "--json")
+                options = (
+                    "--size",
+                    str(asked.side),
+                    "--runs",
+                    "1",
+                    "--runtime",
+                    runtime,
+                    "--precision",
+                    precision,
+                    "--json",
+                )
                 text = subprocess.check_output(unet_deploy("benchmark", str(model), "--device", "cpu", *options))
                 found[name].append(json.loads(text))
     rows: dict[str, Any] = {}
@@ -58,14 +67,14 @@ def main() -> None:
             "peak_mb": max(one["peak_bytes"] for one in each) / 1e6,
         }
         print(name, rows[name], flush=True)
-    save("roofline", rows)
+    save(f"roofline-{asked.side}", rows)
 
 
-def flops_without_halo(model: Path) -> float:
+def flops_without_halo(model: Path, side: int) -> float:
     """Work of the whole image if no pixel of any level were computed that it could do without."""
     proto = read_model(model).proto
-    small, large = (count_flops(proto, (1, side, side)) for side in (4092, 8188))
-    return (large**0.5 - small**0.5) ** 2 / 4096**2 * SIDE**2
+    small, large = (count_flops(proto, (1, legal, legal)) for legal in (4092, 8188))
+    return (large**0.5 - small**0.5) ** 2 / 4096**2 * side**2
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """The predecessor against the U-Net: a patch classifier run once for every pixel, and one pass, at equal output.
 
-`python benchmarks/sliding_window.py`, with PyTorch. The classifier of Ciresan et al. 2012: convolutions of 48 maps with
-max-pooling, a layer of 200 and one of 2; table 1 for windows of 95 x 95, and its smaller sister of 65 x 65 with one
-stage less. Timed on batches of windows and multiplied by the pixels of a 512 x 512 image.
+`python benchmarks/sliding_window.py`, with OpenVINO for both. The classifier of Ciresan et al. 2012: convolutions of 48
+maps with max-pooling, a layer of 200 and one of 2; table 1 for windows of 95 x 95, and its smaller sister of 65 x 65
+with one stage less. Timed on batches of windows and multiplied by the pixels of a 512 x 512 image.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
+import openvino as ov
+from onnx import TensorProto, helper, numpy_helper
 from record import Spread, save
-from torch import nn
 from widen import widened
 
+from unet_deploy.machine import usable_cores
 from unet_deploy.models import find_model, open_model
 from unet_deploy.segmentation import segment_array
 
@@ -27,15 +29,40 @@ BATCH, ROUNDS = 512, 7
 KERNELS = {65: (4, 4, 5), 95: (4, 5, 4, 4)}
 
 
-def classifier(window: int) -> nn.Module:
-    """The patch classifier for a window of this side."""
-    layers: list[nn.Module] = []
+def classifier(window: int) -> Any:
+    """The patch classifier for a window of this side, compiled for BATCH windows."""
+    rng, nodes, weights, last = np.random.default_rng(0), [], [], "x"
     side, maps = window, 1
+
+    def layer(kind: str, *shape: int, **attributes: Any) -> None:
+        nonlocal last
+        inputs = [last]
+        if shape:
+            values = rng.standard_normal(shape).astype(np.float32) / np.sqrt(np.prod(shape[1:]), dtype=np.float32)
+            weights.append(numpy_helper.from_array(values, f"w{len(weights)}"))
+            inputs.append(weights[-1].name)
+        last = f"{kind}{len(nodes)}"
+        nodes.append(helper.make_node(kind, inputs, [last], **attributes))
+
     for kernel in KERNELS[window]:
-        layers += [nn.Conv2d(maps, 48, kernel), nn.Tanh(), nn.MaxPool2d(2)]
+        layer("Conv", 48, maps, kernel, kernel)
+        layer("Tanh")
+        layer("MaxPool", kernel_shape=[2, 2], strides=[2, 2])
         side, maps = (side - kernel + 1) // 2, 48
-    layers += [nn.Flatten(), nn.Linear(48 * side * side, 200), nn.Tanh(), nn.Linear(200, 2), nn.Softmax(1)]
-    return nn.Sequential(*layers).eval()
+    layer("Flatten")
+    layer("Gemm", 200, 48 * side * side, transB=1)
+    layer("Tanh")
+    layer("Gemm", 2, 200, transB=1)
+    layer("Softmax", axis=1)
+    ends = [
+        helper.make_tensor_value_info("x", TensorProto.FLOAT, [BATCH, 1, window, window]),
+        helper.make_tensor_value_info(last, TensorProto.FLOAT, [BATCH, 2]),
+    ]
+    graph = helper.make_graph(nodes, "patches", ends[:1], ends[1:], weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    core = ov.Core()
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": usable_cores(), "NUM_STREAMS": 1}
+    return core.compile_model(core.read_model(model.SerializeToString()), "CPU", settings).create_infer_request()
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -48,11 +75,10 @@ def main() -> None:
     image = np.random.default_rng(0).integers(0, 255, (512, 512), dtype=np.uint8)
     works: dict[str, tuple[Callable[[], object], float]] = {}
     for window in KERNELS:
-        network, patches = classifier(window), torch.rand(BATCH, 1, window, window)
+        request, patches = classifier(window), np.random.default_rng(1).random((BATCH, 1, window, window), np.float32)
 
-        def classify(network: nn.Module = network, patches: torch.Tensor = patches) -> object:
-            with torch.inference_mode():
-                return network(patches)
+        def classify(request: Any = request, patches: np.ndarray = patches) -> object:
+            return request.infer({0: patches}, share_inputs=True, share_outputs=True)
 
         works[f"patch classifier, {window} x {window}"] = classify, PIXELS / BATCH
     with tempfile.TemporaryDirectory() as place:
