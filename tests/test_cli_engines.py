@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import subprocess
 import sys
 
 import pytest
@@ -148,3 +149,41 @@ def test_doctor_names_what_is_here_and_what_auto_takes():
     shown, _ = unet_deploy("doctor")
     for word in ("GPU", "onnxruntime", "tensorrt_rtx", "pycuda", "segment uses"):
         assert word in shown
+
+
+WITHOUT_ONNX = """
+import sys
+sys.modules["onnx"] = None
+import importlib.util
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *rest: None if name == "onnx" else find(name, *rest)
+from unet_deploy.cli import main
+main()
+"""
+
+
+def without_onnx(*arguments):
+    command = [sys.executable, "-c", WITHOUT_ONNX, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_without_the_onnx_package_what_needs_it_says_so_and_the_rest_runs(nuclei, slide, tmp_path, monkeypatch):
+    monkeypatch.setenv("UNET_DEPLOY_CACHE", str(tmp_path))
+    for command in (
+        ("build-engine", nuclei, "-o", tmp_path / "e.engine"),
+        ("quantize", nuclei, "--calibration", slide, "-o", tmp_path / "q.onnx"),
+    ):
+        done = without_onnx(*command)
+        assert done.returncode == 2
+        assert done.stderr.strip() == "error: this needs onnx; run: pip install 'unet-deploy[compile]'"
+    assert without_onnx("segment", slide, "-o", tmp_path / "m.tif", "-d", "cpu").returncode == 0
+    done = without_onnx("benchmark", nuclei, "--size", "200", "--runs", "2", "-d", "cpu", "--runtime", "onnxruntime")
+    assert done.returncode == 0, done.stderr
+    assert "pixels to labels" in done.stdout
+
+
+def test_a_precision_that_the_model_is_not_of_is_never_silently_another(nuclei, slide, tmp_path):
+    mask = tmp_path / "mask.tif"
+    line = error("segment", slide, "-o", mask, "-d", "cpu", "--precision", "int8", code=2)
+    assert "is of fp32 layers; make it with: unet-deploy quantize" in line
+    assert not mask.exists()

@@ -297,7 +297,7 @@ def draw(found: Sequence[Figures], path: Path) -> None:
     axes.invert_yaxis()
     axes.set_xlim(0, 1.15 * left.max())
     axes.set_xlabel(f"milliseconds for {found[0].size} x {found[0].size} pixels, file to file, stage after stage")
-    axes.legend(ncols=len(STAGES), fontsize="small", loc="lower center", bbox_to_anchor=(0.5, 1))
+    figure.legend(ncols=len(STAGES), fontsize="small", loc="outside upper center")
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, format="png", dpi=120)
     plt.close(figure)

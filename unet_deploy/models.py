@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -163,13 +164,18 @@ def _open_on_cpu(path: Path, wish: Wish) -> Runtime:
         raise DeviceError(f"--runtime {wish.runtime}: runs on an NVIDIA GPU, and --device {wish.device} is none")
     if wish.precision == "fp16":
         raise UsageError("--precision fp16: is no faster than fp32 on a CPU; take bf16, or --device cuda")
-    if wish.runtime == "openvino" or wish.precision == "bf16":
-        return _open_openvino(path, wish)
-    if wish.runtime == "auto" and find_spec("openvino"):
-        return _open_openvino(path, wish)
-    from unet_deploy.runtimes.onnxruntime import OnnxRuntime
+    if wish.runtime == "openvino" or wish.precision == "bf16" or (wish.runtime == "auto" and find_spec("openvino")):
+        ready = _open_openvino(path, wish)
+    else:
+        from unet_deploy.runtimes.onnxruntime import OnnxRuntime
 
-    return OnnxRuntime(path, probabilities=wish.probabilities, tile_size=wish.tile_size)
+        ready = OnnxRuntime(path, probabilities=wish.probabilities, tile_size=wish.tile_size)
+    has = ready.card.precision
+    if wish.precision and (wish.precision == "int8") != (has == "int8"):
+        ready.close()
+        remedy = "make it with: unet-deploy quantize" if has == "fp32" else "give the model that it was made from"
+        raise UsageError(f"--precision {wish.precision}: {path} is of {has} layers; {remedy}")
+    return ready
 
 
 def _open_openvino(path: Path, wish: Wish) -> Runtime:
@@ -181,11 +187,11 @@ def _open_openvino(path: Path, wish: Wish) -> Runtime:
     proof = None
     if wish.precision == "bf16":
         from unet_deploy.engine_cache import keep_accuracy, kept_accuracy, key_of
-        from unet_deploy.graph import read_model
         from unet_deploy.machine import processor_name
         from unet_deploy.proof import Proof
 
-        key = key_of(read_model(path).weights_sha256, "openvino", version(), processor_name(), "bf16")
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        key = key_of(digest, "openvino", version(), processor_name(), "bf16")
         kept = kept_accuracy(key)
         proof = None if kept and kept.holds else Proof(partial(_reference, path), partial(keep_accuracy, key))
     return OpenVinoRuntime(

@@ -62,10 +62,13 @@ def build_engine(
     from tempfile import TemporaryDirectory
     from typing import get_args
 
+    from unet_deploy.extras import need
+
+    need("onnx", "compile")
+
     from unet_deploy.compilers import BuildOptions, Compatibility, find_compiler
     from unet_deploy.console import parse_bytes, progress_bar, table
     from unet_deploy.engine import build_engine, record_path
-    from unet_deploy.extras import need
     from unet_deploy.files import check_free, file_errors
     from unet_deploy.graph import Precision, read_model
     from unet_deploy.inspection import describe
@@ -80,7 +83,6 @@ def build_engine(
     ):
         if value not in kinds:
             raise UsageError(f"{option} {value}: there are {', '.join(kinds)}")
-    need("onnx", "tensorrt")
     source = read_model(find_model(model))
     targets = tuple(part.strip().lower() for part in (target or "").split(",") if part.strip())
     options = BuildOptions(
