@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -72,21 +72,20 @@ def benchmark(model: str | None, wish: Wish, *, size: int = 512, runs: int = 20)
 
     Raises as `open_model`.
     """
-    with tempfile.TemporaryDirectory() as place:
-        slide, image = _slide(Path(place), size, card_of(find_model(model)).channels)
-        start = time.perf_counter()
-        opened = open_model(
-            model,
-            device=wish.device,
-            runtime=wish.runtime,
-            precision=wish.precision,
-            tile_size=wish.tile_size,
-            batch_size=wish.batch_size,
-            pixels="uint8",
-        )
-        load = time.perf_counter() - start
-        with opened as runtime:
-            return _measure(find_model(model), runtime, slide, image, runs, load)
+    start = time.perf_counter()
+    opened = open_model(
+        model,
+        device=wish.device,
+        runtime=wish.runtime,
+        precision=wish.precision,
+        tile_size=wish.tile_size,
+        batch_size=wish.batch_size,
+        pixels="uint8",
+    )
+    load = time.perf_counter() - start
+    with opened as runtime, tempfile.TemporaryDirectory() as place:
+        slide, image = _slide(Path(place), size, runtime.card.channels)
+        return _measure(find_model(model), runtime, slide, image, runs, load)
 
 
 def _slide(folder: Path, size: int, channels: int) -> tuple[Path, np.ndarray]:
@@ -230,10 +229,6 @@ def side_by_side(model: str | None, wishes: Iterable[Wish], *, size: int, runs: 
         else:
             found.append(Figures(**json.loads(done.stdout)))
     return found
-
-
-def to_json(figures: Figures) -> str:
-    return json.dumps(asdict(figures), indent=2)
 
 
 def rows(figures: Figures) -> list[tuple[str, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -72,6 +73,13 @@ class ModelCard:
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         plain.update(metrics=dict(self.metrics), normalization=asdict(self.normalization))
         return json.dumps({"format": FORMAT, **plain}, sort_keys=True)
+
+    @classmethod
+    def of_model(cls, text: str | None, model: Path) -> ModelCard:
+        """The card of a model file, by what its metadata hold. Raises ModelError when they hold none."""
+        if text is None:
+            raise ModelError(f"{model}: has no model card; make it with: unet-deploy export weights.pt -o {model.name}")
+        return cls.from_json(text, source=str(model))
 
     @classmethod
     def from_json(cls, text: str, *, source: str = "model") -> ModelCard:

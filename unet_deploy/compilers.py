@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args
 
 import onnx
 
+from unet_deploy.engine import version_numbers
 from unet_deploy.errors import DeviceError, ModelError, ResourceError, UsageError, VerificationError
 from unet_deploy.files import replacing
 from unet_deploy.graph import Precision
@@ -97,7 +98,7 @@ class Compiler:
         except Exception as error:  # a missing driver or library comes as any of several types
             raise DeviceError(f"{name} cannot be loaded ({_one_line(error)}); run: unet-deploy doctor") from error
         self.version = str(self.trt.__version__)
-        if _numbers(self.version) < OLDEST[name]:
+        if version_numbers(self.version) < OLDEST[name]:
             oldest = ".".join(map(str, OLDEST[name]))
             raise DeviceError(f"{name} {self.version} is too old; install {oldest} or later")
 
@@ -294,10 +295,6 @@ def _monitor(trt: Any, progress: Callable[[int, int, str], None] | None, interru
                 progress(step, self.steps, title)
 
     return Monitor()
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
 
 
 def _one_line(error: object) -> str:

@@ -194,8 +194,7 @@ def read_record(engine: Path) -> EngineRecord:
             "make both with: unet-deploy build-engine"
         ) from error
     record = EngineRecord.from_json(text, beside)
-    with engine.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
+    digest = _digest(engine)
     if digest != record.plan_sha256:
         raise ModelError(
             f"{engine}: is not the engine that {beside.name} describes (cut short, changed or replaced); "
@@ -204,10 +203,11 @@ def read_record(engine: Path) -> EngineRecord:
     return record
 
 
-def _digest(file: Any) -> str:
+def _digest(engine: Path) -> str:
     digest = hashlib.sha256()
-    while block := file.read(1 << 20):
-        digest.update(block)
+    with engine.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
     return digest.hexdigest()
 
 
@@ -226,7 +226,7 @@ def check_runs_here(record: EngineRecord, engine: Path, version: str, gpu: Gpu) 
     again = f"build it again here: {record.rebuild_command(engine)}"
     major = record.compiler_version.partition(".")[0]
     same = version == record.compiler_version
-    later = _numbers(version) >= _numbers(record.compiler_version) and version.partition(".")[0] == major
+    later = version_numbers(version) >= version_numbers(record.compiler_version) and version.partition(".")[0] == major
     if not same and not (record.options["version_compatible"] and later):
         raise DeviceError(
             f"{engine}: made by {record.compiler} {record.compiler_version}, but {version} is installed here; {again}"
@@ -241,5 +241,6 @@ def check_runs_here(record: EngineRecord, engine: Path, version: str, gpu: Gpu) 
         raise DeviceError(f"{engine}: compiled for {record.gpu}, but here is {gpu.name}; {again}")
 
 
-def _numbers(version: str) -> tuple[int, ...]:
+def version_numbers(version: str) -> tuple[int, ...]:
+    """ "10.3.0.26" as (10, 3, 0, 26), to compare."""
     return tuple(int(part) for part in version.split(".") if part.isdigit())

@@ -75,9 +75,7 @@ def read_model(path: Path) -> Model:
     except Exception as error:  # protobuf's errors share no base class but this
         raise ModelError(f"{path}: is no ONNX file") from error
     text = next((each.value for each in proto.metadata_props if each.key == METADATA_KEY), None)
-    if text is None:
-        raise ModelError(f"{path}: has no model card; make it with: unet-deploy export weights.pt -o {path.name}")
-    return Model(path, proto, ModelCard.from_json(text, source=str(path)))
+    return Model(path, proto, ModelCard.of_model(text, path))
 
 
 def lower(

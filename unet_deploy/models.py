@@ -186,14 +186,11 @@ def _open_openvino(path: Path, wish: Wish) -> Runtime:
         raise UsageError("--precision bf16: ONNX Runtime does not have it on a CPU; leave --runtime out")
     proof = None
     if wish.precision == "bf16":
-        from unet_deploy.engine_cache import keep_accuracy, kept_accuracy, key_of
+        from unet_deploy.engine_cache import key_of
         from unet_deploy.machine import processor_name
-        from unet_deploy.proof import Proof
 
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        key = key_of(digest, "openvino", version(), processor_name(), "bf16")
-        kept = kept_accuracy(key)
-        proof = None if kept and kept.holds else Proof(partial(_reference, path), partial(keep_accuracy, key))
+        proof = _remembered_proof(path, key_of(digest, "openvino", version(), processor_name(), "bf16"))
     return OpenVinoRuntime(
         path,
         precision="bf16" if wish.precision == "bf16" else "fp32",
@@ -202,6 +199,15 @@ def _open_openvino(path: Path, wish: Wish) -> Runtime:
         tile_size=wish.tile_size,
         proof=proof,
     )
+
+
+def _remembered_proof(path: Path, key: str) -> Proof | None:
+    """What is still to be shown against the model: nothing, once it was kept under this key."""
+    from unet_deploy.engine_cache import keep_accuracy, kept_accuracy
+    from unet_deploy.proof import Proof
+
+    kept = kept_accuracy(key)
+    return None if kept and kept.holds else Proof(partial(_reference, path), partial(keep_accuracy, key))
 
 
 def _open_on_gpu(path: Path, wish: Wish) -> Runtime:
@@ -229,26 +235,23 @@ def _open_onnx_on_cuda(path: Path, wish: Wish, gpu: Gpu) -> Runtime:
     from unet_deploy.runtimes.onnx_program import check_cuda_provider
 
     version = check_cuda_provider()
-    from unet_deploy import engine_cache
+    from unet_deploy.engine_cache import key_of
     from unet_deploy.graph import read_model
-    from unet_deploy.proof import Proof
     from unet_deploy.runtimes.onnxruntime_cuda import open_onnx_on_cuda
 
     model = read_model(path)
     precision = _gpu_precision(wish, model)
     facts = (version, gpu.name, precision, wish.pixels, wish.probabilities)
-    key = engine_cache.key_of(model.weights_sha256, "onnxruntime", *facts)
-    kept = engine_cache.kept_accuracy(key)
-    proof = None if kept and kept.holds else Proof(partial(_reference, path), partial(engine_cache.keep_accuracy, key))
+    key = key_of(model.weights_sha256, "onnxruntime", *facts)
     return open_onnx_on_cuda(
-        path,
-        device=wish.gpu_index,
+        model,
+        gpu,
         precision=precision,
         pixels=wish.pixels,
         probabilities=wish.probabilities,
         tile_size=wish.tile_size,
         batch_size=wish.batch_size,
-        proof=proof,
+        proof=_remembered_proof(path, key),
     )
 
 
@@ -296,24 +299,26 @@ def _open_engine_file(path: Path, wish: Wish, reference: Path | None = None) -> 
 
     if wish.device == "cpu":
         raise DeviceError(f"{path}: an engine runs on an NVIDIA GPU; for a CPU give the .onnx model")
-    read_record(path)  # what is wrong with the file is said even where nothing could run it
-    find_gpu(wish.gpu_index)
+    record = read_record(path)  # what is wrong with the file is said even where nothing could run it
+    gpu = find_gpu(wish.gpu_index)
     from unet_deploy.runtimes.tensorrt import open_engine
 
-    def proof(record: EngineRecord) -> Proof:
-        def open_reference() -> Runtime:
-            return _reference(reference or find_reference(path, record))
+    def open_reference() -> Runtime:
+        return _reference(reference or find_reference(path, record))
 
-        def keep(accuracy: Accuracy) -> None:
-            try:
-                set_accuracy(path, accuracy)
-            except UnetDeployError:  # a folder that is not ours to write to
-                keep_accuracy(key_of(record.plan_sha256), accuracy)
-
-        return Proof(open_reference, keep)
+    def keep(accuracy: Accuracy) -> None:
+        try:
+            set_accuracy(path, accuracy)
+        except UnetDeployError:  # a folder that is not ours to write to
+            keep_accuracy(key_of(record.plan_sha256), accuracy)
 
     return open_engine(
-        path, device=wish.gpu_index, probabilities=wish.probabilities, tile_size=wish.tile_size, proof=proof
+        path,
+        record,
+        gpu,
+        probabilities=wish.probabilities,
+        tile_size=wish.tile_size,
+        proof=Proof(open_reference, keep),
     )
 
 

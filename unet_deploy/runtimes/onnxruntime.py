@@ -10,25 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from typing_extensions import Self
 
 from unet_deploy.card import METADATA_KEY, ModelCard
 from unet_deploy.errors import DeviceError, ModelError
 from unet_deploy.grey import GreyScale, to_float32
 from unet_deploy.machine import usable_cores
-from unet_deploy.proof import Proof
-from unet_deploy.runtimes import (
-    DEFAULT_TILE,
-    IMAGE,
-    LABELS,
-    LARGEST_TILE,
-    OFFSET,
-    PROBABILITIES,
-    SCALE,
-    Answer,
-    Limits,
-    OutOfMemoryError,
-)
+from unet_deploy.runtimes import IMAGE, LABELS, OFFSET, PROBABILITIES, SCALE, Answer, OutOfMemoryError
+from unet_deploy.runtimes.cpu import CpuRuntime
 
 try:
     import onnxruntime as ort
@@ -36,7 +24,7 @@ except ImportError as error:
     raise DeviceError("ONNX Runtime is not installed; run: pip install 'unet-deploy[cpu]'") from error
 
 
-class OnnxRuntime:
+class OnnxRuntime(CpuRuntime):
     """An ONNX model with a card, on the CPU. It computes in `submit`.
 
     probabilities: answer with them as well as with labels.
@@ -45,14 +33,10 @@ class OnnxRuntime:
     Raises ModelError when the file is no model of ours.
     """
 
-    slots = 1
-    proof: Proof | None = None
-
     def __init__(
         self, model: Path, *, probabilities: bool = False, tile_size: int | None = None, threads: int | None = None
     ) -> None:
         self._model = model
-        self.probabilities = probabilities
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads or usable_cores()  # ORT's own count ignores container limits
         # From the second tile on, a pattern would take one more block as large as everything before, and be no faster.
@@ -66,23 +50,14 @@ class OnnxRuntime:
             self._session = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ORT's errors share no base class but this
             raise ModelError(f"{model}: ONNX Runtime cannot load it ({_first_line(error)})") from error
-        self.card = read_card(self._session, model)
-        self.name = f"ONNX Runtime {self.card.precision}, CPU"
-        self._outputs = [LABELS, PROBABILITIES] if probabilities else [LABELS]
+        card = read_card(self._session, model)
+        super().__init__(card, f"ONNX Runtime {card.precision}, CPU", probabilities=probabilities, tile_size=tile_size)
         self._check_ports()
-        side = tile_size or (LARGEST_TILE if self.card.bytes_per_pixel else DEFAULT_TILE)
-        self.limits = Limits(1, (self.card.base, self.card.base), (side, side))
-        self._grey_inputs = self.card.normalization.method == "percentile"
         self._run_options = ort.RunOptions()
         self._run_options.only_execute_path_to_fetches = True
 
     def submit(self, tiles: Sequence[np.ndarray], greys: Sequence[GreyScale]) -> Answer:
-        feeds = {IMAGE: np.stack([to_float32(tile, "tile") for tile in tiles])}
-        if self._grey_inputs:
-            feeds |= {
-                OFFSET: np.stack([grey.offset for grey in greys]),
-                SCALE: np.stack([grey.scale for grey in greys]),
-            }
+        feeds = self._feeds([to_float32(tile, "tile") for tile in tiles], greys)
         try:
             outputs: list[Any] = self._session.run(self._outputs, feeds, self._run_options)
         except Exception as error:
@@ -95,9 +70,6 @@ class OnnxRuntime:
             raise ModelError(f"{self._model}: ONNX Runtime failed ({text})") from error
         return Answer(*outputs)
 
-    def result(self, ticket: Answer) -> Answer:
-        return ticket
-
     def memory(self, height: int, width: int) -> int | None:
         if self.card.bytes_per_pixel is None:
             return None
@@ -105,9 +77,6 @@ class OnnxRuntime:
         margins = 2 * self.card.margin
         bytes_per_pixel = _MEMORY_SHARE[self.card.precision] * self.card.bytes_per_pixel
         return int(bytes_per_pixel * (height - margins) * (width - margins))
-
-    def shrink(self) -> None:
-        self.limits = self.limits.halved(self.card)
 
     def _check_ports(self) -> None:
         expected = {IMAGE, *((OFFSET, SCALE) if self.card.normalization.method == "percentile" else ())}
@@ -122,19 +91,10 @@ class OnnxRuntime:
     def close(self) -> None:
         del self._session
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
 
 def read_card(session: ort.InferenceSession, model: Path) -> ModelCard:
     """The card in a model's metadata. Raises ModelError when there is none."""
-    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-    if text is None:
-        raise ModelError(f"{model}: has no model card; make it with: unet-deploy export weights.pt -o {model.name}")
-    return ModelCard.from_json(text, source=str(model))
+    return ModelCard.of_model(session.get_modelmeta().custom_metadata_map.get(METADATA_KEY), model)
 
 
 _MEMORY_SHARE = {"fp32": 1.08, "int8": 0.65}

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
-from unet_deploy.gpu import find_gpu
-from unet_deploy.graph import Precision, lower, read_model
+from unet_deploy.gpu import Gpu
+from unet_deploy.graph import Model, Precision, lower
 from unet_deploy.proof import Proof
 from unet_deploy.runtimes import DEFAULT_TILE, Limits, Pixels
 from unet_deploy.runtimes.cuda import CudaDevice
@@ -16,9 +15,9 @@ from unet_deploy.runtimes.streamed import SLOTS, StreamedRuntime
 
 
 def open_onnx_on_cuda(
-    path: Path,
+    model: Model,
+    gpu: Gpu,
     *,
-    device: int = 0,
     precision: Precision = "fp16",
     pixels: Pixels = "float32",
     probabilities: bool = False,
@@ -29,17 +28,15 @@ def open_onnx_on_cuda(
     watch: Callable[[Marks], None] | None = None,
 ) -> StreamedRuntime:
     """A model on an NVIDIA GPU. Raises DeviceError where the provider cannot be loaded: never a silent CPU."""
-    gpu = find_gpu(device)
     version = check_cuda_provider()
-    model = read_model(path)
     lowered = lower(model, precision=precision, pixels=pixels, probabilities=probabilities).SerializeToString()
     card, side = model.card, tile_size or DEFAULT_TILE
-    cuda = CudaDevice(device)
+    cuda = CudaDevice(gpu.index)
 
     def open_program(limits: Limits) -> OnnxProgram:
         stream = cuda.stream()
         options = {
-            "device_id": str(device),
+            "device_id": str(gpu.index),
             "user_compute_stream": str(stream.handle),
             "use_tf32": "0",  # 10 bits of mantissa are not float32
             "arena_extend_strategy": "kSameAsRequested",  # doubling would take what the slots need
@@ -47,7 +44,7 @@ def open_onnx_on_cuda(
         }
         provider = (CUDA_PROVIDER, options)
         return OnnxProgram(
-            path, lowered, stream, provider, "cuda", device, limits, pixels=pixels, probabilities=probabilities
+            model.path, lowered, stream, provider, "cuda", gpu.index, limits, pixels=pixels, probabilities=probabilities
         )
 
     return StreamedRuntime(

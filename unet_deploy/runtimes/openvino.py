@@ -7,27 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from typing_extensions import Self
 
 from unet_deploy.card import METADATA_KEY, ModelCard
 from unet_deploy.errors import DeviceError, ModelError
 from unet_deploy.grey import GreyScale
 from unet_deploy.machine import usable_cores
 from unet_deploy.proof import Proof
-from unet_deploy.runtimes import (
-    DEFAULT_TILE,
-    IMAGE,
-    LABELS,
-    LARGEST_TILE,
-    OFFSET,
-    PROBABILITIES,
-    SCALE,
-    Answer,
-    Limits,
-    OutOfMemoryError,
-    Pixels,
-    narrow,
-)
+from unet_deploy.runtimes import IMAGE, Answer, OutOfMemoryError, Pixels, narrow
+from unet_deploy.runtimes.cpu import CpuRuntime
 
 try:
     import openvino as ov
@@ -41,14 +28,12 @@ _MEMORY_SHARE = {"fp32": 0.65, "bf16": 0.34, "int8": 0.19}
 _TYPES = {"uint8": ov.Type.u8, "uint16": ov.Type.u16, "float32": ov.Type.f32}
 
 
-class OpenVinoRuntime:
+class OpenVinoRuntime(CpuRuntime):
     """A model with a card, on the CPU. It computes in `submit`.
 
     precision: fp32 or bf16; a quantized model computes in 8 bits where it says so. Otherwise as OnnxRuntime.
     Raises ModelError, and DeviceError where the processor has no such precision.
     """
-
-    slots = 1
 
     def __init__(
         self,
@@ -71,15 +56,10 @@ class OpenVinoRuntime:
             graph = reader.convert(reader.load(str(model)))
         except Exception as error:  # its reader's errors share no base class but this
             raise ModelError(f"{model}: OpenVINO cannot read it; is it a whole ONNX file?") from error
-        self.card = _read_card(graph, model)
-        kind = precision if self.card.precision == "fp32" else self.card.precision
-        self.name, self.pixels, self.probabilities, self.proof = f"OpenVINO {kind}, CPU", pixels, probabilities, proof
-        self._model = model
-        self._share = _MEMORY_SHARE[kind]
-        side = tile_size or (LARGEST_TILE if self.card.bytes_per_pixel else DEFAULT_TILE)
-        self.limits = Limits(1, (self.card.base, self.card.base), (side, side))
-        self._grey_inputs = self.card.normalization.method == "percentile"
-        self._outputs = [LABELS, PROBABILITIES] if probabilities else [LABELS]
+        card = _read_card(graph, model)
+        kind = precision if card.precision == "fp32" else card.precision
+        super().__init__(card, f"OpenVINO {kind}, CPU", probabilities=probabilities, tile_size=tile_size, proof=proof)
+        self._model, self.pixels, self._share = model, pixels, _MEMORY_SHARE[kind]
         try:
             graph = ov.Model([graph.output(name) for name in self._outputs], graph.get_parameters())
             entry = ov.preprocess.PrePostProcessor(graph)
@@ -94,10 +74,7 @@ class OpenVinoRuntime:
             raise ModelError(f"{model}: OpenVINO cannot load it ({_last_line(error)})") from error
 
     def submit(self, tiles: Sequence[np.ndarray], greys: Sequence[GreyScale]) -> Answer:
-        feeds = {IMAGE: np.stack([narrow(tile, self.pixels, self.name) for tile in tiles])}
-        if self._grey_inputs:
-            feeds[OFFSET] = np.stack([grey.offset for grey in greys])
-            feeds[SCALE] = np.stack([grey.scale for grey in greys])
+        feeds = self._feeds([narrow(tile, self.pixels, self.name) for tile in tiles], greys)
         try:
             results = self._request.infer(feeds, share_inputs=True, share_outputs=True)
         except RuntimeError as error:
@@ -109,32 +86,19 @@ class OpenVinoRuntime:
         # Copies: the next request writes over its outputs.
         return Answer(*(np.array(results[name]) for name in self._outputs))
 
-    def result(self, ticket: Answer) -> Answer:
-        return ticket
-
     def memory(self, height: int, width: int) -> int | None:
         if self.card.bytes_per_pixel is None:
             return None
         return int(self._share * self.card.bytes_per_pixel * height * width)
 
-    def shrink(self) -> None:
-        self.limits = self.limits.halved(self.card)
-
     def close(self) -> None:
         del self._request
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
 
 
 def _read_card(graph: ov.Model, model: Path) -> ModelCard:
     path = ["framework", METADATA_KEY]  # where OpenVINO's reader puts an ONNX file's metadata
-    if not graph.has_rt_info(path):
-        raise ModelError(f"{model}: has no model card; make it with: unet-deploy export weights.pt -o {model.name}")
-    return ModelCard.from_json(graph.get_rt_info(path).astype(str), source=str(model))
+    text = graph.get_rt_info(path).astype(str) if graph.has_rt_info(path) else None
+    return ModelCard.of_model(text, model)
 
 
 def _last_line(error: Exception) -> str:

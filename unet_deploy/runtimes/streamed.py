@@ -159,10 +159,9 @@ def ports(
         inputs[IMAGE] = Port(np.dtype(np.uint8), (*shape, 2) if pixels == "uint16" else shape)
     if card.normalization.method == "percentile":
         inputs |= {name: Port(np.dtype(np.float32), (batch, card.channels)) for name in (OFFSET, SCALE)}
-    outputs = {LABELS: Port(np.dtype(np.uint8), (batch, height - 2 * card.margin, width - 2 * card.margin))}
-    if probabilities:
-        whole = (batch, len(card.classes), height - 2 * card.margin, width - 2 * card.margin)
-        outputs[PROBABILITIES] = Port(np.dtype(np.float32), whole)
+    types: dict[str, np.dtype] = {LABELS: np.dtype(np.uint8), PROBABILITIES: np.dtype(np.float32)}
+    shapes = output_shapes(card, shape, probabilities=probabilities)
+    outputs = {name: Port(types[name], most) for name, most in shapes.items()}
     return inputs, outputs
 
 

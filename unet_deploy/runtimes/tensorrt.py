@@ -15,7 +15,7 @@ from unet_deploy.engine import EngineRecord, check_runs_here, read_record, write
 from unet_deploy.engine_cache import cache_folder, kept_accuracy, key_of
 from unet_deploy.errors import DeviceError, UnetDeployError, UsageError
 from unet_deploy.files import replacing
-from unet_deploy.gpu import find_gpu
+from unet_deploy.gpu import Gpu
 from unet_deploy.proof import Proof
 from unet_deploy.runtimes import IMAGE, Limits, OutOfMemoryError
 from unet_deploy.runtimes.cuda import CudaDevice, CudaGraph, CudaMemory, CudaStream
@@ -26,22 +26,20 @@ from unet_deploy.trt_logger import make_logger
 
 def open_engine(
     engine: Path,
+    record: EngineRecord,
+    gpu: Gpu,
     *,
-    device: int = 0,
     probabilities: bool = False,
     tile_size: int | None = None,
     slots: int = SLOTS,
-    proof: Callable[[EngineRecord], Proof] | None = None,
+    proof: Proof | None = None,
     watch: Callable[[Marks], None] | None = None,
 ) -> StreamedRuntime:
     """Load an engine, once its record says that it fits this machine.
 
-    proof: what an unverified engine has to show, by its record. tile_size: largest side, within the engine's own.
-    Raises ModelError for a file that is not what its record says, VerificationError for one that failed its proof,
-    DeviceError and UsageError.
+    proof: what it has to show where it is unverified. tile_size: largest side, within the engine's own.
+    Raises VerificationError for one that failed its proof, DeviceError and UsageError.
     """
-    record = read_record(engine)
-    gpu = find_gpu(device)
     trt = _load(record.compiler)
     check_runs_here(record, engine, str(trt.__version__), gpu)
     if probabilities and not record.options["probabilities"]:
@@ -53,17 +51,17 @@ def open_engine(
     if accuracy:
         accuracy.require(str(engine))
     limits = _limits(record.limits, tile_size, engine)
-    cuda = CudaDevice(device)
+    cuda = CudaDevice(gpu.index)
     return StreamedRuntime(
         record.card,
         f"{record.compiler} {record.compiler_version} on {gpu.name}",
         cuda,
-        lambda limits: TensorRtProgram(cuda, trt, engine, record, limits),
+        lambda limits: TensorRtProgram(cuda, trt, engine, record, gpu, limits),
         limits,
         pixels=record.options["pixels"],
         probabilities=record.options["probabilities"],
         slots=slots,
-        proof=proof(record) if proof and accuracy is None else None,
+        proof=proof if accuracy is None else None,
         watch=watch,
     )
 
@@ -95,7 +93,9 @@ class TensorRtProgram:
     TensorRT for RTX captures it by itself, TensorRT is captured here.
     """
 
-    def __init__(self, device: CudaDevice, trt: Any, engine: Path, record: EngineRecord, limits: Limits) -> None:
+    def __init__(
+        self, device: CudaDevice, trt: Any, engine: Path, record: EngineRecord, gpu: Gpu, limits: Limits
+    ) -> None:
         self.fixed = record.limits.fixed
         self._card, self._probabilities = record.card, record.options["probabilities"]
         self.inputs, self.outputs = ports(
@@ -111,7 +111,7 @@ class TensorRtProgram:
         if record.inspected is None:
             _keep_layers(engine, record, inspect(trt, self._engine))
         self._just_in_time = record.compiler == "tensorrt_rtx"
-        self._kernels = cache_folder() / f"{key_of(record.plan_sha256, find_gpu(device.index).name)}.kernels"
+        self._kernels = cache_folder() / f"{key_of(record.plan_sha256, gpu.name)}.kernels"
         self._context = self._make_context(trt)
         self._shapes: dict[str, Shape] = {}
         self._scratch: CudaMemory | None = None

@@ -1,0 +1,67 @@
+"""What the runtimes of a processor have in common: they compute in `submit`, one tile at a time."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+from typing_extensions import Self
+
+from unet_deploy.card import ModelCard
+from unet_deploy.grey import GreyScale
+from unet_deploy.proof import Proof
+from unet_deploy.runtimes import (
+    DEFAULT_TILE,
+    IMAGE,
+    LABELS,
+    LARGEST_TILE,
+    OFFSET,
+    PROBABILITIES,
+    SCALE,
+    Answer,
+    Limits,
+)
+
+
+class CpuRuntime(ABC):
+    """A Runtime whose ticket is the answer."""
+
+    slots = 1
+
+    def __init__(
+        self, card: ModelCard, name: str, *, probabilities: bool, tile_size: int | None, proof: Proof | None = None
+    ) -> None:
+        self.card, self.name, self.probabilities, self.proof = card, name, probabilities, proof
+        self._outputs = [LABELS, PROBABILITIES] if probabilities else [LABELS]
+        side = tile_size or (LARGEST_TILE if card.bytes_per_pixel else DEFAULT_TILE)
+        self.limits = Limits(1, (card.base, card.base), (side, side))
+
+    @abstractmethod
+    def submit(self, tiles: Sequence[np.ndarray], greys: Sequence[GreyScale]) -> Answer: ...
+
+    @abstractmethod
+    def memory(self, height: int, width: int) -> int | None: ...
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+    def _feeds(self, images: Sequence[np.ndarray], greys: Sequence[GreyScale]) -> dict[str, np.ndarray]:
+        """The network's inputs for tiles that have its type already."""
+        feeds = {IMAGE: np.stack(images)}
+        if self.card.normalization.method == "percentile":
+            feeds[OFFSET] = np.stack([grey.offset for grey in greys])
+            feeds[SCALE] = np.stack([grey.scale for grey in greys])
+        return feeds
+
+    def result(self, ticket: Answer) -> Answer:
+        return ticket
+
+    def shrink(self) -> None:
+        self.limits = self.limits.halved(self.card)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
