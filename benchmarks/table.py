@@ -66,6 +66,18 @@ def tables() -> Iterator[str]:
                 for name, row in found.items()
             ],
         )  # fmt: skip
+    if found := newest("winograd"):
+        yield table(
+            "One tile in exact float32 by Winograd convolutions, ncnn (`winograd.py`)",
+            ["width, side", "ncnn, s", "ONNX Runtime, s", "times faster", "probability apart", "ncnn, MB",
+             "ONNX Runtime, MB"],
+            [
+                [name, f"{row['ncnn_seconds']['median']:.3f}", f"{row['onnxruntime_seconds']['median']:.3f}",
+                 f"{row['speedup']['median']:.2f}", f"{row['worst_probability']:.0e}", f"{row['ncnn_peak_mb']:.0f}",
+                 f"{row['onnxruntime_peak_mb']:.0f}"]
+                for name, row in found["rows"].items()
+            ],
+        )  # fmt: skip
     if found := newest("scaling"):
         yield table(
             f"From 1k to {max(map(int, found['rows'])) // 1024}k pixels a side, {found['precision']}, "

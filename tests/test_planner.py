@@ -7,15 +7,16 @@ import numpy as np
 import pytest
 import tifffile
 from command_line import error, unet_deploy
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
-from test_tiling import ORIGINAL, networks
+from test_tiling import ORIGINAL, Network, networks
 
 from unet_deploy.errors import ResourceError, UsageError
 from unet_deploy.planner import WORTH, choose_plan, work
 from unet_deploy.tiling import legal_side, plan_tiles
 
 
+@example(Network(margin=44, stride=8, base=92), 1, 9, 13, 0.25)  # an image of less than a stride
 @given(networks(), st.integers(1, 3000), st.integers(1, 3000), st.integers(0, 60), st.floats(0.05, 4))
 def test_no_plan_under_the_ceiling_is_much_less_work(network, height, width, steps, share):
     most = legal_side(2 * network.margin + network.stride * (steps + 1), network)

@@ -59,7 +59,7 @@ def test_what_does_not_hold_writes_no_mask(small_models, speckle, tmp_path, faul
     tifffile.imwrite(tmp_path / "image.tif", speckle)
     runtime = Wrong(small_models["one"], **fault)
     with pytest.raises(VerificationError, match="a wrong engine: not the model's answer"):
-        segment_file(tmp_path / "image.tif", Outputs(tmp_path / "mask.tif"), runtime, None)
+        segment_file(tmp_path / "image.tif", Outputs(tmp_path / "mask.tif"), runtime)
     assert not runtime.kept
     assert runtime.proof
     assert [path.name for path in tmp_path.iterdir()] == ["image.tif"]

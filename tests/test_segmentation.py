@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import unet_deploy
 from unet_deploy.errors import ImageError, UsageError
 from unet_deploy.images import open_image
-from unet_deploy.segmentation import Outputs, forecast, segment_file
+from unet_deploy.segmentation import Options, Outputs, forecast, segment_file
 from unet_deploy.verify import TOLERANCE, compare, verify_tiled
 
 FIXTURE = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -189,7 +189,7 @@ def test_the_forecast_is_the_plan_that_is_run(tmp_path, nuclei, speckle):
     path = tmp_path / "image.tif"
     tifffile.imwrite(path, speckle)
     with unet_deploy.open_model(nuclei) as model:
-        planned = forecast(path, model, Outputs(tmp_path / "mask.tif"), 300)
+        planned = forecast(path, model, Outputs(tmp_path / "mask.tif"), Options(300))
         report = unet_deploy.segment(path, tmp_path / "mask.tif", model=model, tile_size=300)
     assert planned.plan == report.plan
     assert planned.memory is not None
@@ -213,7 +213,7 @@ def test_uniform_tiles_are_skipped_and_the_rest_is_unchanged(tmp_path, nuclei, s
         masks = {}
         for skip in (False, True):
             outputs = Outputs(tmp_path / f"{skip}.tif", tmp_path / f"{skip}.probabilities.tif")
-            report = segment_file(path, outputs, model, 572, skip_background=skip)
+            report = segment_file(path, outputs, model, Options(572, skip_background=skip))
             masks[skip] = tifffile.imread(outputs.mask)
             assert bool(report.timing.skipped) == skip
     assert report.timing.skipped >= len(report.plan) // 2

@@ -6,6 +6,7 @@ What hangs over the image is mirrored, as it is when the network is used.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -29,6 +30,8 @@ class Augmentation:
     """Largest standard deviation of added noise, in network input units (ours)."""
     blur: float = 0.3
     """Share of tiles that are blurred by one to three 3x3 box filters (ours)."""
+    border: Literal["reflection", "zeros"] = "reflection"
+    """What hangs over the image: its mirror (section 3 of the paper), or nothing."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ def draw_tile(
     # grid_sample wants -1 and 1 at the centres of the border pixels; an axis of one pixel has but one answer.
     grid = grid * torch.tensor([2 / max(1, width - 1), 2 / max(1, height - 1)], dtype=torch.float32) - 1
     inner = grid[margin : tile - margin, margin : tile - margin]
-    image = _resample(torch.from_numpy(sample.image), grid, "bilinear")
+    image = _resample(torch.from_numpy(sample.image), grid, "bilinear", augmentation.border)
     truth = torch.stack([torch.from_numpy(sample.labels).float(), torch.from_numpy(sample.weights)])
     labels, weights = _resample(truth, inner, "nearest")
     return _vary_grey(image, augmentation, rng), labels.long(), weights
@@ -80,9 +83,9 @@ def _grid(tile: int, augmentation: Augmentation, rng: np.random.Generator) -> Te
     return flat @ torch.from_numpy(turn.T.astype(np.float32))
 
 
-def _resample(planes: Tensor, grid: Tensor, mode: str) -> Tensor:
+def _resample(planes: Tensor, grid: Tensor, mode: str, border: str = "reflection") -> Tensor:
     """(C, H, W) at a (h, w, 2) grid: (C, h, w). Reflection about pixel centres is the mirror of the tiling."""
-    return grid_sample(planes[None], grid[None], mode=mode, padding_mode="reflection", align_corners=True)[0]
+    return grid_sample(planes[None], grid[None], mode=mode, padding_mode=border, align_corners=True)[0]
 
 
 def _vary_grey(image: Tensor, augmentation: Augmentation, rng: np.random.Generator) -> Tensor:

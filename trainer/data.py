@@ -94,25 +94,35 @@ def split(names: Sequence[str], rule: str) -> tuple[list[int], list[int]]:
     """Indices for training and for validation.
 
     rule: "last:0.1" or "last:6" takes the last tenth or the last six as one block, so that neighbouring slices of a
-    stack never stand on both sides; "every:10" takes each tenth, from the first. Raises UsageError.
+    stack never stand on both sides; "fold:2/5" the second of five such blocks; "every:10" each tenth, from the first;
+    "names:a,b" those of these names. Raises UsageError.
     """
-    kind, _, amount = rule.partition(":")
-    try:
-        number = float(amount)
-    except ValueError:
-        number = 0
-    if number <= 0 or kind not in ("last", "every") or (kind == "every" and number < 2):
-        raise UsageError(f"--validation {rule}: say last:0.1, last:6 or every:10")
-    count = len(names)
-    if kind == "every":
-        held = list(range(0, count, int(number)))
-    else:
-        size = max(1, round(number * count) if number < 1 else int(number))
-        held = list(range(count - size, count))
-    kept = sorted(set(range(count)) - set(held))
+    held = _held(names, rule)
+    kept = sorted(set(range(len(names))) - set(held))
     if not kept or not held or held[0] < 0:
-        raise UsageError(f"--validation {rule}: of {count} images that leaves {len(kept)} to train on; add images")
+        raise UsageError(f"--validation {rule}: of {len(names)} images that leaves {len(kept)} to train on; add images")
     return kept, held
+
+
+def _held(names: Sequence[str], rule: str) -> list[int]:
+    kind, _, amount = rule.partition(":")
+    count = len(names)
+    try:
+        if kind == "names":
+            return sorted(names.index(name) for name in amount.split(","))
+        if kind == "fold":
+            block, blocks = map(int, amount.split("/"))
+            if 1 <= block <= blocks:
+                return list(range(count * (block - 1) // blocks, count * block // blocks))
+        if kind == "every" and int(amount) >= 2:
+            return list(range(0, count, int(amount)))
+        if kind == "last" and (number := float(amount)) > 0:
+            size = max(1, round(number * count) if number < 1 else int(number))
+            return list(range(count - size, count))
+    except ValueError:
+        pass
+    unknown = "no such image; " if kind == "names" else ""
+    raise UsageError(f"--validation {rule}: {unknown}say last:0.1, last:6, fold:1/5, every:10 or names:first,second")
 
 
 @dataclass(frozen=True)

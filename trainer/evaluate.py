@@ -5,32 +5,84 @@ Needs no PyTorch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from trainer.data import MaskKind, Pair, check_size, read_pixels, read_truths
-from trainer.metrics import THRESHOLDS, Matches, match_objects
+from trainer.data import MaskKind, Pair, Truth, check_size, read_pixels, read_truths
+from trainer.metrics import (
+    THRESHOLDS,
+    Matches,
+    compare_partitions,
+    count_merged,
+    match_objects,
+    partition,
+    pixel_error,
+    seg_measure,
+    soft_dice,
+    warping_error,
+)
 from trainer.weight_map import connected_objects
-from unet_deploy.errors import DataError
+from unet_deploy.errors import DataError, UsageError
 from unet_deploy.images import open_image
 from unet_deploy.pipeline import Progress
 from unet_deploy.runtimes import Runtime
 from unet_deploy.segmentation import segment_array
 from unet_deploy.tiling import Region
 
+GROUPS = ("overlap", "objects", "thresholds", "partitions")
+"""Dice and IoU; F1 and SEG; Dice and pixel error by threshold; the ISBI 2012 measures by threshold as well."""
+
+CUTS = tuple(np.arange(11) / 10)
+"""Probabilities of the foreground from which a pixel counts as such: 0 to 1 in steps of 0.1."""
+
+LOWER_IS_BETTER = ("pixel error", "Rand error", "warping error")
+
+
+@dataclass(frozen=True)
+class Area:
+    """Pixels of one class: in both, in the prediction, in the truth."""
+
+    both: int
+    predicted: int
+    true: int
+
+    @property
+    def dice(self) -> float:
+        """1 when the class is on neither side."""
+        total = self.predicted + self.true
+        return 2 * self.both / total if total else 1.0
+
+    @property
+    def iou(self) -> float:
+        """1 when the class is on neither side."""
+        union = self.predicted + self.true - self.both
+        return self.both / union if union else 1.0
+
+    def __add__(self, other: Area) -> Area:
+        return Area(self.both + other.both, self.predicted + other.predicted, self.true + other.true)
+
 
 @dataclass(frozen=True)
 class Score:
-    """One image: Dice of every class but background, and objects matched at every threshold."""
+    """One image."""
 
     name: str
-    dice: tuple[float, ...]
-    areas: tuple[tuple[int, int], ...]
-    """For each of these classes: pixels that agree, and pixels of prediction and truth added."""
+    areas: tuple[Area, ...]
+    """Of every class but background."""
     matches: tuple[Matches, ...]
+    """Objects, at every threshold of intersection over union."""
+    seg: tuple[float, int]
+    """Sum of the Jaccard indices of the true objects, and their number."""
+    merged: int
+    """True objects that another one shares an object of the prediction with."""
+    cuts: tuple[dict[str, float], ...] = ()
+    """Measures by name at every one of CUTS, where they were asked for."""
+    soft_dice: float | None = None
+    """Of the probabilities, the mean over all classes, where they were asked for."""
 
 
 @dataclass(frozen=True)
@@ -43,24 +95,85 @@ class Evaluation:
     @property
     def mean_dice(self) -> tuple[float, ...]:
         """Of every class but background, the mean over images."""
-        return tuple(float(value) for value in np.mean([score.dice for score in self.scores], axis=0))
+        return tuple(float(value) for value in np.mean([[a.dice for a in each.areas] for each in self.scores], axis=0))
 
     @property
-    def pooled_dice(self) -> tuple[float, ...]:
+    def pooled(self) -> tuple[Area, ...]:
         """Of every class but background, over the pixels of all images together."""
-        pairs = np.sum([score.areas for score in self.scores], axis=0)
-        return tuple(2 * float(both) / float(total) if total else 1.0 for both, total in pairs)
+        per_class = zip(*(score.areas for score in self.scores), strict=True)
+        return tuple(sum(areas, Area(0, 0, 0)) for areas in per_class)
+
+    @property
+    def matches(self) -> tuple[Matches, ...]:
+        """At every threshold of THRESHOLDS, the objects of all images together."""
+        per_threshold = zip(*(score.matches for score in self.scores), strict=True)
+        return tuple(sum(matches, Matches(0, 0, 0)) for matches in per_threshold)
 
     @property
     def f1(self) -> tuple[float, ...]:
         """At every threshold of THRESHOLDS, over the objects of all images together."""
-        per_threshold = zip(*(score.matches for score in self.scores), strict=True)
-        return tuple(sum(matches, Matches(0, 0, 0)).f1 for matches in per_threshold)
+        return tuple(matches.f1 for matches in self.matches)
 
     @property
-    def mean_f1(self) -> float:
-        """Mean over the thresholds 0.5, 0.55 ... 0.95."""
-        return sum(self.f1) / len(self.f1)
+    def seg(self) -> float:
+        """The mean Jaccard index of all true objects; 1 when there are none."""
+        total, count = np.sum([score.seg for score in self.scores], axis=0)
+        return float(total / count) if count else 1.0
+
+    @property
+    def merged(self) -> int:
+        """True objects, in all images, that another one shares an object of the prediction with."""
+        return sum(score.merged for score in self.scores)
+
+    @property
+    def cuts(self) -> tuple[dict[str, float], ...]:
+        """At every one of CUTS, the mean of each measure over images."""
+        per_cut = zip(*(score.cuts for score in self.scores), strict=True)
+        return tuple({name: float(np.mean([row[name] for row in rows])) for name in rows[0]} for rows in per_cut)
+
+    @property
+    def best(self) -> dict[str, tuple[float, float]]:
+        """Of each measure by threshold its best mean over images, and the threshold."""
+        rows = self.cuts
+        found = {}
+        for name in rows[0] if rows else ():
+            pick = min if name in LOWER_IS_BETTER else max
+            found[name] = pick((row[name], cut) for row, cut in zip(rows, CUTS, strict=True))
+        return {name: (value, float(cut)) for name, (value, cut) in found.items()}
+
+    def overall(self, groups: Iterable[str] = GROUPS) -> dict[str, float]:
+        """The figures over all images, by what they are called in a table."""
+        figures: dict[str, float] = {}
+        if "overlap" in groups:
+            for name, mean, area in zip(self.classes[1:], self.mean_dice, self.pooled, strict=True):
+                figures |= {f"Dice of {name}, mean of images": mean, f"Dice of {name}, all pixels": area.dice}
+                figures[f"IoU of {name}, all pixels"] = area.iou
+        if "objects" in groups:
+            figures |= {
+                "object F1 at IoU 0.5": self.f1[0],
+                "object F1, mean over IoU 0.5 to 0.9": sum(self.f1[:9]) / 9,
+                "SEG": self.seg,
+                "objects merged into others": self.merged,
+            }
+        if all(score.soft_dice is not None for score in self.scores):
+            figures["soft Dice, mean of all classes"] = float(np.mean([score.soft_dice for score in self.scores]))
+        return figures | {f"{name}, best at {cut:.1f}": value for name, (value, cut) in self.best.items()}
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, for a file."""
+        images = {
+            each.name: {
+                "dice": [area.dice for area in each.areas],
+                "iou": [area.iou for area in each.areas],
+                "objects": asdict(each.matches[0]),
+                "f1": each.matches[0].f1,
+                "merged": each.merged,
+                "seg": each.seg[0] / each.seg[1] if each.seg[1] else 1.0,
+            }
+            for each in self.scores
+        }
+        thresholds = {f"{cut:.1f}": row for cut, row in zip(CUTS, self.cuts, strict=False)}
+        return {"overall": self.overall(), "images": images, "thresholds": thresholds}
 
 
 def evaluate(
@@ -69,30 +182,86 @@ def evaluate(
     *,
     mask_kind: MaskKind = "auto",
     tile_size: int | None = None,
+    tta: bool = False,
+    thresholds: bool = False,
+    partitions: bool = False,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Segment the image of every pair and score it. Raises DataError and ImageError."""
+    """Segment the image of every pair and score it. Raises DataError and ImageError.
+
+    tta: answer with the mean over eight orientations. thresholds: measure at every one of CUTS as well, and with
+    `partitions` the measures of the ISBI 2012 challenge; both want a runtime with probabilities.
+    """
     classes = runtime.card.classes
     truths = read_truths(pairs, classes, mask_kind)
     scores = []
     for at, (pair, truth) in enumerate(zip(pairs, truths, strict=True)):
         pixels = read_pixels(pair)
         check_size(pair, pixels, truth)
-        labels = segment_array(pixels, runtime, tile_size)[0][0]
-        scores.append(score_labels(pair.name, labels, truth.labels, truth.objects, len(classes)))
+        wanted = thresholds or partitions
+        labels, probabilities = segment_array(pixels, runtime, tile_size, probabilities=wanted, tta=tta)
+        scores.append(
+            score_labels(
+                pair.name,
+                labels[0],
+                truth,
+                len(classes),
+                None if probabilities is None else probabilities[0],
+                partitions=partitions,
+            )
+        )
         if progress:
             progress(at + 1, len(pairs))
     return Evaluation(classes, tuple(scores))
 
 
-def score_labels(name: str, labels: np.ndarray, truth: np.ndarray, objects: np.ndarray, classes: int) -> Score:
-    """Score class indices (H, W) against true ones and true numbered objects."""
-    foreground = range(1, classes)
-    areas = tuple(
-        (int(((labels == k) & (truth == k)).sum()), int((labels == k).sum() + (truth == k).sum())) for k in foreground
+def score_labels(
+    name: str,
+    labels: np.ndarray,
+    truth: Truth,
+    classes: int,
+    probabilities: np.ndarray | None = None,
+    *,
+    partitions: bool = False,
+) -> Score:
+    """Score class indices (H, W), and where given the probabilities (K, H, W) of all classes."""
+    foreground = None if probabilities is None else 1 - probabilities[0]
+    areas = []
+    for k in range(1, classes):
+        ours, theirs = labels == k, truth.labels == k
+        areas.append(Area(int((ours & theirs).sum()), int(ours.sum()), int(theirs.sum())))
+    objects = connected_objects(labels > 0)
+    return Score(
+        name,
+        tuple(areas),
+        tuple(match_objects(objects, truth.objects, THRESHOLDS)),
+        seg_measure(objects, truth.objects),
+        count_merged(objects, truth.objects),
+        () if foreground is None else tuple(_at_cut(foreground >= cut, truth, partitions) for cut in CUTS),
+        None if probabilities is None else soft_dice(probabilities, truth.labels),
     )
-    overlap = tuple(2 * both / total if total else 1.0 for both, total in areas)
-    return Score(name, overlap, areas, tuple(match_objects(connected_objects(labels > 0), objects, THRESHOLDS)))
+
+
+def _at_cut(found: np.ndarray, truth: Truth, partitions: bool) -> dict[str, float]:
+    there = truth.labels > 0
+    row = {
+        "Dice": Area(int((found & there).sum()), int(found.sum()), int(there.sum())).dice,
+        "object F1 at IoU 0.5": match_objects(connected_objects(found), truth.objects, (0.5,))[0].f1,
+        "pixel error": pixel_error(found, there),
+    }
+    if partitions:
+        compared = compare_partitions(partition(found), connected_objects(there))
+        row |= {"V_rand": compared.v_rand, "V_info": compared.v_info, "Rand error": compared.rand_error}
+        row["warping error"] = warping_error(found, there)
+    return row
+
+
+def parse_groups(text: str) -> set[str]:
+    """The groups of measures that --metrics names. Raises UsageError."""
+    asked = set(GROUPS) if text == "all" else {name.strip() for name in text.split(",")}
+    if unknown := sorted(asked - set(GROUPS)):
+        raise UsageError(f"--metrics {unknown[0]}: there are {', '.join(GROUPS)} and all")
+    return asked
 
 
 def score_files(mask: Path, truth: Path) -> Evaluation:
@@ -114,5 +283,5 @@ def score_files(mask: Path, truth: Path) -> Evaluation:
             if len(np.unique(objects[objects != 0])) <= 1:
                 objects = connected_objects(objects != 0)
             found, there = ((each != 0).astype(np.uint8) for each in (labels, objects))
-            scores.append(score_labels(f"{mask.name}[{page}]", found, there, objects, 2))
+            scores.append(score_labels(f"{mask.name}[{page}]", found, Truth(there, objects), 2))
     return Evaluation(("background", "foreground"), tuple(scores))

@@ -92,7 +92,7 @@ def train(
 
     torch.set_num_threads(usable_cores())
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    run = _start(recipe, samples[0].image.shape[0], len(about.classes), device)
+    run = start(recipe, samples[0].image.shape[0], len(about.classes), device)
     fingerprint = fingerprint_of(recipe, about, annotated, validation)
     if resume:
         load_checkpoint(files.checkpoint, run, fingerprint)
@@ -100,8 +100,8 @@ def train(
     score = run.log[-1]["score"] if run.log else None
     started = time.perf_counter() - run.seconds
     with held_interrupt() as interrupted:
-        for batch in _batches(samples, recipe, run.model, run.step):
-            loss = _step(run, batch, recipe, device)
+        for batch in batches(samples, recipe, run.model, run.step):
+            loss = step(run, batch, recipe, device)
             if not math.isfinite(loss):
                 raise ResourceError(
                     f"the loss is no number at step {run.step}; "
@@ -130,10 +130,12 @@ def train(
     return run.best
 
 
-def _start(recipe: Recipe, channels: int, classes: int, device: torch.device) -> Run:
+def start(
+    recipe: Recipe, channels: int, classes: int, device: torch.device, network: Callable[..., UNet] = UNet
+) -> Run:
     """A network with random weights, its running mean, and the optimizer. Raises UsageError for an illegal tile."""
     torch.manual_seed(recipe.seed)
-    model, averaged = (UNet(channels, classes, recipe.width, recipe.depth, recipe.dropout).to(device) for _ in "12")
+    model, averaged = (network(channels, classes, recipe.width, recipe.depth, recipe.dropout).to(device) for _ in "12")
     if (recipe.tile - model.base) % model.stride or recipe.tile <= 2 * model.margin:
         raise UsageError(f"--tile-size {recipe.tile}: sides are {model.base} + k x {model.stride} pixels at this depth")
     averaged.load_state_dict(model.state_dict())
@@ -144,7 +146,7 @@ def _start(recipe: Recipe, channels: int, classes: int, device: torch.device) ->
 # -- the step ------------------------------------------------------------------------------------------------
 
 
-def _step(run: Run, batch: TileBatch, recipe: Recipe, device: torch.device) -> float:
+def step(run: Run, batch: TileBatch, recipe: Recipe, device: torch.device) -> float:
     """One step of the optimizer; returns the loss."""
     torch.manual_seed(_mix(recipe.seed, run.step))  # dropout, the same after a resume
     for group in run.optimizer.param_groups:
@@ -204,7 +206,7 @@ def _average(averaged: UNet, model: UNet, decay: float) -> None:
         mean.lerp_(now, 1 - decay)
 
 
-def _batches(samples: list[Sample], recipe: Recipe, model: UNet, start: int) -> Iterator[TileBatch]:
+def batches(samples: list[Sample], recipe: Recipe, model: UNet, start: int) -> Iterator[TileBatch]:
     """Batches from step `start` on. Each depends on the seed and its step alone; a thread draws them ahead."""
     # A larger image shows more, though not in proportion: its pixels are alike.
     chances = np.sqrt([sample.labels.size for sample in samples])

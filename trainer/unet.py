@@ -66,8 +66,8 @@ class UNet(nn.Module):
                 features = nn.functional.max_pool2d(features, 2)
         features = self.dropout(features)
         for level in reversed(range(self.depth)):
-            crop = self.crop(level)
-            skip = skips[level][:, :, crop:-crop, crop:-crop]
+            skip, crop = skips[level], self.crop(level)
+            skip = skip[:, :, crop : skip.shape[2] - crop, crop : skip.shape[3] - crop]
             features = self.merge[level](torch.cat([skip, self.up[level](features)], dim=1))
         logits: Tensor = self.head(features)
         return logits

@@ -83,6 +83,14 @@ def table(rows: Sequence[tuple[str, str]]) -> str:
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
 
 
+def columns(head: Sequence[str], rows: Sequence[Sequence[str | float]]) -> str:
+    """A table with a heading over each column; numbers that are not whole get four decimals."""
+    texts = [[f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(head, *texts, strict=True)]
+    lines = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in (head, *texts)]
+    return "\n".join("  ".join(line).rstrip() for line in lines)
+
+
 def bytes_text(count: int | float) -> str:
     """1536000 -> '1.5 MB' (powers of ten)."""
     for unit in ("B", "kB", "MB", "GB"):

@@ -49,8 +49,9 @@ def choose_plan(
 
     def plan(step_y: int, step_x: int) -> TilePlan:
         # All tiles of one shape: with every new one a runtime takes more memory, and some time to get ready.
-        sides = zip((step_y, step_x), least, strict=True)
-        tall, wide = (legal_side(max(step + 2 * geometry.margin, low), geometry) for step, low in sides)
+        written = min(step_y, height), min(step_x, width)
+        sides = zip(written, least, strict=True)
+        tall, wide = (legal_side(max(side + 2 * geometry.margin, low), geometry) for side, low in sides)
         shape = tall, wide
         return TilePlan(height, width, step_y, step_x, geometry.margin, geometry.stride, geometry.base, shape)
 

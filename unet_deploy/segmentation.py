@@ -21,6 +21,7 @@ from unet_deploy.planner import Budget, plan_for, proof_plan
 from unet_deploy.proof import Accuracy, prove
 from unet_deploy.runtimes import Pixels, Runtime, pixels_for
 from unet_deploy.tiling import TilePlan
+from unet_deploy.tta import Averaging
 
 if TYPE_CHECKING:
     from unet_deploy.images.overlay import Overlay
@@ -49,12 +50,32 @@ class Outputs:
 
 
 @dataclass(frozen=True)
+class Options:
+    """How to segment a file, whatever the model."""
+
+    tile_size: int | None = None
+    """Largest side of the network's input in pixels, None for what the planner takes; the answer is the same."""
+    channel: int | None = None
+    """Which channel of a multi-channel file, from 0."""
+    max_memory: int | None = None
+    """Bytes that the whole process may hold, None for a share of what is free."""
+    skip_background: bool = False
+    """Whether uniform tiles are class 0 without being computed."""
+    tta: bool = False
+    """Whether the answer is the mean over eight orientations of each tile."""
+    overwrite: bool = False
+    """Whether files that exist are replaced."""
+
+
+@dataclass(frozen=True)
 class Report:
     """What was done for one image."""
 
     image: ImageInfo
     plan: TilePlan
     outputs: Outputs
+    runtime: str
+    """Runtime and device that answered, as they are named."""
     timing: Timing
     proved: Accuracy | None
     """How a GPU's answer compared with the model's, where this image was the first."""
@@ -83,6 +104,7 @@ def segment(
     device: str = "auto",
     tile_size: int | None = None,
     probabilities: Literal[False] = False,
+    tta: bool = False,
     progress: Progress | None = None,
 ) -> np.ndarray: ...
 @overload
@@ -94,6 +116,7 @@ def segment(
     device: str = "auto",
     tile_size: int | None = None,
     probabilities: Literal[True],
+    tta: bool = False,
     progress: Progress | None = None,
 ) -> tuple[np.ndarray, np.ndarray]: ...
 @overload
@@ -105,6 +128,7 @@ def segment(
     device: str = "auto",
     tile_size: int | None = None,
     probabilities: bool = False,
+    tta: bool = False,
     overlay: bool = False,
     channel: int | None = None,
     overwrite: bool = False,
@@ -118,6 +142,7 @@ def segment(
     device: str = "auto",
     tile_size: int | None = None,
     probabilities: bool = False,
+    tta: bool = False,
     overlay: bool = False,
     channel: int | None = None,
     overwrite: bool = False,
@@ -131,6 +156,7 @@ def segment(
     device: auto, cpu, cuda or cuda:N.
     tile_size: largest side of the network's input in pixels, by default the runtime's; the answer is the same.
     probabilities: return them too, or write them to <mask>.probabilities.tif.
+    tta: the mean over eight orientations of each tile, which takes eight times as long.
     overlay: write a picture to look at, <mask>.overlay.png.
     channel: which one of a multi-channel file.
     progress: called with tiles done and tiles in all.
@@ -142,18 +168,19 @@ def segment(
     if isinstance(image, np.ndarray):
         if output is not None or overlay or channel is not None:
             raise UsageError("segment(array): output, overlay and channel are for image files")
-        with _runtime(model, probabilities, device, pixels_for(image.dtype), tile_size) as runtime:
-            labels, scores = segment_array(image, runtime, tile_size, probabilities=probabilities, progress=progress)
+        with _runtime(model, probabilities or tta, device, pixels_for(image.dtype), tile_size) as runtime:
+            labels, scores = segment_array(
+                image, runtime, tile_size, probabilities=probabilities, tta=tta, progress=progress
+            )
         stack = image.ndim == 4
         mask = labels if stack else labels[0]
         return (mask, scores if stack else scores[0]) if scores is not None else mask
     if output is None:
         raise UsageError("segment(file): give the mask file to write as `output`")
     outputs = Outputs.beside(Path(output), probabilities=probabilities, overlay=overlay)
-    with _runtime(model, probabilities, device, pixels_of([Path(image)]), tile_size) as runtime:
-        return segment_file(
-            Path(image), outputs, runtime, tile_size, channel=channel, overwrite=overwrite, progress=progress
-        )
+    options = Options(tile_size, channel, tta=tta, overwrite=overwrite)
+    with _runtime(model, probabilities or tta, device, pixels_of([Path(image)]), tile_size) as runtime:
+        return segment_file(Path(image), outputs, runtime, options, progress=progress)
 
 
 def segment_array(
@@ -162,6 +189,7 @@ def segment_array(
     tile_size: int | None,
     *,
     probabilities: bool = False,
+    tta: bool = False,
     progress: Progress | None = None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Labels (pages, H, W) uint8 and, where asked for, probabilities (pages, K, H, W) float32 of an array."""
@@ -169,6 +197,7 @@ def segment_array(
     info, card = source.info, runtime.card
     check_fits(info, card)
     prove(runtime, source, lambda: proof_plan(runtime, info))
+    runtime = _oriented(runtime, tta)
     budget = Budget.of(source, runtime, probabilities=probabilities, overlay=False)
     plan = plan_for(runtime, info, tile_size, budget)
     labels = ArraySink((info.pages, 1, info.height, info.width), np.dtype(np.uint8))
@@ -185,12 +214,8 @@ def segment_file(
     path: Path,
     outputs: Outputs,
     runtime: Runtime,
-    tile_size: int | None,
+    options: Options = Options(),
     *,
-    channel: int | None = None,
-    max_memory: int | None = None,
-    skip_background: bool = False,
-    overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Report:
     """Segment one file into `outputs`; all of them appear when all are complete."""
@@ -199,12 +224,12 @@ def segment_file(
 
     card = runtime.card
     with ExitStack() as stack:
-        source = stack.enter_context(open_image(path, channel=channel))
+        source = stack.enter_context(open_image(path, channel=options.channel))
         info = source.info
         check_fits(info, card)
         proved = prove(runtime, source, lambda: proof_plan(runtime, info))
-        budget = _budget(source, runtime, outputs)
-        plan = plan_for(runtime, info, tile_size, budget, max_memory)
+        ready = _oriented(runtime, options.tta)
+        plan, _ = _plan(source, ready, outputs, options)
 
         def sink(output: Path, planes: int, dtype: type[np.generic]) -> MaskSink:
             return stack.enter_context(
@@ -216,7 +241,7 @@ def segment_file(
                     width=info.width,
                     dtype=np.dtype(dtype),
                     tags=info.tags,
-                    overwrite=overwrite,
+                    overwrite=options.overwrite,
                 )
             )
 
@@ -227,37 +252,35 @@ def segment_file(
             consumers.append(write_probabilities(sinks[1]))
         picture = None
         if outputs.overlay:
-            check_free(outputs.overlay, overwrite=overwrite)
+            check_free(outputs.overlay, overwrite=options.overwrite)
             picture = Overlay(info.height, info.width, info.channels, card.classes)
             consumers.append(paint(picture))
-        timing = stream(source, plan, runtime, consumers, skip_background=skip_background, progress=progress)
+        timing = stream(source, plan, ready, consumers, skip_background=options.skip_background, progress=progress)
         for each in sinks:
             each.commit()
         if picture and outputs.overlay:
-            picture.save(outputs.overlay, overwrite=overwrite)
-    return Report(info, plan, outputs, timing, proved)
+            picture.save(outputs.overlay, overwrite=options.overwrite)
+    return Report(info, plan, outputs, ready.name, timing, proved)
 
 
-def forecast(
-    path: Path,
-    runtime: Runtime,
-    outputs: Outputs,
-    tile_size: int | None = None,
-    *,
-    channel: int | None = None,
-    max_memory: int | None = None,
-) -> Forecast:
+def forecast(path: Path, runtime: Runtime, outputs: Outputs, options: Options = Options()) -> Forecast:
     """What `segment_file` would do, without doing it. Call it with the model loaded: that memory counts."""
-    with open_image(path, channel=channel) as source:
-        info = source.info
-        check_fits(info, runtime.card)
-        budget = _budget(source, runtime, outputs)
-        plan = plan_for(runtime, info, tile_size, budget, max_memory)
-        return Forecast(info, plan, budget.peak(plan.input_height, plan.input_width))
+    with open_image(path, channel=options.channel) as source:
+        check_fits(source.info, runtime.card)
+        plan, memory = _plan(source, _oriented(runtime, options.tta), outputs, options)
+        return Forecast(source.info, plan, memory)
 
 
-def _budget(source: ImageSource, runtime: Runtime, outputs: Outputs) -> Budget:
-    return Budget.of(source, runtime, probabilities=bool(outputs.probabilities), overlay=bool(outputs.overlay))
+def _oriented(runtime: Runtime, tta: bool) -> Runtime:
+    return Averaging(runtime) if tta else runtime
+
+
+def _plan(source: ImageSource, runtime: Runtime, outputs: Outputs, options: Options) -> tuple[TilePlan, int | None]:
+    """The tiles, and the most that the process will hold with them."""
+    wanted = bool(outputs.probabilities)
+    budget = Budget.of(source, runtime, probabilities=wanted, overlay=bool(outputs.overlay))
+    plan = plan_for(runtime, source.info, options.tile_size, budget, options.max_memory)
+    return plan, budget.peak(plan.input_height, plan.input_width)
 
 
 def pixels_of(paths: Iterable[Path], *, channel: int | None = None) -> Pixels:

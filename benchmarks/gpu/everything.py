@@ -111,7 +111,7 @@ def throughput(runtime: Runtime, slide: Path) -> dict[str, Any]:
     for run in range(3):
         mask = slide.with_name(f"mask{run}.tif")
         start = time.perf_counter()
-        report = segment_file(slide, Outputs(mask), runtime, None)
+        report = segment_file(slide, Outputs(mask), runtime)
         seconds.append(time.perf_counter() - start)
         mask.unlink()
     return {"seconds": Spread.of(seconds), "mpx_per_s": report.megapixels / Spread.of(seconds).median}

@@ -104,16 +104,16 @@ def test_finished_work_is_not_overwritten_by_accident(folder, tmp_path):
 
 
 def test_a_loss_that_is_no_number_is_one_line_and_keeps_the_checkpoint(folder, tmp_path, monkeypatch):
-    real = training._step
+    real = training.step
 
     def broken(state, *rest):
         loss = real(state, *rest)
         return float("nan") if state.step == 25 else loss
 
-    monkeypatch.setattr(training, "_step", broken)
+    monkeypatch.setattr(training, "step", broken)
     with pytest.raises(ResourceError, match=r"no number at step 25; .*, at a lower --learning-rate"):
         run(folder, tmp_path / "w.pt")
-    monkeypatch.setattr(training, "_step", real)
+    monkeypatch.setattr(training, "step", real)
     run(folder, tmp_path / "w.pt", replace(TINY, learning_rate=1e-4), resume=True)
 
 

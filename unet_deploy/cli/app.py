@@ -76,6 +76,7 @@ TileSize = Annotated[
     int | None,
     typer.Option("--tile-size", help="Largest side of the network's input, in pixels.", show_default="by memory"),
 ]
+Tta = Annotated[bool, typer.Option("--tta", help="The mean over 8 orientations: better, and 8 times as long.")]
 Channel = Annotated[int | None, typer.Option("--channel", help="Which channel of a multi-channel image, from 0.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
 NoProgress = Annotated[bool, typer.Option("--no-progress", help="Draw no progress bar.")]

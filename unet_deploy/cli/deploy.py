@@ -18,13 +18,14 @@ from unet_deploy.cli.app import (
     Precision,
     RuntimeName,
     TileSize,
+    Tta,
     app,
 )
 from unet_deploy.errors import UnetDeployError, UsageError
 
 if TYPE_CHECKING:
     from unet_deploy.runtimes import Runtime
-    from unet_deploy.segmentation import Forecast, Outputs, Report
+    from unet_deploy.segmentation import Forecast, Options, Outputs, Report
 
 
 @app.command()
@@ -44,6 +45,7 @@ def segment(
     max_memory: MaxMemory = None,
     channel: Channel = None,
     probabilities: Annotated[bool, typer.Option(help="Write the class probabilities too, float32.")] = False,
+    tta: Tta = False,
     overlay: Annotated[bool, typer.Option(help="Write a PNG to look at.")] = False,
     skip_background: Annotated[
         bool, typer.Option("--skip-background", help="Do not compute uniform tiles, such as glass: they are class 0.")
@@ -53,18 +55,17 @@ def segment(
     no_progress: NoProgress = False,
 ) -> None:
     """Segment images of any size into tiled TIFF masks of class indices."""
-    from unet_deploy.console import parse_bytes, say
+    from unet_deploy.console import parse_bytes, say, table
     from unet_deploy.inputs import find_images, name_outputs
     from unet_deploy.models import open_model
-    from unet_deploy.segmentation import pixels_of
+    from unet_deploy.segmentation import Options, forecast, pixels_of
 
     paths = find_images(images)
     jobs = list(zip(paths, name_outputs(paths, output, probabilities=probabilities, overlay=overlay), strict=True))
-    ceiling = parse_bytes(max_memory)
     failed = 0
     opened = open_model(
         model,
-        probabilities=probabilities,
+        probabilities=probabilities or tta,
         device=device,
         runtime=runtime,
         precision=precision,
@@ -74,15 +75,20 @@ def segment(
         tell=say,
     )
     with opened as ready:
-        asked = None if ready.limits.hard else tile_size  # an engine has taken it as its limit
+        options = Options(
+            tile_size=None if ready.limits.hard else tile_size,  # an engine has taken it as its limit
+            channel=channel,
+            max_memory=parse_bytes(max_memory),
+            skip_background=skip_background,
+            tta=tta,
+            overwrite=overwrite,
+        )
         for path, outputs in jobs:
             try:
                 if dry_run:
-                    _print_forecast(path, outputs, ready, asked, channel, ceiling)
+                    print(table(_forecast_rows(forecast(path, ready, outputs, options), ready)))
                 else:
-                    _segment_one(
-                        path, outputs, ready, asked, channel, ceiling, skip_background, overwrite, shown=not no_progress
-                    )
+                    _segment_one(path, outputs, ready, options, shown=not no_progress)
             except UnetDeployError as error:
                 if len(jobs) == 1:
                     raise
@@ -92,38 +98,17 @@ def segment(
         raise typer.Exit(failed)
 
 
-def _segment_one(
-    path: Path,
-    outputs: Outputs,
-    runtime: Runtime,
-    tile_size: int | None,
-    channel: int | None,
-    max_memory: int | None,
-    skip_background: bool,
-    overwrite: bool,
-    *,
-    shown: bool,
-) -> None:
+def _segment_one(path: Path, outputs: Outputs, runtime: Runtime, options: Options, *, shown: bool) -> None:
     from unet_deploy.console import progress_bar
     from unet_deploy.segmentation import segment_file
 
     with progress_bar(path.name, shown=shown) as progress:
         outputs.mask.parent.mkdir(parents=True, exist_ok=True)
-        report = segment_file(
-            path,
-            outputs,
-            runtime,
-            tile_size,
-            channel=channel,
-            max_memory=max_memory,
-            skip_background=skip_background,
-            overwrite=overwrite,
-            progress=progress,
-        )
-    _print_report(report, runtime)
+        report = segment_file(path, outputs, runtime, options, progress=progress)
+    _print_report(report)
 
 
-def _print_report(report: Report, runtime: Runtime) -> None:
+def _print_report(report: Report) -> None:
     from unet_deploy.console import say
 
     if report.image.note:
@@ -134,24 +119,8 @@ def _print_report(report: Report, runtime: Runtime) -> None:
         say(f"skipped as background: {report.timing.skipped} of {report.image.pages * len(report.plan)} tiles")
     wall = report.timing.wall
     files = ", ".join(map(str, report.outputs))
-    print(f"{files}: {report.megapixels:.4g} MPx in {wall:.3g} s, {report.megapixels / wall:.3g} MPx/s, {runtime.name}")
-
-
-def _print_forecast(
-    path: Path,
-    outputs: Outputs,
-    runtime: Runtime,
-    tile_size: int | None,
-    channel: int | None,
-    max_memory: int | None,
-) -> None:
-    from unet_deploy.console import table
-    from unet_deploy.segmentation import forecast
-
     print(
-        table(
-            _forecast_rows(forecast(path, runtime, outputs, tile_size, channel=channel, max_memory=max_memory), runtime)
-        )
+        f"{files}: {report.megapixels:.4g} MPx in {wall:.3g} s, {report.megapixels / wall:.3g} MPx/s, {report.runtime}"
     )
 
 

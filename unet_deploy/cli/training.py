@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unet_deploy.cli.app import NoProgress, Overwrite, app
+from unet_deploy.cli.app import NoProgress, Overwrite, Tta, app
 from unet_deploy.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,7 +25,9 @@ def train(
         str, typer.Option(help="Class names by label value, background first.")
     ] = "background,foreground",
     mask_kind: Annotated[str, typer.Option(help="auto, binary, classes or instances.")] = "auto",
-    validation: Annotated[str, typer.Option(help="What to hold back: last:0.1, last:6 or every:10.")] = "last:0.1",
+    validation: Annotated[
+        str, typer.Option(help="What to hold back: last:0.1, last:6, fold:1/5, every:10 or names:a,b.")
+    ] = "last:0.1",
     steps: Annotated[int | None, typer.Option(min=1, help="Steps to train; by default the preset's.")] = None,
     width: Annotated[int | None, typer.Option(min=1, help="Channels of the first level; 64 in the paper.")] = None,
     depth: Annotated[int | None, typer.Option(min=1, max=6, help="Levels below the first; 4 in the paper.")] = None,
@@ -122,25 +124,53 @@ def evaluate(
     model: Annotated[str, typer.Argument(help="Model file, or a shipped model's name.")],
     data: Annotated[Path, typer.Argument(help="Folder with images/ and masks/, or an image stack (with --masks).")],
     masks: Annotated[Path | None, typer.Option(help="Label stack of the same number of pages.")] = None,
-    validation: Annotated[
-        str | None, typer.Option(help="Only what training held back: last:0.1, last:6, every:10.")
-    ] = None,
+    validation: Annotated[str | None, typer.Option(help="Only what training held back, in the same words.")] = None,
     mask_kind: Annotated[str, typer.Option(help="auto, binary, classes or instances.")] = "auto",
+    metrics: Annotated[
+        str, typer.Option(help="overlap, objects, thresholds, partitions (ISBI 2012), or all; several with commas.")
+    ] = "overlap,objects",
+    tta: Tta = False,
+    plot: Annotated[Path | None, typer.Option(help="A sheet of the worst images, to look at (.png).")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    overwrite: Overwrite = False,
     no_progress: NoProgress = False,
 ) -> None:
     """Score a model on annotated images."""
     from trainer.data import find_pairs, split
-    from trainer.evaluate import evaluate
+    from trainer.evaluate import evaluate, parse_groups
     from unet_deploy.console import progress_bar
+    from unet_deploy.extras import need
+    from unet_deploy.files import check_free
     from unet_deploy.models import open_model
 
+    groups = parse_groups(metrics)
+    if "partitions" in groups:
+        need("skimage", "train")
+    if plot:
+        need("matplotlib", "train")
+        check_free(plot, overwrite=overwrite)
+    by_threshold = bool(groups & {"thresholds", "partitions"})
     pairs = find_pairs(data, masks)
     if validation:
         pairs = [pairs[index] for index in split([pair.name for pair in pairs], validation)[1]]
-    with open_model(model) as runtime, progress_bar(data.name, "images", shown=not no_progress) as progress:
-        result = evaluate(runtime, pairs, mask_kind=_mask_kind(mask_kind), progress=progress)
-    _print_evaluation(result, as_json)
+    with open_model(model, probabilities=by_threshold or tta) as runtime:
+        with progress_bar(data.name, "images", shown=not no_progress) as progress:
+            result = evaluate(
+                runtime,
+                pairs,
+                mask_kind=_mask_kind(mask_kind),
+                tta=tta,
+                thresholds=by_threshold,
+                partitions="partitions" in groups,
+                progress=progress,
+            )
+        if plot:
+            from trainer.sheet import draw_worst
+
+            draw_worst(plot, runtime, result, pairs, mask_kind=_mask_kind(mask_kind), tta=tta, overwrite=overwrite)
+    _print_evaluation(result, as_json, groups)
+    if plot and not as_json:
+        print(f"the worst images: {plot}")
 
 
 @app.command()
@@ -152,26 +182,33 @@ def score(
     """Score a mask against the truth."""
     from trainer.evaluate import score_files
 
-    _print_evaluation(score_files(mask, truth), as_json)
+    _print_evaluation(score_files(mask, truth), as_json, {"overlap", "objects"})
 
 
-def _print_evaluation(result: Evaluation, as_json: bool) -> None:
-    from unet_deploy.console import table
+def _print_evaluation(result: Evaluation, as_json: bool, groups: set[str]) -> None:
+    from trainer.evaluate import CUTS
+    from unet_deploy.console import columns, table
 
-    overall: dict[str, float] = {}
-    for name, mean, pooled in zip(result.classes[1:], result.mean_dice, result.pooled_dice, strict=True):
-        overall |= {f"Dice of {name}, mean of images": mean, f"Dice of {name}, all pixels": pooled}
-    overall |= {"object F1 at IoU 0.5": result.f1[0], "object F1, mean over IoU 0.5 to 0.95": result.mean_f1}
     if as_json:
         import json
 
-        images = {each.name: {"dice": each.dice, "f1": each.matches[0].f1} for each in result.scores}
-        print(json.dumps({"overall": overall, "images": images}, indent=2))
+        print(json.dumps(result.to_json(), indent=2))
         return
     if len(result.scores) > 1:
-        rows = [
-            (each.name, f"{' '.join(f'{value:.4f}' for value in each.dice)}  {each.matches[0].f1:.4f}")
+        head = ["image", *(f"Dice of {name}" for name in result.classes[1:]), "object F1 at IoU 0.5", "SEG"]
+        rows: list[list[str | float]] = [
+            [each.name, *(area.dice for area in each.areas), each.matches[0].f1, each.seg[0] / max(1, each.seg[1])]
             for each in result.scores
         ]
-        print(table([("image", "Dice    object F1 at IoU 0.5"), *rows]) + "\n")
-    print(table([("images", str(len(result.scores))), *((name, f"{value:.4f}") for name, value in overall.items())]))
+        print(columns(head, rows) + "\n")
+    if result.cuts:
+        cuts: list[list[str | float]] = [
+            [f"{cut:.1f}", *row.values()] for cut, row in zip(CUTS, result.cuts, strict=True)
+        ]
+        print(columns(["threshold", *result.cuts[0]], cuts) + "\n")
+    shown = result.overall(groups)
+    print(table([("images", str(len(result.scores))), *((name, _number(value)) for name, value in shown.items())]))
+
+
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.4f}"

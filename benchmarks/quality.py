@@ -1,0 +1,76 @@
+"""Trains, exports and evaluates: every figure of docs/results.md is from here.
+
+`python benchmarks/quality.py isbi|folds|axons|nuclei DATA [--width 16] [--steps 4000]`: DATA is the folder of the data
+set. All scores are of the exported model, through the command line. The last step is kept, never the best on the images
+that are scored: --evaluate-every is as long as the training. What is in the working folder already is not made again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from record import save, unet_deploy
+
+ISBI = ["--classes", "membrane,cell", "--pixel-size", "0.004"]
+AXONS = "names:rat7_sample-Maxo03img60,rat8_sample-V915"
+EXPERIMENTS: dict[str, dict[str, list[str]]] = {
+    "isbi": {"slices 24 to 29": ["--validation", "last:6", *ISBI]},
+    "folds": {f"fold {k}": ["--validation", f"fold:{k}/5", *ISBI] for k in range(1, 6)},
+    "axons": {"two images": ["--validation", AXONS, "--classes", "background,myelin,axon"]},
+    "nuclei": {"every tenth image": ["--validation", "every:10", "--classes", "background,nucleus"]},
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("experiment", choices=sorted(EXPERIMENTS))
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--width", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--work", type=Path, default=Path("quality"))
+    asked = parser.parse_args()
+    asked.work.mkdir(exist_ok=True)
+    rows = {}
+    for name, options in EXPERIMENTS[asked.experiment].items():
+        stem = f"{asked.experiment}-{asked.width}-{asked.steps}-{asked.seed}-{name.replace(' ', '-')}"
+        rows[name] = run_one(asked, asked.work / stem, options)
+        print(name, json.dumps(rows[name]["tta"], indent=1), flush=True)
+    figures = {"width": asked.width, "steps": asked.steps, "seed": asked.seed, "rows": rows}
+    save(f"quality-{asked.experiment}-{asked.width}-{asked.steps}", figures)
+
+
+def run_one(asked: argparse.Namespace, stem: Path, options: list[str]) -> dict[str, Any]:
+    em = asked.experiment in ("isbi", "folds")
+    data = [str(asked.data)]
+    if em:
+        data = [str(asked.data / "train-volume.tif"), "--masks", str(asked.data / "train-labels.tif")]
+    weights, model = stem.with_suffix(".pt"), stem.with_suffix(".onnx")
+    train = [*data, "-o", str(weights), *options, "--width", str(asked.width), "--steps", str(asked.steps)]
+    train += ["--seed", str(asked.seed), "--evaluate-every", str(asked.steps)]
+    checkpoint = stem.with_name(f"{stem.name}.checkpoint.pt")
+    if not model.exists():
+        go("train", *train, *(["--resume"] if checkpoint.exists() else []))
+        go("export", str(weights), "-o", str(model))
+    validation = ["--validation", options[options.index("--validation") + 1]]
+    metrics = ["--metrics", "all" if em else "overlap,objects", "--json", "--no-progress"]
+    row: dict[str, Any] = {"command": shlex.join(["unet-deploy", "train", *train])}
+    for key, extra in (("once", []), ("tta", ["--tta"])):
+        done = go("evaluate", str(model), *data, *validation, *metrics, *extra)
+        row[key] = json.loads(done)["overall"]
+    sheet = stem.with_suffix(".png")
+    go("evaluate", str(model), *data, *validation, "--tta", "--plot", str(sheet), "--overwrite")
+    return row
+
+
+def go(*arguments: str) -> str:
+    return subprocess.run(unet_deploy(*arguments), check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+if __name__ == "__main__":
+    main()
