@@ -156,9 +156,8 @@ def _stages(runtime: Runtime, slide: Path, run: int) -> dict[str, float]:
     spent["copy in"], spent["copy out"] = copies.seconds()
     spent["compute"] -= spent["copy in"] + spent["copy out"]
     mask = slide.with_name(f"mask{run}.tif")
-    tall, wide, kind = info.height, info.width, np.dtype(np.uint8)
-    with timed("encode"), TiffMaskSink(mask, pages=1, planes=1, height=tall, width=wide, dtype=kind, tags={}) as sink:
-        sink.write(0, Region(0, 0, tall, wide), labels.array[0])
+    with timed("encode"), TiffMaskSink(mask, info, planes=1, dtype=np.dtype(np.uint8)) as sink:
+        sink.write(0, Region(0, 0, info.height, info.width), labels.array[0])
         sink.commit()
     return spent
 

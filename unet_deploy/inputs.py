@@ -8,7 +8,7 @@ from pathlib import Path
 
 from unet_deploy.errors import ImageError, UsageError
 from unet_deploy.images import RASTER_SUFFIXES, TIFF_SUFFIXES
-from unet_deploy.segmentation import Outputs
+from unet_deploy.outputs import Outputs
 
 _OURS = (".mask.tif", ".probabilities.tif", ".overlay.png")
 

@@ -111,10 +111,12 @@ class DoneTile:
     """(h, w) uint8."""
     probabilities: np.ndarray | None
     """(K, h, w) float32, where they were asked for."""
+    known: bool = False
+    """Whether it was finished by an earlier run, and is in the mask already."""
 
 
 class Consumer(Protocol):
-    """What takes finished tiles, on the writer's thread."""
+    """What takes finished tiles, on the writer's thread, in the plan's order."""
 
     def __call__(self, done: DoneTile, /) -> None: ...
 
@@ -136,16 +138,17 @@ def stream(
     consumers: Sequence[Consumer],
     *,
     greys: Callable[[int], GreyScale] | None = None,
+    known: Callable[[int, Tile], DoneTile | None] | None = None,
     skip_background: bool = False,
     progress: Progress | None = None,
 ) -> Timing:
     """Run every tile of every page through the runtime and hand each to all consumers, in the plan's order.
 
-    greys: the grey scale of a page, by default measured from the source. skip_background: give tiles that are uniform
-    class 0 without computing them; they may be handed on before tiles that came earlier.
+    greys: the grey scale of a page, by default measured from the source. known: a tile of a page as an earlier run
+    left it, which is handed on as it is. skip_background: give tiles that are uniform class 0 without computing them.
     Raises whatever a stage raised first; all threads have ended when it returns or raises.
     """
-    read: Channel[ReadTile] = Channel(QUEUED)
+    read: Channel[ReadTile | DoneTile] = Channel(QUEUED)
     done: Channel[DoneTile] = Channel(QUEUED)
     failures: list[BaseException] = []
 
@@ -170,7 +173,7 @@ def stream(
     start = time.perf_counter()
     compute, skipped = 0.0, 0
     threads = [
-        stage("read", lambda: _read(source, plan, greys or grey_of, read)),
+        stage("read", lambda: _read(source, plan, greys or grey_of, known, read)),
         stage("write", lambda: _write(done, consumers)),
     ]
     try:
@@ -191,10 +194,21 @@ def stream(
     return Timing(time.perf_counter() - start, compute, skipped)
 
 
-def _read(source: ImageSource, plan: TilePlan, greys: Callable[[int], GreyScale], read: Channel[ReadTile]) -> None:
+def _read(
+    source: ImageSource,
+    plan: TilePlan,
+    greys: Callable[[int], GreyScale],
+    known: Callable[[int, Tile], DoneTile | None] | None,
+    read: Channel[ReadTile | DoneTile],
+) -> None:
     for page in range(source.info.pages):
-        grey = greys(page)
+        grey: GreyScale | None = None
         for tile in plan:
+            done = known(page, tile) if known else None
+            if done is not None:
+                read.put(done)
+                continue
+            grey = grey or greys(page)
             pixels = source.read(page, tile.read)
             if pixels.dtype.kind == "f":
                 pixels = to_float32(pixels, source.info.name)
@@ -216,37 +230,44 @@ class _Inference:
         self._finished = 0
         self.compute = 0.0
 
-    def run(self, read: Channel[ReadTile]) -> None:
-        incoming = iter(read)
+    def run(self, read: Channel[ReadTile | DoneTile]) -> None:
+        for tile in read:
+            if isinstance(tile, DoneTile):
+                self._advance(to_the_end=True)
+                self._hand_on(tile)
+            elif self._skip_background and is_uniform(tile.pixels, tile.grey):
+                self._advance(to_the_end=True)
+                self._skip(tile)
+            else:
+                self._waiting.extend(self._fitting(tile))
+                self._advance()
+        self._advance(to_the_end=True)
+
+    def _advance(self, *, to_the_end: bool = False) -> None:
+        """Submit full batches, and land what the slots have no room for; to the end: until nothing waits or flies."""
         while True:
-            batch = self._next_batch(incoming)
             try:
-                if batch:
+                while batch := self._next_batch(partial=to_the_end):
                     self._submit(batch)
-                while self._flying and (not batch or len(self._flying) >= self._runtime.slots):
+                    while len(self._flying) >= self._runtime.slots:
+                        self._land()
+                while to_the_end and self._flying:
                     self._land()
+                return
             except OutOfMemoryError:
                 self._start_over_smaller()
-            else:
-                if not batch:
-                    return
 
-    def _next_batch(self, incoming: Iterator[ReadTile]) -> list[ReadTile]:
-        """Tiles of one shape, as many as fit a submission; empty when there are no more."""
-        batch: list[ReadTile] = []
-        while len(batch) < self._runtime.limits.batch:
-            if not self._waiting:
-                tile = next(incoming, None)
-                if tile is None:
-                    break
-                if self._skip_background and is_uniform(tile.pixels, tile.grey):
-                    self._skip(tile)
-                    continue
-                self._waiting.extend(self._fitting(tile))
-            if batch and self._waiting[0].pixels.shape != batch[0].pixels.shape:
+    def _next_batch(self, *, partial: bool) -> list[ReadTile]:
+        """Tiles of one shape, as many as fit a submission; empty where more may still come to fill it."""
+        shape = self._waiting[0].pixels.shape if self._waiting else None
+        alike = 0
+        while alike < min(len(self._waiting), self._runtime.limits.batch):
+            if self._waiting[alike].pixels.shape != shape:
                 break
-            batch.append(self._waiting.popleft())
-        return batch
+            alike += 1
+        if alike == len(self._waiting) and alike < self._runtime.limits.batch and not partial:
+            return []
+        return [self._waiting.popleft() for _ in range(alike)]
 
     def _submit(self, batch: list[ReadTile]) -> None:
         start = time.perf_counter()
@@ -262,12 +283,12 @@ class _Inference:
         self._flying.popleft()
         self.compute += time.perf_counter() - start
         for index, tile in enumerate(batch):
-            self._hand_on(tile, _cut(tile, answer, index, self._runtime.card.margin))
+            self._hand_on(_cut(tile, answer, index, self._runtime.card.margin), last_part=tile.last_part)
 
-    def _hand_on(self, tile: ReadTile, done: DoneTile) -> None:
+    def _hand_on(self, done: DoneTile, *, last_part: bool = True) -> None:
         self._done.put(done)
-        self._finished += tile.last_part
-        if self._progress and tile.last_part:
+        self._finished += last_part
+        if self._progress and last_part:
             self._progress(self._finished, self._total)
 
     def _skip(self, tile: ReadTile) -> None:
@@ -277,7 +298,7 @@ class _Inference:
             scores = np.zeros((1, len(self._runtime.card.classes), height, width), np.float32)
             scores[:, 0] = 1
         answer = Answer(np.zeros((1, height, width), np.uint8), scores)
-        self._hand_on(tile, _cut(tile, answer, 0, self._runtime.card.margin))
+        self._hand_on(_cut(tile, answer, 0, self._runtime.card.margin))
         self.skipped += 1
 
     def _start_over_smaller(self) -> None:

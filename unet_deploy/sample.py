@@ -20,6 +20,7 @@ from scipy import ndimage
 from tifffile import TiffWriter
 
 from unet_deploy.files import replacing
+from unet_deploy.images import ImageInfo
 from unet_deploy.images.tiff_mask import TiffMaskSink
 from unet_deploy.machine import usable_cores
 from unet_deploy.pipeline import Progress
@@ -202,8 +203,8 @@ def write_sample(
     full = np.float32(255 if bits == 8 else 40_000)
     total = slide.rows * slide.columns
     tags: dict[str, Any] = {"resolution": (1e4 / PIXEL_SIZE_UM,) * 2, "resolutionunit": 3}
-    shape: dict[str, int] = {"pages": 1, "planes": 1, "height": height, "width": width}
-    with TiffMaskSink(truth, **shape, dtype=np.dtype(np.uint32), tags=tags, overwrite=overwrite) as sink:
+    image = ImageInfo(str(path), 1, 1, height, width, dtype, PIXEL_SIZE_UM, tags)
+    with TiffMaskSink(truth, image, planes=1, dtype=np.dtype(np.uint32), overwrite=overwrite) as sink:
 
         def tiles() -> Iterator[np.ndarray]:
             for index, (light, labels) in enumerate(_in_order(slide)):

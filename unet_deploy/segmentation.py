@@ -2,51 +2,33 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 
+from unet_deploy import __version__
 from unet_deploy.card import ModelCard
-from unet_deploy.errors import ImageError, UsageError
-from unet_deploy.files import check_free
-from unet_deploy.images import ImageInfo, ImageSource, MaskSink, open_image
+from unet_deploy.errors import ImageError, ResourceError, UsageError
+from unet_deploy.grey import measure_page
+from unet_deploy.images import ImageInfo, ImageSource, open_image
 from unet_deploy.images.array import ArraySink, ArraySource
+from unet_deploy.images.spool import read_key
+from unet_deploy.images.window import Window, aligned, check_inside
 from unet_deploy.models import open_model
-from unet_deploy.pipeline import Consumer, DoneTile, Progress, Timing, stream
+from unet_deploy.outputs import Making, Outputs, write_labels, write_probabilities
+from unet_deploy.pipeline import Consumer, Progress, Timing, stream
 from unet_deploy.planner import Budget, plan_for, proof_plan
 from unet_deploy.proof import Accuracy, prove
 from unet_deploy.runtimes import Pixels, Runtime, pixels_for
-from unet_deploy.tiling import TilePlan
+from unet_deploy.tiling import Region, TilePlan
 from unet_deploy.tta import Averaging
 
-if TYPE_CHECKING:
-    from unet_deploy.images.overlay import Overlay
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """The files to make of an image; only `mask` is always made."""
-
-    mask: Path
-    probabilities: Path | None = None
-    overlay: Path | None = None
-
-    @classmethod
-    def beside(cls, mask: Path, *, probabilities: bool, overlay: bool) -> Outputs:
-        """Names derived from the mask's: mask.probabilities.tif, mask.overlay.png."""
-        stem = mask.name.removesuffix(mask.suffix)
-        return cls(
-            mask,
-            mask.with_name(f"{stem}.probabilities.tif") if probabilities else None,
-            mask.with_name(f"{stem}.overlay.png") if overlay else None,
-        )
-
-    def __iter__(self) -> Iterator[Path]:
-        return (path for path in (self.mask, self.probabilities, self.overlay) if path)
+__all__ = ["Forecast", "Options", "Outputs", "Report", "forecast", "segment", "segment_array", "segment_file"]
 
 
 @dataclass(frozen=True)
@@ -63,6 +45,10 @@ class Options:
     """Whether uniform tiles are class 0 without being computed."""
     tta: bool = False
     """Whether the answer is the mean over eight orientations of each tile."""
+    roi: Region | None = None
+    """What of each page is segmented, by the grey scale of the whole; the rest of the mask is 0."""
+    resume: bool = False
+    """Whether to go on where an earlier run of the same image, model and settings was broken off."""
     overwrite: bool = False
     """Whether files that exist are replaced."""
 
@@ -131,6 +117,8 @@ def segment(
     tta: bool = False,
     overlay: bool = False,
     channel: int | None = None,
+    roi: tuple[int, int, int, int] | None = None,
+    resume: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Report: ...
@@ -145,6 +133,8 @@ def segment(
     tta: bool = False,
     overlay: bool = False,
     channel: int | None = None,
+    roi: tuple[int, int, int, int] | None = None,
+    resume: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray] | Report:
@@ -159,6 +149,8 @@ def segment(
     tta: the mean over eight orientations of each tile, which takes eight times as long.
     overlay: write a picture to look at, <mask>.overlay.png.
     channel: which one of a multi-channel file.
+    roi: y, x, height and width of the part to segment; the mask is as large as the image, and 0 elsewhere.
+    resume: go on where an earlier run of the same image, model and settings was broken off.
     progress: called with tiles done and tiles in all.
 
     Returns labels, uint8 (H, W) or (pages, H, W), for an array; with `probabilities` also float32 (K, H, W) or
@@ -166,8 +158,8 @@ def segment(
     Raises UnetDeployError: ImageError, ModelError, UsageError, ResourceError. No file is left half-written.
     """
     if isinstance(image, np.ndarray):
-        if output is not None or overlay or channel is not None:
-            raise UsageError("segment(array): output, overlay and channel are for image files")
+        if output is not None or overlay or channel is not None or roi or resume:
+            raise UsageError("segment(array): output, overlay, channel, roi and resume are for image files")
         with _runtime(model, probabilities or tta, device, pixels_for(image.dtype), tile_size) as runtime:
             labels, scores = segment_array(
                 image, runtime, tile_size, probabilities=probabilities, tta=tta, progress=progress
@@ -178,7 +170,8 @@ def segment(
     if output is None:
         raise UsageError("segment(file): give the mask file to write as `output`")
     outputs = Outputs.beside(Path(output), probabilities=probabilities, overlay=overlay)
-    options = Options(tile_size, channel, tta=tta, overwrite=overwrite)
+    region = Region(*roi) if roi else None
+    options = Options(tile_size, channel, tta=tta, roi=region, resume=resume, overwrite=overwrite)
     with _runtime(model, probabilities or tta, device, pixels_of([Path(image)]), tile_size) as runtime:
         return segment_file(Path(image), outputs, runtime, options, progress=progress)
 
@@ -219,56 +212,71 @@ def segment_file(
     progress: Progress | None = None,
 ) -> Report:
     """Segment one file into `outputs`; all of them appear when all are complete."""
-    from unet_deploy.images.overlay import Overlay
-    from unet_deploy.images.tiff_mask import TiffMaskSink
-
-    card = runtime.card
-    with ExitStack() as stack:
-        source = stack.enter_context(open_image(path, channel=options.channel))
+    with open_image(path, channel=options.channel) as source:
         info = source.info
-        check_fits(info, card)
+        check_fits(info, runtime.card)
         proved = prove(runtime, source, lambda: proof_plan(runtime, info))
         ready = _oriented(runtime, options.tta)
-        plan, _ = _plan(source, ready, outputs, options)
-
-        def sink(output: Path, planes: int, dtype: type[np.generic]) -> MaskSink:
-            return stack.enter_context(
-                TiffMaskSink(
-                    output,
-                    pages=info.pages,
-                    planes=planes,
-                    height=info.height,
-                    width=info.width,
-                    dtype=np.dtype(dtype),
-                    tags=info.tags,
-                    overwrite=options.overwrite,
-                )
+        window = _window(info, ready.card, options)
+        view = Window(source, window)
+        plan, _ = _plan(view, ready, outputs, options)
+        making = Making(
+            outputs,
+            info,
+            view,
+            ready.card.classes,
+            window=window,
+            region=options.roi or window,
+            key=_key(path, runtime, plan, outputs, options),
+            resume=options.resume,
+            overwrite=options.overwrite,
+        )
+        with making:
+            timing = stream(
+                view,
+                plan,
+                ready,
+                making.consumers,
+                greys=lambda page: measure_page(source, page, ready.card.normalization),
+                known=making.known if making.resumed else None,
+                skip_background=options.skip_background,
+                progress=progress,
             )
-
-        sinks = [sink(outputs.mask, 1, np.uint8)]
-        consumers: list[Consumer] = [write_labels(sinks[0])]
-        if outputs.probabilities:
-            sinks.append(sink(outputs.probabilities, len(card.classes), np.float32))
-            consumers.append(write_probabilities(sinks[1]))
-        picture = None
-        if outputs.overlay:
-            check_free(outputs.overlay, overwrite=options.overwrite)
-            picture = Overlay(info.height, info.width, info.channels, card.classes)
-            consumers.append(paint(picture))
-        timing = stream(source, plan, ready, consumers, skip_background=options.skip_background, progress=progress)
-        for each in sinks:
-            each.commit()
-        if picture and outputs.overlay:
-            picture.save(outputs.overlay, overwrite=options.overwrite)
-    return Report(info, plan, outputs, ready.name, timing, proved)
+            making.commit()
+    return Report(view.info, plan, outputs, ready.name, timing, proved)
 
 
 def forecast(path: Path, runtime: Runtime, outputs: Outputs, options: Options = Options()) -> Forecast:
     """What `segment_file` would do, without doing it. Call it with the model loaded: that memory counts."""
     with open_image(path, channel=options.channel) as source:
         check_fits(source.info, runtime.card)
-        plan, memory = _plan(source, _oriented(runtime, options.tta), outputs, options)
-        return Forecast(source.info, plan, memory)
+        ready = _oriented(runtime, options.tta)
+        view = Window(source, _window(source.info, ready.card, options))
+        plan, memory = _plan(view, ready, outputs, options)
+        return Forecast(view.info, plan, memory)
+
+
+def _window(info: ImageInfo, card: ModelCard, options: Options) -> Region:
+    if options.roi is None:
+        return Region(0, 0, info.height, info.width)
+    check_inside(options.roi, info)
+    return aligned(options.roi, card.stride)
+
+
+def _key(path: Path, runtime: Runtime, plan: TilePlan, outputs: Outputs, options: Options) -> dict[str, Any]:
+    """What must be the same for an unfinished run to go on."""
+    file = path.stat()
+    settings = {"channel": options.channel, "tta": options.tta, "skip_background": options.skip_background}
+    return {
+        "version of this program": __version__,
+        "image": [file.st_size, file.st_mtime_ns],
+        "model": runtime.weights_sha256,
+        "runtime": runtime.name,
+        "region": astuple(options.roi) if options.roi else None,
+        "setting": settings,
+        "set of outputs": [each.name for each in outputs],
+        "tile size": json.loads(json.dumps(asdict(plan))),
+    }
 
 
 def _oriented(runtime: Runtime, tta: bool) -> Runtime:
@@ -280,7 +288,23 @@ def _plan(source: ImageSource, runtime: Runtime, outputs: Outputs, options: Opti
     wanted = bool(outputs.probabilities)
     budget = Budget.of(source, runtime, probabilities=wanted, overlay=bool(outputs.overlay))
     plan = plan_for(runtime, source.info, options.tile_size, budget, options.max_memory)
-    return plan, budget.peak(plan.input_height, plan.input_width)
+    if options.resume and options.tile_size is None:
+        plan = _resumed_plan(outputs.mask, plan) or plan
+    memory = budget.peak(plan.input_height, plan.input_width)
+    if options.max_memory and memory and memory > options.max_memory:
+        raise ResourceError(
+            f"{outputs.mask}: the unfinished run had tiles that need {memory / 1e6:.0f} MB; "
+            "give more --max-memory, or start anew with --overwrite"
+        )
+    return plan, memory
+
+
+def _resumed_plan(mask: Path, plan: TilePlan) -> TilePlan | None:
+    """The tiles of the run that is resumed: what is free by now may let the planner choose others."""
+    with suppress(TypeError, KeyError):
+        tiles = read_key(mask)["tile size"]
+        return replace(plan, step_y=tiles["step_y"], step_x=tiles["step_x"], least=tuple(tiles["least"]))
+    return None
 
 
 def pixels_of(paths: Iterable[Path], *, channel: int | None = None) -> Pixels:
@@ -299,29 +323,6 @@ def check_fits(info: ImageInfo, card: ModelCard) -> None:
     remedy = "choose one with --channel" if card.channels == 1 else "choose another model with --model"
     has = "1 channel" if info.channels == 1 else f"{info.channels} channels"
     raise ImageError(f"{info.name}: {has}, but model {card.name!r} takes {card.channels}; {remedy}")
-
-
-def write_labels(sink: MaskSink) -> Consumer:
-    def consume(done: DoneTile) -> None:
-        sink.write(done.page, done.tile.write, done.labels[None])
-
-    return consume
-
-
-def write_probabilities(sink: MaskSink) -> Consumer:
-    def consume(done: DoneTile) -> None:
-        assert done.probabilities is not None
-        sink.write(done.page, done.tile.write, done.probabilities)
-
-    return consume
-
-
-def paint(picture: Overlay) -> Consumer:
-    def consume(done: DoneTile) -> None:
-        if done.page == 0:
-            picture.add(done.tile.write, done.image, done.labels)
-
-    return consume
 
 
 @contextmanager

@@ -52,6 +52,11 @@ class Region:
     def moved(self, y: int, x: int) -> Region:
         return Region(self.y + y, self.x + x, self.height, self.width)
 
+    def intersection(self, other: Region) -> Region:
+        """What lies in both; empty, with sides of 0, where they do not meet."""
+        y, x = max(self.y, other.y), max(self.x, other.x)
+        return Region(y, x, max(0, min(self.bottom, other.bottom) - y), max(0, min(self.right, other.right) - x))
+
     @property
     def slices(self) -> tuple[slice, slice]:
         return slice(self.y, self.bottom), slice(self.x, self.right)

@@ -45,7 +45,7 @@ class Averaging:
         """Raises UsageError for a runtime without probabilities, or one that takes no tile lying down."""
         if not runtime.probabilities:
             raise UsageError("--tta: averages probabilities; open the model with them")
-        self._runtime, self.card = runtime, runtime.card
+        self._runtime, self.card, self.weights_sha256 = runtime, runtime.card, runtime.weights_sha256
         self.name = f"{runtime.name}, mean of {len(ORIENTATIONS)} orientations"
         self.limits = self._both_ways()
         if min(self.limits.most) < max(self.limits.least):

@@ -19,7 +19,8 @@ from unet_deploy.planner import plan_for
 from unet_deploy.proof import LIMIT_PPM, Accuracy, measure
 from unet_deploy.runtimes import DEFAULT_TILE, Runtime
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime
-from unet_deploy.segmentation import check_fits, write_labels, write_probabilities
+from unet_deploy.outputs import write_labels, write_probabilities
+from unet_deploy.segmentation import check_fits
 from unet_deploy.tiling import Region, TilePlan, legal_side, plan_tiles
 
 TOLERANCE = 1e-4

@@ -50,12 +50,19 @@ def segment(
     skip_background: Annotated[
         bool, typer.Option("--skip-background", help="Do not compute uniform tiles, such as glass: they are class 0.")
     ] = False,
+    roi: Annotated[
+        str | None, typer.Option("--roi", help="Only this part: y,x,height,width in pixels. The mask keeps its place.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where a run of the same image and settings was broken off.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, and do nothing.")] = False,
     overwrite: Overwrite = False,
     no_progress: NoProgress = False,
 ) -> None:
     """Segment images of any size into tiled TIFF masks of class indices."""
     from unet_deploy.console import parse_bytes, say, table
+    from unet_deploy.images.window import parse_region
     from unet_deploy.inputs import find_images, name_outputs
     from unet_deploy.models import open_model
     from unet_deploy.segmentation import Options, forecast, pixels_of
@@ -81,11 +88,15 @@ def segment(
             max_memory=parse_bytes(max_memory),
             skip_background=skip_background,
             tta=tta,
+            roi=parse_region(roi) if roi else None,
+            resume=resume,
             overwrite=overwrite,
         )
         for path, outputs in jobs:
             try:
-                if dry_run:
+                if resume and outputs.mask.exists() and not overwrite:
+                    say(f"{outputs.mask}: is finished already")
+                elif dry_run:
                     print(table(_forecast_rows(forecast(path, ready, outputs, options), ready)))
                 else:
                     _segment_one(path, outputs, ready, options, shown=not no_progress)

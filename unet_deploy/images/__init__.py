@@ -32,7 +32,7 @@ class ImageInfo:
     dtype: np.dtype[Any]
     pixel_size_um: float | None = None
     tags: Mapping[str, Any] = field(default_factory=dict)
-    """What the mask must carry over: resolution, resolution unit, orientation."""
+    """What a mask must carry over, as tifffile's writer takes it: resolution, ICC profile, orientation, GeoTIFF keys."""
     note: str = ""
     """One line on what of the file is not read (other series, alpha), empty when all is."""
 
@@ -75,12 +75,24 @@ class ImageSource(ABC):
 class MaskSink(ABC):
     """A mask that is written region by region, each pixel once, in any order.
 
-    A context manager: what was not committed when it closes is removed.
+    A context manager. What was not committed when it closes is not under the file's name; a sink of a file keeps it
+    for a run that goes on.
     """
+
+    resumed: bool
+    """Whether it goes on from where an earlier run ended."""
 
     @abstractmethod
     def write(self, page: int, region: Region, planes: np.ndarray) -> None:
         """Take (planes, h, w) for a region inside the image that covers whole blocks of the sink."""
+
+    @abstractmethod
+    def has(self, page: int, region: Region) -> bool:
+        """Whether all blocks that a region touches are finished, by this run or an earlier one."""
+
+    @abstractmethod
+    def read(self, page: int, region: Region) -> np.ndarray:
+        """(planes, h, w) of a region that it has."""
 
     @abstractmethod
     def commit(self) -> None:

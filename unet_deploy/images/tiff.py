@@ -28,6 +28,9 @@ CACHE_BYTES = 128 << 20
 COARSEST_UM = 50.0
 """Resolutions coarser than this (508 dpi) are a printer's or a screen's, not a microscope's."""
 
+_CARRIED = (274, 33550, 33922, 34264, 34735, 34736, 34737)
+"""Tags that hold for the mask as they are: orientation, and the place on Earth (OGC GeoTIFF 1.1, section 7)."""
+
 _JPEG_COMPRESSIONS = (6, 7, 33007, 34892)
 _MICRON = {"micron", "microns", "um", "µm", "μm", "\\u00b5m", "micrometer"}
 _UM_PER_UNIT = {"pm": 1e-6, "nm": 1e-3, "µm": 1.0, "μm": 1.0, "um": 1.0, "mm": 1e3, "cm": 1e4, "m": 1e6}
@@ -351,8 +354,11 @@ def _carried_tags(page: TiffPage, pixel_size_um: float | None) -> dict[str, Any]
         tags.update(resolution=(1e4 / pixel_size_um,) * 2, resolutionunit=3)
     if 282 in page.tags and 283 in page.tags and int(page.resolutionunit) != 1 and min(page.resolution) > 0:
         tags.update(resolution=page.resolution, resolutionunit=int(page.resolutionunit))
-    if 274 in page.tags and page.tags[274].value != 1:
-        tags["orientation"] = int(page.tags[274].value)
+    if 34675 in page.tags and isinstance(page.tags[34675].value, bytes):
+        tags["iccprofile"] = page.tags[34675].value
+    extra = [page.tags[code] for code in _CARRIED if code in page.tags]
+    if extra:
+        tags["extratags"] = [(tag.code, tag.dtype, tag.count, tag.value, True) for tag in extra]
     return tags
 
 

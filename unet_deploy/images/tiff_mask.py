@@ -1,9 +1,7 @@
-"""Masks out: tiled, compressed BigTIFF, written in any order and never whole in memory."""
+"""Masks out: tiled, compressed, pyramidal BigTIFF, written in any order and never whole in memory."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +11,16 @@ import imagecodecs
 import numpy as np
 from tifffile import TiffWriter
 
-from unet_deploy.errors import UnetDeployError
-from unet_deploy.files import check_free, file_errors, replacing
-from unet_deploy.images import MaskSink
+from unet_deploy.files import check_free, replacing
+from unet_deploy.images import ImageInfo, MaskSink
+from unet_deploy.images.spool import Spool
 from unet_deploy.tiling import Region
 
 BLOCK = 256
 """Side in pixels of a TIFF tile."""
+
+SMALLEST_LEVEL = 1024
+"""A pyramid ends with the first level that is no larger than this."""
 
 _LEVEL = 4
 
@@ -32,108 +33,204 @@ class _Filling:
     missing: int
 
 
-class TiffMaskSink(MaskSink):
-    """A multi-page BigTIFF of (height, width) planes in BLOCK x BLOCK tiles, deflate-compressed.
+class _Grid:
+    """The blocks of one level of the pyramid, numbered plane by plane and row by row from `first` on."""
 
-    Blocks are compressed as soon as they are full and wait in a spool file beside `path`; `commit` puts them in
-    order under the file's name. Every page has `planes` TIFF pages.
-    tags: what to carry over from the image, as in ImageInfo.tags.
-    Raises UsageError when `path` exists without `overwrite`, ResourceError when the disk is full, UnetDeployError when
-    it cannot be written.
+    def __init__(self, planes: int, height: int, width: int, first: int) -> None:
+        self.planes, self.height, self.width, self.first = planes, height, width, first
+        self.rows, self.columns = -(-height // BLOCK), -(-width // BLOCK)
+        self.count = planes * self.rows * self.columns
+
+    def number(self, plane: int, row: int, column: int) -> int:
+        return self.first + (plane * self.rows + row) * self.columns + column
+
+    def __iter__(self) -> Iterator[tuple[int, int, int]]:
+        """Plane, row and column of every block, in order."""
+        return (
+            (plane, row, column)
+            for plane in range(self.planes)
+            for row in range(self.rows)
+            for column in range(self.columns)
+        )
+
+
+class TiffMaskSink(MaskSink):
+    """A multi-page BigTIFF of (height, width) planes in BLOCK x BLOCK tiles, deflate-compressed, with a pyramid.
+
+    Blocks are compressed as soon as they are full, and kept in a spool beside `path`; `commit` puts them in order
+    under the file's name, with levels of every second pixel for viewers, and OME metadata where the name ends in
+    .ome.tif. The bytes depend on the pixels alone, however often a run was broken off and resumed.
+    planes: TIFF pages for every page of the image. region: what will be written of each page, the whole by default;
+    the rest is 0. key, resume, overwrite: as for Spool.
+    Raises UsageError when `path` exists without `overwrite`, and as Spool.
     """
 
     def __init__(
         self,
         path: Path,
+        image: ImageInfo,
         *,
-        pages: int,
         planes: int,
-        height: int,
-        width: int,
         dtype: np.dtype[Any],
-        tags: Mapping[str, Any],
+        region: Region | None = None,
+        key: Mapping[str, Any] | None = None,
+        resume: bool = False,
         overwrite: bool = False,
     ) -> None:
-        check_free(path, overwrite=overwrite)
-        self._path, self._overwrite = path, overwrite
-        self._shape, self._dtype, self._tags = (pages * planes, height, width), np.dtype(dtype), tags
-        self._planes = planes
-        self._rows, self._columns = -(-height // BLOCK), -(-width // BLOCK)
+        check_free(path, overwrite=overwrite or resume)
+        self._path, self._overwrite = path, overwrite or resume
+        self._image, self._planes, self._dtype = image, planes, np.dtype(dtype)
+        self._region = region or Region(0, 0, image.height, image.width)
+        self._levels = list(_pyramid(image.pages * planes, image.height, image.width))
         self._filling: dict[int, _Filling] = {}
-        blocks = self._shape[0] * self._rows * self._columns
-        self._offsets = np.full(blocks, -1, np.int64)
-        self._lengths = np.zeros(blocks, np.int64)
-        self._spool_path = path.with_name(f".{path.name}.{os.getpid()}.spool")
-        with file_errors(path):
-            self._spool = self._spool_path.open("w+b")
-        self._end = 0
+        last = self._levels[-1]
+        self._spool = Spool(path, last.first + last.count, key, resume=resume, overwrite=overwrite)
+        self.resumed = self._spool.resumed
+        self._empty = self._compress(np.zeros((BLOCK, BLOCK), self._dtype))
+        self._committed = False
 
     def write(self, page: int, region: Region, planes: np.ndarray) -> None:
         if planes.shape != (self._planes, region.height, region.width):
             raise ValueError(f"{planes.shape} does not fill {self._planes} planes of {region}")
         for plane, pixels in enumerate(planes, start=page * self._planes):
-            for row in range(region.y // BLOCK, -(-region.bottom // BLOCK)):
-                for column in range(region.x // BLOCK, -(-region.right // BLOCK)):
+            for row, column in _touched(region):
+                if self._levels[0].number(plane, row, column) not in self._spool:
                     self._fill(plane, row, column, region, pixels)
 
-    def _fill(self, plane: int, row: int, column: int, region: Region, pixels: np.ndarray) -> None:
-        y, x = row * BLOCK, column * BLOCK
-        index = (plane * self._rows + row) * self._columns + column
-        block = self._filling.get(index)
-        if block is None:
-            tall, wide = min(BLOCK, self._shape[1] - y), min(BLOCK, self._shape[2] - x)
-            block = self._filling[index] = _Filling(np.zeros((BLOCK, BLOCK), self._dtype), tall * wide)
-        top, bottom = max(y, region.y), min(y + BLOCK, region.bottom)
-        left, right = max(x, region.x), min(x + BLOCK, region.right)
-        part = pixels[top - region.y : bottom - region.y, left - region.x : right - region.x]
-        block.pixels[top - y : bottom - y, left - x : right - x] = part
-        block.missing -= part.size
-        if block.missing == 0:
-            del self._filling[index]
-            self._spool_block(index, bytes(imagecodecs.zlib_encode(block.pixels.tobytes(), level=_LEVEL)))
+    def has(self, page: int, region: Region) -> bool:
+        first = page * self._planes
+        return all(
+            self._levels[0].number(plane, row, column) in self._spool
+            for plane in range(first, first + self._planes)
+            for row, column in _touched(region)
+        )
 
-    def _spool_block(self, index: int, data: bytes) -> None:
-        with file_errors(self._path):
-            self._spool.write(data)
-        self._offsets[index], self._lengths[index] = self._end, len(data)
-        self._end += len(data)
+    def read(self, page: int, region: Region) -> np.ndarray:
+        out = np.empty((self._planes, region.height, region.width), self._dtype)
+        for at, plane in enumerate(range(page * self._planes, (page + 1) * self._planes)):
+            for row, column in _touched(region):
+                block = Region(row * BLOCK, column * BLOCK, BLOCK, BLOCK)
+                shared = block.intersection(region)
+                pixels = self._block(self._levels[0].number(plane, row, column))
+                out[(at, *shared.moved(-region.y, -region.x).slices)] = pixels[shared.moved(-block.y, -block.x).slices]
+        return out
 
     def commit(self) -> None:
-        if self._filling or (self._offsets < 0).any():
-            missing = len(self._filling) + int((self._offsets < 0).sum())
-            raise RuntimeError(f"{self._path}: {missing} blocks were never written")
-        tags = dict(self._tags)
-        orientation = tags.pop("orientation", None)
-        extra = [(274, "H", 1, orientation, True)] if orientation else []
-        with replacing(self._path, overwrite=self._overwrite) as beside:
-            self._spool.flush()
-            with TiffWriter(beside, bigtiff=True) as tiff:
-                for plane in range(self._shape[0]):
-                    tiff.write(
-                        self._blocks(plane),
-                        shape=self._shape[1:],
-                        dtype=self._dtype,
-                        tile=(BLOCK, BLOCK),
-                        compression="zlib",
-                        photometric="minisblack",
-                        metadata=None,
-                        software="unet-deploy",
-                        extratags=extra,
-                        **tags,
-                    )
+        self._check_whole()
+        for finer, coarser in zip(self._levels, self._levels[1:], strict=False):
+            self._shrink(finer, coarser)
+        ome = self._path.name.lower().endswith((".ome.tif", ".ome.tiff"))
+        first, *rest = self._levels
+        with (
+            replacing(self._path, overwrite=self._overwrite) as beside,
+            TiffWriter(beside, bigtiff=True, ome=ome) as tiff,
+        ):
+            options: dict[str, Any] = {
+                "dtype": self._dtype,
+                "tile": (BLOCK, BLOCK),
+                "compression": "zlib",
+                "photometric": "minisblack",
+                "software": "unet-deploy",
+            }
+            whole = {**options, **self._image.tags, "metadata": self._ome() if ome else None}
+            tiff.write(self._blocks(first), shape=self._shape(first), subifds=len(rest), **whole)
+            for level in rest:
+                tiff.write(self._blocks(level), shape=self._shape(level), subfiletype=1, metadata=None, **options)
+        self._committed = True
         self.close()
-
-    def _blocks(self, plane: int) -> Iterator[bytes]:
-        area = self._rows * self._columns
-        for index in range(plane * area, (plane + 1) * area):
-            self._spool.seek(self._offsets[index])
-            data = self._spool.read(self._lengths[index])
-            if len(data) != self._lengths[index]:
-                raise UnetDeployError(f"{self._path}: its spool file was cut short by something else; run again")
-            yield data
 
     def close(self) -> None:
         self._filling.clear()
-        with contextlib.suppress(OSError):  # what could not be flushed is thrown away with the file
-            self._spool.close()
-        self._spool_path.unlink(missing_ok=True)
+        self._spool.close(keep=not self._committed)
+
+    # -- blocks ----------------------------------------------------------------------------------------------
+
+    def _fill(self, plane: int, row: int, column: int, region: Region, pixels: np.ndarray) -> None:
+        number = self._levels[0].number(plane, row, column)
+        place = Region(row * BLOCK, column * BLOCK, BLOCK, BLOCK)
+        block = self._filling.get(number)
+        if block is None:
+            inside = place.intersection(self._region)
+            block = _Filling(np.zeros((BLOCK, BLOCK), self._dtype), inside.height * inside.width)
+            self._filling[number] = block
+        shared = place.intersection(region)
+        block.pixels[shared.moved(-place.y, -place.x).slices] = pixels[shared.moved(-region.y, -region.x).slices]
+        block.missing -= shared.height * shared.width
+        if block.missing == 0:
+            del self._filling[number]
+            self._spool.add(number, self._compress(block.pixels))
+
+    def _compress(self, pixels: np.ndarray) -> bytes:
+        return bytes(imagecodecs.zlib_encode(pixels.tobytes(), level=_LEVEL))
+
+    def _block(self, number: int) -> np.ndarray:
+        if number not in self._spool:
+            return np.zeros((BLOCK, BLOCK), self._dtype)
+        pixels = np.frombuffer(imagecodecs.zlib_decode(self._spool.get(number)), self._dtype)
+        return pixels.reshape(BLOCK, BLOCK)
+
+    def _check_whole(self) -> None:
+        touched = list(_touched(self._region))
+        base = self._levels[0]
+        missing = sum(
+            base.number(plane, row, column) not in self._spool
+            for plane in range(base.planes)
+            for row, column in touched
+        )
+        if missing:
+            raise RuntimeError(f"{self._path}: {missing} blocks were never written")
+
+    def _shrink(self, finer: _Grid, coarser: _Grid) -> None:
+        """Every second pixel, block by block: labels cannot be averaged."""
+        for plane, row, column in coarser:
+            number = coarser.number(plane, row, column)
+            sources = [
+                (down, right, finer.number(plane, 2 * row + down, 2 * column + right))
+                for down in (0, 1)
+                for right in (0, 1)
+                if 2 * row + down < finer.rows and 2 * column + right < finer.columns
+            ]
+            if number in self._spool or not any(source in self._spool for _, _, source in sources):
+                continue
+            half = BLOCK // 2
+            pixels = np.zeros((BLOCK, BLOCK), self._dtype)
+            for down, right, source in sources:
+                corner = (slice(down * half, (down + 1) * half), slice(right * half, (right + 1) * half))
+                pixels[corner] = self._block(source)[::2, ::2]
+            self._spool.add(number, self._compress(pixels))
+
+    def _blocks(self, level: _Grid) -> Iterator[bytes]:
+        for block in level:
+            number = level.number(*block)
+            yield self._spool.get(number) if number in self._spool else self._empty
+
+    # -- the file --------------------------------------------------------------------------------------------
+
+    def _shape(self, level: _Grid) -> tuple[int, ...]:
+        return (level.planes, level.height, level.width) if level.planes > 1 else (level.height, level.width)
+
+    def _ome(self) -> dict[str, Any]:
+        axes = "ZC" if self._planes > 1 and self._image.pages > 1 else "C" if self._planes > 1 else "Z"
+        metadata: dict[str, Any] = {"axes": f"{axes}YX" if self._levels[0].planes > 1 else "YX"}
+        if size := self._image.pixel_size_um:
+            unit = {"PhysicalSizeXUnit": "µm", "PhysicalSizeYUnit": "µm"}
+            metadata |= {"PhysicalSizeX": size, "PhysicalSizeY": size, **unit}
+        return metadata
+
+
+def _pyramid(planes: int, height: int, width: int) -> Iterator[_Grid]:
+    first = 0
+    while True:
+        grid = _Grid(planes, height, width, first)
+        yield grid
+        if max(height, width) <= SMALLEST_LEVEL:
+            return
+        first += grid.count
+        height, width = -(-height // 2), -(-width // 2)
+
+
+def _touched(region: Region) -> Iterator[tuple[int, int]]:
+    """Row and column of every block that a region has a part of."""
+    for row in range(region.y // BLOCK, -(-region.bottom // BLOCK)):
+        for column in range(region.x // BLOCK, -(-region.right // BLOCK)):
+            yield row, column

@@ -103,6 +103,11 @@ class Runtime(Protocol):
     card: ModelCard
     name: str
     """Runtime and device, as a report names them."""
+
+    @property
+    def weights_sha256(self) -> str:
+        """What tells its model from any other."""
+
     probabilities: bool
     """Whether its answers hold probabilities."""
     slots: int

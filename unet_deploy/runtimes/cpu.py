@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from typing_extensions import Self
@@ -30,12 +33,25 @@ class CpuRuntime(ABC):
     slots = 1
 
     def __init__(
-        self, card: ModelCard, name: str, *, probabilities: bool, tile_size: int | None, proof: Proof | None = None
+        self,
+        model: Path,
+        card: ModelCard,
+        name: str,
+        *,
+        probabilities: bool,
+        tile_size: int | None,
+        proof: Proof | None = None,
     ) -> None:
+        self._model = model
         self.card, self.name, self.probabilities, self.proof = card, name, probabilities, proof
         self._outputs = [LABELS, PROBABILITIES] if probabilities else [LABELS]
         side = tile_size or (LARGEST_TILE if card.bytes_per_pixel else DEFAULT_TILE)
         self.limits = Limits(1, (card.base, card.base), (side, side))
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        """Of the whole file: a card that differs may mean another answer."""
+        return hashlib.sha256(self._model.read_bytes()).hexdigest()
 
     @abstractmethod
     def submit(self, tiles: Sequence[np.ndarray], greys: Sequence[GreyScale]) -> Answer: ...

@@ -36,7 +36,6 @@ class OnnxRuntime(CpuRuntime):
     def __init__(
         self, model: Path, *, probabilities: bool = False, tile_size: int | None = None, threads: int | None = None
     ) -> None:
-        self._model = model
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads or usable_cores()  # ORT's own count ignores container limits
         # From the second tile on, a pattern would take one more block as large as everything before, and be no faster.
@@ -51,7 +50,8 @@ class OnnxRuntime(CpuRuntime):
         except Exception as error:  # ORT's errors share no base class but this
             raise ModelError(f"{model}: ONNX Runtime cannot load it ({_first_line(error)})") from error
         card = read_card(self._session, model)
-        super().__init__(card, f"ONNX Runtime {card.precision}, CPU", probabilities=probabilities, tile_size=tile_size)
+        name = f"ONNX Runtime {card.precision}, CPU"
+        super().__init__(model, card, name, probabilities=probabilities, tile_size=tile_size)
         self._check_ports()
         self._run_options = ort.RunOptions()
         self._run_options.only_execute_path_to_fetches = True

@@ -56,6 +56,7 @@ def open_onnx_on_cuda(
         pixels=pixels,
         probabilities=probabilities,
         slots=slots,
+        weights_sha256=model.weights_sha256,
         proof=proof,
         watch=watch,
     )

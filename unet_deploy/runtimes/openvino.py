@@ -58,8 +58,9 @@ class OpenVinoRuntime(CpuRuntime):
             raise ModelError(f"{model}: OpenVINO cannot read it; is it a whole ONNX file?") from error
         card = _read_card(graph, model)
         kind = precision if card.precision == "fp32" else card.precision
-        super().__init__(card, f"OpenVINO {kind}, CPU", probabilities=probabilities, tile_size=tile_size, proof=proof)
-        self._model, self.pixels, self._share = model, pixels, _MEMORY_SHARE[kind]
+        name = f"OpenVINO {kind}, CPU"
+        super().__init__(model, card, name, probabilities=probabilities, tile_size=tile_size, proof=proof)
+        self.pixels, self._share = pixels, _MEMORY_SHARE[kind]
         try:
             graph = ov.Model([graph.output(name) for name in self._outputs], graph.get_parameters())
             entry = ov.preprocess.PrePostProcessor(graph)

@@ -61,12 +61,13 @@ class StreamedRuntime:
         pixels: Pixels,
         probabilities: bool = False,
         slots: int = SLOTS,
+        weights_sha256: str = "",
         proof: Proof | None = None,
         watch: Callable[[Marks], None] | None = None,
     ) -> None:
         self.card, self.name, self.limits, self.proof = card, name, limits, proof
         self.probabilities, self.pixels, self.slots = probabilities, pixels, slots
-        self.watch = watch
+        self.watch, self.weights_sha256 = watch, weights_sha256
         self._device, self._open = device, open_program
         self._grey_inputs = card.normalization.method == "percentile"
         self._closed = False

@@ -61,6 +61,7 @@ def open_engine(
         pixels=record.options["pixels"],
         probabilities=record.options["probabilities"],
         slots=slots,
+        weights_sha256=record.weights_sha256,
         proof=proof if accuracy is None else None,
         watch=watch,
     )

@@ -1,0 +1,171 @@
+"""What is made of an image: the files, and the consumers of tiles that fill them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from typing_extensions import Self
+
+from unet_deploy.files import check_free
+from unet_deploy.images import ImageInfo, ImageSource, MaskSink
+from unet_deploy.pipeline import Consumer, DoneTile
+from unet_deploy.tiling import Region, Tile
+
+if TYPE_CHECKING:
+    from unet_deploy.images.overlay import Overlay
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The files to make of an image; only `mask` is always made."""
+
+    mask: Path
+    probabilities: Path | None = None
+    overlay: Path | None = None
+
+    @classmethod
+    def beside(cls, mask: Path, *, probabilities: bool, overlay: bool) -> Outputs:
+        """Names derived from the mask's: mask.probabilities.tif, mask.overlay.png."""
+        stem = mask.name.removesuffix(mask.suffix)
+        return cls(
+            mask,
+            mask.with_name(f"{stem}.probabilities.tif") if probabilities else None,
+            mask.with_name(f"{stem}.overlay.png") if overlay else None,
+        )
+
+    def __iter__(self) -> Iterator[Path]:
+        return (path for path in (self.mask, self.probabilities, self.overlay) if path)
+
+
+class Making:
+    """The outputs of one image while they are made. A context manager; what is not committed is kept for a resume.
+
+    image: the whole image's. source: the window of it that is segmented, with its first pixel at (window.y, window.x).
+    region: what is to be in the mask, inside the window; the rest is 0. key, resume, overwrite: as for Spool.
+    """
+
+    def __init__(
+        self,
+        outputs: Outputs,
+        image: ImageInfo,
+        source: ImageSource,
+        classes: Sequence[str],
+        *,
+        window: Region,
+        region: Region,
+        key: Mapping[str, Any],
+        resume: bool,
+        overwrite: bool,
+    ) -> None:
+        from unet_deploy.images.overlay import Overlay
+
+        self._outputs, self._image, self._source = outputs, image, source
+        self._window, self._region, self._key = window, region, key
+        self._resume, self._overwrite = resume, overwrite
+        self._picture: Overlay | None = None
+        self.consumers: list[Consumer] = []
+        check_free(outputs.mask, overwrite=overwrite)
+        with ExitStack() as stack:
+            mask = self._sink(outputs.mask, 1, np.uint8)
+            self._sinks = [stack.enter_context(mask)]
+            self.consumers.append(self._placed(write_labels(mask)))
+            if outputs.probabilities:
+                scores = self._sink(outputs.probabilities, len(classes), np.float32)
+                self._sinks.append(stack.enter_context(scores))
+                self.consumers.append(self._placed(write_probabilities(scores)))
+            if outputs.overlay:
+                check_free(outputs.overlay, overwrite=overwrite or resume)
+                self._picture = Overlay(window.height, window.width, image.channels, classes)
+                self.consumers.append(paint(self._picture))
+            self._open = stack.pop_all()
+
+    @property
+    def resumed(self) -> bool:
+        """Whether some tiles were finished by an earlier run."""
+        return all(sink.resumed for sink in self._sinks)
+
+    def known(self, page: int, tile: Tile) -> DoneTile | None:
+        """A tile that an earlier run finished, as far as any consumer looks at it."""
+        region = self._place(tile.write)
+        if not all(sink.has(page, region) for sink in self._sinks):
+            return None
+        if self._picture is None:
+            nothing = np.empty((0, 0), np.uint8)
+            return DoneTile(page, tile, nothing, nothing, None, known=True)
+        labels = np.zeros((tile.write.height, tile.write.width), np.uint8)
+        offset = self._window.moved(tile.write.y, tile.write.x)
+        labels[region.moved(-offset.y, -offset.x).slices] = self._sinks[0].read(page, region)[0]
+        return DoneTile(page, tile, self._source.crop(page, tile.write), labels, None, known=True)
+
+    def commit(self) -> None:
+        """Give all files their names, the mask last: where it is, all is."""
+        if self._picture and self._outputs.overlay:
+            self._picture.save(self._outputs.overlay, overwrite=self._overwrite or self._resume)
+        for sink in reversed(self._sinks):
+            sink.commit()
+
+    def _sink(self, output: Path, planes: int, dtype: type[np.generic]) -> MaskSink:
+        from unet_deploy.images.tiff_mask import TiffMaskSink
+
+        return TiffMaskSink(
+            output,
+            self._image,
+            planes=planes,
+            dtype=np.dtype(dtype),
+            region=self._region,
+            key=self._key,
+            resume=self._resume,
+            overwrite=self._overwrite,
+        )
+
+    def _place(self, write: Region) -> Region:
+        """Where in the image the part of a tile lies that is to be in the mask."""
+        return write.moved(self._window.y, self._window.x).intersection(self._region)
+
+    def _placed(self, consumer: Consumer) -> Consumer:
+        """A consumer of tiles of the window as one of regions of the image; what is in the mask already is left out."""
+
+        def consume(done: DoneTile) -> None:
+            if done.known:
+                return
+            place = self._place(done.tile.write)
+            inside = place.moved(-self._window.y - done.tile.write.y, -self._window.x - done.tile.write.x).slices
+            scores = None if done.probabilities is None else done.probabilities[(slice(None), *inside)]
+            tile = Tile(done.tile.read, place)
+            consumer(replace(done, tile=tile, labels=done.labels[inside], probabilities=scores))
+
+        return consume
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._open.close()
+
+
+def write_labels(sink: MaskSink) -> Consumer:
+    def consume(done: DoneTile) -> None:
+        sink.write(done.page, done.tile.write, done.labels[None])
+
+    return consume
+
+
+def write_probabilities(sink: MaskSink) -> Consumer:
+    def consume(done: DoneTile) -> None:
+        assert done.probabilities is not None
+        sink.write(done.page, done.tile.write, done.probabilities)
+
+    return consume
+
+
+def paint(picture: Overlay) -> Consumer:
+    def consume(done: DoneTile) -> None:
+        if done.page == 0:
+            picture.add(done.tile.write, done.image, done.labels)
+
+    return consume
