@@ -13,7 +13,7 @@ import tifffile
 from command_line import error, unet_deploy
 
 import unet_deploy as api
-from unet_deploy.errors import ImageError
+from unet_deploy.errors import ImageError, UnetDeployError
 from unet_deploy.images.tiff import TiffSource
 from unet_deploy.segmentation import Options, Outputs, segment_file
 
@@ -128,3 +128,62 @@ def test_a_region_beyond_the_image_or_beyond_sense_is_refused(slide, nuclei, tmp
     assert "ends at (1500, 200)" in error("segment", slide, "-o", mask, "--roi", "1000,100,500,100", code=2)
     for roi in ("1,2,3", "a,b,c,d", "0,0,0,5", "-1,0,5,5"):
         assert "give y,x,height,width" in error("segment", slide, "-o", mask, f"--roi={roi}", code=2)
+
+
+def test_a_disk_that_fills_keeps_what_is_finished(slide, small_models, tmp_path):
+    mask = tmp_path / "mask.tif"
+    limited = (
+        "import resource, signal, sys; from unet_deploy.cli import main\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))\n"
+        "main()"
+    )
+    words = ["segment", slide, "-o", mask, "-m", small_models["one"], "--tile-size", "300", "--runtime", "onnxruntime"]
+    done = subprocess.run(
+        [sys.executable, "-c", limited, *map(str, words)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 6
+    kept, said = done.stderr.splitlines()[-2:]
+    assert "go on with the same command and --resume" in kept
+    assert said == f"error: {mask}: no space left on its disk; free some and run again"
+    _, told = unet_deploy(*words, "--resume")
+    assert "tiles were finished already" in told
+    with api.open_model(small_models["one"]) as model:
+        expected = api.segment(tifffile.imread(slide)[:, None], model=model, tile_size=300)
+    np.testing.assert_array_equal(tifffile.imread(mask), expected)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_interrupted_once_or_twice_it_ends_at_once_and_goes_on(slide, small_models, tmp_path, times):
+    mask = tmp_path / "mask.tif"
+    words = command(slide, mask, small_models["deep"])
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    spool = tmp_path / ".mask.tif.spool"
+    while not (spool.exists() and spool.stat().st_size > 20_000):
+        time.sleep(0.02)
+        assert process.poll() is None
+    for _ in range(times):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.05)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    assert "--resume" in said
+    assert not mask.exists()
+    subprocess.check_call([*words, "--resume"])
+    assert tifffile.imread(mask).shape == (2, 1300, 1400)
+
+
+def test_a_folder_that_disappears_is_one_line(slide, small_models, tmp_path, monkeypatch):
+    import shutil
+
+    folder = tmp_path / "out"
+    folder.mkdir()
+    crop = TiffSource.crop
+
+    def removing(self, page, region):
+        shutil.rmtree(folder, ignore_errors=True)
+        return crop(self, page, region)
+
+    monkeypatch.setattr(TiffSource, "crop", removing)
+    with api.open_model(small_models["one"]) as model, pytest.raises(UnetDeployError, match="there is no folder"):
+        segment_file(slide, Outputs(folder / "mask.tif"), model, Options(300))

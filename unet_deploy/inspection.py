@@ -88,6 +88,8 @@ def describe_image(info: ImageInfo, size: int) -> Rows:
         ("pixels", f"{info.dtype}, {bytes_text(pixels * info.dtype.itemsize)} decoded, {bytes_text(size)} on disk"),
         ("pixel size", f"{info.pixel_size_um:.4g} um" if info.pixel_size_um else "not recorded"),
     ]
+    if info.levels:
+        rows.append(("levels", ", ".join(f"{height} x {width}" for height, width in info.levels)))
     return rows + ([("note", info.note)] if info.note else [])
 
 

@@ -129,6 +129,8 @@ class Timing:
     compute: float
     skipped: int = 0
     """Tiles that were taken for background without computing them."""
+    known: int = 0
+    """Tiles that an earlier run had finished."""
 
 
 def stream(
@@ -171,7 +173,7 @@ def stream(
         return measure_page(source, page, runtime.card.normalization)
 
     start = time.perf_counter()
-    compute, skipped = 0.0, 0
+    timing = Timing(0.0, 0.0)
     threads = [
         stage("read", lambda: _read(source, plan, greys or grey_of, known, read)),
         stage("write", lambda: _write(done, consumers)),
@@ -179,7 +181,7 @@ def stream(
     try:
         inference = _Inference(runtime, done, len(plan) * source.info.pages, progress, skip_background)
         inference.run(read)
-        compute, skipped = inference.compute, inference.skipped
+        timing = Timing(0.0, inference.compute, inference.skipped, inference.known)
         done.close()
     except Stopped:
         pass
@@ -191,7 +193,7 @@ def stream(
         thread.join()
     if failures:
         raise failures[0]
-    return Timing(time.perf_counter() - start, compute, skipped)
+    return replace(timing, wall=time.perf_counter() - start)
 
 
 def _read(
@@ -223,7 +225,7 @@ class _Inference:
         self, runtime: Runtime, done: Channel[DoneTile], total: int, progress: Progress | None, skip_background: bool
     ) -> None:
         self._runtime, self._done, self._total, self._progress = runtime, done, total, progress
-        self._skip_background, self.skipped = skip_background, 0
+        self._skip_background, self.skipped, self.known = skip_background, 0, 0
         self._waiting: deque[ReadTile] = deque()
         self._flying: deque[tuple[list[ReadTile], Any]] = deque()
         self._most: Sides | None = None
@@ -235,6 +237,7 @@ class _Inference:
             if isinstance(tile, DoneTile):
                 self._advance(to_the_end=True)
                 self._hand_on(tile)
+                self.known += 1
             elif self._skip_background and is_uniform(tile.pixels, tile.grey):
                 self._advance(to_the_end=True)
                 self._skip(tile)

@@ -203,7 +203,7 @@ def write_sample(
     full = np.float32(255 if bits == 8 else 40_000)
     total = slide.rows * slide.columns
     tags: dict[str, Any] = {"resolution": (1e4 / PIXEL_SIZE_UM,) * 2, "resolutionunit": 3}
-    image = ImageInfo(str(path), 1, 1, height, width, dtype, PIXEL_SIZE_UM, tags)
+    image = ImageInfo(str(path), 1, 1, height, width, dtype, PIXEL_SIZE_UM, tags=tags)
     with TiffMaskSink(truth, image, planes=1, dtype=np.dtype(np.uint32), overwrite=overwrite) as sink:
 
         def tiles() -> Iterator[np.ndarray]:

@@ -15,7 +15,7 @@ from unet_deploy import __version__
 from unet_deploy.card import ModelCard
 from unet_deploy.errors import ImageError, ResourceError, UsageError
 from unet_deploy.grey import measure_page
-from unet_deploy.images import ImageInfo, ImageSource, open_image
+from unet_deploy.images import ImageInfo, ImageSource, nearest_level, open_image
 from unet_deploy.images.array import ArraySink, ArraySource
 from unet_deploy.images.spool import read_key
 from unet_deploy.images.window import Window, aligned, check_inside
@@ -39,6 +39,8 @@ class Options:
     """Largest side of the network's input in pixels, None for what the planner takes; the answer is the same."""
     channel: int | None = None
     """Which channel of a multi-channel file, from 0."""
+    level: int | None = 0
+    """Which level of a pyramid, 0 the finest; None for the one whose pixels are nearest to the model's in size."""
     max_memory: int | None = None
     """Bytes that the whole process may hold, None for a share of what is free."""
     skip_background: bool = False
@@ -212,7 +214,7 @@ def segment_file(
     progress: Progress | None = None,
 ) -> Report:
     """Segment one file into `outputs`; all of them appear when all are complete."""
-    with open_image(path, channel=options.channel) as source:
+    with _open(path, runtime.card, options) as source:
         info = source.info
         check_fits(info, runtime.card)
         proved = prove(runtime, source, lambda: proof_plan(runtime, info))
@@ -248,12 +250,20 @@ def segment_file(
 
 def forecast(path: Path, runtime: Runtime, outputs: Outputs, options: Options = Options()) -> Forecast:
     """What `segment_file` would do, without doing it. Call it with the model loaded: that memory counts."""
-    with open_image(path, channel=options.channel) as source:
+    with _open(path, runtime.card, options) as source:
         check_fits(source.info, runtime.card)
         ready = _oriented(runtime, options.tta)
         view = Window(source, _window(source.info, ready.card, options))
         plan, memory = _plan(view, ready, outputs, options)
         return Forecast(view.info, plan, memory)
+
+
+def _open(path: Path, card: ModelCard, options: Options) -> ImageSource:
+    level = options.level
+    if level is None:
+        with open_image(path) as finest:
+            level = nearest_level(finest.info, card.pixel_size_um)
+    return open_image(path, channel=options.channel, level=level)
 
 
 def _window(info: ImageInfo, card: ModelCard, options: Options) -> Region:
@@ -266,7 +276,12 @@ def _window(info: ImageInfo, card: ModelCard, options: Options) -> Region:
 def _key(path: Path, runtime: Runtime, plan: TilePlan, outputs: Outputs, options: Options) -> dict[str, Any]:
     """What must be the same for an unfinished run to go on."""
     file = path.stat()
-    settings = {"channel": options.channel, "tta": options.tta, "skip_background": options.skip_background}
+    settings = {
+        "channel": options.channel,
+        "level": options.level,
+        "tta": options.tta,
+        "skip_background": options.skip_background,
+    }
     return {
         "version of this program": __version__,
         "image": [file.st_size, file.st_mtime_ns],

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from unet_deploy.errors import ImageError
-from unet_deploy.images import open_image
+from unet_deploy.images import nearest_level, open_image
 from unet_deploy.images.tiff import TiffSource
 from unet_deploy.tiling import Region
 
@@ -259,3 +259,44 @@ def refused(path: Path, error: ImageError) -> bool:
     if len(lines) != 1 or not lines[0].startswith(str(path)):
         pytest.fail(f"not one line that names the file: {error}")
     return False
+
+
+def test_a_level_of_a_pyramid_is_an_image_of_its_own(tmp_path):
+    path = tmp_path / "pyramid.ome.tif"
+    full = np.arange(900 * 700, dtype=np.uint16).reshape(900, 700)
+    size = {"PhysicalSizeX": 0.25, "PhysicalSizeXUnit": "µm", "PhysicalSizeY": 0.25, "PhysicalSizeYUnit": "µm"}
+    with tifffile.TiffWriter(path, ome=True) as tiff:
+        tiff.write(full, tile=(128, 128), subifds=2, metadata={"axes": "YX", **size})
+        tiff.write(full[::2, ::2], tile=(128, 128), subfiletype=1)
+        tiff.write(full[::4, ::4], tile=(128, 128), subfiletype=1)
+    for level in range(3):
+        with TiffSource(path, level=level) as source:
+            assert source.info.levels == ((900, 700), (450, 350), (225, 175))
+            assert source.info.pixel_size_um == pytest.approx(0.25 * 2**level)
+            region = Region(10, 20, 100, 90)
+            expected = full[:: 2**level, :: 2**level][region.slices]
+            np.testing.assert_array_equal(source.crop(0, region)[0], expected)
+            for wanted, found in ((0.2, 0), (0.3, 0), (0.45, 1), (5.0, 2)):
+                if level == 0:
+                    assert nearest_level(source.info, wanted) == found
+    with pytest.raises(ImageError, match="has no level 3; it has 3"):
+        TiffSource(path, level=3)
+    with TiffSource(path) as source, pytest.raises(ImageError, match=r"pixel size of the model is not known"):
+        nearest_level(source.info, None)
+
+
+def test_the_profile_of_colours_and_the_place_on_earth_go_to_the_mask(tmp_path):
+    from unet_deploy.images.tiff_mask import TiffMaskSink
+
+    geo = [(33550, 12, 3, (0.5, 0.5, 0.0), True), (33922, 12, 6, (0.0, 0.0, 0.0, 4e5, 5e6, 0.0), True)]
+    geo.append((34735, 3, 4, (1, 1, 0, 0), True))
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((300, 300), np.uint8), iccprofile=b"profile", extratags=geo)
+    with TiffSource(tmp_path / "a.tif") as source:
+        info = source.info
+    with TiffMaskSink(tmp_path / "m.tif", info, planes=1, dtype=np.dtype(np.uint8)) as sink:
+        sink.write(0, Region(0, 0, 300, 300), np.zeros((1, 300, 300), np.uint8))
+        sink.commit()
+    with tifffile.TiffFile(tmp_path / "m.tif") as file:
+        tags = file.pages[0].tags
+        assert tags[34675].value == b"profile"
+        assert [tuple(tags[code].value) for code in (33550, 33922, 34735)] == [each[3] for each in geo]

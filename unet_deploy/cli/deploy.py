@@ -50,6 +50,9 @@ def segment(
     skip_background: Annotated[
         bool, typer.Option("--skip-background", help="Do not compute uniform tiles, such as glass: they are class 0.")
     ] = False,
+    level: Annotated[
+        str, typer.Option("--level", help="Level of a pyramid, 0 the finest; auto for the model's pixel size.")
+    ] = "0",
     roi: Annotated[
         str | None, typer.Option("--roi", help="Only this part: y,x,height,width in pixels. The mask keeps its place.")
     ] = None,
@@ -62,6 +65,7 @@ def segment(
 ) -> None:
     """Segment images of any size into tiled TIFF masks of class indices."""
     from unet_deploy.console import parse_bytes, say, table
+    from unet_deploy.images.spool import spool_of
     from unet_deploy.images.window import parse_region
     from unet_deploy.inputs import find_images, name_outputs
     from unet_deploy.models import open_model
@@ -85,6 +89,7 @@ def segment(
         options = Options(
             tile_size=None if ready.limits.hard else tile_size,  # an engine has taken it as its limit
             channel=channel,
+            level=_parse_level(level),
             max_memory=parse_bytes(max_memory),
             skip_background=skip_background,
             tta=tta,
@@ -100,13 +105,21 @@ def segment(
                     print(table(_forecast_rows(forecast(path, ready, outputs, options), ready)))
                 else:
                     _segment_one(path, outputs, ready, options, shown=not no_progress)
-            except UnetDeployError as error:
-                if len(jobs) == 1:
+            except (UnetDeployError, KeyboardInterrupt) as error:
+                if not isinstance(error, UsageError) and spool_of(outputs.mask).exists():
+                    say(f"{outputs.mask}: what is finished is kept; go on with the same command and --resume")
+                if len(jobs) == 1 or isinstance(error, KeyboardInterrupt):
                     raise
                 say(f"error: {error}")
                 failed = failed or error.exit_code
     if failed:
         raise typer.Exit(failed)
+
+
+def _parse_level(text: str) -> int | None:
+    if text != "auto" and not text.isdigit():
+        raise UsageError(f"--level {text}: give a number, 0 the finest, or auto")
+    return None if text == "auto" else int(text)
 
 
 def _segment_one(path: Path, outputs: Outputs, runtime: Runtime, options: Options, *, shown: bool) -> None:
@@ -126,8 +139,11 @@ def _print_report(report: Report) -> None:
         say(f"note: {report.image.name}: {report.image.note}")
     if report.proved:
         say(f"proved on first use: {report.proved}")
+    tiles = report.image.pages * len(report.plan)
+    if report.timing.known:
+        say(f"resumed: {report.timing.known} of {tiles} tiles were finished already")
     if report.timing.skipped:
-        say(f"skipped as background: {report.timing.skipped} of {report.image.pages * len(report.plan)} tiles")
+        say(f"skipped as background: {report.timing.skipped} of {tiles} tiles")
     wall = report.timing.wall
     files = ", ".join(map(str, report.outputs))
     print(

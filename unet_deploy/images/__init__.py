@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -31,8 +32,10 @@ class ImageInfo:
     width: int
     dtype: np.dtype[Any]
     pixel_size_um: float | None = None
+    levels: tuple[tuple[int, int], ...] = ()
+    """(height, width) of every level of the pyramid, the finest first; empty where there is but one."""
     tags: Mapping[str, Any] = field(default_factory=dict)
-    """What a mask must carry over, as tifffile's writer takes it: resolution, ICC profile, orientation, GeoTIFF keys."""
+    """What a mask must carry over, as tifffile writes it: resolution, colour profile, orientation, GeoTIFF keys."""
     note: str = ""
     """One line on what of the file is not read (other series, alpha), empty when all is."""
 
@@ -108,19 +111,40 @@ class MaskSink(ABC):
         self.close()
 
 
-def open_image(path: Path, *, channel: int | None = None) -> ImageSource:
-    """Open a TIFF, PNG or JPEG file; `channel` picks one of several. Raises ImageError."""
+def open_image(path: Path, *, channel: int | None = None, level: int = 0) -> ImageSource:
+    """Open a TIFF, PNG or JPEG file; `channel` picks one of several, `level` one of a pyramid. Raises ImageError."""
     suffix = path.suffix.lower()
     if suffix in TIFF_SUFFIXES:
         from unet_deploy.images.tiff import TiffSource
 
-        return TiffSource(path, channel=channel)
+        return TiffSource(path, channel=channel, level=level)
     if suffix in RASTER_SUFFIXES:
         from unet_deploy.images.raster import RasterSource
 
+        check_level(level, 1, path)
         return RasterSource(path, channel=channel)
     known = " ".join(TIFF_SUFFIXES + RASTER_SUFFIXES)
     raise ImageError(f"{path}: images of type {suffix or 'no suffix'} are not read; convert it to one of {known}")
+
+
+def check_level(level: int, levels: int, path: Path) -> None:
+    """Raise ImageError unless a pyramid of so many levels has this one."""
+    if not 0 <= level < levels:
+        raise ImageError(f"{path}: has no level {level}; it has {levels}, counted from 0, the finest")
+
+
+def nearest_level(info: ImageInfo, pixel_size_um: float | None) -> int:
+    """The level of a pyramid whose pixels are nearest in size. Raises ImageError where either size is unknown."""
+    if not info.levels:
+        return 0
+    if not info.pixel_size_um or not pixel_size_um:
+        whose = "the model" if info.pixel_size_um else info.name
+        raise ImageError(
+            f"{info.name}: the pixel size of {whose} is not known; give --level 0 to {len(info.levels) - 1}"
+        )
+    finest = info.levels[0]
+    sizes = [info.pixel_size_um * finest[1] / level[1] for level in info.levels]
+    return min(range(len(sizes)), key=lambda at: abs(math.log(sizes[at] / pixel_size_um)))
 
 
 def check_channel(channel: int | None, channels: int, path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 from tifffile import PHOTOMETRIC, TiffFile, TiffFrame, TiffPage, TiffPageSeries
 
 from unet_deploy.errors import ImageError
-from unet_deploy.images import ImageInfo, ImageSource, check_channel
+from unet_deploy.images import ImageInfo, ImageSource, check_channel, check_level
 from unet_deploy.tiling import Region
 
 # tifffile reports damage by logging, and goes on; what matters of it is raised here as one line.
@@ -37,7 +38,7 @@ _UM_PER_UNIT = {"pm": 1e-6, "nm": 1e-3, "µm": 1.0, "μm": 1.0, "um": 1.0, "mm":
 
 
 class TiffSource(ImageSource):
-    """The first series of a TIFF file at full resolution.
+    """The first series of a TIFF file, at full resolution or another level of its pyramid.
 
     Samples and the C axis are channels; all other axes but Y and X make pages, in file order. Pixels keep the stored
     layout, whatever the orientation tag says: the mask carries the same tag. Min-is-white becomes min-is-black, a
@@ -45,7 +46,7 @@ class TiffSource(ImageSource):
     Raises ImageError.
     """
 
-    def __init__(self, path: Path, *, channel: int | None = None) -> None:
+    def __init__(self, path: Path, *, channel: int | None = None, level: int = 0) -> None:
         self._path = path
         self._cache: OrderedDict[tuple[int, int], np.ndarray] = OrderedDict()
         self._cached_bytes = 0
@@ -56,7 +57,7 @@ class TiffSource(ImageSource):
         except Exception as error:
             raise ImageError(f"{path}: is not a readable TIFF ({_short(error)}); save it again") from error
         try:
-            self._open(channel)
+            self._open(channel, level)
         except ImageError:
             self.close()
             raise
@@ -64,11 +65,15 @@ class TiffSource(ImageSource):
             self.close()
             raise ImageError(f"{path}: its TIFF structure is damaged ({_short(error)}); save it again") from error
 
-    def _open(self, channel: int | None) -> None:
+    def _open(self, channel: int | None, level: int) -> None:
         all_series = self._file.series
         if not all_series or all_series[0].keyframe is None:
             raise ImageError(f"{self._path}: holds no image")
-        self._series: TiffPageSeries = all_series[0]
+        levels = all_series[0].levels
+        check_level(level, len(levels), self._path)
+        self._series: TiffPageSeries = levels[level]
+        if self._series.keyframe is None:
+            raise ImageError(f"{self._path}: holds no image at level {level}")
         self._page: TiffPage = self._series.keyframe
         self._check_structure()
         self._planes = _plane_numbers(self._series)
@@ -84,6 +89,9 @@ class TiffSource(ImageSource):
         check_channel(channel, channels, self._path)
         self._samples = samples
         self._chosen = range(channels) if channel is None else range(channel, channel + 1)
+        finest = all_series[0].keyframe
+        size = _pixel_size(self._file, finest)
+        size = size and size * finest.imagewidth / self._page.imagewidth
         self.info = ImageInfo(
             name=str(self._path),
             pages=len(self._planes),
@@ -91,8 +99,9 @@ class TiffSource(ImageSource):
             height=self._page.imagelength,
             width=self._page.imagewidth,
             dtype=self._dtype(),
-            pixel_size_um=_pixel_size(self._file, self._page),
-            tags=_carried_tags(self._page, _pixel_size(self._file, self._page)),
+            pixel_size_um=size,
+            levels=_sides(levels) if len(levels) > 1 else (),
+            tags=_carried_tags(self._page, size, at_full_size=level == 0),
             note=_note(all_series, alpha),
         )
 
@@ -295,6 +304,11 @@ class TiffSource(ImageSource):
         return frame
 
 
+def _sides(levels: list[TiffPageSeries]) -> tuple[tuple[int, int], ...]:
+    pages = [level.keyframe for level in levels if level.keyframe is not None]
+    return tuple((page.imagelength, page.imagewidth) for page in pages)
+
+
 def _paste(out: np.ndarray, region: Region, segment: np.ndarray, y: int, x: int) -> None:
     """Copy the part of a (h, w, samples) segment at (y, x) that lies in the region into (samples, h, w)."""
     top, left = max(y, region.y), max(x, region.x)
@@ -339,6 +353,8 @@ def _pixel_size(file: TiffFile, page: TiffPage) -> float | None:
         if pixels is not None and pixels.get("PhysicalSizeX"):
             unit = _UM_PER_UNIT.get(pixels.get("PhysicalSizeXUnit", "µm"))
             return float(pixels.get("PhysicalSizeX", "0")) * unit if unit else None
+    if file.is_svs and (found := re.search(r"\bMPP\s*=\s*([0-9.]+)", page.description)):
+        return float(found[1])
     per_unit = page.resolution[0] if 282 in page.tags else 0
     if not per_unit or not math.isfinite(per_unit):
         return None
@@ -348,7 +364,8 @@ def _pixel_size(file: TiffFile, page: TiffPage) -> float | None:
     return um if 0 < um <= COARSEST_UM else None
 
 
-def _carried_tags(page: TiffPage, pixel_size_um: float | None) -> dict[str, Any]:
+def _carried_tags(page: TiffPage, pixel_size_um: float | None, *, at_full_size: bool) -> dict[str, Any]:
+    """Where a coarser level lies on Earth, its own tags seldom say."""
     tags: dict[str, Any] = {}
     if pixel_size_um:
         tags.update(resolution=(1e4 / pixel_size_um,) * 2, resolutionunit=3)
@@ -356,7 +373,7 @@ def _carried_tags(page: TiffPage, pixel_size_um: float | None) -> dict[str, Any]
         tags.update(resolution=page.resolution, resolutionunit=int(page.resolutionunit))
     if 34675 in page.tags and isinstance(page.tags[34675].value, bytes):
         tags["iccprofile"] = page.tags[34675].value
-    extra = [page.tags[code] for code in _CARRIED if code in page.tags]
+    extra = [page.tags[code] for code in _CARRIED if code in page.tags and (at_full_size or code == 274)]
     if extra:
         tags["extratags"] = [(tag.code, tag.dtype, tag.count, tag.value, True) for tag in extra]
     return tags
