@@ -134,7 +134,7 @@ def test_a_disk_that_fills_keeps_what_is_finished(slide, small_models, tmp_path)
     mask = tmp_path / "mask.tif"
     limited = (
         "import resource, signal, sys; from unet_deploy.cli import main\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (250_000, 250_000))\n"
         "main()"
     )
     words = ["segment", slide, "-o", mask, "-m", small_models["one"], "--tile-size", "300", "--runtime", "onnxruntime"]
