@@ -10,7 +10,7 @@ from unet_deploy.errors import ImageError, UsageError
 from unet_deploy.images import RASTER_SUFFIXES, TIFF_SUFFIXES
 from unet_deploy.outputs import Outputs
 
-_OURS = (".mask.tif", ".probabilities.tif", ".overlay.png")
+_OURS = (".mask.tif", ".probabilities.tif", ".overlay.png", ".instances.tif")
 
 
 def find_images(inputs: Iterable[str]) -> list[Path]:
@@ -40,12 +40,19 @@ def find_images(inputs: Iterable[str]) -> list[Path]:
 
 
 def name_outputs(
-    images: Sequence[Path], output: Path | None, *, probabilities: bool = False, overlay: bool = False
+    images: Sequence[Path],
+    output: Path | None,
+    *,
+    probabilities: bool = False,
+    overlay: bool = False,
+    objects: str | None = None,
+    instances: str | None = None,
 ) -> list[Outputs]:
     """The files to make of each image.
 
     One image and an output that ends in .tif: that file. Otherwise `output` is a folder, or the image's own by
-    default, of <stem>.mask.tif. Raises UsageError when two images would share a mask, or one would be overwritten.
+    default, of <stem>.mask.tif. objects, instances: a file, or for any number of images just what its name ends in.
+    Raises UsageError when two images would share a file, or one would be overwritten.
     """
     if output is not None and len(images) == 1 and output.suffix and not output.is_dir():
         if output.suffix.lower() not in TIFF_SUFFIXES:
@@ -62,7 +69,27 @@ def name_outputs(
         if mask in owners:
             raise UsageError(f"{mask}: both {owners[mask]} and {image} would be written here; segment them apart")
         owners[mask] = image
-    return [Outputs.beside(mask, probabilities=probabilities, overlay=overlay) for mask in masks]
+    return [
+        Outputs.beside(
+            mask,
+            probabilities=probabilities,
+            overlay=overlay,
+            objects=_named(objects, mask, "objects", len(masks)),
+            instances=_named(instances, mask, "instances", len(masks)),
+        )
+        for mask in masks
+    ]
+
+
+def _named(asked: str | None, mask: Path, what: str, images: int) -> Path | None:
+    """The file that was asked for, or one beside the mask where only its type was."""
+    if asked is None:
+        return None
+    if Path(asked).suffix:
+        if images > 1:
+            raise UsageError(f"--{what} {asked}: one file for {images} images; give just {Path(asked).suffix[1:]}")
+        return Path(asked)
+    return mask.with_name(f"{mask.name.removesuffix(mask.suffix)}.{what}.{asked}")
 
 
 def _is_input(path: Path) -> bool:

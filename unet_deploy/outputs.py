@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from typing_extensions import Self
@@ -18,6 +18,7 @@ from unet_deploy.tiling import Region, Tile
 
 if TYPE_CHECKING:
     from unet_deploy.images.overlay import Overlay
+    from unet_deploy.objects.counting import Counting
 
 
 @dataclass(frozen=True)
@@ -27,19 +28,46 @@ class Outputs:
     mask: Path
     probabilities: Path | None = None
     overlay: Path | None = None
+    objects: Path | None = None
+    """The table of objects, .csv, .parquet or .geojson."""
+    instances: Path | None = None
+    """Their numbers, uint32."""
 
     @classmethod
-    def beside(cls, mask: Path, *, probabilities: bool, overlay: bool) -> Outputs:
+    def beside(
+        cls,
+        mask: Path,
+        *,
+        probabilities: bool = False,
+        overlay: bool = False,
+        objects: Path | None = None,
+        instances: Path | None = None,
+    ) -> Outputs:
         """Names derived from the mask's: mask.probabilities.tif, mask.overlay.png."""
         stem = mask.name.removesuffix(mask.suffix)
         return cls(
             mask,
             mask.with_name(f"{stem}.probabilities.tif") if probabilities else None,
             mask.with_name(f"{stem}.overlay.png") if overlay else None,
+            objects,
+            instances,
         )
 
     def __iter__(self) -> Iterator[Path]:
-        return (path for path in (self.mask, self.probabilities, self.overlay) if path)
+        all_of_them = (self.mask, self.probabilities, self.overlay, self.objects, self.instances)
+        return (path for path in all_of_them if path)
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What counts as an object."""
+
+    connectivity: Literal[4, 8] = 4
+    """Neighbours of a pixel."""
+    min_size: int = 0
+    """Objects of fewer pixels are left out."""
+    fill_holes: bool = False
+    """Whether background inside one object belongs to it."""
 
 
 class Making:
@@ -58,6 +86,7 @@ class Making:
         *,
         window: Region,
         region: Region,
+        counted: Counted,
         key: Mapping[str, Any],
         resume: bool,
         overwrite: bool,
@@ -68,6 +97,8 @@ class Making:
         self._window, self._region, self._key = window, region, key
         self._resume, self._overwrite = resume, overwrite
         self._picture: Overlay | None = None
+        self._counting: Counting | None = None
+        self.objects: int | None = None
         self.consumers: list[Consumer] = []
         check_free(outputs.mask, overwrite=overwrite)
         with ExitStack() as stack:
@@ -82,7 +113,20 @@ class Making:
                 check_free(outputs.overlay, overwrite=overwrite or resume)
                 self._picture = Overlay(window.height, window.width, image.channels, classes)
                 self.consumers.append(paint(self._picture))
+            if outputs.objects or outputs.instances:
+                self._count(counted, classes)
             self._open = stack.pop_all()
+
+    def _count(self, counted: Counted, classes: Sequence[str]) -> None:
+        from unet_deploy.objects.counting import Counting, check_table
+
+        replaced = self._overwrite or self._resume
+        if self._outputs.objects:
+            check_table(self._outputs.objects, overwrite=replaced)
+        if self._outputs.instances:
+            check_free(self._outputs.instances, overwrite=replaced)
+        self._counting = counting = Counting(counted, self._image, self._window, classes)
+        self.consumers.append(lambda done: counting.add(replace(done, labels=self._inside(done))))
 
     @property
     def resumed(self) -> bool:
@@ -94,22 +138,61 @@ class Making:
         region = self._place(tile.write)
         if not all(sink.has(page, region) for sink in self._sinks):
             return None
-        if self._picture is None:
+        if self._picture is None and self._counting is None:
             nothing = np.empty((0, 0), np.uint8)
-            return DoneTile(page, tile, nothing, nothing, None, known=True)
-        labels = np.zeros((tile.write.height, tile.write.width), np.uint8)
-        offset = self._window.moved(tile.write.y, tile.write.x)
-        labels[region.moved(-offset.y, -offset.x).slices] = self._sinks[0].read(page, region)[0]
-        return DoneTile(page, tile, self._source.crop(page, tile.write), labels, None, known=True)
+            return DoneTile(page, tile, nothing, nothing, None, tile.write, known=True)
+        labels, image = self._labels(page, tile.write), self._source.crop(page, tile.write)
+        return DoneTile(page, tile, image, labels, None, tile.write, known=True)
 
     def commit(self) -> None:
         """Give all files their names, the mask last: where it is, all is."""
+        if self._counting:
+            self._write_objects(self._counting)
         if self._picture and self._outputs.overlay:
             self._picture.save(self._outputs.overlay, overwrite=self._overwrite or self._resume)
         for sink in reversed(self._sinks):
             sink.commit()
 
-    def _sink(self, output: Path, planes: int, dtype: type[np.generic]) -> MaskSink:
+    def _write_objects(self, counting: Counting) -> None:
+        replaced = self._overwrite or self._resume
+        with ExitStack() as stack:
+            sink = None
+            if self._outputs.instances:
+                sink = stack.enter_context(self._sink(self._outputs.instances, 1, np.uint32, kept=False))
+
+            def number(page: int, region: Region, ids: np.ndarray) -> None:
+                place = region.intersection(self._region)
+                assert sink
+                sink.write(page, place, ids[None][(slice(None), *place.moved(-region.y, -region.x).slices)])
+
+            self.objects = counting.finish(
+                self._labels, table=self._outputs.objects, number=number if sink else None, overwrite=replaced
+            )
+            if sink:
+                sink.commit()
+
+    def _labels(self, page: int, write: Region) -> np.ndarray:
+        """What is in the mask for a region of the window, (h, w); 0 where nothing is to be."""
+        labels = np.zeros((write.height, write.width), np.uint8)
+        place = self._place(write)
+        labels[self._in_tile(place, write)] = self._sinks[0].read(page, place)[0]
+        return labels
+
+    def _inside(self, done: DoneTile) -> np.ndarray:
+        """The labels of a tile, 0 where nothing is to be in the mask."""
+        write = done.tile.write
+        place = self._place(write)
+        if (place.height, place.width) == (write.height, write.width):
+            return done.labels
+        labels = np.zeros_like(done.labels)
+        inside = self._in_tile(place, write)
+        labels[inside] = done.labels[inside]
+        return labels
+
+    def _in_tile(self, place: Region, write: Region) -> tuple[slice, slice]:
+        return place.moved(-self._window.y - write.y, -self._window.x - write.x).slices
+
+    def _sink(self, output: Path, planes: int, dtype: type[np.generic], *, kept: bool = True) -> MaskSink:
         from unet_deploy.images.tiff_mask import TiffMaskSink
 
         return TiffMaskSink(
@@ -118,7 +201,7 @@ class Making:
             planes=planes,
             dtype=np.dtype(dtype),
             region=self._region,
-            key=self._key,
+            key=self._key if kept else None,
             resume=self._resume,
             overwrite=self._overwrite,
         )
@@ -134,7 +217,7 @@ class Making:
             if done.known:
                 return
             place = self._place(done.tile.write)
-            inside = place.moved(-self._window.y - done.tile.write.y, -self._window.x - done.tile.write.x).slices
+            inside = self._in_tile(place, done.tile.write)
             scores = None if done.probabilities is None else done.probabilities[(slice(None), *inside)]
             tile = Tile(done.tile.read, place)
             consumer(replace(done, tile=tile, labels=done.labels[inside], probabilities=scores))

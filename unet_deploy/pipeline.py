@@ -18,7 +18,7 @@ from unet_deploy.card import ModelCard
 from unet_deploy.grey import GreyScale, measure_page, to_float32
 from unet_deploy.images import ImageSource
 from unet_deploy.runtimes import Answer, OutOfMemoryError, Runtime
-from unet_deploy.tiling import Sides, Tile, TilePlan
+from unet_deploy.tiling import Region, Sides, Tile, TilePlan
 
 T = TypeVar("T")
 Progress = Callable[[int, int], None]
@@ -81,6 +81,8 @@ class ReadTile:
     tile: Tile
     pixels: np.ndarray
     grey: GreyScale
+    whole: Region
+    """What the plan's tile writes."""
     last_part: bool = True
     """False for a part of a divided tile that others follow."""
 
@@ -111,6 +113,8 @@ class DoneTile:
     """(h, w) uint8."""
     probabilities: np.ndarray | None
     """(K, h, w) float32, where they were asked for."""
+    whole: Region
+    """What the plan's tile writes; `tile` is a part of it where memory was short."""
     known: bool = False
     """Whether it was finished by an earlier run, and is in the mask already."""
 
@@ -214,7 +218,7 @@ def _read(
             pixels = source.read(page, tile.read)
             if pixels.dtype.kind == "f":
                 pixels = to_float32(pixels, source.info.name)
-            read.put(ReadTile(page, tile, pixels, grey))
+            read.put(ReadTile(page, tile, pixels, grey, tile.write))
     read.close()
 
 
@@ -330,7 +334,8 @@ def _cut(read: ReadTile, answer: Answer, index: int, margin: int) -> DoneTile:
     height, width = read.tile.write.height, read.tile.write.width
     image = read.pixels[:, margin : margin + height, margin : margin + width]
     probabilities = None if answer.probabilities is None else answer.probabilities[index, :, :height, :width]
-    return DoneTile(read.page, read.tile, image, answer.labels[index, :height, :width], probabilities)
+    labels = answer.labels[index, :height, :width]
+    return DoneTile(read.page, read.tile, image, labels, probabilities, read.whole)
 
 
 def _write(done: Channel[DoneTile], consumers: Sequence[Consumer]) -> None:

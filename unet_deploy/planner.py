@@ -101,7 +101,9 @@ class Budget:
     """Bytes for a pixel of a tile that waits between reading, computing and writing."""
 
     @classmethod
-    def of(cls, source: ImageSource, runtime: Runtime, *, probabilities: bool, overlay: bool) -> Budget:
+    def of(
+        cls, source: ImageSource, runtime: Runtime, *, probabilities: bool, overlay: bool, objects: bool = False
+    ) -> Budget:
         """A run's budget as the process stands now: the model is loaded, the image is open."""
         from unet_deploy.images.overlay import canvas_bytes
 
@@ -110,6 +112,7 @@ class Budget:
         scores = 4 * len(card.classes) if probabilities else 0
         # A tile is there twice while it is mirrored; finished ones wait with their pixels for the writer.
         waiting = (2 * QUEUED + 3) * stored + (QUEUED + 1) * (1 + scores)
+        waiting += _OBJECT_BYTES if objects else 0
         canvas = canvas_bytes(info.height, info.width, info.channels, len(card.classes)) if overlay else 0
         return cls(runtime, resident_memory() + source.cache_bytes + canvas + _SPARE, waiting)
 
@@ -118,6 +121,9 @@ class Budget:
         computing = self.runtime.memory(height, width)
         return None if computing is None else self.fixed + computing + self.waiting * height * width
 
+
+_OBJECT_BYTES = 25
+"""For a pixel of the tile whose objects are being found. Their table grows with them: 200 bytes each."""
 
 _SPARE = 20_000_000
 """Bytes for threads, codecs and the tables of a percentile."""

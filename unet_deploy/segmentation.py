@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, astuple, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -20,7 +20,7 @@ from unet_deploy.images.array import ArraySink, ArraySource
 from unet_deploy.images.spool import read_key
 from unet_deploy.images.window import Window, aligned, check_inside
 from unet_deploy.models import open_model
-from unet_deploy.outputs import Making, Outputs, write_labels, write_probabilities
+from unet_deploy.outputs import Counted, Making, Outputs, write_labels, write_probabilities
 from unet_deploy.pipeline import Consumer, Progress, Timing, stream
 from unet_deploy.planner import Budget, plan_for, proof_plan
 from unet_deploy.proof import Accuracy, prove
@@ -47,6 +47,8 @@ class Options:
     """Whether uniform tiles are class 0 without being computed."""
     tta: bool = False
     """Whether the answer is the mean over eight orientations of each tile."""
+    counted: Counted = field(default_factory=Counted)
+    """What counts as an object, where a table or numbers of objects are made."""
     roi: Region | None = None
     """What of each page is segmented, by the grey scale of the whole; the rest of the mask is 0."""
     resume: bool = False
@@ -67,6 +69,8 @@ class Report:
     timing: Timing
     proved: Accuracy | None
     """How a GPU's answer compared with the model's, where this image was the first."""
+    objects: int | None = None
+    """How many there are, where they were counted."""
 
     @property
     def megapixels(self) -> float:
@@ -229,6 +233,7 @@ def segment_file(
             ready.card.classes,
             window=window,
             region=options.roi or window,
+            counted=options.counted,
             key=_key(path, runtime, plan, outputs, options),
             resume=options.resume,
             overwrite=options.overwrite,
@@ -245,7 +250,7 @@ def segment_file(
                 progress=progress,
             )
             making.commit()
-    return Report(view.info, plan, outputs, ready.name, timing, proved)
+    return Report(view.info, plan, outputs, ready.name, timing, proved, making.objects)
 
 
 def forecast(path: Path, runtime: Runtime, outputs: Outputs, options: Options = Options()) -> Forecast:
@@ -301,7 +306,8 @@ def _oriented(runtime: Runtime, tta: bool) -> Runtime:
 def _plan(source: ImageSource, runtime: Runtime, outputs: Outputs, options: Options) -> tuple[TilePlan, int | None]:
     """The tiles, and the most that the process will hold with them."""
     wanted = bool(outputs.probabilities)
-    budget = Budget.of(source, runtime, probabilities=wanted, overlay=bool(outputs.overlay))
+    counting = bool(outputs.objects or outputs.instances)
+    budget = Budget.of(source, runtime, probabilities=wanted, overlay=bool(outputs.overlay), objects=counting)
     plan = plan_for(runtime, source.info, options.tile_size, budget, options.max_memory)
     if options.resume and options.tile_size is None:
         plan = _resumed_plan(outputs.mask, plan) or plan

@@ -14,12 +14,12 @@ from unet_deploy.grey import GreyScale, measure_page
 from unet_deploy.images import open_image
 from unet_deploy.images.array import ArraySink, ArraySource
 from unet_deploy.models import find_model, open_model
+from unet_deploy.outputs import write_labels, write_probabilities
 from unet_deploy.pipeline import stream
 from unet_deploy.planner import plan_for
 from unet_deploy.proof import LIMIT_PPM, Accuracy, measure
 from unet_deploy.runtimes import DEFAULT_TILE, Runtime
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime
-from unet_deploy.outputs import write_labels, write_probabilities
 from unet_deploy.segmentation import check_fits
 from unet_deploy.tiling import Region, TilePlan, legal_side, plan_tiles
 

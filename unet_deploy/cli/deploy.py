@@ -24,6 +24,7 @@ from unet_deploy.cli.app import (
 from unet_deploy.errors import UnetDeployError, UsageError
 
 if TYPE_CHECKING:
+    from unet_deploy.outputs import Counted
     from unet_deploy.runtimes import Runtime
     from unet_deploy.segmentation import Forecast, Options, Outputs, Report
 
@@ -47,6 +48,16 @@ def segment(
     probabilities: Annotated[bool, typer.Option(help="Write the class probabilities too, float32.")] = False,
     tta: Tta = False,
     overlay: Annotated[bool, typer.Option(help="Write a PNG to look at.")] = False,
+    objects: Annotated[
+        str | None,
+        typer.Option("--objects", help="Table of objects: a .csv, .parquet or .geojson file, or just csv."),
+    ] = None,
+    instances: Annotated[
+        str | None, typer.Option("--instances", help="Their numbers, uint32: a .tif file, or just tif.")
+    ] = None,
+    min_size: Annotated[int, typer.Option("--min-size", min=0, help="Objects of fewer pixels are left out.")] = 0,
+    fill_holes: Annotated[bool, typer.Option("--fill-holes", help="Holes belong to the object around them.")] = False,
+    connectivity: Annotated[int, typer.Option("--connectivity", help="4, or 8 for pixels that touch at a corner.")] = 4,
     skip_background: Annotated[
         bool, typer.Option("--skip-background", help="Do not compute uniform tiles, such as glass: they are class 0.")
     ] = False,
@@ -72,7 +83,10 @@ def segment(
     from unet_deploy.segmentation import Options, forecast, pixels_of
 
     paths = find_images(images)
-    jobs = list(zip(paths, name_outputs(paths, output, probabilities=probabilities, overlay=overlay), strict=True))
+    named = name_outputs(
+        paths, output, probabilities=probabilities, overlay=overlay, objects=objects, instances=instances
+    )
+    jobs = list(zip(paths, named, strict=True))
     failed = 0
     opened = open_model(
         model,
@@ -93,6 +107,7 @@ def segment(
             max_memory=parse_bytes(max_memory),
             skip_background=skip_background,
             tta=tta,
+            counted=_counted(connectivity, min_size, fill_holes),
             roi=parse_region(roi) if roi else None,
             resume=resume,
             overwrite=overwrite,
@@ -114,6 +129,16 @@ def segment(
                 failed = failed or error.exit_code
     if failed:
         raise typer.Exit(failed)
+
+
+def _counted(connectivity: int, min_size: int, fill_holes: bool) -> Counted:
+    from unet_deploy.outputs import Counted
+
+    if connectivity == 8:
+        return Counted(8, min_size, fill_holes)
+    if connectivity == 4:
+        return Counted(4, min_size, fill_holes)
+    raise UsageError(f"--connectivity {connectivity}: pixels have 4 or 8 neighbours")
 
 
 def _parse_level(text: str) -> int | None:
@@ -144,6 +169,8 @@ def _print_report(report: Report) -> None:
         say(f"resumed: {report.timing.known} of {tiles} tiles were finished already")
     if report.timing.skipped:
         say(f"skipped as background: {report.timing.skipped} of {tiles} tiles")
+    if report.objects is not None:
+        say(f"objects: {report.objects}")
     wall = report.timing.wall
     files = ", ".join(map(str, report.outputs))
     print(

@@ -87,6 +87,7 @@ def read_axes(multiscales: dict[str, Any], level: int, shape: Sequence[int]) -> 
 
 
 def micrometres(axis: Axis) -> float | None:
+    """The length of a pixel; None where the unit is no length, or not said."""
     unit = _UM_PER_UNIT.get(axis.unit or "")
     return axis.scale * unit if unit and axis.scale > 0 else None
 
@@ -142,7 +143,7 @@ def create_mask(tree: Path, form: MaskForm, name: str, *, in_image: bool) -> Non
         shapes.append((-(-shapes[-1][0] // 2), -(-shapes[-1][1] // 2)))
     attributes = _attributes(form, name, len(shapes), in_image=in_image)
     group = zarr.create_group(str(tree), zarr_format=zarr_format, attributes=attributes)
-    # Both have a checksum, and every reader of its version knows them.
+    # Both have a checksum, which a resume relies on, and the readers of their versions know them.
     options: dict[str, Any] = {"compressors": numcodecs.Zlib(4), "chunk_key_encoding": {"name": "v2", "separator": "/"}}
     if zarr_format == 3:
         options = {
@@ -203,6 +204,7 @@ def _colour(label: int) -> list[int]:
 
 
 def multiscales_of(folder: Path) -> dict[str, Any]:
+    """The metadata of the first image of a group."""
     return ome_metadata(zarr.open_group(str(folder), mode="r"))["multiscales"][0]
 
 
@@ -236,7 +238,7 @@ def image_around(path: Path) -> Path | None:
 
 
 def labels_path(path: Path, around: Path, dtype: np.dtype[Any]) -> Path:
-    """Where the labels of an image go that a path lies in."""
+    """Where a mask goes whose path is an image or lies in one. Raises UsageError."""
     inside = path.absolute().relative_to(around).parts
     if dtype.kind not in "ui":
         raise UsageError(f"{path}: lies in an image, which has room for labels only; give another folder")
@@ -250,7 +252,7 @@ def labels_path(path: Path, around: Path, dtype: np.dtype[Any]) -> Path:
 
 
 def as_the_image(path: Path, around: Path, image: ImageInfo) -> tuple[str, tuple[Axis, ...]]:
-    """The version of an image, and the axes of that of its levels which was segmented."""
+    """The version of an image, and the axes of that of its levels which was segmented. Raises UsageError."""
     group = zarr.open_group(str(around), mode="r")
     multiscales = ome_metadata(group)["multiscales"][0]
     for level, dataset in enumerate(multiscales["datasets"]):

@@ -1,0 +1,325 @@
+"""OME-Zarr images (0.4 and 0.5) and plain Zarr arrays, in a folder or behind a URL, read chunk by chunk."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numcodecs
+import numpy as np
+import zarr
+from zarr.abc.store import RangeByteRequest, Store, SuffixByteRequest
+from zarr.codecs import BloscCodec
+from zarr.storage import WrapperStore
+
+from unet_deploy.errors import ImageError
+from unet_deploy.images import ImageInfo, ImageSource, check_channel, check_level
+from unet_deploy.images.ome_zarr import Axis, micrometres, ome_metadata, read_axes
+from unet_deploy.tiling import Region
+
+MOST_CHUNK_BYTES = 1 << 30
+"""A chunk is decoded whole, so it may not be larger."""
+
+CACHE_BYTES = 128 << 20
+"""Decoded chunks that are kept: neighbouring tiles of a plan share them."""
+
+_AT_ONCE_BYTES = CACHE_BYTES // 4
+"""Chunks that are fetched together, so that a URL answers once and not chunk by chunk."""
+
+_METADATA = ("zarr.json", ".zarray", ".zattrs", ".zgroup")
+
+Index = tuple[int, ...]
+Box = tuple[slice, ...]
+
+
+class ZarrSource(ImageSource):
+    """One level of an OME-Zarr image, or a Zarr array of shape (H, W), (C, H, W) or (pages, C, H, W).
+
+    path: a folder, or a URL that fsspec knows. level: of the pyramid, 0 is full resolution. The axis c is channels;
+    all other axes but y and x make pages, in their order. A chunk that was never written is the fill value; one that
+    is damaged is an error.
+    Raises ImageError.
+    """
+
+    def __init__(self, path: Path | str, *, channel: int | None = None, level: int = 0) -> None:
+        self._path = path
+        self._cache: OrderedDict[Index, np.ndarray] = OrderedDict()
+        self._cached_bytes = 0
+        try:
+            self._open(channel, level)
+        except ImageError:
+            raise
+        except FileNotFoundError as error:
+            raise ImageError(f"{path}: is no Zarr image; give the folder or URL that holds its metadata") from error
+        except ImportError as error:
+            raise ImageError(f"{path}: URLs of this kind need another package ({_short(error)})") from error
+        except OSError as error:
+            raise ImageError(f"{path}: cannot be read ({error.strerror or _short(error)})") from error
+        except Exception as error:
+            raise ImageError(f"{path}: its Zarr metadata are not readable ({_short(error)}); save it again") from error
+
+    def _open(self, channel: int | None, level: int) -> None:
+        node = zarr.open(str(self._path), mode="r")
+        if isinstance(node, zarr.Group):
+            levels, self.axes, note = _find_levels(self._path, node, level)
+        else:
+            check_level(level, 1, self._path)  # type: ignore[arg-type]
+            levels, self.axes, note = [node], _plain_axes(self._path, node.shape), ""
+        array = levels[level]
+        store = _Whole(array.store, blosc=_in_blosc(array))
+        self._array = zarr.open_array(store, path=array.path, mode="r", zarr_format=array.metadata.zarr_format)
+        names = [axis.name for axis in self.axes]
+        self._y, self._x = names.index("y"), names.index("x")
+        self._c = names.index("c") if "c" in names else None
+        self._lead = [at for at, name in enumerate(names) if name not in ("c", "y", "x")]
+        self._check(array.shape)
+        channels = 1 if self._c is None else self._array.shape[self._c]
+        check_channel(channel, channels, self._path)  # type: ignore[arg-type]
+        self._chosen = slice(0, channels) if channel is None else slice(channel, channel + 1)
+        chunk_bytes = math.prod(self._array.chunks) * self._array.dtype.itemsize
+        self.cache_bytes = min(max(CACHE_BYTES, chunk_bytes), max(self._array.nbytes, chunk_bytes))
+        size = micrometres(self.axes[self._y]), micrometres(self.axes[self._x])
+        self.info = ImageInfo(
+            name=str(self._path),
+            pages=math.prod(self._array.shape[at] for at in self._lead),
+            channels=self._chosen.stop - self._chosen.start,
+            height=self._array.shape[self._y],
+            width=self._array.shape[self._x],
+            dtype=self._dtype,
+            pixel_size_um=size[1],
+            levels=tuple((each.shape[self._y], each.shape[self._x]) for each in levels) if len(levels) > 1 else (),
+            tags={"resolution": (1e4 / size[1], 1e4 / size[0]), "resolutionunit": 3} if size[0] and size[1] else {},
+            note=note,
+        )
+
+    def crop(self, page: int, region: Region) -> np.ndarray:
+        wanted = self._wanted(page, region)
+        out = np.empty([part.stop - part.start for part in wanted], self._dtype)
+        cells = list(
+            product(
+                *(
+                    range(part.start // side, -(-part.stop // side))
+                    for part, side in zip(wanted, self._array.chunks, strict=True)
+                )
+            )
+        )
+        for cell, block in self._blocks(cells):
+            there, here = [], []
+            for part, place in zip(wanted, self._box(cell, cell), strict=True):
+                start, stop = max(part.start, place.start), min(part.stop, place.stop)
+                there.append(slice(start - part.start, stop - part.start))
+                here.append(slice(start - place.start, stop - place.start))
+            out[tuple(there)] = block[tuple(here)]
+        order = [*self._lead, *([] if self._c is None else [self._c]), self._y, self._x]
+        return out.transpose(order).reshape(self.info.channels, region.height, region.width)
+
+    def close(self) -> None:
+        self._cache.clear()
+        self._array.store.close()
+
+    @property
+    def _dtype(self) -> np.dtype[Any]:
+        dtype = np.dtype(self._array.dtype)
+        return np.dtype(np.uint8) if dtype.kind == "b" else dtype.newbyteorder("=")
+
+    def _check(self, shape: Index) -> None:
+        path, array = self._path, self._array
+        if 0 in shape:
+            raise ImageError(f"{path}: shape {shape} holds no pixels; save it again")
+        if np.dtype(array.dtype).kind not in "buif":
+            raise ImageError(f"{path}: pixels of type {array.dtype} are no grey values; save integers or floats")
+        decoded = math.prod(array.chunks) * array.dtype.itemsize
+        if decoded > MOST_CHUNK_BYTES:
+            raise ImageError(f"{path}: one chunk decodes to {decoded / 1e9:.3g} GB; save it with smaller chunks")
+
+    # -- chunks ----------------------------------------------------------------------------------------------
+
+    def _wanted(self, page: int, region: Region) -> list[slice]:
+        """The part of every axis that a region of a page takes."""
+        wanted = [self._chosen] * len(self.axes)
+        steps = np.unravel_index(page, [self._array.shape[at] for at in self._lead]) if self._lead else ()
+        for at, step in zip(self._lead, steps, strict=True):
+            wanted[at] = slice(int(step), int(step) + 1)
+        wanted[self._y], wanted[self._x] = region.slices
+        return wanted
+
+    def _blocks(self, cells: Iterable[Index]) -> Iterator[tuple[Index, np.ndarray]]:
+        """Chunks by their place in the grid, from the cache or the store, in any order."""
+        missing = []
+        for cell in cells:
+            if cell in self._cache:
+                self._cache.move_to_end(cell)
+                yield cell, self._cache[cell]
+            else:
+                missing.append(cell)
+        if missing:
+            yield from self._load(missing)
+
+    def _load(self, cells: list[Index]) -> Iterator[tuple[Index, np.ndarray]]:
+        """Read the box around some chunks, which are a rectangle but for rare cases; one by one where that fails."""
+        first, last = tuple(map(min, zip(*cells, strict=True))), tuple(map(max, zip(*cells, strict=True)))
+        box = self._box(first, last)
+        pixels: np.ndarray | None = None
+        if len(cells) == 1 or math.prod(part.stop - part.start for part in box) <= self._most_at_once:
+            try:
+                pixels = np.asarray(self._array[box]).astype(self._dtype, copy=False)
+            except Exception as error:
+                if len(cells) == 1:
+                    raise self._damaged(cells[0], error) from error
+        if pixels is None:
+            for cell in cells:
+                yield from self._load([cell])
+            return
+        for cell in cells:
+            place = self._box(cell, cell)
+            inside = tuple(slice(p.start - b.start, p.stop - b.start) for p, b in zip(place, box, strict=True))
+            block = pixels[inside] if len(cells) == 1 else pixels[inside].copy()
+            self._keep(cell, block)
+            yield cell, block
+
+    @property
+    def _most_at_once(self) -> int:
+        """Pixels."""
+        return _AT_ONCE_BYTES // self._dtype.itemsize
+
+    def _keep(self, cell: Index, block: np.ndarray) -> None:
+        self._cache[cell] = block
+        self._cached_bytes += block.nbytes
+        while self._cached_bytes > CACHE_BYTES and len(self._cache) > 1:
+            self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
+
+    def _box(self, first: Index, last: Index) -> Box:
+        """The pixels of the chunks from the first to the last, as far as they lie in the array."""
+        sides = zip(first, last, self._array.chunks, self._array.shape, strict=True)
+        return tuple(slice(low * side, min((high + 1) * side, end)) for low, high, side, end in sides)
+
+    def _damaged(self, cell: Index, error: Exception) -> ImageError:
+        place = self._box(cell, cell)
+        grid = self._array.shards or self._array.chunks
+        key = self._array.metadata.encode_chunk_key(
+            tuple(part.start // side for part, side in zip(place, grid, strict=True))
+        )
+        where = f"{self._array.path}/{key}".lstrip("/")
+        return ImageError(
+            f"{self._path}: chunk {where}, from y {place[self._y].start}, x {place[self._x].start} on, "
+            f"cannot be read ({_short(error)}); copy or save the image again"
+        )
+
+
+class _Whole(WrapperStore[Store]):
+    """Refuses values that were cut short, which some codecs take for whole or for the fill value."""
+
+    def __init__(self, store: Store, *, blosc: bool) -> None:
+        super().__init__(store)
+        self._blosc = blosc
+
+    def _with_store(self, store: Store) -> _Whole:
+        return _Whole(store, blosc=self._blosc)
+
+    async def get(self, key: str, prototype: Any, byte_range: Any = None) -> Any:
+        return self._checked(key, await super().get(key, prototype, byte_range), byte_range)
+
+    def get_sync(self, key: str, *, prototype: Any = None, byte_range: Any = None) -> Any:
+        """What newer releases of zarr read files with."""
+        store: Any = self._store
+        return self._checked(key, store.get_sync(key, prototype=prototype, byte_range=byte_range), byte_range)
+
+    def _checked(self, key: str, value: Any, byte_range: Any) -> Any:
+        if value is None or key.endswith(_METADATA):
+            return value
+        if isinstance(byte_range, RangeByteRequest):
+            whole = len(value) == byte_range.end - byte_range.start
+        elif isinstance(byte_range, SuffixByteRequest):
+            whole = len(value) == byte_range.suffix
+        elif self._blosc:
+            # Bytes 12 to 15 of Blosc's header are the length; the decoder reads as much, whether it is there or not.
+            whole = len(value) >= 16 and int.from_bytes(value[12:16].to_bytes(), "little") <= len(value)
+        else:
+            whole = len(value) > 0
+        if not whole:
+            raise ValueError("it was cut short")
+        return value
+
+
+def _in_blosc(array: zarr.Array) -> bool:
+    """Whether the bytes of a stored chunk are Blosc's; a shard's own index finds what was cut short."""
+    return not array.shards and any(isinstance(codec, BloscCodec | numcodecs.Blosc) for codec in array.compressors)
+
+
+# -- metadata ------------------------------------------------------------------------------------------------
+
+
+def _find_levels(path: Path | str, group: zarr.Group, level: int) -> tuple[list[zarr.Array], tuple[Axis, ...], str]:
+    """The arrays of the pyramid, the axes of one of them, and a note on what else is there."""
+    ome = ome_metadata(group)
+    if not ome.get("multiscales"):
+        raise _no_image(path, group, ome)
+    multiscales, *others = ome["multiscales"]
+    check_level(level, len(multiscales["datasets"]), path)  # type: ignore[arg-type]
+    levels = []
+    for dataset in multiscales["datasets"]:
+        array = group.get(dataset["path"])
+        if not isinstance(array, zarr.Array):
+            raise ImageError(f"{path}: its array {dataset['path']!r} is missing; copy it again")
+        levels.append(array)
+    axes = read_axes(multiscales, level, levels[level].shape)
+    names = [axis.name for axis in axes]
+    if "y" not in names or "x" not in names or len(set(names)) != len(names):
+        raise ImageError(f"{path}: has axes {' '.join(names)}; an image has y and x, each axis once")
+    return levels, axes, f"{len(others)} other image(s) in it are not read" if others else ""
+
+
+def _plain_axes(path: Path | str, shape: Index) -> tuple[Axis, ...]:
+    if not 2 <= len(shape) <= 4:
+        raise ImageError(
+            f"{path}: shape {shape}; an array is (H, W), (C, H, W) or (pages, C, H, W); "
+            "if it is a level of an OME-Zarr image, give the image"
+        )
+    return tuple(map(Axis, "tcyx"[-len(shape) :], shape))
+
+
+def _no_image(path: Path | str, group: zarr.Group, ome: dict[str, Any]) -> ImageError:
+    """What a group is instead of an image, and what of it to open."""
+    if "plate" in ome:
+        wells = [well["path"] for well in ome["plate"]["wells"]]
+        first = ome_metadata(zarr.open_group(group.store, path=wells[0], mode="r")) if wells else {}
+        images = [f"{wells[0]}/{image['path']}" for image in first.get("well", {}).get("images", ())]
+        return _instead(path, f"a plate of {len(wells)} wells", images)
+    if "well" in ome:
+        return _instead(path, "a well", [image["path"] for image in ome["well"]["images"]])
+    if "labels" in ome:
+        return _instead(path, "a group of labels", ome["labels"])
+    if "bioformats2raw.layout" in ome:
+        series = group.get("OME")
+        images = list(ome_metadata(series).get("series", ())) if isinstance(series, zarr.Group) else []
+        return _instead(path, "a collection of images", images or _numbered(group))
+    members: list[str] = []
+    with suppress(Exception):  # many URLs cannot be listed
+        members = sorted(group.keys())
+    return _instead(path, "a Zarr group without OME-Zarr metadata", members)
+
+
+def _numbered(group: zarr.Group) -> list[str]:
+    """Members 0, 1, 2 and so on, as far as they go."""
+    found: list[str] = []
+    while str(len(found)) in group:
+        found.append(str(len(found)))
+    return found
+
+
+def _instead(path: Path | str, what: str, images: list[str]) -> ImageError:
+    if not images:
+        return ImageError(f"{path}: is {what}; give an image in it")
+    shown = ", ".join(f"{str(path).rstrip('/')}/{image}" for image in images[:3])
+    more = f" (and {len(images) - 3} more)" if len(images) > 3 else ""
+    return ImageError(f"{path}: is {what}; give an image in it: {shown}{more}")
+
+
+def _short(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 120 else text[:117] + "..."

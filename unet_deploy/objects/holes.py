@@ -1,0 +1,100 @@
+"""Holes: background that touches neither the border of the image nor more than one object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from unet_deploy.objects.records import merged
+from unet_deploy.objects.runs import Connectivity, Touching
+
+
+def no_pairs() -> np.ndarray:
+    return np.zeros((2, 0), np.intp)
+
+
+@dataclass(frozen=True)
+class Rims:
+    """What is known of background that may be a hole; pairs are (2, n) intp, indices of records.
+
+    beside: (background, object) that share a pixel edge, each pair once.
+    crossing: pairs of background on both sides of a corner that joins an object, as often as there are such corners.
+    """
+
+    beside: np.ndarray
+    crossing: np.ndarray
+
+    @classmethod
+    def none(cls) -> Rims:
+        return cls(no_pairs(), no_pairs())
+
+    @classmethod
+    def of(cls, parts: list[Rims]) -> Rims:
+        return cls(
+            np.concatenate([no_pairs(), *(part.beside for part in parts)], axis=1),
+            np.concatenate([no_pairs(), *(part.crossing for part in parts)], axis=1),
+        )
+
+    def mapped(self, to: np.ndarray) -> Rims:
+        """The same of other indices: to[i] is what record i became."""
+        beside = to[self.beside].astype(np.intp)
+        if beside.size:
+            span = int(beside[1].max()) + 1
+            beside = np.stack(np.divmod(np.unique(beside[0] * span + beside[1]), span))
+        return Rims(beside, to[self.crossing].astype(np.intp))
+
+    def moved(self, offset: int) -> Rims:
+        return Rims(self.beside + offset, self.crossing + offset)
+
+
+def count_corners(records: np.ndarray, owner: np.ndarray, touching: Touching, connectivity: Connectivity) -> None:
+    """Enter the corners that filling changes; what is filled is subtracted, see `fill`. owner: of runs, as records."""
+    np.add.at(records["diagonal"], owner[touching.corner], -1 if connectivity == 8 else 1)
+
+
+@dataclass(frozen=True)
+class Filling:
+    """Objects with their holes. records: what is left. place: (n,) intp, the index that each record has there now.
+
+    waiting: (left,) bool, background between objects that may still turn out to be one.
+    rims: of background that is open or waiting.
+    """
+
+    records: np.ndarray
+    place: np.ndarray
+    waiting: np.ndarray
+    rims: Rims
+
+
+def fill(records: np.ndarray, is_open: np.ndarray, rims: Rims) -> Filling:
+    """Give holes that are whole to their objects.
+
+    records: (n,) of all that is joined so far; it is used up. is_open: (n,) bool, what may go on below.
+    """
+    beside = rims.beside[:, ~records["outside"][rims.beside[0]]]
+    hole, neighbour = beside
+    alone = ~is_open[hole] & (np.bincount(hole, minlength=len(records))[hole] == 1)
+    # An object that has ended encloses nothing that goes on below, nor will it be one with another.
+    records["outside"][hole[~is_open[neighbour] & ~alone]] = True
+    taker = np.arange(len(records))
+    taker[hole[alone]] = neighbour[alone]
+    filled = taker != np.arange(len(records))
+
+    # At such a corner the object gains no more than one joined corner, be it filled from one side or from both.
+    first, second = rims.crossing
+    outside = records["outside"]
+    known = (first == second) | outside[first] | outside[second] | filled[first] | filled[second]
+    np.subtract.at(records["diagonal"], np.where(filled[second] | outside[first], second, first)[known], 1)
+
+    # Lines enter an object once less for each time that they leave a hole.
+    for name in ("straight", "diagonal"):
+        records[name][filled] *= -1
+    order = np.concatenate([np.flatnonzero(~filled), np.flatnonzero(filled)])  # an object before its holes
+    place = (np.cumsum(~filled) - 1)[taker]
+    waits = ~alone & ~records["outside"][hole]
+    waiting = np.zeros(len(records), bool)
+    waiting[hole[waits]] = True
+    waiting &= ~is_open
+    left = merged(records[order], place[order], len(records) - int(filled.sum()))
+    return Filling(left, place, waiting[~filled], Rims(beside[:, waits], rims.crossing[:, ~known]).mapped(place))
