@@ -138,7 +138,9 @@ class Evaluation:
         found = {}
         for name in rows[0] if rows else ():
             pick = min if name in LOWER_IS_BETTER else max
-            found[name] = pick((row[name], cut) for row, cut in zip(rows, CUTS, strict=True))
+            # Up to 0.9, as the challenge does: nothing at all is neither split nor merged.
+            cuts = CUTS[:-1] if name == "warping error" else CUTS
+            found[name] = pick((row[name], cut) for row, cut in zip(rows, cuts, strict=False))
         return {name: (value, float(cut)) for name, (value, cut) in found.items()}
 
     def overall(self, groups: Iterable[str] = GROUPS) -> dict[str, float]:

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from unet_deploy.errors import ImageError, UsageError
-from unet_deploy.images import RASTER_SUFFIXES, TIFF_SUFFIXES
-from unet_deploy.outputs import Outputs
+from unet_deploy.images import RASTER_SUFFIXES, TIFF_SUFFIXES, is_url, is_zarr
+from unet_deploy.outputs import Outputs, beside
 
 _OURS = (".mask.tif", ".probabilities.tif", ".overlay.png", ".instances.tif")
 
@@ -22,7 +22,9 @@ def find_images(inputs: Iterable[str]) -> list[Path]:
     found: dict[Path, None] = {}
     for given in inputs:
         path = Path(given)
-        if path.is_dir():
+        if is_url(path) or (path.is_dir() and is_zarr(path)):
+            images, missing = [path], ""
+        elif path.is_dir():
             images = [each for each in sorted(path.iterdir()) if _is_input(each)]
             kinds = " ".join(TIFF_SUFFIXES + RASTER_SUFFIXES)
             missing = f"{given}: no image in this folder; images end in {kinds}"
@@ -54,9 +56,15 @@ def name_outputs(
     default, of <stem>.mask.tif. objects, instances: a file, or for any number of images just what its name ends in.
     Raises UsageError when two images would share a file, or one would be overwritten.
     """
-    if output is not None and len(images) == 1 and output.suffix and not output.is_dir():
+    if output is None and any(map(is_url, images)):
+        raise UsageError("an image by URL has no folder of ours beside it; give the mask with --output")
+    if output is not None and len(images) == 1 and is_zarr(output):
+        masks = [output]
+    elif output is not None and len(images) == 1 and output.suffix and not output.is_dir():
         if output.suffix.lower() not in TIFF_SUFFIXES:
-            raise UsageError(f"{output}: masks are written as TIFF; give a name that ends in .tif, or a folder")
+            raise UsageError(
+                f"{output}: masks are TIFF or OME-Zarr; give a name that ends in .tif or .zarr, or a folder"
+            )
         masks = [output]
     else:
         if output is not None and output.suffix.lower() in TIFF_SUFFIXES and not output.is_dir():
@@ -64,7 +72,7 @@ def name_outputs(
         masks = [(image.parent if output is None else output) / f"{image.stem}.mask.tif" for image in images]
     owners: dict[Path, Path] = {}
     for image, mask in zip(images, masks, strict=True):
-        if mask.resolve() == image.resolve():
+        if mask.resolve() == image.resolve() and not is_zarr(mask):
             raise UsageError(f"{mask}: is the image itself; give another --output")
         if mask in owners:
             raise UsageError(f"{mask}: both {owners[mask]} and {image} would be written here; segment them apart")
@@ -89,9 +97,12 @@ def _named(asked: str | None, mask: Path, what: str, images: int) -> Path | None
         if images > 1:
             raise UsageError(f"--{what} {asked}: one file for {images} images; give just {Path(asked).suffix[1:]}")
         return Path(asked)
-    return mask.with_name(f"{mask.name.removesuffix(mask.suffix)}.{what}.{asked}")
+    base = beside(mask)
+    return base.with_name(f"{base.name}.{what}.{asked}")
 
 
 def _is_input(path: Path) -> bool:
+    if path.suffix == ".zarr":
+        return path.is_dir()
     known = path.suffix.lower() in TIFF_SUFFIXES + RASTER_SUFFIXES
     return known and path.is_file() and not path.name.startswith(".") and not path.name.endswith(_OURS)

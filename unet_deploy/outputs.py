@@ -11,14 +11,51 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from typing_extensions import Self
 
+from unet_deploy.extras import need
 from unet_deploy.files import check_free
-from unet_deploy.images import ImageInfo, ImageSource, MaskSink
+from unet_deploy.images import ImageInfo, ImageSource, MaskSink, is_zarr
+from unet_deploy.images.spool import read_key, spool_of
+from unet_deploy.images.tiff_mask import BLOCK, TiffMaskSink
 from unet_deploy.pipeline import Consumer, DoneTile
 from unet_deploy.tiling import Region, Tile
 
 if TYPE_CHECKING:
+    from unet_deploy.images.ome_zarr import Axis
     from unet_deploy.images.overlay import Overlay
     from unet_deploy.objects.counting import Counting
+
+
+def beside(mask: Path) -> Path:
+    """What the names of other files begin with: that of the mask, or of the Zarr that it lies in."""
+    root = next((each for each in reversed((mask, *mask.parents)) if each.suffix == ".zarr"), mask)
+    return root.with_suffix("")
+
+
+def finished(mask: Path) -> bool:
+    """Whether a mask is there, whole."""
+    if not is_zarr(mask):
+        return mask.exists()
+    from unet_deploy.images.ome_zarr import is_mask
+
+    return is_mask(mask)
+
+
+def unfinished(mask: Path) -> Path:
+    """Where the finished blocks of a mask wait that is not whole."""
+    if not is_zarr(mask):
+        return spool_of(mask)
+    from unet_deploy.images.zarr_mask import part_of
+
+    return part_of(mask)
+
+
+def unfinished_key(mask: Path) -> dict[str, Any]:
+    """What the unfinished run of a mask was of; empty where there is none."""
+    if not is_zarr(mask):
+        return read_key(mask)
+    from unet_deploy.images import zarr_mask
+
+    return zarr_mask.read_key(mask)
 
 
 @dataclass(frozen=True)
@@ -44,14 +81,24 @@ class Outputs:
         instances: Path | None = None,
     ) -> Outputs:
         """Names derived from the mask's: mask.probabilities.tif, mask.overlay.png."""
-        stem = mask.name.removesuffix(mask.suffix)
+        base = beside(mask)
         return cls(
             mask,
-            mask.with_name(f"{stem}.probabilities.tif") if probabilities else None,
-            mask.with_name(f"{stem}.overlay.png") if overlay else None,
+            base.with_name(f"{base.name}.probabilities.tif") if probabilities else None,
+            base.with_name(f"{base.name}.overlay.png") if overlay else None,
             objects,
             instances,
         )
+
+    def waiting_bytes(self, image: ImageInfo, classes: int) -> int:
+        """The most that blocks hold which wait for the next row of tiles to be full."""
+        planes = 1 + (4 * classes if self.probabilities else 0) + (4 if self.instances else 0)
+        tiff = BLOCK * image.width * planes
+        if not is_zarr(self.mask):
+            return tiff
+        from unet_deploy.images.zarr_mask import filling_bytes
+
+        return tiff + filling_bytes(image.width, 1, np.dtype(np.uint8))
 
     def __iter__(self) -> Iterator[Path]:
         all_of_them = (self.mask, self.probabilities, self.overlay, self.objects, self.instances)
@@ -87,6 +134,7 @@ class Making:
         window: Region,
         region: Region,
         counted: Counted,
+        axes: Sequence[Axis] | None = None,
         key: Mapping[str, Any],
         resume: bool,
         overwrite: bool,
@@ -95,14 +143,13 @@ class Making:
 
         self._outputs, self._image, self._source = outputs, image, source
         self._window, self._region, self._key = window, region, key
-        self._resume, self._overwrite = resume, overwrite
+        self._resume, self._overwrite, self._axes = resume, overwrite, axes
         self._picture: Overlay | None = None
         self._counting: Counting | None = None
         self.objects: int | None = None
         self.consumers: list[Consumer] = []
-        check_free(outputs.mask, overwrite=overwrite)
         with ExitStack() as stack:
-            mask = self._sink(outputs.mask, 1, np.uint8)
+            mask = self._mask(classes)
             self._sinks = [stack.enter_context(mask)]
             self.consumers.append(self._placed(write_labels(mask)))
             if outputs.probabilities:
@@ -192,9 +239,27 @@ class Making:
     def _in_tile(self, place: Region, write: Region) -> tuple[slice, slice]:
         return place.moved(-self._window.y - write.y, -self._window.x - write.x).slices
 
-    def _sink(self, output: Path, planes: int, dtype: type[np.generic], *, kept: bool = True) -> MaskSink:
-        from unet_deploy.images.tiff_mask import TiffMaskSink
+    def _mask(self, classes: Sequence[str]) -> MaskSink:
+        if not is_zarr(self._outputs.mask):
+            check_free(self._outputs.mask, overwrite=self._overwrite)
+            return self._sink(self._outputs.mask, 1, np.uint8)
+        need("zarr", "zarr")
+        from unet_deploy.images.zarr_mask import ZarrMaskSink
 
+        return ZarrMaskSink(
+            self._outputs.mask,
+            self._image,
+            planes=1,
+            dtype=np.dtype(np.uint8),
+            region=self._region,
+            key=self._key,
+            classes=classes,
+            axes=self._axes,
+            resume=self._resume,
+            overwrite=self._overwrite,
+        )
+
+    def _sink(self, output: Path, planes: int, dtype: type[np.generic], *, kept: bool = True) -> MaskSink:
         return TiffMaskSink(
             output,
             self._image,

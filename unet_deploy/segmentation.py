@@ -15,12 +15,11 @@ from unet_deploy import __version__
 from unet_deploy.card import ModelCard
 from unet_deploy.errors import ImageError, ResourceError, UsageError
 from unet_deploy.grey import measure_page
-from unet_deploy.images import ImageInfo, ImageSource, nearest_level, open_image
+from unet_deploy.images import ImageInfo, ImageSource, is_url, nearest_level, open_image, url_of
 from unet_deploy.images.array import ArraySink, ArraySource
-from unet_deploy.images.spool import read_key
 from unet_deploy.images.window import Window, aligned, check_inside
 from unet_deploy.models import open_model
-from unet_deploy.outputs import Counted, Making, Outputs, write_labels, write_probabilities
+from unet_deploy.outputs import Counted, Making, Outputs, unfinished_key, write_labels, write_probabilities
 from unet_deploy.pipeline import Consumer, Progress, Timing, stream
 from unet_deploy.planner import Budget, plan_for, proof_plan
 from unet_deploy.proof import Accuracy, prove
@@ -234,6 +233,7 @@ def segment_file(
             window=window,
             region=options.roi or window,
             counted=options.counted,
+            axes=getattr(source, "axes", None),
             key=_key(path, runtime, plan, outputs, options),
             resume=options.resume,
             overwrite=options.overwrite,
@@ -280,7 +280,6 @@ def _window(info: ImageInfo, card: ModelCard, options: Options) -> Region:
 
 def _key(path: Path, runtime: Runtime, plan: TilePlan, outputs: Outputs, options: Options) -> dict[str, Any]:
     """What must be the same for an unfinished run to go on."""
-    file = path.stat()
     settings = {
         "channel": options.channel,
         "level": options.level,
@@ -289,7 +288,7 @@ def _key(path: Path, runtime: Runtime, plan: TilePlan, outputs: Outputs, options
     }
     return {
         "version of this program": __version__,
-        "image": [file.st_size, file.st_mtime_ns],
+        "image": _state(path),
         "model": runtime.weights_sha256,
         "runtime": runtime.name,
         "region": astuple(options.roi) if options.roi else None,
@@ -303,11 +302,20 @@ def _oriented(runtime: Runtime, tta: bool) -> Runtime:
     return Averaging(runtime) if tta else runtime
 
 
+def _state(path: Path) -> list[Any]:
+    """What changes when an image does: of a Zarr its metadata, of a URL its name."""
+    if is_url(path):
+        return [url_of(path)]
+    files = [path] if path.is_file() else [each for each in sorted(path.iterdir()) if each.is_file()]
+    return [[file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+
+
 def _plan(source: ImageSource, runtime: Runtime, outputs: Outputs, options: Options) -> tuple[TilePlan, int | None]:
     """The tiles, and the most that the process will hold with them."""
     wanted = bool(outputs.probabilities)
     counting = bool(outputs.objects or outputs.instances)
     budget = Budget.of(source, runtime, probabilities=wanted, overlay=bool(outputs.overlay), objects=counting)
+    budget = replace(budget, fixed=budget.fixed + outputs.waiting_bytes(source.info, len(runtime.card.classes)))
     plan = plan_for(runtime, source.info, options.tile_size, budget, options.max_memory)
     if options.resume and options.tile_size is None:
         plan = _resumed_plan(outputs.mask, plan) or plan
@@ -323,7 +331,7 @@ def _plan(source: ImageSource, runtime: Runtime, outputs: Outputs, options: Opti
 def _resumed_plan(mask: Path, plan: TilePlan) -> TilePlan | None:
     """The tiles of the run that is resumed: what is free by now may let the planner choose others."""
     with suppress(TypeError, KeyError):
-        tiles = read_key(mask)["tile size"]
+        tiles = unfinished_key(mask)["tile size"]
         return replace(plan, step_y=tiles["step_y"], step_x=tiles["step_x"], least=tuple(tiles["least"]))
     return None
 

@@ -6,6 +6,7 @@ Heavy modules are imported inside the commands, so that --help answers at once.
 from __future__ import annotations
 
 import errno
+import signal
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -34,6 +35,7 @@ class _Commands(TyperGroup):
                 )
             _fail(f"{error.filename or 'system'}: {error.strerror or error}", 1)
         except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends now, however often it is asked to
             _fail("interrupted; nothing was left half-written", INTERRUPTED)
 
 

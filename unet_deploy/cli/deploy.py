@@ -32,10 +32,11 @@ if TYPE_CHECKING:
 @app.command()
 def segment(
     images: Annotated[
-        list[str], typer.Argument(metavar="IMAGE...", help="TIFF, PNG or JPEG files, folders or patterns.")
+        list[str], typer.Argument(metavar="IMAGE...", help="TIFF, PNG, JPEG or OME-Zarr, folders, patterns or URLs.")
     ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Mask file (.tif), or a folder; by default beside the image.")
+        Path | None,
+        typer.Option("--output", "-o", help="Mask (.tif, .ome.tif, .zarr), or a folder; by default beside the image."),
     ] = None,
     model: Model = None,
     device: Device = "auto",
@@ -76,10 +77,10 @@ def segment(
 ) -> None:
     """Segment images of any size into tiled TIFF masks of class indices."""
     from unet_deploy.console import parse_bytes, say, table
-    from unet_deploy.images.spool import spool_of
     from unet_deploy.images.window import parse_region
     from unet_deploy.inputs import find_images, name_outputs
     from unet_deploy.models import open_model
+    from unet_deploy.outputs import finished, unfinished
     from unet_deploy.segmentation import Options, forecast, pixels_of
 
     paths = find_images(images)
@@ -114,14 +115,14 @@ def segment(
         )
         for path, outputs in jobs:
             try:
-                if resume and outputs.mask.exists() and not overwrite:
+                if resume and finished(outputs.mask) and not overwrite:
                     say(f"{outputs.mask}: is finished already")
                 elif dry_run:
                     print(table(_forecast_rows(forecast(path, ready, outputs, options), ready)))
                 else:
                     _segment_one(path, outputs, ready, options, shown=not no_progress)
             except (UnetDeployError, KeyboardInterrupt) as error:
-                if not isinstance(error, UsageError) and spool_of(outputs.mask).exists():
+                if not isinstance(error, UsageError) and unfinished(outputs.mask).exists():
                     say(f"{outputs.mask}: what is finished is kept; go on with the same command and --resume")
                 if len(jobs) == 1 or isinstance(error, KeyboardInterrupt):
                     raise

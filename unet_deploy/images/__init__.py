@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,10 +14,12 @@ import numpy as np
 from typing_extensions import Self
 
 from unet_deploy.errors import ImageError
+from unet_deploy.extras import need
 from unet_deploy.tiling import Region, mirror
 
 TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8", ".svs")
 RASTER_SUFFIXES = (".png", ".jpg", ".jpeg")
+_ZARR_FILES = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
 
 
 @dataclass(frozen=True)
@@ -111,8 +114,32 @@ class MaskSink(ABC):
         self.close()
 
 
+def is_zarr(path: Path) -> bool:
+    """Whether a name is that of a Zarr folder or of something in one; so are all URLs."""
+    inside = any(part.endswith(".zarr") for part in path.parts)
+    return inside or is_url(path) or any((path / name).is_file() for name in _ZARR_FILES)
+
+
+def is_url(path: Path) -> bool:
+    """Whether a path was made of a URL."""
+    return re.match(r"[a-z][a-z0-9+.-]+:/", str(path)) is not None
+
+
+def url_of(path: Path) -> str:
+    """The URL that a path was made of: paths leave one of two slashes out."""
+    return re.sub(r"^([a-z0-9+.-]+):/+", r"\1://", str(path))
+
+
 def open_image(path: Path, *, channel: int | None = None, level: int = 0) -> ImageSource:
-    """Open a TIFF, PNG or JPEG file; `channel` picks one of several, `level` one of a pyramid. Raises ImageError."""
+    """Open a TIFF, PNG or JPEG file or an OME-Zarr; `channel` picks one of several, `level` one of a pyramid.
+
+    Raises ImageError, and UsageError where the zarr package is wanted and missing.
+    """
+    if is_zarr(path):
+        need("zarr", "zarr")
+        from unet_deploy.images.zarr_image import ZarrSource
+
+        return ZarrSource(url_of(path) if is_url(path) else path, channel=channel, level=level)
     suffix = path.suffix.lower()
     if suffix in TIFF_SUFFIXES:
         from unet_deploy.images.tiff import TiffSource
@@ -127,7 +154,7 @@ def open_image(path: Path, *, channel: int | None = None, level: int = 0) -> Ima
     raise ImageError(f"{path}: images of type {suffix or 'no suffix'} are not read; convert it to one of {known}")
 
 
-def check_level(level: int, levels: int, path: Path) -> None:
+def check_level(level: int, levels: int, path: Path | str) -> None:
     """Raise ImageError unless a pyramid of so many levels has this one."""
     if not 0 <= level < levels:
         raise ImageError(f"{path}: has no level {level}; it has {levels}, counted from 0, the finest")
@@ -147,7 +174,7 @@ def nearest_level(info: ImageInfo, pixel_size_um: float | None) -> int:
     return min(range(len(sizes)), key=lambda at: abs(math.log(sizes[at] / pixel_size_um)))
 
 
-def check_channel(channel: int | None, channels: int, path: Path) -> None:
+def check_channel(channel: int | None, channels: int, path: Path | str) -> None:
     """Raise ImageError unless an image of so many channels has this one."""
     if channel is not None and not 0 <= channel < channels:
         raise ImageError(f"{path}: has no channel {channel}; it has {channels}, counted from 0")

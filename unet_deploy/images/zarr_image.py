@@ -68,7 +68,7 @@ class ZarrSource(ImageSource):
         if isinstance(node, zarr.Group):
             levels, self.axes, note = _find_levels(self._path, node, level)
         else:
-            check_level(level, 1, self._path)  # type: ignore[arg-type]
+            check_level(level, 1, self._path)
             levels, self.axes, note = [node], _plain_axes(self._path, node.shape), ""
         array = levels[level]
         store = _Whole(array.store, blosc=_in_blosc(array))
@@ -79,7 +79,7 @@ class ZarrSource(ImageSource):
         self._lead = [at for at, name in enumerate(names) if name not in ("c", "y", "x")]
         self._check(array.shape)
         channels = 1 if self._c is None else self._array.shape[self._c]
-        check_channel(channel, channels, self._path)  # type: ignore[arg-type]
+        check_channel(channel, channels, self._path)
         self._chosen = slice(0, channels) if channel is None else slice(channel, channel + 1)
         chunk_bytes = math.prod(self._array.chunks) * self._array.dtype.itemsize
         self.cache_bytes = min(max(CACHE_BYTES, chunk_bytes), max(self._array.nbytes, chunk_bytes))
@@ -260,7 +260,7 @@ def _find_levels(path: Path | str, group: zarr.Group, level: int) -> tuple[list[
     if not ome.get("multiscales"):
         raise _no_image(path, group, ome)
     multiscales, *others = ome["multiscales"]
-    check_level(level, len(multiscales["datasets"]), path)  # type: ignore[arg-type]
+    check_level(level, len(multiscales["datasets"]), path)
     levels = []
     for dataset in multiscales["datasets"]:
         array = group.get(dataset["path"])

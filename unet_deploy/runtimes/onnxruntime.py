@@ -73,8 +73,8 @@ class OnnxRuntime(CpuRuntime):
     def memory(self, height: int, width: int) -> int | None:
         if self.card.bytes_per_pixel is None:
             return None
-        # The most is held at the last level, after the margins are gone.
-        margins = 2 * self.card.margin
+        # The most is held at the last level, where the margins of valid convolutions are gone.
+        margins = 2 * self.card.margin if self.card.base % self.card.stride else 0
         bytes_per_pixel = _MEMORY_SHARE[self.card.precision] * self.card.bytes_per_pixel
         return int(bytes_per_pixel * (height - margins) * (width - margins))
 
