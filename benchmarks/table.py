@@ -1,4 +1,4 @@
-"""Writes the tables of benchmarks/README.md from the newest results: `python benchmarks/table.py`."""
+"""Writes the tables of benchmarks/README.md and docs/results.md from the results: `python benchmarks/table.py`."""
 
 from __future__ import annotations
 
@@ -109,12 +109,68 @@ def tables() -> Iterator[str]:
         )  # fmt: skip
 
 
+EM = ("V_rand", "V_info", "Rand error", "pixel error", "warping error")
+
+
+def best(figures: dict[str, float], name: str) -> str:
+    """A measure that is the best over thresholds, with its threshold."""
+    key = next(each for each in figures if each.startswith(f"{name}, best at"))
+    return f"{figures[key]:.4f} ({key[-3:]})"
+
+
+def quality() -> Iterator[str]:
+    for path in sorted((HERE / "results").glob("*-quality-isbi-*.json")):
+        found = json.loads(path.read_text())["figures"]
+        row = found["rows"]["slices 24 to 29"]
+        yield table(
+            f"ISBI 2012, trained on slices 0 to 23, scored on 24 to 29; width {found['width']}, {found['steps']} steps",
+            ["", *(f"{name} (threshold)" for name in EM), "Dice of cell"],
+            [
+                [title, *(best(row[key], name) for name in EM), f"{row[key]['Dice of cell, all pixels']:.4f}"]
+                for key, title in (("once", "once"), ("tta", "mean of 8 orientations"))
+            ],
+        )
+    for path in sorted((HERE / "results").glob("*-quality-folds-*.json")):
+        found = json.loads(path.read_text())["figures"]
+        names = ("soft Dice, mean of all classes", "Dice of cell, all pixels")
+        scores = {name: [row["tta"][name] for row in found["rows"].values()] for name in names}
+        yield table(
+            f"ISBI 2012, five folds of six neighbouring slices; width {found['width']}, {found['steps']} steps each, "
+            "mean of 8 orientations",
+            ["", *found["rows"], "mean"],
+            [[name, *(f"{v:.4f}" for v in row), f"{sum(row) / len(row):.4f}"] for name, row in scores.items()],
+        )
+    for path in sorted((HERE / "results").glob("*-ablations-*.json")):
+        found = json.loads(path.read_text())["figures"]
+        yield table(
+            f"ISBI 2012, the recipe without one part at a time; width 16, {found['steps']} steps, one seed",
+            ["", "V_rand", "V_info", "pixel error", "merged objects", "training, s"],
+            [
+                [name, *(best(row, each) for each in ("V_rand", "V_info", "pixel error")),
+                 str(row["objects merged into others"]), f"{row['training seconds']:.0f}"]
+                for name, row in found["rows"].items()
+            ],
+        )  # fmt: skip
+    for path in sorted((HERE / "results").glob("*-quality-axons-*.json")):
+        found = json.loads(path.read_text())["figures"]
+        row = found["rows"]["two images"]
+        names = ("Dice of myelin, all pixels", "Dice of axon, all pixels", "object F1 at IoU 0.5", "SEG")
+        yield table(
+            f"Axons in scanning EM, three classes, 8 images to train on and 2 held back; width {found['width']}, "
+            f"{found['steps']} steps",
+            ["", *names],
+            [
+                [title, *(f"{row[key][name]:.4f}" for name in names)]
+                for key, title in (("once", "once"), ("tta", "mean of 8 orientations"))
+            ],
+        )
+
+
 def main() -> None:
-    readme = HERE / "README.md"
-    text = readme.read_text()
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    readme.write_text(before + BEGIN + "\n" + "\n".join(tables()) + "\n" + END + after)
+    for page, found in ((HERE / "README.md", tables()), (HERE.parent / "docs" / "results.md", quality())):
+        before, _, rest = page.read_text().partition(BEGIN)
+        _, _, after = rest.partition(END)
+        page.write_text(before + BEGIN + "\n" + "\n".join(found) + "\n" + END + after)
 
 
 if __name__ == "__main__":

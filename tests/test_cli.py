@@ -160,7 +160,7 @@ BAD = {
     "no card": (["segment", "ok.tif", "-m", "cardless.onnx"], 3, "cardless.onnx: has no model card"),
     "exists": (["segment", "ok.tif", "-o", "there.tif"], 2, "there.tif exists; pass --overwrite"),
     "itself": (["segment", "ok.tif", "-o", "ok.tif", "--overwrite"], 2, "ok.tif: is the image itself"),
-    "not tiff out": (["segment", "ok.tif", "-o", "mask.png"], 2, "masks are written as TIFF"),
+    "not tiff out": (["segment", "ok.tif", "-o", "mask.png"], 2, "masks are TIFF or OME-Zarr"),
     "one for two": (["segment", "ok.tif", "rgb.tif", "-o", "mask.tif"], 2, "one mask file for 2 images; give a folder"),
     "same name": (["segment", "ok.tif", "sub/ok.tif", "-o", "out"], 2, "both ok.tif and sub/ok.tif would be written"),
     "small tile": (["segment", "ok.tif", "--tile-size", "100"], 2, "--tile-size 100: this model needs at least 188"),
