@@ -59,7 +59,8 @@ def run_one(asked: argparse.Namespace, stem: Path, options: list[str]) -> dict[s
         go("export", str(weights), "-o", str(model))
     validation = ["--validation", options[options.index("--validation") + 1]]
     metrics = ["--metrics", "all" if em else "overlap,objects", "--json", "--no-progress"]
-    row: dict[str, Any] = {"command": shlex.join(["unet-deploy", "train", *train])}
+    command = shlex.join(["unet-deploy", "train", *train])
+    row: dict[str, Any] = {"command": command.replace(str(asked.data), "DATA").replace(f"{stem.parent}/", "")}
     for key, extra in (("once", []), ("tta", ["--tta"])):
         done = go("evaluate", str(model), *data, *validation, *metrics, *extra)
         row[key] = json.loads(done)["overall"]
