@@ -66,6 +66,16 @@ def tables() -> Iterator[str]:
                 for name, row in found.items()
             ],
         )  # fmt: skip
+    if found := newest("training-16"):
+        yield table(
+            f"Training, width {found['width']}, {found['batch']} tiles of {found['tile']} a step (`training.py`)",
+            ["", "tiles a second", "times the seconds of this trainer", "share of time waiting for data"],
+            [
+                [name, f"{row['images_per_s']:.2f}", f"{row['times_ours']['median']:.2f}",
+                 f"{row['waiting_for_data']:.1%}"]
+                for name, row in found["rows"].items()
+            ],
+        )  # fmt: skip
     if found := newest("winograd"):
         yield table(
             "One tile in exact float32 by Winograd convolutions, ncnn (`winograd.py`)",
