@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ import unet_deploy as api
 from unet_deploy.errors import ImageError, UnetDeployError
 from unet_deploy.images.tiff import TiffSource
 from unet_deploy.segmentation import Options, Outputs, segment_file
+from unet_deploy.tiling import Region
 
 
 @pytest.fixture
@@ -187,3 +189,26 @@ def test_a_folder_that_disappears_is_one_line(slide, small_models, tmp_path, mon
     monkeypatch.setattr(TiffSource, "crop", removing)
     with api.open_model(small_models["one"]) as model, pytest.raises(UnetDeployError, match="there is no folder"):
         segment_file(slide, Outputs(folder / "mask.tif"), model, Options(300))
+
+
+def test_an_image_beyond_two_to_the_31_pixels(small_models, speckle, tmp_path):
+    side, tile = 50_000, 2048
+    last = np.tile(speckle, (5, 5))[:tile, :tile]
+
+    nothing = zlib.compress(bytes(tile * tile))
+    blocks = [nothing] * ((-(-side // tile)) ** 2 - 1) + [zlib.compress(last.tobytes())]
+    path = tmp_path / "huge.tif"
+    options = {"dtype": np.uint8, "tile": (tile, tile), "compression": "zlib", "bigtiff": True}
+    tifffile.imwrite(path, iter(blocks), shape=(side, side), **options)
+    roi = (side - 400, side - 500, 400, 500)
+    with api.open_model(small_models["three"]) as model:
+        api.segment(path, tmp_path / "mask.tif", model=model, roi=roi, tile_size=300)
+        expected = api.segment(last[: side % tile, : side % tile], model=model, tile_size=300)
+    with tifffile.TiffFile(tmp_path / "mask.tif") as file:
+        assert file.series[0].shape == (side, side)
+        assert len(file.series[0].levels) > 5
+    with TiffSource(tmp_path / "mask.tif") as mask:
+        found = mask.crop(0, Region(*roi))[0]
+        assert not mask.crop(0, Region(0, 0, 600, 600)).any()
+    # Off the place where the generated part begins, which the small image mirrors.
+    np.testing.assert_array_equal(found[60:], expected[-400:, -500:][60:])
