@@ -210,7 +210,7 @@ def test_wrong_options_are_usage_errors():
     unet_deploy("segment", code=2)
 
 
-def test_ctrl_c_leaves_nothing_and_exits_with_130(tmp_path):
+def test_ctrl_c_leaves_no_file_half_written_and_exits_with_130(tmp_path):
     slide = tmp_path / "slide.tif"
     tifffile.imwrite(slide, shape=(6000, 6000), dtype=np.uint8, tile=(256, 256))
     command = [sys.executable, "-m", "unet_deploy.cli", "segment", str(slide), "-o", str(tmp_path / "mask.tif")]
@@ -223,5 +223,7 @@ def test_ctrl_c_leaves_nothing_and_exits_with_130(tmp_path):
     running.send_signal(signal.SIGINT)
     _, said = running.communicate(timeout=60)
     assert running.returncode == 130
-    assert said.splitlines() == ["error: interrupted; nothing was left half-written"]
-    assert os.listdir(tmp_path) == ["slide.tif"]
+    kept = {".mask.tif.spool"} & set(os.listdir(tmp_path))  # where a block was finished by then
+    told = [f"{tmp_path / 'mask.tif'}: what is finished is kept; go on with the same command and --resume"]
+    assert said.splitlines() == told * len(kept) + ["error: interrupted; no file was left half-written"]
+    assert set(os.listdir(tmp_path)) == {"slide.tif", *kept}

@@ -36,7 +36,7 @@ class _Commands(TyperGroup):
             _fail(f"{error.filename or 'system'}: {error.strerror or error}", 1)
         except KeyboardInterrupt:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends now, however often it is asked to
-            _fail("interrupted; nothing was left half-written", INTERRUPTED)
+            _fail("interrupted; no file was left half-written", INTERRUPTED)
 
 
 def _fail(message: str, code: int) -> NoReturn:
