@@ -35,12 +35,12 @@ def replacing(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
             with beside.open("rb") as file:
                 os.fsync(file.fileno())
             os.replace(beside, path)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
         finally:
             beside.unlink(missing_ok=True)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """A name that was given is on the disk; where a system cannot do that, it is later."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)

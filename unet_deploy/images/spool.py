@@ -7,8 +7,6 @@ CRC-32, bytes. A record that was cut short ends what is believed.
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import json
 import os
 import struct
@@ -20,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from unet_deploy.errors import UnetDeployError, UsageError
+from unet_deploy.errors import UnetDeployError
 from unet_deploy.files import file_errors
+from unet_deploy.images.blocks import goes_on, lock
 
 _RECORD = struct.Struct("<QII")
 _SYNC_SECONDS = 20.0
@@ -50,7 +49,7 @@ class Spool:
         with file_errors(output):
             self._file = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
         try:
-            self._lock()
+            lock(self._file, output)
             header = json.dumps(dict(key or {}), sort_keys=True).encode() + b"\n"
             if key is not None and (resume or not overwrite):
                 self._take_over(header, resume)
@@ -96,14 +95,6 @@ class Spool:
         with contextlib.suppress(OSError):
             self._file.close()
 
-    def _lock(self) -> None:
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                return  # a file system without locks
-            raise UsageError(f"{self._output}: another run is writing it; wait for it, or give another name") from None
-
     def _start(self, header: bytes) -> None:
         with file_errors(self._output):
             self._file.seek(0)
@@ -115,20 +106,12 @@ class Spool:
         """Find the blocks of an unfinished run."""
         found = self._file.readline()
         self._end = len(found)
-        if found != header:
-            if resume and self._file.read(1):
-                raise UsageError(
-                    f"{self._output}: the unfinished run had another {_differs(found, header)}; "
-                    "resume with the same, or start anew with --overwrite"
-                )
-            return
-        self._scan()
-        if self._places.any() and not resume:
-            raise UsageError(
-                f"{self._output}: an unfinished run is kept beside it; "
-                "go on with --resume, or start anew with --overwrite"
-            )
-        self.resumed = bool(self._places.any())
+        if found == header:
+            self._scan()
+            begun = bool(self._places.any())
+        else:
+            begun = bool(self._file.read(1))
+        self.resumed = begun and goes_on(self._output, _text(found), _text(header), resume=resume)
 
     def _scan(self) -> None:
         while len(head := self._file.read(_RECORD.size)) == _RECORD.size:
@@ -155,10 +138,5 @@ def read_key(output: Path) -> dict[str, Any]:
     return key if isinstance(key, dict) else {}
 
 
-def _differs(found: bytes, wanted: bytes) -> str:
-    """The first name under which two keys are not the same."""
-    try:
-        theirs, ours = json.loads(found), json.loads(wanted)
-        return str(next(name for name in ours if theirs.get(name) != ours[name]))
-    except (ValueError, StopIteration, AttributeError):
-        return "version of this program"
+def _text(header: bytes) -> str:
+    return header.decode(errors="replace").rstrip("\n")

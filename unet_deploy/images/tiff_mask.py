@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from tifffile import TiffWriter
 
 from unet_deploy.files import check_free, replacing
 from unet_deploy.images import ImageInfo, MaskSink
+from unet_deploy.images.blocks import Filling, touched
 from unet_deploy.images.spool import Spool
 from unet_deploy.tiling import Region
 
@@ -23,14 +23,6 @@ SMALLEST_LEVEL = 1024
 """A pyramid ends with the first level that is no larger than this."""
 
 _LEVEL = 4
-
-
-@dataclass
-class _Filling:
-    """A block that some tiles have yet to write to."""
-
-    pixels: np.ndarray
-    missing: int
 
 
 class _Grid:
@@ -82,7 +74,7 @@ class TiffMaskSink(MaskSink):
         self._image, self._planes, self._dtype = image, planes, np.dtype(dtype)
         self._region = region or Region(0, 0, image.height, image.width)
         self._levels = list(_pyramid(image.pages * planes, image.height, image.width))
-        self._filling: dict[int, _Filling] = {}
+        self._filling: dict[int, Filling] = {}
         last = self._levels[-1]
         self._spool = Spool(path, last.first + last.count, key, resume=resume, overwrite=overwrite)
         self.resumed = self._spool.resumed
@@ -93,7 +85,7 @@ class TiffMaskSink(MaskSink):
         if planes.shape != (self._planes, region.height, region.width):
             raise ValueError(f"{planes.shape} does not fill {self._planes} planes of {region}")
         for plane, pixels in enumerate(planes, start=page * self._planes):
-            for row, column in _touched(region):
+            for row, column in touched(region, BLOCK):
                 if self._levels[0].number(plane, row, column) not in self._spool:
                     self._fill(plane, row, column, region, pixels)
 
@@ -102,13 +94,13 @@ class TiffMaskSink(MaskSink):
         return all(
             self._levels[0].number(plane, row, column) in self._spool
             for plane in range(first, first + self._planes)
-            for row, column in _touched(region)
+            for row, column in touched(region, BLOCK)
         )
 
     def read(self, page: int, region: Region) -> np.ndarray:
         out = np.empty((self._planes, region.height, region.width), self._dtype)
         for at, plane in enumerate(range(page * self._planes, (page + 1) * self._planes)):
-            for row, column in _touched(region):
+            for row, column in touched(region, BLOCK):
                 block = Region(row * BLOCK, column * BLOCK, BLOCK, BLOCK)
                 shared = block.intersection(region)
                 pixels = self._block(self._levels[0].number(plane, row, column))
@@ -147,16 +139,11 @@ class TiffMaskSink(MaskSink):
 
     def _fill(self, plane: int, row: int, column: int, region: Region, pixels: np.ndarray) -> None:
         number = self._levels[0].number(plane, row, column)
-        place = Region(row * BLOCK, column * BLOCK, BLOCK, BLOCK)
         block = self._filling.get(number)
         if block is None:
-            inside = place.intersection(self._region)
-            block = _Filling(np.zeros((BLOCK, BLOCK), self._dtype), inside.height * inside.width)
-            self._filling[number] = block
-        shared = place.intersection(region)
-        block.pixels[shared.moved(-place.y, -place.x).slices] = pixels[shared.moved(-region.y, -region.x).slices]
-        block.missing -= shared.height * shared.width
-        if block.missing == 0:
+            place = Region(row * BLOCK, column * BLOCK, BLOCK, BLOCK)
+            block = self._filling[number] = Filling.empty(place, self._region, self._dtype)
+        if block.take(region, pixels):
             del self._filling[number]
             self._spool.add(number, self._compress(block.pixels))
 
@@ -170,12 +157,10 @@ class TiffMaskSink(MaskSink):
         return pixels.reshape(BLOCK, BLOCK)
 
     def _check_whole(self) -> None:
-        touched = list(_touched(self._region))
+        blocks = list(touched(self._region, BLOCK))
         base = self._levels[0]
         missing = sum(
-            base.number(plane, row, column) not in self._spool
-            for plane in range(base.planes)
-            for row, column in touched
+            base.number(plane, row, column) not in self._spool for plane in range(base.planes) for row, column in blocks
         )
         if missing:
             raise RuntimeError(f"{self._path}: {missing} blocks were never written")
@@ -227,10 +212,3 @@ def _pyramid(planes: int, height: int, width: int) -> Iterator[_Grid]:
             return
         first += grid.count
         height, width = -(-height // 2), -(-width // 2)
-
-
-def _touched(region: Region) -> Iterator[tuple[int, int]]:
-    """Row and column of every block that a region has a part of."""
-    for row in range(region.y // BLOCK, -(-region.bottom // BLOCK)):
-        for column in range(region.x // BLOCK, -(-region.right // BLOCK)):
-            yield row, column

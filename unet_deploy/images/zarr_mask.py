@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
 import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import IO, Any
@@ -19,8 +16,9 @@ import numpy as np
 import zarr
 
 from unet_deploy.errors import UnetDeployError, UsageError
-from unet_deploy.files import file_errors
+from unet_deploy.files import file_errors, sync_folder
 from unet_deploy.images import ImageInfo, MaskSink
+from unet_deploy.images.blocks import Filling, goes_on, lock, touched
 from unet_deploy.images.ome_zarr import (
     CHUNK,
     Axis,
@@ -59,7 +57,7 @@ class MaskWriter:
         self.pages = math.prod(self._steps)
         self.planes = 1 if self._c is None else lead[self._c]
         self._region = region or self.level.extent
-        self._filling: dict[tuple[Index, int, int], _Filling] = {}
+        self._filling: dict[tuple[Index, int, int], Filling] = {}
 
     def write(self, page: int, region: Region, planes: np.ndarray) -> None:
         """Take (planes, h, w) for a region inside the image; what is in finished chunks is left as it is."""
@@ -67,7 +65,7 @@ class MaskWriter:
             raise ValueError(f"{planes.shape} does not fill {self.planes} planes of {region}")
         for plane, pixels in enumerate(planes):
             lead = self._lead(page, plane)
-            for row, column in _touched(region):
+            for row, column in touched(region, CHUNK):
                 if not self.level.file(lead, row, column).exists():
                     self._fill(lead, row, column, region, pixels)
 
@@ -76,7 +74,7 @@ class MaskWriter:
         return all(
             self.level.file(self._lead(page, plane), row, column).exists()
             for plane in range(self.planes)
-            for row, column in _touched(region)
+            for row, column in touched(region, CHUNK)
         )
 
     def read(self, page: int, region: Region) -> np.ndarray:
@@ -85,7 +83,7 @@ class MaskWriter:
 
     def missing(self) -> int:
         """Chunks of the region that no process has written."""
-        chunks = product(range(self.pages), range(self.planes), _touched(self._region))
+        chunks = product(range(self.pages), range(self.planes), touched(self._region, CHUNK))
         return sum(not self.level.file(self._lead(page, plane), *chunk).exists() for page, plane, chunk in chunks)
 
     def _lead(self, page: int, plane: int) -> Index:
@@ -96,16 +94,11 @@ class MaskWriter:
         return tuple(lead)
 
     def _fill(self, lead: Index, row: int, column: int, region: Region, pixels: np.ndarray) -> None:
-        place = self.level.place(row, column)
         chunk = self._filling.get((lead, row, column))
         if chunk is None:
-            inside = place.intersection(self._region)
-            zeros = np.zeros((place.height, place.width), self.level.array.dtype)
-            chunk = self._filling[lead, row, column] = _Filling(zeros, inside.height * inside.width)
-        shared = place.intersection(region)
-        chunk.pixels[shared.moved(-place.y, -place.x).slices] = pixels[shared.moved(-region.y, -region.x).slices]
-        chunk.missing -= shared.height * shared.width
-        if chunk.missing == 0:
+            chunk = Filling.empty(self.level.place(row, column), self._region, self.level.array.dtype)
+            self._filling[lead, row, column] = chunk
+        if chunk.take(region, pixels):
             del self._filling[lead, row, column]
             with file_errors(self._output):
                 self.level.write(lead, row, column, chunk.pixels)
@@ -185,7 +178,7 @@ class ZarrMaskSink(MaskSink):
             self.tree.rename(self.path)
             if self._in_image:
                 register_labels(self.path, self._form.version)
-            _sync_folder(self.path.parent)
+            sync_folder(self.path.parent)
         self._committed = True
         self.close()
 
@@ -208,29 +201,17 @@ class ZarrMaskSink(MaskSink):
             self._part.mkdir(exist_ok=True)
             run = os.fdopen(os.open(self._part / "run.json", os.O_RDWR | os.O_CREAT, 0o666), "r+")
         try:
-            fcntl.flock(run, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                run.close()
-                message = f"{self.path}: another run is writing it; wait for it, or give another name"
-                raise UsageError(message) from None
+            lock(run, self.path)
+        except UsageError:
+            run.close()
+            raise
         return run
 
     def _take_over(self, key: dict[str, Any], *, resume: bool, overwrite: bool) -> None:
         """Go on with what is there, or start anew."""
         found, wanted = self._run.read(), json.dumps(key, sort_keys=True)
         if _begun(self.tree) and (resume or not overwrite):
-            if found != wanted and resume:
-                raise UsageError(
-                    f"{self.path}: the unfinished run had another {_differs(found, key)}; "
-                    "resume with the same, or start anew with --overwrite"
-                )
-            if found == wanted and not resume:
-                raise UsageError(
-                    f"{self.path}: an unfinished run is kept beside it; "
-                    "go on with --resume, or start anew with --overwrite"
-                )
-            self.resumed = found == wanted
+            self.resumed = goes_on(self.path, found, wanted, resume=resume)
         with file_errors(self.path):
             if self.resumed:
                 self._drop_damaged()
@@ -287,14 +268,6 @@ def filling_bytes(width: int, planes: int, dtype: np.dtype[Any]) -> int:
 # -- chunks --------------------------------------------------------------------------------------------------
 
 
-@dataclass
-class _Filling:
-    """A chunk that some tiles have yet to write to."""
-
-    pixels: np.ndarray
-    missing: int
-
-
 class _Level:
     """One level of the pyramid; its chunks by their place on the leading axes, their row and their column."""
 
@@ -305,7 +278,7 @@ class _Level:
 
     def __iter__(self) -> Iterator[tuple[Index, int, int]]:
         leads = product(*map(range, self.array.shape[:-2]))
-        return ((lead, row, column) for lead in leads for row, column in _touched(self.extent))
+        return ((lead, row, column) for lead in leads for row, column in touched(self.extent, CHUNK))
 
     def file(self, lead: Index, row: int, column: int) -> Path:
         return self._folder / self.array.metadata.encode_chunk_key((*lead, row, column))
@@ -329,16 +302,9 @@ def _shrink(finer: _Level, coarser: _Level) -> None:
     """Every second pixel, chunk by chunk: labels cannot be averaged."""
     for lead, row, column in coarser:
         place = Region(2 * row * CHUNK, 2 * column * CHUNK, 2 * CHUNK, 2 * CHUNK).intersection(finer.extent)
-        there = any(finer.file(lead, *chunk).exists() for chunk in _touched(place))
+        there = any(finer.file(lead, *chunk).exists() for chunk in touched(place, CHUNK))
         if there and not coarser.file(lead, row, column).exists():
             coarser.write(lead, row, column, finer.read(lead, place, 2))
-
-
-def _touched(region: Region) -> Iterator[tuple[int, int]]:
-    """Row and column of every chunk that a region has a part of."""
-    for row in range(region.y // CHUNK, -(-region.bottom // CHUNK)):
-        for column in range(region.x // CHUNK, -(-region.right // CHUNK)):
-            yield row, column
 
 
 # -- folders -------------------------------------------------------------------------------------------------
@@ -358,7 +324,7 @@ def _settle(tree: Path) -> None:
                 file.unlink()
             else:
                 _sync(file)
-        _sync_folder(Path(folder))
+        sync_folder(Path(folder))
 
 
 def _sync(path: Path) -> None:
@@ -369,11 +335,6 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def _sync_folder(folder: Path) -> None:
-    with suppress(OSError):  # where a system cannot do that, its names are on the disk later
-        _sync(folder)
-
-
 def _check_free(path: Path, *, overwrite: bool, in_image: bool) -> None:
     if path.exists() and not overwrite:
         raise UsageError(f"{path} exists; pass --overwrite to replace it, or give another name")
@@ -381,12 +342,3 @@ def _check_free(path: Path, *, overwrite: bool, in_image: bool) -> None:
         raise UsageError(f"{path}: is no OME-Zarr mask, so it is not replaced; give another name")
     if not path.parent.is_dir() and not in_image:
         raise UnetDeployError(f"{path}: there is no folder {path.parent}; make it first")
-
-
-def _differs(found: str, wanted: dict[str, Any]) -> str:
-    """The first name under which two keys are not the same."""
-    try:
-        theirs, ours = json.loads(found), json.loads(json.dumps(wanted))
-        return str(next(name for name in ours if theirs.get(name) != ours[name]))
-    except (ValueError, StopIteration, AttributeError):
-        return "version of this program"
