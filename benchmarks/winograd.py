@@ -128,9 +128,10 @@ def onnxruntime(width: int, folder: Path) -> Pass:
 EXPORT = """
 import torch
 from pathlib import Path
-from trainer.export import build, save
+from trainer.export import build
 from trainer.unet import UNet
 from unet_deploy.card import ModelCard
+from unet_deploy.ports import save
 torch.manual_seed(0)
 net = UNet(width={width}).eval()
 card = ModelCard("random", 1, ("background", "foreground"), net.margin, net.stride, net.base)

@@ -34,9 +34,10 @@ def small_models(tmp_path_factory) -> dict[str, Path]:
     pytest.importorskip("torch")
     import torch
 
-    from trainer.export import build, save
+    from trainer.export import build
     from trainer.unet import UNet
     from unet_deploy.card import ModelCard, Normalization
+    from unet_deploy.ports import save
 
     folder = tmp_path_factory.mktemp("models")
     shapes = {"one": (1, 2, 4, 2), "three": (1, 3, 4, 2), "colour": (3, 2, 4, 1), "deep": (1, 2, 4, 4)}

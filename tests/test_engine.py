@@ -66,8 +66,9 @@ def test_the_shipped_model_compiles_and_its_record_says_what_it_is(nuclei, compi
 
 def test_the_original_network_of_31_million_parameters_compiles(compiler, tmp_path):
     torch = pytest.importorskip("torch")
-    from trainer.export import build, save
+    from trainer.export import build
     from trainer.unet import UNet
+    from unet_deploy.ports import save
 
     torch.manual_seed(0)
     network = UNet(1, 2, width=64, depth=4).eval()

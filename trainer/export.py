@@ -14,17 +14,18 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
 from torch import nn
 
 from trainer.unet import UNet
-from trainer.weights import load_weights
+from trainer.weights import SCORE, load_weights
 from unet_deploy import __version__
-from unet_deploy.card import METADATA_KEY, ModelCard, Normalization
+from unet_deploy.card import ModelCard, Normalization
 from unet_deploy.errors import VerificationError
 from unet_deploy.files import check_free, replacing
 from unet_deploy.grey import GreyScale
-from unet_deploy.runtimes import IMAGE, LABELS, OFFSET, PROBABILITIES, SCALE
+from unet_deploy.ports import Part, ports, save
+from unet_deploy.runtimes import PROBABILITIES
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime, measure_bytes_per_pixel
 
 OPSET, IR_VERSION = 17, 9
@@ -56,22 +57,28 @@ def export(weights: Path, output: Path, *, name: str | None = None, overwrite: b
 def _card(network: UNet, saved: dict[str, Any], name: str) -> ModelCard:
     about = {**saved["about"], "normalization": Normalization(**saved["about"]["normalization"])}
     channels = saved["architecture"]["channels"]
+    split, metrics = _split(saved)
     return ModelCard(
         name=name,
         channels=channels,
         margin=network.margin,
         stride=network.stride,
         base=network.base,
-        metrics=saved["metrics"],
+        split=split,
+        seed=saved["recipe"]["seed"],
+        metrics=metrics,
         **about,
     )
 
 
-def save(model: onnx.ModelProto, card: ModelCard, path: Path) -> None:
-    """Write a model with its card in its metadata."""
-    del model.metadata_props[:]
-    helper.set_model_props(model, {METADATA_KEY: card.to_json()})
-    onnx.save_model(model, str(path))
+def _split(saved: dict[str, Any]) -> tuple[str, dict[str, float]]:
+    """What was held back, and the scores. Weights of earlier versions name the split in that of their score alone."""
+    split, metrics = saved.get("split", ""), {}
+    for name, value in saved["metrics"].items():
+        measure, named, rule = name.partition(f"{SCORE} ")
+        split = f"{rule} held back" if named else split
+        metrics[SCORE if named else measure] = value
+    return split, metrics
 
 
 def check(path: Path, network: UNet, card: ModelCard, examples: Sequence[torch.Tensor]) -> None:
@@ -106,18 +113,10 @@ def check(path: Path, network: UNet, card: ModelCard, examples: Sequence[torch.T
 
 
 def build(network: UNet, card: ModelCard) -> onnx.ModelProto:
-    """The ONNX model: grey values in, labels and probabilities out, batch, height and width dynamic.
-
-    image: (N, C, H, W) float32; offset, scale: (N, C) float32, where the card's normalisation is measured.
-    labels: (N, H - 2 * margin, W - 2 * margin) uint8; probabilities: (N, K, ...) float32.
-    """
-    graph = _Graph()
-    inputs = [helper.make_tensor_value_info(IMAGE, TensorProto.FLOAT, ["N", card.channels, "H", "W"])]
-    if card.normalization.method == "percentile":
-        inputs += [
-            helper.make_tensor_value_info(each, TensorProto.FLOAT, ["N", card.channels]) for each in (OFFSET, SCALE)
-        ]
-    features = _normalise(graph, card)
+    """The ONNX model: grey values in, labels and probabilities out, as `ports` has them, without the margin."""
+    graph = Part()
+    inputs, outputs = ports(card.channels, len(card.classes), card.normalization)
+    features = graph.node("Mul", "normalised", *graph.shift(card.normalization))
     skips: list[str] = []
     for level, convolve in enumerate(network.down):
         features = _convolve_twice(graph, convolve, f"down{level}", features)
@@ -131,11 +130,7 @@ def build(network: UNet, card: ModelCard) -> onnx.ModelProto:
         features = _convolve_twice(graph, network.merge[level], f"merge{level}", features)
     logits = _layer(graph, "Conv", "head", network.head, features)
     graph.node("Softmax", PROBABILITIES, logits, axis=1)
-    _decide(graph, logits, len(card.classes))
-    outputs = [
-        helper.make_tensor_value_info(LABELS, TensorProto.UINT8, ["N", "h", "w"]),
-        helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, ["N", len(card.classes), "h", "w"]),
-    ]
+    graph.decide(logits, len(card.classes))
     model = helper.make_model(
         helper.make_graph(graph.nodes, "unet", inputs, outputs, graph.constants),
         producer_name="unet-deploy",
@@ -147,39 +142,7 @@ def build(network: UNet, card: ModelCard) -> onnx.ModelProto:
     return model
 
 
-class _Graph:
-    """Nodes in order and constants; every node has one output, of its own name."""
-
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
-
-    def node(self, kind: str, name: str, *inputs: str, **attributes: Any) -> str:
-        self.nodes.append(helper.make_node(kind, list(inputs), [name], name=name, **attributes))
-        return name
-
-    def constant(self, name: str, value: np.ndarray) -> str:
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
-        return name
-
-    def crop(self, name: str, features: str, pixels: int) -> str:
-        ends = {"from": [pixels] * 2, "to": [-pixels] * 2, "axes": [2, 3]}
-        limits = [self.constant(f"{name}.{key}", np.array(value, np.int64)) for key, value in ends.items()]
-        return self.node("Slice", name, features, *limits)
-
-
-def _normalise(graph: _Graph, card: ModelCard) -> str:
-    """(image - offset) * scale, with measured offset and scale, or the card's."""
-    if card.normalization.method == "percentile":
-        axes = graph.constant("spatial", np.array([2, 3], np.int64))
-        offset, scale = (graph.node("Unsqueeze", f"{each}4d", each, axes) for each in (OFFSET, SCALE))
-    else:
-        offset = graph.constant(OFFSET, np.float32(card.normalization.offset).reshape(1, 1, 1, 1))
-        scale = graph.constant(SCALE, np.float32(card.normalization.scale).reshape(1, 1, 1, 1))
-    return graph.node("Mul", "normalised", graph.node("Sub", "shifted", IMAGE, offset), scale)
-
-
-def _convolve_twice(graph: _Graph, layers: nn.Module, name: str, features: str) -> str:
+def _convolve_twice(graph: Part, layers: nn.Module, name: str, features: str) -> str:
     convolutions = [layer for layer in layers.modules() if isinstance(layer, nn.Conv2d)]
     for at, convolution in enumerate(convolutions):
         features = _layer(graph, "Conv", f"{name}.conv{at}", convolution, features)
@@ -187,22 +150,8 @@ def _convolve_twice(graph: _Graph, layers: nn.Module, name: str, features: str) 
     return features
 
 
-def _layer(graph: _Graph, kind: str, name: str, layer: nn.Module, features: str, **attributes: Any) -> str:
+def _layer(graph: Part, kind: str, name: str, layer: nn.Module, features: str, **attributes: Any) -> str:
     weight, bias = (getattr(layer, part).detach().cpu().numpy() for part in ("weight", "bias"))
-    constants = [graph.constant(f"{name}.weight", weight), graph.constant(f"{name}.bias", bias)]
+    values = {"weight": weight, "bias": bias}
+    constants = [graph.constant(f"{name}.{part}", value, np.float32) for part, value in values.items()]
     return graph.node(kind, name, features, *constants, kernel_shape=list(weight.shape[2:]), **attributes)
-
-
-def _decide(graph: _Graph, logits: str, classes: int) -> None:
-    """The class of the largest logit, the lower one of a tie."""
-    if classes > 2:
-        index = graph.node("ArgMax", "index", logits, axis=1, keepdims=0)
-    else:  # TensorRT makes a slow sort of ArgMax; two classes need one comparison
-        first, second = (graph.constant(f"class{k}", np.array([k], np.int64)) for k in (0, 1))
-        axis = graph.constant("class_axis", np.array([1], np.int64))
-        two = graph.constant("class2", np.array([2], np.int64))
-        background = graph.node("Slice", "background", logits, first, second, axis)
-        foreground = graph.node("Slice", "foreground", logits, second, two, axis)
-        larger = graph.node("Greater", "larger", foreground, background)
-        index = graph.node("Squeeze", "index", larger, axis)
-    graph.node("Cast", LABELS, index, to=TensorProto.UINT8)

@@ -27,12 +27,12 @@ from unet_deploy.foreign import (
     measure_padded,
     measure_valid,
     read_network,
-    save,
     whole_tile_operators,
     wrap,
 )
 from unet_deploy.grey import measure_page
 from unet_deploy.images import open_image
+from unet_deploy.ports import save
 from unet_deploy.runtimes import Answer, Runtime
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime, measure_bytes_per_pixel
 from unet_deploy.segmentation import check_fits

@@ -11,9 +11,10 @@ from typing import Any, Literal
 import numpy as np
 
 from unet_deploy import __version__
-from unet_deploy.card import METADATA_KEY, ModelCard, Normalization
+from unet_deploy.card import METADATA_KEY, Normalization
 from unet_deploy.errors import DeviceError, ModelError, UsageError
-from unet_deploy.runtimes import IMAGE, LABELS, OFFSET, PROBABILITIES, SCALE
+from unet_deploy.ports import Part, ports
+from unet_deploy.runtimes import PROBABILITIES
 
 try:
     import onnx
@@ -106,10 +107,10 @@ def read_network(path: Path, *, channels: int | None = None, head: str | None = 
         raise UsageError(f"{path}: gives {_names(graph.output)}; choose one with --head")
     takes, sides = _channels(path, inputs[0], channels)
     shapes: tuple[list[str | int | None] | None, ...] = (["N", takes, "H", "W"], None)
-    for ports, port, shape in zip((graph.input, graph.output), (inputs[0], outputs[0]), shapes, strict=True):
+    for there, port, shape in zip((graph.input, graph.output), (inputs[0], outputs[0]), shapes, strict=True):
         name = port.name
-        del ports[:]
-        ports.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+        del there[:]
+        there.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
     del graph.value_info[:]  # it may hold the shapes of one size
     return Network(path, _modern(proto, path), takes, sides)
 
@@ -274,22 +275,6 @@ def whole_tile_operators(network: Network) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-class _Part:
-    """Nodes in order and constants; every node has one output, of its own name."""
-
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
-
-    def node(self, kind: str, name: str, *inputs: str, **attributes: Any) -> str:
-        self.nodes.append(helper.make_node(kind, list(inputs), [name], name=name, **attributes))
-        return name
-
-    def constant(self, name: str, value: Any, dtype: type = np.int64) -> str:
-        self.constants.append(numpy_helper.from_array(np.asarray(value, dtype), name))
-        return name
-
-
 @dataclass(frozen=True)
 class Wrapping:
     """What stands around a network."""
@@ -311,19 +296,10 @@ def wrap(network: Network, wrapping: Wrapping, *, crop: int = 0) -> onnx.ModelPr
     Raises ModelError where ONNX's checker objects.
     """
     model = compose.add_prefix(network.proto, prefix="network/")  # so that our names are free
-    graph, before, after = model.graph, _Part(), _Part()
+    graph, before, after = model.graph, Part(), Part()
     _normalise(before, wrapping, graph.input[0].name)
     _answer(after, wrapping, graph.output[0].name, crop)
-    inputs = [helper.make_tensor_value_info(IMAGE, TensorProto.FLOAT, ["N", network.channels, "H", "W"])]
-    if wrapping.normalization.method == "percentile":
-        inputs += [
-            helper.make_tensor_value_info(each, TensorProto.FLOAT, ["N", network.channels]) for each in (OFFSET, SCALE)
-        ]
-    classes = max(2, wrapping.planes)
-    outputs = [
-        helper.make_tensor_value_info(LABELS, TensorProto.UINT8, ["N", "h", "w"]),
-        helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, ["N", classes, "h", "w"]),
-    ]
+    inputs, outputs = ports(network.channels, max(2, wrapping.planes), wrapping.normalization)
     nodes = [*before.nodes, *graph.node, *after.nodes]
     constants = [*before.constants, *graph.initializer, *after.constants]
     wrapped = helper.make_model(
@@ -341,16 +317,9 @@ def wrap(network: Network, wrapping: Wrapping, *, crop: int = 0) -> onnx.ModelPr
     return wrapped
 
 
-def _normalise(part: _Part, wrapping: Wrapping, name: str) -> None:
+def _normalise(part: Part, wrapping: Wrapping, name: str) -> None:
     """((image - offset) * scale - mean) / std."""
-    grey = wrapping.normalization
-    if grey.method == "percentile":
-        axes = part.constant("spatial", [2, 3])
-        offset, scale = (part.node("Unsqueeze", f"{each}4d", each, axes) for each in (OFFSET, SCALE))
-    else:
-        offset = part.constant(OFFSET, np.reshape(grey.offset, (1, 1, 1, 1)), np.float32)
-        scale = part.constant(SCALE, np.reshape(grey.scale, (1, 1, 1, 1)), np.float32)
-    shifted = part.node("Sub", "shifted", IMAGE, offset)
+    shifted, scale = part.shift(wrapping.normalization)
     if not any(wrapping.mean) and set(wrapping.std) == {1}:
         part.node("Mul", name, shifted, scale)
         return
@@ -360,23 +329,16 @@ def _normalise(part: _Part, wrapping: Wrapping, name: str) -> None:
     part.node("Div", name, centred, std)
 
 
-def _answer(part: _Part, wrapping: Wrapping, scores: str, crop: int) -> None:
+def _answer(part: Part, wrapping: Wrapping, scores: str, crop: int) -> None:
     """Probabilities, and the class of the largest, the lower one of a tie."""
     if crop:
-        limits = (("from", [crop] * 2), ("to", [-crop] * 2), ("axes", [2, 3]))
-        scores = part.node("Slice", "crop", scores, *(part.constant(f"crop.{key}", value) for key, value in limits))
-    axis = part.constant("class_axis", [1])
-    if wrapping.planes > 2:
-        index = part.node("ArgMax", "index", scores, axis=1, keepdims=0)
-    elif wrapping.planes == 2:  # TensorRT makes a slow sort of ArgMax; two classes need one comparison
-        first, second, end = (part.constant(f"class{k}", [k]) for k in range(3))
-        background = part.node("Slice", "background", scores, first, second, axis)
-        foreground = part.node("Slice", "foreground", scores, second, end, axis)
-        index = part.node("Squeeze", "index", part.node("Greater", "larger", foreground, background), axis)
+        scores = part.crop("crop", scores, crop)
+    if wrapping.planes > 1:
+        part.decide(scores, wrapping.planes)
     else:
         even = part.constant("even", 0 if wrapping.activation == "sigmoid" else 0.5, np.float32)
-        index = part.node("Squeeze", "index", part.node("Greater", "larger", scores, even), axis)
-    part.node("Cast", LABELS, index, to=TensorProto.UINT8)
+        larger = part.node("Greater", "larger", scores, even)
+        part.label(part.node("Squeeze", "index", larger, part.constant("class_axis", [1])))
     if wrapping.activation == "softmax":
         part.node("Softmax", PROBABILITIES, scores, axis=1)
     elif wrapping.planes > 1:
@@ -385,13 +347,6 @@ def _answer(part: _Part, wrapping: Wrapping, scores: str, crop: int) -> None:
         share = part.node("Sigmoid", "share", scores) if wrapping.activation == "sigmoid" else scores
         rest = part.node("Sub", "rest", part.constant("one", 1, np.float32), share)
         part.node("Concat", PROBABILITIES, rest, share, axis=1)
-
-
-def save(proto: onnx.ModelProto, card: ModelCard, path: Path) -> None:
-    """Write a wrapped network with its card in its metadata."""
-    del proto.metadata_props[:]
-    helper.set_model_props(proto, {METADATA_KEY: card.to_json()})
-    onnx.save_model(proto, str(path))
 
 
 def first_line(error: Exception) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 
 from unet_deploy.card import METADATA_KEY, ModelCard
 from unet_deploy.errors import DeviceError, ModelError
+from unet_deploy.ports import save
 from unet_deploy.runtimes import IMAGE, LABELS, PROBABILITIES, Pixels
 
 try:
@@ -129,10 +130,7 @@ def _keep_outputs(graph: onnx.GraphProto, names: Sequence[str]) -> None:
 
 def write_card(model: Path, output: Path, card: ModelCard) -> None:
     """Write an ONNX file with another card."""
-    proto = onnx.load_model(str(model))
-    del proto.metadata_props[:]
-    helper.set_model_props(proto, {METADATA_KEY: card.to_json()})
-    onnx.save_model(proto, str(output))
+    save(onnx.load_model(str(model)), card, output)
 
 
 # -- 8 bits ------------------------------------------------------------------------------------------------------
