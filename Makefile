@@ -1,10 +1,13 @@
 # make demo: segment a slide on this machine, without PyTorch.   make test: the whole suite.
+# make isbi DATA=path/to/isbi2012 [STEPS=3000] [WIDTH=16]: train on slices 0 to 23, evaluate on 24 to 29.
 # make latency: 512 x 512 in under a second, no slower than before, and a guard that would see it.
 PYTHON ?= python3
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SIZE ?= 4096x4096
+STEPS ?= 3000
+WIDTH ?= 16
 
-.PHONY: demo test lint latency clean
+.PHONY: demo test lint isbi latency clean
 
 demo: .venv-demo/ready
 	rm -rf demo && mkdir demo
@@ -19,6 +22,11 @@ lint: .venv/ready
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+
+isbi: .venv/ready
+	.venv/bin/python benchmarks/quality.py isbi \
+		$(or $(DATA),$(error say where train-volume.tif lies: make isbi DATA=path/to/isbi2012)) \
+		--steps $(STEPS) --width $(WIDTH)
 
 latency: .venv/ready
 	.venv/bin/unet-deploy benchmark --size 512 --max-latency 1.0

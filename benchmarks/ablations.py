@@ -1,7 +1,10 @@
-"""What each part of the recipe is worth: the same training without it, on ISBI 2012.
+"""What each part of the recipe is worth: the same training without it, on ISBI 2012, and on nuclei that touch.
 
-`python benchmarks/ablations.py DATA [--steps 1000] [--only NAME...]`: DATA is the folder of the ISBI 2012 stack.
-Trained on slices 0 to 23, the last step scored on 24 to 29, in PyTorch, without test-time augmentation, all rows alike.
+`python benchmarks/ablations.py isbi|nuclei DATA [--steps 1000] [--only NAME...]`: DATA is the folder of the data set.
+Trained on slices 0 to 23 and scored on 24 to 29, or with every tenth image of the 2018 Data Science Bowl held back; the
+last step, in PyTorch, without test-time augmentation, all rows alike. `nuclei` also draws the held-back nuclei that
+touch most, with and without border weights (--picture). Networks and rows are kept in --work: what is there is not
+trained again, and a row whose .json was deleted is scored again.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +21,10 @@ import numpy as np
 import torch
 from record import save
 from torch import nn
+from touching import draw_touching
 
 from trainer.augment import Augmentation
-from trainer.data import Annotated, Sample, Truth, add_weights, find_pairs, read_annotated, split
+from trainer.data import Annotated, Pair, Sample, Truth, add_weights, find_pairs, read_annotated, read_truths, split
 from trainer.evaluate import Evaluation, score_labels
 from trainer.predict import predict
 from trainer.recipe import PRESETS, Recipe
@@ -28,8 +32,8 @@ from trainer.train import batches, start, step
 from trainer.unet import UNet
 from unet_deploy.card import Normalization
 
-CLASSES = ("membrane", "cell")
 BASE = replace(PRESETS["modern"], width=16)
+PICTURE = Path(__file__).parents[1] / "docs" / "pictures" / "border-weights.png"
 
 
 class Padded(UNet):
@@ -75,61 +79,143 @@ def padded(network: UNet, each: Annotated) -> np.ndarray:
     return network.eval()(torch.from_numpy(each.image)[None])[0].softmax(0).numpy()
 
 
-ROWS: dict[str, tuple[Recipe, type[UNet], Answer]] = {
-    "the recipe": (BASE, UNet, mirrored),
-    "without elastic deformation": (replace(BASE, augmentation=Augmentation(elastic=0)), UNet, mirrored),
-    "without border weights": (replace(BASE, w0=0), UNet, mirrored),
-    "without mirrored borders": (replace(BASE, augmentation=Augmentation(border="zeros")), UNet, zero_bordered),
-    # As many pixels of loss a step as 444 gives, nearly: 260 a side.
-    "padded convolutions": (replace(BASE, tile=256), Padded, padded),
-    "width 32": (replace(BASE, width=32), UNet, mirrored),
-    "width 64": (replace(BASE, width=64), UNet, mirrored),
+@dataclass(frozen=True)
+class Row:
+    """One training, and how its network answers."""
+
+    recipe: Recipe = BASE
+    network: type[UNet] = UNet
+    answer: Answer = mirrored
+
+
+BOTH = {"the recipe": Row(), "without border weights": Row(replace(BASE, w0=0))}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A data set, its split, and what is taken from the recipe."""
+
+    classes: tuple[str, str]
+    validation: str
+    rows: dict[str, Row]
+    result: str
+    """The name of the result, and of the rows in the working folder."""
+    kept: str
+    partitions: bool = False
+
+
+EXPERIMENTS = {
+    "isbi": Experiment(
+        ("membrane", "cell"),
+        "last:6",
+        {
+            **BOTH,
+            "without elastic deformation": Row(replace(BASE, augmentation=Augmentation(elastic=0))),
+            "without mirrored borders": Row(
+                replace(BASE, augmentation=Augmentation(border="zeros")), answer=zero_bordered
+            ),
+            # As many pixels of loss a step as 444 gives, nearly: 260 a side.
+            "padded convolutions": Row(replace(BASE, tile=256), Padded, padded),
+            "width 32": Row(replace(BASE, width=32)),
+            "width 64": Row(replace(BASE, width=64)),
+        },
+        "ablations",
+        "ablation",
+        partitions=True,
+    ),
+    "nuclei": Experiment(("background", "nucleus"), "every:10", BOTH, "border-weights", "border-weights"),
 }
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set in memory. Truths are those of the images that are held back, objects that touch left as they are."""
+
+    train: list[Annotated]
+    judges: list[Annotated]
+    pairs: list[Pair]
+    truths: list[Truth]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("experiment", choices=sorted(EXPERIMENTS))
     parser.add_argument("data", type=Path)
     parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--only", nargs="*", choices=list(ROWS), default=list(ROWS))
+    parser.add_argument("--only", nargs="*")
     parser.add_argument("--work", type=Path, default=Path("quality"))
+    parser.add_argument("--picture", type=Path, default=PICTURE)
     asked = parser.parse_args()
-    pairs = find_pairs(asked.data / "train-volume.tif", asked.data / "train-labels.tif")
-    kept, held = split([pair.name for pair in pairs], "last:6")
-    annotated = read_annotated(pairs, CLASSES, Normalization())
-    judges = [annotated[index] for index in held]
+    experiment = EXPERIMENTS[asked.experiment]
+    if unknown := set(asked.only or ()) - experiment.rows.keys():
+        parser.error(f"--only: there are {', '.join(map(repr, experiment.rows))}, not {unknown.pop()!r}")
+    data = read(asked.data, experiment)
     asked.work.mkdir(exist_ok=True)
+    networks: dict[str, UNet] = {}
     rows: dict[str, Any] = {}
-    for name in asked.only:
-        kept_row = asked.work / f"ablation-{asked.steps}-{name.replace(' ', '-')}.json"
-        if not kept_row.exists():
-            recipe, network, answer = ROWS[name]
-            samples = add_weights(
-                [annotated[index] for index in kept], 2, w0=recipe.w0, sigma=recipe.sigma, balance=recipe.balance
-            )
-            kept_row.write_text(
-                json.dumps(measure(replace(recipe, steps=asked.steps), network, answer, samples, judges))
-            )
-        rows[name] = json.loads(kept_row.read_text())
+    for name in asked.only or experiment.rows:
+        row, stem = experiment.rows[name], f"{experiment.kept}-{asked.steps}-{name.replace(' ', '-')}"
+        figures = asked.work / f"{stem}.json"
+        if not figures.exists() or asked.experiment == "nuclei":
+            networks[name], seconds = trained(asked.work / f"{stem}.pt", row, asked.steps, data.train)
+        if not figures.exists():
+            scores = score(networks[name], row.answer, data, experiment)
+            figures.write_text(json.dumps({"training seconds": seconds, **scores}))
+        rows[name] = json.loads(figures.read_text())
         print(name, rows[name], flush=True)
-    save(f"ablations-{asked.steps}", {"steps": asked.steps, "seed": BASE.seed, "rows": rows})
+    save(f"{experiment.result}-{asked.steps}", {"steps": asked.steps, "seed": BASE.seed, "rows": rows})
+    if networks.keys() >= BOTH.keys() and asked.experiment == "nuclei":
+        labels = [[labels_of(mirrored(networks[name], each)) for each in data.judges] for name in BOTH]
+        asked.picture.parent.mkdir(exist_ok=True)
+        names = ("with border weights", "without border weights")
+        draw_touching(asked.picture, data.pairs, data.truths, names, labels)
+        print(f"drawn: {asked.picture}")
 
 
-def measure(
-    recipe: Recipe, network: type[UNet], answer: Answer, samples: list[Sample], judges: list[Annotated]
-) -> dict[str, float]:
-    device = torch.device("cpu")
-    run = start(recipe, 1, 2, device, network)
+def read(folder: Path, experiment: Experiment) -> Data:
+    stacks = (folder / "train-volume.tif", folder / "train-labels.tif")
+    pairs = find_pairs(*stacks) if stacks[0].exists() else find_pairs(folder)
+    kept, held = split([pair.name for pair in pairs], experiment.validation)
+    annotated = read_annotated(pairs, experiment.classes, Normalization())
+    truths = read_truths(pairs, experiment.classes)
+    return Data(
+        [annotated[index] for index in kept],
+        [annotated[index] for index in held],
+        [pairs[index] for index in held],
+        [truths[index] for index in held],
+    )
+
+
+def trained(path: Path, row: Row, steps: int, images: list[Annotated]) -> tuple[UNet, float]:
+    """The network that was kept under this name, or a new one, and the seconds that its training took."""
+    recipe, device = replace(row.recipe, steps=steps), torch.device("cpu")
+    run = start(recipe, 1, 2, device, row.network)
+    if path.exists():
+        kept = torch.load(path, weights_only=True)
+        run.averaged.load_state_dict(kept["state"])
+        return run.averaged, kept["seconds"]
+    samples: list[Sample] = add_weights(images, 2, w0=recipe.w0, sigma=recipe.sigma, balance=recipe.balance)
     began = time.perf_counter()
     for batch in batches(samples, recipe, run.model, 0):
         step(run, batch, recipe, device)
     seconds = time.perf_counter() - began
+    torch.save({"state": run.averaged.state_dict(), "seconds": seconds}, path)
+    return run.averaged, seconds
+
+
+def score(network: UNet, answer: Answer, data: Data, experiment: Experiment) -> dict[str, float]:
     scores = []
-    for each in judges:
-        probabilities = answer(run.averaged, each)
-        labels, truth = probabilities.argmax(0).astype(np.uint8), Truth(each.labels, each.objects)
-        scores.append(score_labels(each.name, labels, truth, 2, probabilities, partitions=True))
-    return {"training seconds": seconds, **Evaluation(CLASSES, tuple(scores)).overall()}
+    for each, truth in zip(data.judges, data.truths, strict=True):
+        probabilities = answer(network, each)
+        shown = probabilities if experiment.partitions else None
+        scores.append(
+            score_labels(each.name, labels_of(probabilities), truth, 2, shown, partitions=experiment.partitions)
+        )
+    return Evaluation(experiment.classes, tuple(scores)).overall()
+
+
+def labels_of(probabilities: np.ndarray) -> np.ndarray:
+    return probabilities.argmax(0).astype(np.uint8)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ AXONS = "names:rat7_sample-Maxo03img60,rat8_sample-V915"
 EXPERIMENTS: dict[str, dict[str, list[str]]] = {
     "isbi": {"slices 24 to 29": ["--validation", "last:6", *ISBI]},
     "folds": {f"fold {k}": ["--validation", f"fold:{k}/5", *ISBI] for k in range(1, 6)},
-    "axons": {"two images": ["--validation", AXONS, "--classes", "background,myelin,axon"]},
+    "axons": {"two images": ["--validation", AXONS, "--classes", "background,myelin,axon", "--border-weight", "0"]},
     "nuclei": {"every tenth image": ["--validation", "every:10", "--classes", "background,nucleus"]},
 }
 

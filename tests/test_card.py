@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from unet_deploy.card import ModelCard, Normalization
 from unet_deploy.errors import ModelError
+from unet_deploy.inspection import describe_model
 
 CARD = ModelCard("nuclei", 1, ("background", "nucleus"), 92, 16, 188)
 
@@ -31,6 +32,10 @@ cards = st.builds(
     pixel_size_um=st.none() | st.floats(1e-3, 1e3),
     trained_on=st.text(max_size=30),
     metrics=st.dictionaries(st.text(min_size=1, max_size=10), st.floats(0, 1), max_size=4),
+    split=st.text(max_size=30),
+    seed=st.none() | st.integers(0, 2**32),
+    evaluation=st.dictionaries(st.text(min_size=1, max_size=10), st.floats(0, 1), max_size=4),
+    evaluated_on=st.text(max_size=30),
     bytes_per_pixel=st.none() | st.floats(1, 1e4),
 )
 
@@ -44,6 +49,15 @@ def test_a_card_reads_back_as_it_was_written(card):
 def test_a_broken_card_is_one_line_that_names_the_file(text):
     with pytest.raises(ModelError, match=r"^model\.onnx: [^\n]*export the model again$"):
         ModelCard.from_json(text, source="model.onnx")
+
+
+def test_a_card_of_before_split_seed_and_evaluation_still_opens():
+    plain = json.loads(CARD.to_json())
+    for name in ("split", "seed", "evaluation", "evaluated_on"):
+        del plain[name]
+    card = ModelCard.from_json(json.dumps(plain))
+    assert (card.split, card.seed, card.evaluation, card.evaluated_on) == ("", None, {}, "")
+    assert dict(describe_model(card))["seed"] == "not recorded"
 
 
 def test_a_card_of_the_future_names_both_formats():

@@ -71,7 +71,8 @@ def test_dry_run_prints_the_plan_and_writes_nothing(slide, tmp_path):
     assert "6 (2 x 3 a page)" in shown
     assert "572 x 572 in, 384 x 384 out" in shown
     assert "halo overhead" in shown
-    assert "peak memory" in shown
+    rows = dict(line.split("  ", 1) for line in shown.splitlines())
+    assert {"peak memory", "disk", "disk at most", "time"} <= rows.keys()
     assert os.listdir(tmp_path) == []
 
 
@@ -141,8 +142,14 @@ def test_train_export_segment_evaluate(folder, tmp_path):
 
 def test_training_on_bad_data_is_one_line(folder, tmp_path):
     pytest.importorskip("torch")
-    (folder / "masks" / "2.tif").unlink()
+    one = [folder / "images" / "0.tif", "--masks", folder / "masks" / "0.tif"]
+    assert "of 1 images that leaves 0 to train on" in error("train", *one, "-o", tmp_path / "w.pt", code=2)
+    mask = folder / "masks" / "2.tif"
+    mask.write_bytes(mask.read_bytes()[:-50])
+    assert "masks/2.tif: the file ends before" in error("train", folder, "-o", tmp_path / "w.pt", code=3)
+    mask.unlink()
     assert "2.tif: has no file named 2.*" in error("train", folder, "-o", tmp_path / "w.pt", code=3)
+    assert os.listdir(tmp_path) == ["cells"]
     assert "--preset fast" in error("train", folder, "-o", tmp_path / "w.pt", "--preset", "fast", code=2)
 
 

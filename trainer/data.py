@@ -14,11 +14,13 @@ from trainer.weight_map import border_weights, class_weights, connected_objects
 from unet_deploy.card import Normalization
 from unet_deploy.errors import DataError, UsageError
 from unet_deploy.grey import measure, to_float32
-from unet_deploy.images import RASTER_SUFFIXES, TIFF_SUFFIXES, open_image
+from unet_deploy.images import RASTER_SUFFIXES, TIFF_SUFFIXES, ImageInfo, open_image
 from unet_deploy.machine import usable_cores
 from unet_deploy.tiling import Region
 
 MaskKind = Literal["auto", "binary", "classes", "instances"]
+
+JPEG_SUFFIXES = (".jpg", ".jpeg")
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class Pair:
     image: Path
     mask: Path
     page: int = 0
+    pages: int = 1
+    """Of either file."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,9 @@ def find_pairs(data: Path, masks: Path | None = None) -> list[Pair]:
         raise DataError(f"{there}: has no file named {stem}.* in {folders[missing]}; add it or take this one away")
     if not images:
         raise DataError(f"{folders['images']}: no image in it")
+    for mask in truths.values():
+        if mask.suffix.lower() in JPEG_SUFFIXES:
+            raise DataError(f"{mask}: JPEG changes label numbers; save masks as PNG or TIFF")
     return [Pair(stem, images[stem], truths[stem]) for stem in sorted(images)]
 
 
@@ -87,7 +94,7 @@ def _stack_pairs(data: Path, masks: Path) -> list[Pair]:
         pages = (images.info.pages, truths.info.pages)
     if pages[0] != pages[1]:
         raise DataError(f"{data} has {pages[0]} pages, but {masks} has {pages[1]}; they must pair up")
-    return [Pair(f"{data.stem}[{page}]", data, masks, page) for page in range(pages[0])]
+    return [Pair(f"{data.stem}[{page}]", data, masks, page, pages[0]) for page in range(pages[0])]
 
 
 def split(names: Sequence[str], rule: str) -> tuple[list[int], list[int]]:
@@ -141,13 +148,9 @@ def read_truths(pairs: Sequence[Pair], classes: Sequence[str], kind: MaskKind = 
     if kind == "binary":
         masks, kind = _as_classes(masks, pairs), "classes"
     truths = [_truth(mask, pair, kind, len(classes)) for mask, pair in zip(masks, pairs, strict=True)]
-    counts = count_pixels((truth.labels for truth in truths), len(classes))
-    for name, count in zip(classes, counts, strict=True):
-        if count == 0:
-            where = pairs[0].mask.parent
-            raise DataError(
-                f"{where}: class {name!r} occurs in no mask; check the masks, or name the classes they have"
-            )
+    if absent := absent_class((truth.labels for truth in truths), classes):
+        where = pairs[0].mask.parent
+        raise DataError(f"{where}: class {absent!r} occurs in no mask; check the masks, or name the classes they have")
     return truths
 
 
@@ -192,6 +195,12 @@ def add_weights(
         return list(pool.map(weigh, annotated))
 
 
+def absent_class(labels: Iterable[np.ndarray], classes: Sequence[str]) -> str | None:
+    """The name of the first class that no pixel is of."""
+    counts = count_pixels(labels, len(classes))
+    return next((name for name, count in zip(classes, counts, strict=True) if count == 0), None)
+
+
 def count_pixels(labels: Iterable[np.ndarray], classes: int) -> np.ndarray:
     """Pixels of each class, (classes,) int64."""
     counts = np.zeros(classes, np.int64)
@@ -203,6 +212,7 @@ def count_pixels(labels: Iterable[np.ndarray], classes: int) -> np.ndarray:
 def read_pixels(pair: Pair) -> np.ndarray:
     """The image of a pair as stored, (C, H, W)."""
     with open_image(pair.image) as source:
+        _check_pages(source.info, pair)
         return source.crop(pair.page, Region(0, 0, source.info.height, source.info.width))
 
 
@@ -216,6 +226,7 @@ def _read_image(pair: Pair, normalization: Normalization) -> np.ndarray:
 def _read_mask(pair: Pair) -> np.ndarray:
     with open_image(pair.mask) as source:
         info = source.info
+        _check_pages(info, pair)
         if info.channels != 1:
             raise DataError(f"{pair.mask}: a mask has one channel of label numbers, this has {info.channels}")
         if info.dtype.kind not in "bui":
@@ -224,6 +235,11 @@ def _read_mask(pair: Pair) -> np.ndarray:
     if mask.dtype.kind == "i" and mask.min() < 0:
         raise DataError(f"{pair.mask}: label numbers below 0; number objects or classes from 0")
     return mask
+
+
+def _check_pages(info: ImageInfo, pair: Pair) -> None:
+    if info.pages != pair.pages:
+        raise DataError(f"{info.name}: has {info.pages} pages; save each as a file, or give two stacks with --masks")
 
 
 def _decide_kind(masks: Sequence[np.ndarray], classes: int) -> MaskKind:

@@ -5,8 +5,8 @@ Needs no PyTorch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,10 @@ from trainer.metrics import (
     warping_error,
 )
 from trainer.weight_map import connected_objects
+from unet_deploy.card import ModelCard
 from unet_deploy.errors import DataError, UsageError
+from unet_deploy.files import replacing
+from unet_deploy.grey import check_dtype, to_float32
 from unet_deploy.images import open_image
 from unet_deploy.pipeline import Progress
 from unet_deploy.runtimes import Runtime
@@ -187,18 +190,20 @@ def evaluate(
     tta: bool = False,
     thresholds: bool = False,
     partitions: bool = False,
+    min_size: int = 0,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Segment the image of every pair and score it. Raises DataError and ImageError.
 
     tta: answer with the mean over eight orientations. thresholds: measure at every one of CUTS as well, and with
     `partitions` the measures of the ISBI 2012 challenge; both want a runtime with probabilities.
+    min_size: objects of the prediction of fewer pixels are left out.
     """
     classes = runtime.card.classes
     truths = read_truths(pairs, classes, mask_kind)
     scores = []
     for at, (pair, truth) in enumerate(zip(pairs, truths, strict=True)):
-        pixels = read_pixels(pair)
+        pixels = _read_fitting(pair, runtime.card)
         check_size(pair, pixels, truth)
         wanted = thresholds or partitions
         labels, probabilities = segment_array(pixels, runtime, tile_size, probabilities=wanted, tta=tta)
@@ -210,11 +215,23 @@ def evaluate(
                 len(classes),
                 None if probabilities is None else probabilities[0],
                 partitions=partitions,
+                min_size=min_size,
             )
         )
         if progress:
             progress(at + 1, len(pairs))
     return Evaluation(classes, tuple(scores))
+
+
+def _read_fitting(pair: Pair, card: ModelCard) -> np.ndarray:
+    """The image of a pair as stored, (C, H, W). Raises DataError and ImageError unless the model can take it."""
+    pixels, name = read_pixels(pair), str(pair.image)
+    if len(pixels) != card.channels:
+        has = "1 channel" if len(pixels) == 1 else f"{len(pixels)} channels"
+        raise DataError(f"{name}: {has}, but model {card.name!r} takes {card.channels}; save as many, or take another")
+    check_dtype(pixels.dtype, name)
+    to_float32(pixels, name)
+    return pixels
 
 
 def score_labels(
@@ -225,30 +242,42 @@ def score_labels(
     probabilities: np.ndarray | None = None,
     *,
     partitions: bool = False,
+    min_size: int = 0,
 ) -> Score:
-    """Score class indices (H, W), and where given the probabilities (K, H, W) of all classes."""
+    """Score class indices (H, W), and where given the probabilities (K, H, W) of all classes.
+
+    min_size: objects of the prediction of fewer pixels are left out before objects are matched.
+    """
     foreground = None if probabilities is None else 1 - probabilities[0]
     areas = []
     for k in range(1, classes):
         ours, theirs = labels == k, truth.labels == k
         areas.append(Area(int((ours & theirs).sum()), int(ours.sum()), int(theirs.sum())))
-    objects = connected_objects(labels > 0)
+    objects = _found_objects(labels > 0, min_size)
     return Score(
         name,
         tuple(areas),
         tuple(match_objects(objects, truth.objects, THRESHOLDS)),
         seg_measure(objects, truth.objects),
         count_merged(objects, truth.objects),
-        () if foreground is None else tuple(_at_cut(foreground >= cut, truth, partitions) for cut in CUTS),
+        () if foreground is None else tuple(_at_cut(foreground >= cut, truth, partitions, min_size) for cut in CUTS),
         None if probabilities is None else soft_dice(probabilities, truth.labels),
     )
 
 
-def _at_cut(found: np.ndarray, truth: Truth, partitions: bool) -> dict[str, float]:
+def _found_objects(foreground: np.ndarray, min_size: int) -> np.ndarray:
+    """The objects of a prediction (H, W) bool, numbered, without those of fewer pixels."""
+    objects = connected_objects(foreground)
+    small = np.bincount(objects.reshape(-1)) < min_size
+    objects[small[objects]] = 0
+    return objects
+
+
+def _at_cut(found: np.ndarray, truth: Truth, partitions: bool, min_size: int) -> dict[str, float]:
     there = truth.labels > 0
     row = {
         "Dice": Area(int((found & there).sum()), int(found.sum()), int(there.sum())).dice,
-        "object F1 at IoU 0.5": match_objects(connected_objects(found), truth.objects, (0.5,))[0].f1,
+        "object F1 at IoU 0.5": match_objects(_found_objects(found, min_size), truth.objects, (0.5,))[0].f1,
         "pixel error": pixel_error(found, there),
     }
     if partitions:
@@ -256,6 +285,18 @@ def _at_cut(found: np.ndarray, truth: Truth, partitions: bool) -> dict[str, floa
         row |= {"V_rand": compared.v_rand, "V_info": compared.v_info, "Rand error": compared.rand_error}
         row["warping error"] = warping_error(found, there)
     return row
+
+
+def record(model: Path, figures: Mapping[str, float], images: str) -> None:
+    """Write figures over `images` into the card of a model file, in the place of earlier ones.
+
+    The file is replaced when the new one is whole; nodes and weights stay as they are. Raises ModelError.
+    """
+    from unet_deploy.graph import read_model, write_card
+
+    card = replace(read_model(model).card, evaluation=figures, evaluated_on=images)
+    with replacing(model, overwrite=True) as beside:
+        write_card(model, beside, card)
 
 
 def parse_groups(text: str) -> set[str]:
@@ -266,10 +307,11 @@ def parse_groups(text: str) -> set[str]:
     return asked
 
 
-def score_files(mask: Path, truth: Path) -> Evaluation:
+def score_files(mask: Path, truth: Path, *, min_size: int = 0) -> Evaluation:
     """Score the foreground of a mask file against a file of true objects, page by page, in memory.
 
     Truth with more than two values numbers its objects; with two, they are its connected components.
+    min_size: objects of the mask of fewer pixels are left out.
     Raises DataError when the two do not fit.
     """
     with open_image(mask) as ours, open_image(truth) as theirs:
@@ -285,5 +327,5 @@ def score_files(mask: Path, truth: Path) -> Evaluation:
             if len(np.unique(objects[objects != 0])) <= 1:
                 objects = connected_objects(objects != 0)
             found, there = ((each != 0).astype(np.uint8) for each in (labels, objects))
-            scores.append(score_labels(f"{mask.name}[{page}]", found, Truth(there, objects), 2))
+            scores.append(score_labels(f"{mask.name}[{page}]", found, Truth(there, objects), 2, min_size=min_size))
     return Evaluation(("background", "foreground"), tuple(scores))

@@ -83,14 +83,20 @@ def seg_measure(predicted: np.ndarray, truth: np.ndarray) -> tuple[float, int]:
     return float((both.pixels / union)[matched].sum()), len(theirs.pixels)
 
 
+def mergers(predicted: np.ndarray, truth: np.ndarray) -> dict[int, int]:
+    """Objects of the prediction that more than half of several true objects lies in, and how many those are."""
+    both, ours, theirs = _intersections(predicted, truth)
+    inside = both.a[both.pixels > 0.5 * theirs.pixels[both.b]]
+    places, held = np.unique(inside, return_counts=True)
+    return dict(zip(ours.ids[places[held > 1]].tolist(), held[held > 1].tolist(), strict=True))
+
+
 def count_merged(predicted: np.ndarray, truth: np.ndarray) -> int:
     """True objects that lie more than half in an object of the prediction which holds another one as well.
 
     The first of each such group does not count: two nuclei that became one are one merger.
     """
-    both, _, theirs = _intersections(predicted, truth)
-    inside = both.a[both.pixels > 0.5 * theirs.pixels[both.b]]
-    return len(inside) - len(np.unique(inside))
+    return sum(held - 1 for held in mergers(predicted, truth).values())
 
 
 # -- partitions: the measures of the ISBI 2012 challenge -------------------------------------------------------

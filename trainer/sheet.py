@@ -1,18 +1,24 @@
-"""One sheet of the worst images of an evaluation, for a person to look at."""
+"""One sheet of the worst images of an evaluation, for a person to look at.
+
+Of a model of several classes it shows each image twice: what the model says, a colour a class, and what is wrong.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from trainer.data import MaskKind, Pair, read_pixels, read_truths
 from trainer.evaluate import Evaluation, Score
 from unet_deploy.files import replacing
+from unet_deploy.images.overlay import COLOURS, Overlay
 from unet_deploy.runtimes import Runtime
 from unet_deploy.segmentation import segment_array
+from unet_deploy.tiling import Region
 
 MOST = 9
 """Images on a sheet."""
@@ -33,39 +39,70 @@ def draw_worst(
 ) -> None:
     """Write a PNG of the images of the lowest scores: what was missed, invented, or given another class, in colour."""
     from matplotlib.figure import Figure
-    from matplotlib.patches import Patch
 
+    classes = evaluation.classes
     order = sorted(range(len(pairs)), key=lambda at: _quality(evaluation.scores[at]))[:MOST]
-    truths = read_truths(pairs, evaluation.classes, mask_kind)
-    across = math.ceil(math.sqrt(len(order)))
-    figure = Figure(figsize=(4.2 * across, 4.5 * math.ceil(len(order) / across)), layout="constrained")
+    truths = read_truths(pairs, classes, mask_kind)
+    panels = 2 if len(classes) > 2 else 1
+    across = math.ceil(math.sqrt(len(order) / panels))
+    down = math.ceil(len(order) / across)
+    figure = Figure(figsize=(4.2 * across * panels, 4.5 * down), layout="constrained")
     for place, at in enumerate(order):
         pixels = read_pixels(pairs[at])
         labels = segment_array(pixels, runtime, None, tta=tta)[0][0]
-        axis = figure.add_subplot(math.ceil(len(order) / across), across, place + 1)
-        axis.imshow(compared(pixels, labels, truths[at].labels), interpolation="nearest")
+        axes = [figure.add_subplot(down, across * panels, panels * place + panel + 1) for panel in range(panels)]
+        if panels > 1:
+            axes[0].imshow(_classes_shown(pixels, labels, classes), interpolation="nearest")
+            axes[0].set_title(f"{pairs[at].name[:32]}\nthe model's classes", fontsize=8)
+        axes[-1].imshow(compared(pixels, labels, truths[at].labels), interpolation="nearest")
         if truths[at].labels.any():
-            axis.contour(truths[at].labels > 0, [0.5], colors="white", linewidths=0.4)
-        score = evaluation.scores[at]
-        dices = " ".join(f"{area.dice:.3f}" for area in score.areas)
-        title = f"{pairs[at].name[:32]}\nDice {dices}, object F1 {score.matches[0].f1:.2f}"
-        axis.set_title(f"{title}, merged {score.merged}", fontsize=8)
-        axis.set_axis_off()
-    meanings = [("missed", MISSED), ("invented", INVENTED)]
-    if len(evaluation.classes) > 2:
-        meanings.append(("another class", MISTAKEN))
-    handles = [Patch(color="#{:02x}{:02x}{:02x}".format(*colour), label=name) for name, colour in meanings]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
+            axes[-1].contour(truths[at].labels > 0, [0.5], colors="white", linewidths=0.4)
+        axes[-1].set_title(f"{pairs[at].name[:32]}\n{_figures(evaluation.scores[at], classes)}", fontsize=8)
+        for axis in axes:
+            axis.set_axis_off()
+    meanings: list[tuple[str, Sequence[float]]] = [("missed", MISSED), ("invented", INVENTED)]
+    if len(classes) > 2:
+        named = [(name, COLOURS[label % len(COLOURS)]) for label, name in enumerate(classes[1:])]
+        meanings = [*named, *meanings, ("another class", MISTAKEN)]
+    draw_legend(figure, meanings)
     with replacing(path, overwrite=overwrite) as beside:
         figure.savefig(beside, format="png", dpi=100)
 
 
-def compared(pixels: np.ndarray, labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8: the image (C, H, W) in grey, pixels whose class (H, W) is not the true one in colour."""
+def _figures(score: Score, classes: Sequence[str]) -> str:
+    """What was measured of an image, in one line."""
+    names = [f"{name} " for name in classes[1:]] if len(classes) > 2 else [""]
+    dices = ", ".join(f"{name}{area.dice:.3f}" for name, area in zip(names, score.areas, strict=True))
+    return f"Dice {dices}, object F1 {score.matches[0].f1:.2f}, merged {score.merged}"
+
+
+def _classes_shown(pixels: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+    """(h, w, 3) uint8: the image (C, H, W) with its classes (H, W) in colour, as `segment --overlay` draws it."""
+    channels, height, width = pixels.shape
+    picture = Overlay(height, width, channels, classes)
+    picture.add(Region(0, 0, height, width), pixels, labels)
+    return picture.picture()
+
+
+def draw_legend(figure: Any, meanings: Sequence[tuple[str, Sequence[float]]]) -> None:
+    """Say below a Matplotlib figure what its colours, of 0 to 255, stand for."""
+    from matplotlib.patches import Patch
+
+    handles = [Patch(color="#{:02x}{:02x}{:02x}".format(*map(int, colour)), label=name) for name, colour in meanings]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
+
+
+def grey_picture(pixels: np.ndarray) -> np.ndarray:
+    """The first channel of an image (C, H, W) to look at: (H, W, 3) float32 of 0 to 255."""
     grey = pixels[0].astype(np.float32)
     low, high = np.percentile(grey, (0.5, 99.7))
     grey = np.clip((grey - low) * (255 / max(high - low, 1e-6)), 0, 255)
-    picture = np.repeat(grey[..., None], 3, axis=2)
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+def compared(pixels: np.ndarray, labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8: the image (C, H, W) in grey, pixels whose class (H, W) is not the true one in colour."""
+    picture = grey_picture(pixels)
     wrong = labels != truth
     for where, colour in (
         (wrong & (labels == 0), MISSED),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from collections.abc import Callable, Generator
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Queue
@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from trainer.augment import TileBatch, draw_batch
-from trainer.data import MaskKind, Sample, add_weights, find_pairs, read_annotated, split
+from trainer.data import MaskKind, Sample, absent_class, add_weights, find_pairs, read_annotated, split
 from trainer.pictures import draw_curves, draw_validation
 from trainer.predict import validate
 from trainer.recipe import PRESETS, About, Recipe
@@ -32,7 +32,7 @@ from trainer.weights import (
     save_weights,
     write_log,
 )
-from unet_deploy.errors import ResourceError, UsageError
+from unet_deploy.errors import DataError, ResourceError, UsageError
 from unet_deploy.files import check_free
 from unet_deploy.interrupt import held_interrupt
 from unet_deploy.machine import usable_cores
@@ -81,6 +81,10 @@ def train(
     pairs = find_pairs(data, masks)
     kept, held = split([pair.name for pair in pairs], validation)
     annotated = read_annotated(pairs, about.classes, about.normalization, mask_kind)
+    if absent := absent_class((annotated[index].labels for index in kept), about.classes):
+        raise DataError(
+            f"{data}: class {absent!r} occurs only in what --validation {validation} holds back; hold back others"
+        )
     samples = add_weights(
         [annotated[index] for index in kept],
         len(about.classes),
@@ -89,6 +93,7 @@ def train(
         balance=recipe.balance,
     )
     judges = [annotated[index] for index in held]
+    held_back = f"{validation} held back: {len(held)} of {len(pairs)} images"
 
     torch.set_num_threads(usable_cores())
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -99,8 +104,8 @@ def train(
 
     score = run.log[-1]["score"] if run.log else None
     started = time.perf_counter() - run.seconds
-    with held_interrupt() as interrupted:
-        for batch in batches(samples, recipe, run.model, run.step):
+    with held_interrupt() as interrupted, closing(batches(samples, recipe, run.model, run.step)) as drawn:
+        for batch in drawn:
             loss = step(run, batch, recipe, device)
             if not math.isfinite(loss):
                 raise ResourceError(
@@ -116,7 +121,7 @@ def train(
                 run.losses.clear()
                 if score > run.best:
                     run.best, run.best_step = score, run.step
-                    save_weights(output, run, recipe, about, validation, judges)
+                    save_weights(output, run, recipe, about, held_back, judges)
                 save_checkpoint(files.checkpoint, run, fingerprint)
                 write_log(files.log, run.log)
             if progress:
@@ -206,7 +211,7 @@ def _average(averaged: UNet, model: UNet, decay: float) -> None:
         mean.lerp_(now, 1 - decay)
 
 
-def batches(samples: list[Sample], recipe: Recipe, model: UNet, start: int) -> Iterator[TileBatch]:
+def batches(samples: list[Sample], recipe: Recipe, model: UNet, start: int) -> Generator[TileBatch, None, None]:
     """Batches from step `start` on. Each depends on the seed and its step alone; a thread draws them ahead."""
     # A larger image shows more, though not in proportion: its pixels are alike.
     chances = np.sqrt([sample.labels.size for sample in samples])
@@ -227,7 +232,8 @@ def batches(samples: list[Sample], recipe: Recipe, model: UNet, start: int) -> I
         except BaseException as error:
             ready.put(error)
 
-    threading.Thread(target=draw, name="batches", daemon=True).start()
+    thread = threading.Thread(target=draw, name="batches", daemon=True)
+    thread.start()
     try:
         for _ in range(start, recipe.steps):
             batch = ready.get()
@@ -238,6 +244,7 @@ def batches(samples: list[Sample], recipe: Recipe, model: UNet, start: int) -> I
         stop.set()
         while not ready.empty():
             ready.get_nowait()
+        thread.join()  # one that still draws when the process ends takes it down with it
 
 
 def _mix(seed: int, step: int) -> int:

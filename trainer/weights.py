@@ -23,6 +23,9 @@ from unet_deploy.tiling import plan_tiles
 
 FORMAT = 1
 
+SCORE = "mean Dice, validation"
+"""What the best weights are chosen by, as the card calls it."""
+
 
 @dataclass
 class Run:
@@ -95,10 +98,11 @@ def load_checkpoint(path: Path, run: Run, fingerprint: str) -> None:
         setattr(run, key, state[key])
 
 
-def save_weights(
-    path: Path, run: Run, recipe: Recipe, about: About, validation: str, judges: Sequence[Annotated]
-) -> None:
-    """Averaged weights, the architecture, what the card needs, and a few real tiles to check an export on."""
+def save_weights(path: Path, run: Run, recipe: Recipe, about: About, split: str, judges: Sequence[Annotated]) -> None:
+    """Averaged weights, the architecture, what the card needs, and a few real tiles to check an export on.
+
+    split: what was held back, for people.
+    """
     side = run.model.base + 2 * run.model.stride
     examples = []
     for each in judges[:3]:
@@ -116,7 +120,8 @@ def save_weights(
         },
         "about": {**asdict(about), "classes": list(about.classes)},
         "recipe": asdict(recipe),
-        "metrics": {f"mean Dice, validation {validation}": run.best, "steps": float(run.best_step)},
+        "split": split,
+        "metrics": {SCORE: run.best, "steps": float(run.best_step)},
         "examples": examples,
     }
     with replacing(path, overwrite=True) as beside:

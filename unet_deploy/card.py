@@ -57,12 +57,21 @@ class ModelCard:
     """Scores by name; a name says the measure and the split."""
     precision: str = "fp32"
     """What its layers compute in: fp32, or int8 of a quantized model, whose loss is among the metrics."""
+    split: str = ""
+    """What training held back, in the words of `train --validation`, and how many images that are."""
+    seed: int | None = None
+    """Of the training."""
+    evaluation: Mapping[str, float] = field(default_factory=dict)
+    """What `evaluate --record` measured of this very file."""
+    evaluated_on: str = ""
+    """The images that these figures are of, and how the model was run."""
     bytes_per_pixel: float | None = None
     """Peak bytes of activations for a pixel of input, measured with ONNX Runtime on a CPU."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", tuple(self.classes))
         object.__setattr__(self, "metrics", MappingProxyType(dict(self.metrics)))
+        object.__setattr__(self, "evaluation", MappingProxyType(dict(self.evaluation)))
         if self.channels < 1 or self.margin < 0 or self.stride < 1 or self.base <= 2 * self.margin:
             raise ModelError(f"model card of {self.name!r}: impossible geometry; export the model again")
         if not 2 <= len(self.classes) <= 256:
@@ -71,7 +80,8 @@ class ModelCard:
     def to_json(self) -> str:
         """The card as one JSON object, stable in key order."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
-        plain.update(metrics=dict(self.metrics), normalization=asdict(self.normalization))
+        plain.update(metrics=dict(self.metrics), evaluation=dict(self.evaluation))
+        plain.update(normalization=asdict(self.normalization))
         return json.dumps({"format": FORMAT, **plain}, sort_keys=True)
 
     @classmethod

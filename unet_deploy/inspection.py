@@ -51,9 +51,13 @@ def describe_model(card: ModelCard) -> Rows:
         ("pixel size", f"{card.pixel_size_um:g} um" if card.pixel_size_um else "not recorded"),
         ("trained on", card.trained_on or "not recorded"),
         ("license", card.license or "not recorded"),
+        ("split", card.split or "not recorded"),
+        ("seed", "not recorded" if card.seed is None else str(card.seed)),
         ("made by", card.command or "not recorded"),
     ]
-    return rows + [(name, f"{value:.4g}") for name, value in card.metrics.items()]
+    rows += [(name, f"{value:.4g}") for name, value in card.metrics.items()]
+    rows.append(("evaluated on", card.evaluated_on or "not recorded"))
+    return rows + [(name, f"{value:.4g}") for name, value in card.evaluation.items()]
 
 
 def describe_engine(record: EngineRecord, engine: Path) -> Rows:

@@ -91,6 +91,7 @@ def quantize(
             )
         lost = {"int8: labels in a million that differ from fp32": accuracy.labels_differ_ppm}
         card = replace(source.card, precision="int8", metrics={**source.card.metrics, **lost})
+        card = replace(card, evaluation={}, evaluated_on="")  # they were figures of the float32 model
         with replacing(output, overwrite=overwrite) as beside:
             write_card(draft, beside, card)
     return Quantized(len(convolutions), len(kept), len(calibration), accuracy)

@@ -114,6 +114,10 @@ def rewrite(path, pixels):
     tifffile.imwrite(path, pixels)
 
 
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-50])
+
+
 BAD = {
     "no pair": (
         lambda root: (root / "masks" / "cell2.tif").unlink(),
@@ -151,6 +155,49 @@ BAD = {
         lambda root: [rewrite(p, np.ones((90, 90), np.uint8)) for p in (root / "masks").iterdir()],
         r"masks: class 'background' occurs in no mask",
     ),
+    "page": (
+        lambda root: tifffile.imwrite(
+            root / "masks" / "cell1.tif", np.ones((3, 90, 90), np.uint8), photometric="minisblack"
+        ),
+        r"masks/cell1\.tif: has 3 pages; save each as a file",
+    ),
+    "pages": (
+        lambda root: tifffile.imwrite(
+            root / "images" / "cell1.tif", np.ones((3, 90, 90), np.uint8), photometric="minisblack"
+        ),
+        r"images/cell1\.tif: has 3 pages; save each as a file",
+    ),
+    "jpeg": (
+        lambda root: (root / "masks" / "cell1.tif").rename(root / "masks" / "cell1.jpg"),
+        r"masks/cell1\.jpg: JPEG changes label numbers; save masks as PNG or TIFF",
+    ),
+    "truncated image": (
+        lambda root: truncate(root / "images" / "cell3.tif"),
+        r"images/cell3\.tif: the file ends before its pixels do; copy it again",
+    ),
+    "truncated mask": (
+        lambda root: truncate(root / "masks" / "cell3.tif"),
+        r"masks/cell3\.tif: the file ends before its pixels do; copy it again",
+    ),
+    "no picture": (
+        lambda root: (root / "images" / "cell3.tif").write_text("notes on cell 3"),
+        r"images/cell3\.tif: is not a readable TIFF",
+    ),
+    "folder": (
+        lambda root: [
+            (root / "images" / "cell9.tif").mkdir(),
+            rewrite(root / "masks" / "cell9.tif", np.ones((90, 90), np.uint8)),
+        ],
+        r"images/cell9\.tif: cannot be read",
+    ),
+    "channels": (
+        lambda root: tifffile.imwrite(root / "images" / "cell3.tif", np.ones((90, 90, 3), np.uint8), photometric="rgb"),
+        r"images/cell3\.tif: 3 channels, but .*images/cell0\.tif has 1",
+    ),
+    "nan": (
+        lambda root: rewrite(root / "images" / "cell3.tif", np.full((90, 90), np.nan, np.float32)),
+        r"images/cell3\.tif: has pixels that are NaN",
+    ),
     "twice": (
         lambda root: (root / "images" / "cell1.png").write_bytes(imagecodecs.png_encode(np.ones((9, 9), np.uint8))),
         r"cell1\.tif: cell1\.png has the same stem",
@@ -171,6 +218,17 @@ def test_what_is_wrong_is_one_line_with_the_file(folder, case):
 def test_a_folder_without_the_two_folders_says_what_is_wanted(tmp_path):
     with pytest.raises(DataError, match="a folder with images/ and masks/"):
         find_pairs(tmp_path)
+
+
+def test_what_is_no_image_by_its_name_may_lie_beside_the_images(folder):
+    (folder / "images" / "notes.txt").write_text("taken on a Monday")
+    (folder / "images" / "more").mkdir()
+    assert len(find_pairs(folder)) == 6
+
+
+def test_a_class_that_is_named_and_never_occurs_is_refused(folder):
+    with pytest.raises(DataError, match="class 'nerve' occurs in no mask"):
+        read_annotated(find_pairs(folder), (*CLASSES, "nerve"), Normalization(), "instances")
 
 
 def test_a_class_beyond_those_named_is_refused(folder):

@@ -9,8 +9,10 @@ from command_line import error, unet_deploy
 
 from trainer.data import Truth, find_pairs
 from trainer.evaluate import Evaluation, evaluate, score_files, score_labels
+from trainer.sheet import INVENTED, MISSED, MISTAKEN
 from unet_deploy import open_model
 from unet_deploy.errors import DataError
+from unet_deploy.images.overlay import COLOURS
 
 
 def test_scores_by_hand():
@@ -32,6 +34,29 @@ def test_scores_by_hand():
     assert both.pooled[0].dice == pytest.approx(2 * 27 / (28 + 36))
     assert both.seg == pytest.approx(3 / 4)
     assert both.f1[0] == pytest.approx(2 * 3 / (2 * 3 + 1 + 1))
+
+
+def test_small_objects_are_left_out_before_objects_are_matched():
+    truth = np.zeros((10, 10), np.uint8)
+    truth[1:4, 1:4] = truth[6:9, 6:9] = 1
+    objects = truth.astype(np.int32)
+    objects[6:9, 6:9] = 2
+    found = truth.copy()
+    found[0, 6] = found[9, 0] = found[9, 1] = 1  # one pixel, and two
+    foreground = np.where(found, 0.8, 0.1)
+    both = np.stack([1 - foreground, foreground])
+
+    def scored(least):
+        return score_labels("by hand", found, Truth(truth, objects), 2, both, min_size=least)
+
+    invented = [scored(least).matches[0].false for least in (0, 1, 2, 3, 9, 10)]
+    assert invented == [2, 2, 1, 0, 0, 0]
+    assert [scored(least).matches[0].true for least in (0, 9, 10)] == [2, 2, 0]
+    assert scored(10).seg == (0, 2)
+    assert [scored(least).cuts[5]["object F1 at IoU 0.5"] for least in (0, 3, 10)] == [2 * 2 / (4 + 2), 1, 0]
+    for least in (0, 3, 10):
+        assert scored(least).areas[0].dice == scored(0).areas[0].dice < 1
+        assert scored(least).cuts[5]["Dice"] == scored(0).cuts[5]["Dice"]
 
 
 def test_the_shipped_model_finds_real_nuclei(data, nuclei):
@@ -73,6 +98,87 @@ def annotated(tmp_path):
     return tmp_path
 
 
+def test_small_objects_on_the_command_line(annotated, tmp_path):
+    mask, truth = np.zeros((40, 40), np.uint8), np.zeros((40, 40), np.uint8)
+    mask[5:15, 5:15] = truth[5:15, 5:15] = 1
+    mask[30, 30:34] = 1
+    for name, pixels in (("mask", mask), ("truth", truth)):
+        tifffile.imwrite(tmp_path / f"{name}.tif", pixels)
+    for least, f1 in ((4, 2 / 3), (5, 1)):
+        shown, _ = unet_deploy("score", "mask.tif", "truth.tif", "--json", "--min-size", least, cwd=tmp_path)
+        assert json.loads(shown)["overall"]["object F1 at IoU 0.5"] == pytest.approx(f1)
+    shown, _ = unet_deploy("evaluate", "nuclei", annotated, "--json", "--min-size", 10**6)
+    assert all(
+        image["objects"]["true"] + image["objects"]["false"] == 0 for image in json.loads(shown)["images"].values()
+    )
+    assert json.loads(shown)["overall"]["Dice of nucleus, all pixels"] > 0.5
+
+
+def test_recorded_figures_are_in_the_card_and_change_no_answer(annotated, nuclei, tmp_path):
+    pytest.importorskip("onnx")
+    from unet_deploy.graph import read_model
+    from unet_deploy.models import card_of
+
+    model = tmp_path / "mine.onnx"
+    model.write_bytes(nuclei.read_bytes())
+    for least, where in ((5, "validation last:2, objects of 5 pixels and more"), (0, "validation last:2")):
+        shown, _ = unet_deploy(
+            "evaluate", model, annotated, "--validation", "last:2", "--min-size", least, "--record", "--json"
+        )
+        card = card_of(model)
+        assert card.evaluation == json.loads(shown)["overall"]
+        assert card.evaluated_on == f"2 images of {annotated.name}, {where}"
+    assert read_model(model).weights_sha256 == read_model(nuclei).weights_sha256
+    rows = dict(line.split("  ", 1) for line in unet_deploy("info", model)[0].splitlines())
+    assert rows["evaluated on"].strip() == f"2 images of {annotated.name}, validation last:2"
+    assert "Dice of nucleus, mean of images" in rows
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "masks", "mine.onnx"]
+    assert "no .onnx file" in error("evaluate", tmp_path / "masks" / "0.tif", annotated, "--record", code=2)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "message"),
+    [
+        (np.ones((120, 140, 3), np.uint8), "3 channels, but model 'nuclei' takes 1"),
+        (np.full((120, 140), np.nan, np.float32), "has pixels that are NaN"),
+        (np.ones((120, 140), np.complex64), "pixels of type complex64 are no grey values"),
+        (np.ones((100, 140), np.uint8), "is 120 x 140 pixels, but its image"),
+    ],
+)
+def test_an_image_that_cannot_be_evaluated_is_named(annotated, pixels, message):
+    image = annotated / "images" / "1.tif"
+    tifffile.imwrite(image, pixels, photometric="rgb" if pixels.ndim == 3 else "minisblack")
+    line = error("evaluate", "nuclei", annotated, code=3)
+    assert message in line
+    assert "1.tif" in line
+
+
+def test_a_truncated_mask_is_named(annotated):
+    mask = annotated / "masks" / "1.tif"
+    mask.write_bytes(mask.read_bytes()[:-50])
+    assert "masks/1.tif: the file ends before its pixels do" in error("evaluate", "nuclei", annotated, code=3)
+
+
+def test_a_sheet_of_three_classes_shows_each_in_its_colour(tmp_path, small_models):
+    import imagecodecs
+
+    from trainer.sheet import draw_worst
+
+    rng = np.random.default_rng(0)
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+    for at in range(2):
+        tifffile.imwrite(tmp_path / "images" / f"{at}.tif", rng.integers(0, 255, (80, 90), dtype=np.uint8))
+        tifffile.imwrite(tmp_path / "masks" / f"{at}.tif", rng.integers(0, 3, (80, 90), dtype=np.uint8))
+    pairs = find_pairs(tmp_path)
+    with open_model(small_models["three"]) as model:
+        result = evaluate(model, pairs)
+        draw_worst(tmp_path / "worst.png", model, result, pairs)
+    picture = imagecodecs.png_decode((tmp_path / "worst.png").read_bytes())[..., :3].astype(int)
+    for colour in (*COLOURS[:2], MISSED, INVENTED, MISTAKEN):
+        assert (np.abs(picture - np.array(colour)).max(axis=-1) <= 2).sum() > 20  # a patch of the legend at least
+
+
 def test_thresholds_partitions_and_a_sheet_on_the_command_line(annotated, nuclei):
     import imagecodecs
 
@@ -106,7 +212,7 @@ def test_the_best_threshold_of_an_error_is_its_lowest():
 
 
 def test_the_sheet_colours_what_is_wrong():
-    from trainer.sheet import INVENTED, MISSED, MISTAKEN, compared
+    from trainer.sheet import compared
 
     truth = np.array([[0, 1, 1, 2]], np.uint8)
     labels = np.array([[1, 0, 1, 1]], np.uint8)

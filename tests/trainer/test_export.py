@@ -21,7 +21,7 @@ from unet_deploy.runtimes.onnxruntime import OnnxRuntime  # noqa: E402
 
 @pytest.fixture
 def weights(folder, tmp_path):
-    recipe = replace(PRESETS["modern"], width=4, depth=2, tile=84, steps=10, warmup=1)
+    recipe = replace(PRESETS["modern"], width=4, depth=2, tile=84, steps=10, warmup=1, seed=3)
     about = About(("background", "cell"), pixel_size_um=0.5, trained_on="round cells", license="CC0-1.0")
     path = tmp_path / "weights.pt"
     train(folder, path, recipe=recipe, about=about, evaluate_every=10)
@@ -35,8 +35,20 @@ def test_the_file_carries_its_card(weights, tmp_path):
     assert (card.name, card.channels, card.classes) == ("cells", 1, ("background", "cell"))
     assert (card.margin, card.stride, card.base) == (20, 4, 44)
     assert (card.pixel_size_um, card.trained_on, card.license) == (0.5, "round cells", "CC0-1.0")
-    assert card.metrics["mean Dice, validation last:0.1"] > 0
+    assert card.metrics["mean Dice, validation"] > 0
+    assert (card.split, card.seed) == ("last:0.1 held back: 1 of 6 images", 3)
     assert 10 < card.bytes_per_pixel < 1000
+
+
+def test_weights_of_earlier_versions_name_their_split_in_a_score(weights, tmp_path):
+    saved = torch.load(weights, weights_only=True)
+    score = saved["metrics"].pop("mean Dice, validation")
+    del saved["split"]
+    saved["metrics"]["mean Dice, validation every:10"] = score
+    torch.save(saved, tmp_path / "old.pt")
+    card = export(tmp_path / "old.pt", tmp_path / "old.onnx")
+    assert card.split == "every:10 held back"
+    assert card.metrics == {"mean Dice, validation": score, "steps": 10}
 
 
 @pytest.mark.parametrize("classes", [2, 3])

@@ -11,6 +11,7 @@ from trainer.metrics import (
     _warped,
     compare_partitions,
     count_merged,
+    mergers,
     partition,
     pixel_error,
     seg_measure,
@@ -170,6 +171,7 @@ def test_seg_and_mergers_by_hand():
     assert count == 3
     assert total == pytest.approx(2 / 3 + 2 / 5 + 2 / 5)  # each of 2 and 3 lies whole in the object of five pixels
     assert count_merged(ours, truth) == 1
+    assert mergers(ours, truth) == {6: 2}
     assert count_merged(truth, truth) == 0
     half = np.array([[5, 5, 0, 0]]), np.array([[1, 1, 1, 1]])
     assert seg_measure(*half) == (0, 1)  # exactly half is no match

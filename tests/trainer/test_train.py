@@ -2,6 +2,9 @@
 
 import csv
 import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +21,7 @@ from trainer.train import train  # noqa: E402
 from trainer.unet import UNet  # noqa: E402
 from trainer.weights import load_weights  # noqa: E402
 from unet_deploy.card import Normalization  # noqa: E402
-from unet_deploy.errors import ModelError, ResourceError, UsageError  # noqa: E402
+from unet_deploy.errors import DataError, ModelError, ResourceError, UsageError  # noqa: E402
 
 TINY = replace(PRESETS["modern"], width=4, depth=2, tile=84, batch=2, steps=30, warmup=3, average=0.9, w0=2.0)
 
@@ -83,6 +86,23 @@ def test_an_interrupted_run_resumes_to_the_weights_of_an_uninterrupted_one(folde
     ]
 
 
+def test_ctrl_c_of_the_command_keeps_a_checkpoint_and_exits_with_130(folder, tmp_path):
+    output = tmp_path / "w.pt"
+    words = ["train", folder, "-o", output, "--width", "4", "--tile-size", "444", "--evaluate-every", "1"]
+    command = [sys.executable, "-m", "unet_deploy.cli", *map(str, words)]
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "w.checkpoint.pt").exists():
+        assert running.poll() is None
+        time.sleep(0.02)
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert said.splitlines()[-2:] == [
+        "the checkpoint is kept; go on with the same command and --resume",
+        "error: interrupted; no file was left half-written",
+    ]
+
+
 def test_resuming_with_other_settings_or_data_is_refused(folder, tmp_path):
     output, recipe = tmp_path / "w.pt", replace(TINY, steps=10)
     run(folder, output, recipe)
@@ -115,6 +135,14 @@ def test_a_loss_that_is_no_number_is_one_line_and_keeps_the_checkpoint(folder, t
         run(folder, tmp_path / "w.pt")
     monkeypatch.setattr(training, "step", real)
     run(folder, tmp_path / "w.pt", replace(TINY, learning_rate=1e-4), resume=True)
+
+
+def test_a_class_that_is_only_in_what_is_held_back_is_refused(folder, tmp_path):
+    for at, path in enumerate(sorted((folder / "masks").iterdir())):
+        tifffile.imwrite(path, (tifffile.imread(path) > 0) * np.uint8(1 + (at == 5)))
+    about = About(classes=("background", "cell", "nerve"))
+    with pytest.raises(DataError, match="class 'nerve' occurs only in what --validation last:1 holds back"):
+        train(folder, tmp_path / "w.pt", recipe=TINY, about=about, validation="last:1")
 
 
 def test_a_tile_the_network_cannot_take_is_refused(folder, tmp_path):

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from trainer.data import MaskKind
     from trainer.evaluate import Evaluation
 
+MinSize = Annotated[int, typer.Option("--min-size", min=0, help="Objects of fewer pixels are left out.")]
+
 
 @app.command()
 def train(
@@ -34,6 +36,10 @@ def train(
     tile_size: Annotated[int | None, typer.Option(help="Side of the training tiles, in pixels.")] = None,
     batch_size: Annotated[int | None, typer.Option("--batch-size", "-b", min=1, help="Tiles a step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(min=0, help="Step size of the optimizer.")] = None,
+    border_weight: Annotated[
+        float | None,
+        typer.Option("--border-weight", min=0, help="Of gaps between objects; 0 where they do not matter."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same weights.")] = 0,
     evaluate_every: Annotated[int, typer.Option(min=1, help="Steps between validations.")] = 500,
     pixel_size: Annotated[float | None, typer.Option(help="Micrometres, for the model card.")] = None,
@@ -64,6 +70,7 @@ def train(
         "tile": tile_size,
         "batch": batch_size,
         "learning_rate": learning_rate,
+        "w0": border_weight,
     }
     about = About(
         classes=tuple(name.strip() for name in classes.split(",")),
@@ -130,7 +137,9 @@ def evaluate(
         str, typer.Option(help="overlap, objects, thresholds, partitions (ISBI 2012), or all; several with commas.")
     ] = "overlap,objects",
     tta: Tta = False,
+    min_size: MinSize = 0,
     plot: Annotated[Path | None, typer.Option(help="A sheet of the worst images, to look at (.png).")] = None,
+    record: Annotated[bool, typer.Option("--record", help="Write the figures into the model's card.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     overwrite: Overwrite = False,
     no_progress: NoProgress = False,
@@ -138,12 +147,18 @@ def evaluate(
     """Score a model on annotated images."""
     from trainer.data import find_pairs, split
     from trainer.evaluate import evaluate, parse_groups
-    from unet_deploy.console import progress_bar
+    from trainer.evaluate import record as record_figures
+    from unet_deploy.console import progress_bar, say
     from unet_deploy.extras import need
     from unet_deploy.files import check_free
-    from unet_deploy.models import open_model
+    from unet_deploy.models import find_model, open_model
 
     groups = parse_groups(metrics)
+    file = find_model(model)
+    if record:
+        need("onnx", "train")
+        if file.suffix != ".onnx":
+            raise UsageError(f"--record: {file} is no .onnx file; evaluate the model that it was built from")
     if "partitions" in groups:
         need("skimage", "train")
     if plot:
@@ -162,6 +177,7 @@ def evaluate(
                 tta=tta,
                 thresholds=by_threshold,
                 partitions="partitions" in groups,
+                min_size=min_size,
                 progress=progress,
             )
         if plot:
@@ -171,18 +187,26 @@ def evaluate(
     _print_evaluation(result, as_json, groups)
     if plot and not as_json:
         print(f"the worst images: {plot}")
+    if record:
+        ways = [f"{len(pairs)} images of {data.resolve().stem}"]
+        ways += [f"validation {validation}"] if validation else []
+        ways += ["mean of 8 orientations"] if tta else []
+        ways += [f"objects of {min_size} pixels and more"] if min_size else []
+        record_figures(file, result.overall(groups), ", ".join(ways))
+        say(f"{file}: the figures are in its card")
 
 
 @app.command()
 def score(
     mask: Annotated[Path, typer.Argument(help="A mask that `segment` wrote.")],
     truth: Annotated[Path, typer.Argument(help="The true mask, or numbered objects, of the same size.")],
+    min_size: MinSize = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Score a mask against the truth."""
     from trainer.evaluate import score_files
 
-    _print_evaluation(score_files(mask, truth), as_json, {"overlap", "objects"})
+    _print_evaluation(score_files(mask, truth, min_size=min_size), as_json, {"overlap", "objects"})
 
 
 def _print_evaluation(result: Evaluation, as_json: bool, groups: set[str]) -> None:
