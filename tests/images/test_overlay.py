@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unet_deploy.images import overlay
-from unet_deploy.images.overlay import COLOURS, Overlay
+from unet_deploy.images.overlay import COLOURS, Overlay, legend
 from unet_deploy.tiling import Region
 
 
@@ -44,6 +44,31 @@ def test_each_class_has_its_colour_and_the_background_none():
     for label in (1, 2):
         inside = picture[30, label * 20 + 10].astype(float)
         np.testing.assert_allclose(inside / inside.max(), COLOURS[label - 1] / COLOURS[label - 1].max(), atol=0.02)
+
+
+def test_of_several_classes_a_strip_names_each_beside_its_colour(tmp_path):
+    image, labels = np.zeros((1, 60, 200), np.uint8), np.zeros((60, 200), np.uint8)
+    labels[:, 50:100], labels[:, 100:] = 1, 2
+    path = tmp_path / "overlay.png"
+    drawn = filled(image, labels, ("background", "myelin", "axon"))
+    drawn.save(path)
+    saved = imagecodecs.png_decode(path.read_bytes())
+    np.testing.assert_array_equal(saved[:60], drawn.picture())
+    for at in range(3):
+        there = np.argwhere((saved[60:] == COLOURS[at].astype(np.uint8)).all(axis=-1))
+        assert len(there) == (0 if at == 2 else 12 * 12)
+    names = legend(("myelin", "axon"), 200)
+    np.testing.assert_array_equal(saved[60:], names)
+    assert (names != legend(("myelin", "axial"), 200)).any()
+    two = filled(image, np.minimum(labels, 1), ("background", "cell"))
+    two.save(tmp_path / "two.png")
+    assert imagecodecs.png_decode((tmp_path / "two.png").read_bytes()).shape == (60, 200, 3)
+
+
+def test_names_that_do_not_fit_beside_each_other_stand_below_each_other():
+    names = ("nucleus", "cytoplasm", "membrane")
+    rows = [len(legend(names, width)) for width in (400, 200, 60)]
+    assert rows == [24, 42, 60]
 
 
 def test_colour_images_keep_their_colours():

@@ -1,4 +1,7 @@
-"""A picture of the result to look at: the image in grey or colour, classes as translucent colours with outlines."""
+"""A picture of the result to look at: the image in grey or colour, classes as translucent colours with outlines.
+
+Where there are several classes a strip below names them.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from pathlib import Path
 
 import imagecodecs
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
 from unet_deploy.files import replacing
 from unet_deploy.tiling import Region
@@ -37,6 +41,7 @@ class Overlay:
     def __init__(self, height: int, width: int, channels: int, classes: Sequence[str]) -> None:
         self._factor = -(-max(height, width) // MOST_SIDE)
         shape = (-(-height // self._factor), -(-width // self._factor))
+        self._names = tuple(classes[1:])
         self._colour = channels == 3
         self._grey = np.zeros((3 if self._colour else 1, *shape), np.float32)
         self._classes = np.zeros((len(classes) - 1, *shape), np.float32)
@@ -57,7 +62,10 @@ class Overlay:
 
     def save(self, path: Path, *, overwrite: bool = False) -> None:
         """Write the picture as PNG; it appears when it is whole."""
-        data = imagecodecs.png_encode(self.picture())
+        picture = self.picture()
+        if len(self._names) > 1:
+            picture = np.concatenate([picture, legend(self._names, picture.shape[1])])
+        data = imagecodecs.png_encode(picture)
         with replacing(path, overwrite=overwrite) as beside:
             beside.write_bytes(data)
 
@@ -83,6 +91,25 @@ class Overlay:
         """Sums over the squares that rows and columns fall into."""
         starts = [np.flatnonzero(np.diff(index, prepend=-1)) for index in (rows, columns)]
         return np.add.reduceat(np.add.reduceat(plane, starts[0], axis=0), starts[1], axis=1)
+
+
+def legend(names: Sequence[str], width: int) -> np.ndarray:
+    """(h, width, 3) uint8: the colour and the name of each class but background, in as many lines as it takes."""
+    size = max(12, width // 60)
+    font = ImageFont.load_default(size)
+    places, x, y = [], size // 2, size // 2
+    for name in names:
+        wide = 2 * size + int(font.getlength(name))
+        if x + wide > width and x > size // 2:
+            x, y = size // 2, y + 3 * size // 2
+        places.append((x, y))
+        x += wide + size
+    strip = Image.new("RGB", (width, y + 3 * size // 2))
+    draw = ImageDraw.Draw(strip)
+    for at, (name, (x, y)) in enumerate(zip(names, places, strict=True)):
+        draw.rectangle((x, y, x + size - 1, y + size - 1), tuple(map(int, COLOURS[at % len(COLOURS)])))
+        draw.text((x + 3 * size // 2, y + size // 2), name, "white", font, anchor="lm")
+    return np.asarray(strip)
 
 
 def _stretch(grey: np.ndarray) -> np.ndarray:
