@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import unet_deploy
 from unet_deploy.errors import ImageError, UsageError
 from unet_deploy.images import open_image
-from unet_deploy.segmentation import Options, Outputs, forecast, segment_file
+from unet_deploy.segmentation import Options, Outputs, segment_file
 from unet_deploy.verify import TOLERANCE, compare, verify_tiled
 
 FIXTURE = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -183,17 +183,6 @@ def test_verify_finds_no_seam_and_would_find_one(tmp_path, nuclei, speckle):
     assert (seam.labels_differ, seam.ties, seam.worst_probability, seam.holds) == (1, 0, pytest.approx(0.5), False)
     other_scores[0, 0, 0] = np.nan
     assert compare(labels, scores, labels, other_scores).not_finite == 1
-
-
-def test_the_forecast_is_the_plan_that_is_run(tmp_path, nuclei, speckle):
-    path = tmp_path / "image.tif"
-    tifffile.imwrite(path, speckle)
-    with unet_deploy.open_model(nuclei) as model:
-        planned = forecast(path, model, Outputs(tmp_path / "mask.tif"), Options(300))
-        report = unet_deploy.segment(path, tmp_path / "mask.tif", model=model, tile_size=300)
-    assert planned.plan == report.plan
-    assert planned.memory is not None
-    assert 50e6 < planned.memory < 2e9
 
 
 def test_the_public_api_is_three_names():

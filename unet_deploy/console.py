@@ -100,6 +100,15 @@ def bytes_text(count: int | float) -> str:
     return f"{count:.4g} TB"
 
 
+def time_text(seconds: float) -> str:
+    """90 -> '1.5 min'."""
+    for unit, size in (("s", 60), ("min", 60)):
+        if seconds < 0.995 * size:
+            return f"{seconds:.2g} {unit}"
+        seconds /= size
+    return f"{seconds:.3g} h"
+
+
 def parse_bytes(text: str | None) -> int | None:
     """'2GiB' -> 2147483648; None stays None. Raises UsageError."""
     if text is None:

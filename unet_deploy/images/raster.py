@@ -55,6 +55,8 @@ def _decode(data: bytes, path: Path) -> np.ndarray:
         raise ImageError(f"{path}: decodes to {size / 1e9:.3g} GB at once; convert it to a tiled TIFF")
     try:
         pixels: np.ndarray = decode(data)
+    except MemoryError:
+        raise
     except Exception as error:
         raise ImageError(f"{path}: is damaged and cannot be decoded ({str(error)[:100]}); save it again") from error
     return pixels

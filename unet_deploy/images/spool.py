@@ -90,8 +90,9 @@ class Spool:
         """Let go; with `keep` a later run can go on from here, if there is anything to go on from."""
         with contextlib.suppress(OSError, ValueError):  # what could not be flushed is made again by a resume
             self._file.flush()
-        if not (keep and self._kept and self._places.any()):
-            self.path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # whatever broke before is what is to be seen
+            if not (keep and self._kept and self._places.any()):
+                self.path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self._file.close()
 

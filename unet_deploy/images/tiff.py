@@ -188,7 +188,7 @@ class TiffSource(ImageSource):
         try:
             stored = self._read_raw(plane, region) if self._raw_offsets else self._read_segments(plane, region)
             return self._grey_values(stored)
-        except ImageError:
+        except (ImageError, MemoryError):
             raise
         except Exception as error:
             raise ImageError(f"{self._path}: page {page} cannot be decoded ({_short(error)}); save it again") from error

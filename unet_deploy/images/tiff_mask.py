@@ -22,7 +22,11 @@ BLOCK = 256
 SMALLEST_LEVEL = 1024
 """A pyramid ends with the first level that is no larger than this."""
 
-_LEVEL = 4
+LEVEL = 4
+"""Of deflate: beyond it there is little left to gain."""
+
+_EMPTY = 300
+"""Bytes of a block of zeros, with its place in the file."""
 
 
 class _Grid:
@@ -79,7 +83,7 @@ class TiffMaskSink(MaskSink):
         self._spool = Spool(path, last.first + last.count, key, resume=resume, overwrite=overwrite)
         self.resumed = self._spool.resumed
         self._empty = self._compress(np.zeros((BLOCK, BLOCK), self._dtype))
-        self._committed = False
+        self._finished = False
 
     def write(self, page: int, region: Region, planes: np.ndarray) -> None:
         if planes.shape != (self._planes, region.height, region.width):
@@ -128,12 +132,14 @@ class TiffMaskSink(MaskSink):
             tiff.write(self._blocks(first), shape=self._shape(first), subifds=len(rest), **whole)
             for level in rest:
                 tiff.write(self._blocks(level), shape=self._shape(level), subfiletype=1, metadata=None, **options)
-        self._committed = True
-        self.close()
+        self._finished = True
+
+    def keep(self) -> None:
+        self._finished = False
 
     def close(self) -> None:
         self._filling.clear()
-        self._spool.close(keep=not self._committed)
+        self._spool.close(keep=not self._finished)
 
     # -- blocks ----------------------------------------------------------------------------------------------
 
@@ -148,7 +154,7 @@ class TiffMaskSink(MaskSink):
             self._spool.add(number, self._compress(block.pixels))
 
     def _compress(self, pixels: np.ndarray) -> bytes:
-        return bytes(imagecodecs.zlib_encode(pixels.tobytes(), level=_LEVEL))
+        return bytes(imagecodecs.zlib_encode(pixels.tobytes(), level=LEVEL))
 
     def _block(self, number: int) -> np.ndarray:
         if number not in self._spool:
@@ -212,3 +218,13 @@ def _pyramid(planes: int, height: int, width: int) -> Iterator[_Grid]:
             return
         first += grid.count
         height, width = -(-height // 2), -(-width // 2)
+
+
+def written_bytes(image: ImageInfo, window: ImageInfo, planes: int, itemsize: int, share: float = 1.0) -> int:
+    """Bytes of a mask whose blocks are empty but for those of a window, which pack to this share of their pixels."""
+
+    def blocks(info: ImageInfo) -> int:
+        *_, last = _pyramid(info.pages * planes, info.height, info.width)
+        return last.first + last.count
+
+    return int(blocks(window) * BLOCK * BLOCK * itemsize * share) + blocks(image) * _EMPTY

@@ -168,6 +168,8 @@ class ZarrSource(ImageSource):
         if len(cells) == 1 or math.prod(part.stop - part.start for part in box) <= self._most_at_once:
             try:
                 pixels = np.asarray(self._array[box]).astype(self._dtype, copy=False)
+            except MemoryError:
+                raise
             except Exception as error:
                 if len(cells) == 1:
                     raise self._damaged(cells[0], error) from error

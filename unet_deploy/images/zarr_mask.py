@@ -101,6 +101,7 @@ class MaskWriter:
         if chunk.take(region, pixels):
             del self._filling[lead, row, column]
             with file_errors(self._output):
+                self.level.check_there()
                 self.level.write(lead, row, column, chunk.pixels)
 
 
@@ -166,6 +167,8 @@ class ZarrMaskSink(MaskSink):
         return self._writer.read(page, region)
 
     def commit(self) -> None:
+        with file_errors(self.path):
+            self._writer.level.check_there()
         if missing := self._writer.missing():
             raise RuntimeError(f"{self.path}: {missing} chunks were never written")
         with file_errors(self.path):
@@ -275,6 +278,7 @@ class _Level:
         self._folder = tree / str(number)
         self.array = zarr.open_array(str(self._folder), mode="r+").with_config({"write_empty_chunks": True})
         self.extent = Region(0, 0, *self.array.shape[-2:])
+        self._metadata = self._folder / ("zarr.json" if self.array.metadata.zarr_format == 3 else ".zarray")
 
     def __iter__(self) -> Iterator[tuple[Index, int, int]]:
         leads = product(*map(range, self.array.shape[:-2]))
@@ -282,6 +286,10 @@ class _Level:
 
     def file(self, lead: Index, row: int, column: int) -> Path:
         return self._folder / self.array.metadata.encode_chunk_key((*lead, row, column))
+
+    def check_there(self) -> None:
+        """Raise OSError where the folder was taken away: zarr would make it again, for one chunk."""
+        os.stat(self._metadata)
 
     def place(self, row: int, column: int) -> Region:
         return Region(row * CHUNK, column * CHUNK, CHUNK, CHUNK).intersection(self.extent)
