@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from hypothesis import strategies as st
 from test_tiling import ORIGINAL, Network, networks
 
 from unet_deploy.errors import ResourceError, UsageError
-from unet_deploy.planner import WORTH, choose_plan, work
+from unet_deploy.images import ImageInfo
+from unet_deploy.planner import WORTH, Budget, choose_plan, fill_blocks, plan_for, work
+from unet_deploy.runtimes import Limits
 from unet_deploy.tiling import legal_side, plan_tiles
 
 
@@ -50,6 +53,43 @@ def test_every_pixel_is_written_exactly_once(network, height, width):
         written[tile.write.slices] += 1
         assert tile.read.y % network.stride == -network.margin % network.stride
     assert (written == 1).all()
+
+
+@given(networks(), st.integers(1, 2000), st.integers(1, 2000), st.sampled_from([64, 256, 1000]))
+def test_tiles_that_fill_blocks_cost_next_to_nothing(network, height, width, block):
+    most = legal_side(2 * network.margin + 40 * network.stride, network)
+
+    def fits(tall, wide):
+        return max(tall, wide) <= most
+
+    plan = choose_plan(height, width, network, most=(most, most))
+    filling = fill_blocks(plan, block, fits)
+    written = np.zeros((height, width), np.int64)
+    for tile in filling:
+        written[tile.write.slices] += 1
+        assert tile.read.y % network.stride == -network.margin % network.stride
+    assert (written == 1).all()
+    assert fits(filling.input_height, filling.input_width)
+    if filling is not plan:
+        for step, side in ((filling.step_y, height), (filling.step_x, width)):
+            assert step % block == 0 or step >= side
+    computed, before = (
+        work(
+            each.rows * (each.input_height - 2 * network.margin),
+            each.columns * (each.input_width - 2 * network.margin),
+            network,
+            each.rows,
+            each.columns,
+        )
+        for each in (filling, plan)
+    )
+    assert computed <= WORTH * before
+
+
+def test_large_images_are_cut_along_the_chunks_of_a_zarr():
+    for side in (16_384, 20_000, 100_000):
+        plan = fill_blocks(choose_plan(side, side, ORIGINAL, most=(2236, 2236)), 1024, lambda tall, wide: tall <= 2236)
+        assert plan.step_y % 1024 == plan.step_x % 1024 == 0
 
 
 def test_a_512_image_is_one_tile():
@@ -117,6 +157,22 @@ def test_a_ceiling_below_the_model_itself_is_said(slide, tmp_path):
     assert "not even one tile" in line
     assert "--max-memory" in line
     assert "give bytes" in error("segment", slide, "--max-memory", "much", "-o", tmp_path / "m.tif", code=2)
+
+
+def test_room_is_left_for_a_table_of_objects():
+    limits = Limits(1, (0, 0), (2236, 2236))
+    runtime = SimpleNamespace(limits=limits, card=ORIGINAL, memory=lambda height, width: 800 * height * width)
+    image, ceiling = ImageInfo("slide.tif", 1, 1, 100_000, 100_000, np.dtype(np.uint8)), 2 << 30
+    without, dense, countless = (
+        plan_for(runtime, image, None, Budget(runtime, 10**8, 10, table), ceiling) for table in (0, 10**8, 10**12)
+    )
+
+    def peak(plan) -> int:
+        return 10**8 + 810 * plan.input_height * plan.input_width
+
+    assert peak(without) <= 0.88 * ceiling
+    assert peak(dense) <= 0.88 * ceiling - 10**8
+    assert 0.6 * ceiling < peak(countless) <= 0.73 * ceiling
 
 
 def test_a_tile_size_below_the_network_is_still_refused(nuclei):

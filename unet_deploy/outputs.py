@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from typing_extensions import Self
 
+from unet_deploy.errors import UsageError
 from unet_deploy.extras import need
 from unet_deploy.files import check_free
 from unet_deploy.images import ImageInfo, ImageSource, MaskSink, is_zarr
@@ -90,6 +91,15 @@ class Outputs:
             instances,
         )
 
+    @property
+    def block(self) -> int | None:
+        """Side in pixels of the blocks that several processes may write; None where only one may."""
+        if not is_zarr(self.mask):
+            return None
+        from unet_deploy.images.ome_zarr import CHUNK
+
+        return CHUNK
+
     def waiting_bytes(self, image: ImageInfo, classes: int) -> int:
         """The most that blocks hold which wait for the next row of tiles to be full."""
         planes = 1 + (4 * classes if self.probabilities else 0) + (4 if self.instances else 0)
@@ -151,11 +161,11 @@ class Making:
         with ExitStack() as stack:
             mask = self._mask(classes)
             self._sinks = [stack.enter_context(mask)]
-            self.consumers.append(self._placed(write_labels(mask)))
+            self.consumers.append(placed(write_labels(mask), window, region))
             if outputs.probabilities:
                 scores = self._sink(outputs.probabilities, len(classes), np.float32)
                 self._sinks.append(stack.enter_context(scores))
-                self.consumers.append(self._placed(write_probabilities(scores)))
+                self.consumers.append(placed(write_probabilities(scores), window, region))
             if outputs.overlay:
                 check_free(outputs.overlay, overwrite=overwrite or resume)
                 self._picture = Overlay(window.height, window.width, image.channels, classes)
@@ -174,6 +184,16 @@ class Making:
             check_free(self._outputs.instances, overwrite=replaced)
         self._counting = counting = Counting(counted, self._image, self._window, classes)
         self.consumers.append(lambda done: counting.add(replace(done, labels=self._inside(done))))
+
+    @property
+    def tree(self) -> Path:
+        """The folder in which an OME-Zarr mask grows, for other processes. Raises UsageError for another mask."""
+        tree = getattr(self._sinks[0], "tree", None)
+        if tree is None:
+            raise UsageError(f"{self._outputs.mask}: several machines write an OME-Zarr mask; give one: -o mask.zarr")
+        if self._outputs.probabilities:
+            raise UsageError(f"{self._outputs.probabilities}: several machines write no probabilities; leave them out")
+        return tree
 
     @property
     def resumed(self) -> bool:
@@ -197,8 +217,13 @@ class Making:
             self._write_objects(self._counting)
         if self._picture and self._outputs.overlay:
             self._picture.save(self._outputs.overlay, overwrite=self._overwrite or self._resume)
-        for sink in reversed(self._sinks):
-            sink.commit()
+        try:
+            for sink in reversed(self._sinks):
+                sink.commit()
+        except BaseException:
+            for sink in self._sinks:
+                sink.keep()
+            raise
 
     def _write_objects(self, counting: Counting) -> None:
         replaced = self._overwrite or self._resume
@@ -275,20 +300,6 @@ class Making:
         """Where in the image the part of a tile lies that is to be in the mask."""
         return write.moved(self._window.y, self._window.x).intersection(self._region)
 
-    def _placed(self, consumer: Consumer) -> Consumer:
-        """A consumer of tiles of the window as one of regions of the image; what is in the mask already is left out."""
-
-        def consume(done: DoneTile) -> None:
-            if done.known:
-                return
-            place = self._place(done.tile.write)
-            inside = self._in_tile(place, done.tile.write)
-            scores = None if done.probabilities is None else done.probabilities[(slice(None), *inside)]
-            tile = Tile(done.tile.read, place)
-            consumer(replace(done, tile=tile, labels=done.labels[inside], probabilities=scores))
-
-        return consume
-
     def __enter__(self) -> Self:
         return self
 
@@ -296,9 +307,35 @@ class Making:
         self._open.close()
 
 
-def write_labels(sink: MaskSink) -> Consumer:
+def placed(consumer: Consumer, window: Region, region: Region) -> Consumer:
+    """A consumer of what tiles of a window of the image have inside a region of it, as one of tiles of the image.
+
+    What an earlier run finished is in the mask already, and left out.
+    """
+
     def consume(done: DoneTile) -> None:
-        sink.write(done.page, done.tile.write, done.labels[None])
+        write = done.tile.write
+        place = write.moved(window.y, window.x).intersection(region)
+        if done.known or not place.height or not place.width:
+            return
+        inside = place.moved(-window.y - write.y, -window.x - write.x).slices
+        scores = None if done.probabilities is None else done.probabilities[(slice(None), *inside)]
+        consumer(replace(done, tile=Tile(done.tile.read, place), labels=done.labels[inside], probabilities=scores))
+
+    return consume
+
+
+class Writer(Protocol):
+    """What takes regions of pages, as MaskSink.write does."""
+
+    def write(self, page: int, region: Region, planes: np.ndarray) -> None: ...
+
+
+def write_labels(sink: Writer, page: int = 0) -> Consumer:
+    """page: of the sink, where the first page of the tiles goes."""
+
+    def consume(done: DoneTile) -> None:
+        sink.write(page + done.page, done.tile.write, done.labels[None])
 
     return consume
 

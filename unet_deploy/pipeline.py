@@ -18,7 +18,7 @@ from unet_deploy.card import ModelCard
 from unet_deploy.grey import GreyScale, measure_page, to_float32
 from unet_deploy.images import ImageSource
 from unet_deploy.runtimes import Answer, OutOfMemoryError, Runtime
-from unet_deploy.tiling import Region, Sides, Tile, TilePlan
+from unet_deploy.tiling import Region, Sides, Tile
 
 T = TypeVar("T")
 Progress = Callable[[int, int], None]
@@ -139,7 +139,7 @@ class Timing:
 
 def stream(
     source: ImageSource,
-    plan: TilePlan,
+    plan: Sequence[Tile],
     runtime: Runtime,
     consumers: Sequence[Consumer],
     *,
@@ -202,7 +202,7 @@ def stream(
 
 def _read(
     source: ImageSource,
-    plan: TilePlan,
+    plan: Sequence[Tile],
     greys: Callable[[int], GreyScale],
     known: Callable[[int, Tile], DoneTile | None] | None,
     read: Channel[ReadTile | DoneTile],

@@ -8,8 +8,10 @@ memory, which grows as the largest tile's area, bounds them. Counted on the grap
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 
 from unet_deploy.errors import ResourceError, UsageError
 from unet_deploy.images import ImageInfo, ImageSource
@@ -47,16 +49,8 @@ def choose_plan(
     Raises ResourceError when not even the smallest tile fits.
     """
 
-    def plan(step_y: int, step_x: int) -> TilePlan:
-        # All tiles of one shape: with every new one a runtime takes more memory, and some time to get ready.
-        written = min(step_y, height), min(step_x, width)
-        sides = zip(written, least, strict=True)
-        tall, wide = (legal_side(max(side + 2 * geometry.margin, low), geometry) for side, low in sides)
-        shape = tall, wide
-        return TilePlan(height, width, step_y, step_x, geometry.margin, geometry.stride, geometry.base, shape)
-
     candidates = [
-        plan(step_y, step_x)
+        _of_one_shape(TilePlan(height, width, step_y, step_x, geometry.margin, geometry.stride, geometry.base, least))
         for step_y in _steps(height, geometry, most[0])
         for step_x in _steps(width, geometry, most[1])
     ]
@@ -70,6 +64,30 @@ def choose_plan(
     bound = WORTH * min(costs.values())
     worth = [plan for plan in fitting if costs[id(plan)] <= bound]
     return min(worth, key=lambda plan: (plan.input_height * plan.input_width, costs[id(plan)]))
+
+
+def _of_one_shape(plan: TilePlan) -> TilePlan:
+    """With every new shape of a tile a runtime takes more memory, and some time to get ready."""
+    return replace(plan, least=(plan.input_height, plan.input_width))
+
+
+def fill_blocks(plan: TilePlan, block: int, fits: Callable[[int, int], bool]) -> TilePlan:
+    """A plan of tiles that fill whole blocks of the mask, or the plan itself where those cost more than WORTH."""
+
+    def cost(plan: TilePlan) -> float:
+        tall, wide = (tile - 2 * plan.margin for tile in (plan.input_height, plan.input_width))
+        return work(plan.rows * tall, plan.columns * wide, plan, plan.rows, plan.columns)
+
+    def steps(step: int, side: int) -> set[int]:
+        if step >= side:
+            return {step}
+        whole = math.lcm(block, plan.stride)
+        return {max(whole, step // whole * whole), -(-step // whole) * whole}
+
+    choices = product(steps(plan.step_y, plan.height), steps(plan.step_x, plan.width))
+    plans = [_of_one_shape(replace(plan, step_y=y, step_x=x, least=(0, 0))) for y, x in choices]
+    best = min((each for each in plans if fits(each.input_height, each.input_width)), key=cost, default=plan)
+    return best if cost(best) <= WORTH * cost(plan) else plan
 
 
 def _steps(side: int, geometry: Geometry, most: int) -> list[int]:
@@ -99,6 +117,8 @@ class Budget:
     """Bytes that are taken whatever the tiles."""
     waiting: int
     """Bytes for a pixel of a tile that waits between reading, computing and writing."""
+    table: int = 0
+    """Bytes of a table of objects that lie as close as nuclei in tissue; how many there are is not known."""
 
     @classmethod
     def of(
@@ -114,7 +134,8 @@ class Budget:
         waiting = (2 * QUEUED + 3) * stored + (QUEUED + 1) * (1 + scores)
         waiting += _OBJECT_BYTES if objects else 0
         canvas = canvas_bytes(info.height, info.width, info.channels, len(card.classes)) if overlay else 0
-        return cls(runtime, resident_memory() + source.cache_bytes + canvas + _SPARE, waiting)
+        table = info.pages * info.height * info.width // _PIXELS_AN_OBJECT * _TABLE_BYTES if objects else 0
+        return cls(runtime, resident_memory() + source.cache_bytes + canvas + _SPARE, waiting, table)
 
     def peak(self, height: int, width: int) -> int | None:
         """Most bytes that the process will hold with tiles of this input; None where the card has no measurement."""
@@ -123,7 +144,12 @@ class Budget:
 
 
 _OBJECT_BYTES = 25
-"""For a pixel of the tile whose objects are being found. Their table grows with them: 200 bytes each."""
+"""For a pixel of the tile whose objects are being found."""
+
+_TABLE_BYTES, _PIXELS_AN_OBJECT = 200, 4096
+
+_TABLE_SHARE = 0.15
+"""The most of a ceiling that is left free for the table: an image as large as that is mostly glass."""
 
 _SPARE = 20_000_000
 """Bytes for threads, codecs and the tables of a percentile."""
@@ -138,10 +164,12 @@ def plan_for(
     tile_size: int | None = None,
     budget: Budget | None = None,
     max_memory: int | None = None,
+    block: int | None = None,
 ) -> TilePlan:
     """The tiles of an image for a runtime: those of least work under a ceiling of memory, or of `tile_size`.
 
     max_memory: bytes that the whole process may hold, by default a share of what is free.
+    block: side of the blocks of the mask, for tiles that fill whole ones where that costs next to nothing.
     Raises UsageError, and ResourceError where nothing fits.
     """
     limits, card = runtime.limits, runtime.card
@@ -150,7 +178,10 @@ def plan_for(
         if limits.hard and not max(low) <= tile_size <= min(high):
             takes = f"{low[0]} x {low[1]}" + ("" if low == high else f" to {high[0]} x {high[1]}")
             raise UsageError(f"--tile-size {tile_size}: {runtime.name} takes tiles of {takes} pixels; leave it out")
-        return plan_tiles(info.height, info.width, card, tile=tile_size, least=limits.least)
+        plan = plan_tiles(info.height, info.width, card, tile=tile_size, least=limits.least)
+        if block is None or limits.hard:
+            return plan
+        return fill_blocks(plan, block, lambda height, width: max(height, width) <= tile_size)
     if limits.hard:
         return plan_tiles(info.height, info.width, card, tile=limits.most, least=limits.least)
     plan_tiles(1, 1, card, tile=limits.most)  # says what is wrong with a --tile-size that is too small
@@ -158,9 +189,15 @@ def plan_for(
 
     def fits(height: int, width: int) -> bool:
         peak = budget.peak(height, width) if budget else None
-        return ceiling is None or peak is None or peak <= _CAREFUL * ceiling
+        if budget is None or ceiling is None or peak is None:
+            return True
+        return peak + min(budget.table, _TABLE_SHARE * ceiling) <= _CAREFUL * ceiling
 
-    return choose_plan(info.height, info.width, card, most=limits.most, fits=fits, least=limits.least)
+    def may(height: int, width: int) -> bool:
+        return height <= limits.most[0] and width <= limits.most[1] and fits(height, width)
+
+    plan = choose_plan(info.height, info.width, card, most=limits.most, fits=fits, least=limits.least)
+    return plan if block is None else fill_blocks(plan, block, may)
 
 
 PROOF_TILE = 700

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, astuple, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from unet_deploy import __version__
 from unet_deploy.card import ModelCard
 from unet_deploy.errors import ImageError, ResourceError, UsageError
 from unet_deploy.grey import measure_page
-from unet_deploy.images import ImageInfo, ImageSource, is_url, nearest_level, open_image, url_of
+from unet_deploy.images import ImageInfo, ImageSource, nearest_level, open_image, state_of
 from unet_deploy.images.array import ArraySink, ArraySource
 from unet_deploy.images.window import Window, aligned, check_inside
 from unet_deploy.models import open_model
@@ -25,9 +25,12 @@ from unet_deploy.planner import Budget, plan_for, proof_plan
 from unet_deploy.proof import Accuracy, prove
 from unet_deploy.runtimes import Pixels, Runtime, pixels_for
 from unet_deploy.tiling import Region, TilePlan
-from unet_deploy.tta import Averaging
+from unet_deploy.tta import averaged
 
-__all__ = ["Forecast", "Options", "Outputs", "Report", "forecast", "segment", "segment_array", "segment_file"]
+if TYPE_CHECKING:
+    from unet_deploy.cluster import Cluster
+
+__all__ = ["Options", "Outputs", "Report", "segment", "segment_array", "segment_file"]
 
 
 @dataclass(frozen=True)
@@ -74,16 +77,6 @@ class Report:
     @property
     def megapixels(self) -> float:
         return self.image.pages * self.image.height * self.image.width / 1e6
-
-
-@dataclass(frozen=True)
-class Forecast:
-    """What segmenting an image will take."""
-
-    image: ImageInfo
-    plan: TilePlan
-    memory: int | None
-    """Peak bytes of the process, None where the model's card has no measurement."""
 
 
 @overload
@@ -195,7 +188,7 @@ def segment_array(
     info, card = source.info, runtime.card
     check_fits(info, card)
     prove(runtime, source, lambda: proof_plan(runtime, info))
-    runtime = _oriented(runtime, tta)
+    runtime = averaged(runtime, tta)
     budget = Budget.of(source, runtime, probabilities=probabilities, overlay=False)
     plan = plan_for(runtime, info, tile_size, budget)
     labels = ArraySink((info.pages, 1, info.height, info.width), np.dtype(np.uint8))
@@ -214,17 +207,23 @@ def segment_file(
     runtime: Runtime,
     options: Options = Options(),
     *,
+    cluster: Cluster | None = None,
     progress: Progress | None = None,
 ) -> Report:
-    """Segment one file into `outputs`; all of them appear when all are complete."""
-    with _open(path, runtime.card, options) as source:
+    """Segment one file into `outputs`; all of them appear when all are complete.
+
+    cluster: whose workers compute the tiles; `runtime` plans, and says what theirs must be.
+    """
+    if cluster:
+        options = replace(options, max_memory=cluster.share(options.max_memory))
+    with open_level(path, runtime.card, options) as source:
         info = source.info
         check_fits(info, runtime.card)
         proved = prove(runtime, source, lambda: proof_plan(runtime, info))
-        ready = _oriented(runtime, options.tta)
-        window = _window(info, ready.card, options)
+        ready = averaged(runtime, options.tta)
+        window = window_of(info, ready.card, options)
         view = Window(source, window)
-        plan, _ = _plan(view, ready, outputs, options)
+        plan, _ = plan_file(view, ready, outputs, options)
         making = Making(
             outputs,
             info,
@@ -239,39 +238,54 @@ def segment_file(
             overwrite=options.overwrite,
         )
         with making:
+            far = None
+            if cluster:
+                work = cluster.work(
+                    runtime,
+                    image=path,
+                    channel=options.channel,
+                    level=level_of(path, runtime.card, options),
+                    tta=options.tta,
+                    skip_background=options.skip_background,
+                    plan=plan,
+                    window=window,
+                    region=options.roi or window,
+                    mask=outputs.mask,
+                    tree=making.tree,
+                )
+                far = cluster.fill(work, info.pages, progress=progress)
             timing = stream(
                 view,
                 plan,
                 ready,
                 making.consumers,
                 greys=lambda page: measure_page(source, page, ready.card.normalization),
-                known=making.known if making.resumed else None,
+                known=making.known if making.resumed or far else None,
                 skip_background=options.skip_background,
-                progress=progress,
+                progress=None if far else progress,
             )
             making.commit()
+    if far:
+        known = far.known if making.resumed else 0
+        timing = replace(far, wall=far.wall + timing.wall, known=known)
     return Report(view.info, plan, outputs, ready.name, timing, proved, making.objects)
 
 
-def forecast(path: Path, runtime: Runtime, outputs: Outputs, options: Options = Options()) -> Forecast:
-    """What `segment_file` would do, without doing it. Call it with the model loaded: that memory counts."""
-    with _open(path, runtime.card, options) as source:
-        check_fits(source.info, runtime.card)
-        ready = _oriented(runtime, options.tta)
-        view = Window(source, _window(source.info, ready.card, options))
-        plan, memory = _plan(view, ready, outputs, options)
-        return Forecast(view.info, plan, memory)
+def open_level(path: Path, card: ModelCard, options: Options) -> ImageSource:
+    """The level of an image that is asked for."""
+    return open_image(path, channel=options.channel, level=level_of(path, card, options))
 
 
-def _open(path: Path, card: ModelCard, options: Options) -> ImageSource:
-    level = options.level
-    if level is None:
-        with open_image(path) as finest:
-            level = nearest_level(finest.info, card.pixel_size_um)
-    return open_image(path, channel=options.channel, level=level)
+def level_of(path: Path, card: ModelCard, options: Options) -> int:
+    """The number of the level that is asked for, 0 the finest."""
+    if options.level is not None:
+        return options.level
+    with open_image(path) as finest:
+        return nearest_level(finest.info, card.pixel_size_um)
 
 
-def _window(info: ImageInfo, card: ModelCard, options: Options) -> Region:
+def window_of(info: ImageInfo, card: ModelCard, options: Options) -> Region:
+    """What of each page is computed."""
     if options.roi is None:
         return Region(0, 0, info.height, info.width)
     check_inside(options.roi, info)
@@ -288,7 +302,7 @@ def _key(path: Path, runtime: Runtime, plan: TilePlan, outputs: Outputs, options
     }
     return {
         "version of this program": __version__,
-        "image": _state(path),
+        "image": state_of(path),
         "model": runtime.weights_sha256,
         "runtime": runtime.name,
         "region": astuple(options.roi) if options.roi else None,
@@ -298,25 +312,13 @@ def _key(path: Path, runtime: Runtime, plan: TilePlan, outputs: Outputs, options
     }
 
 
-def _oriented(runtime: Runtime, tta: bool) -> Runtime:
-    return Averaging(runtime) if tta else runtime
-
-
-def _state(path: Path) -> list[Any]:
-    """What changes when an image does: of a Zarr its metadata, of a URL its name."""
-    if is_url(path):
-        return [url_of(path)]
-    files = [path] if path.is_file() else [each for each in sorted(path.iterdir()) if each.is_file()]
-    return [[file.stat().st_size, file.stat().st_mtime_ns] for file in files]
-
-
-def _plan(source: ImageSource, runtime: Runtime, outputs: Outputs, options: Options) -> tuple[TilePlan, int | None]:
+def plan_file(source: ImageSource, runtime: Runtime, outputs: Outputs, options: Options) -> tuple[TilePlan, int | None]:
     """The tiles, and the most that the process will hold with them."""
     wanted = bool(outputs.probabilities)
     counting = bool(outputs.objects or outputs.instances)
     budget = Budget.of(source, runtime, probabilities=wanted, overlay=bool(outputs.overlay), objects=counting)
     budget = replace(budget, fixed=budget.fixed + outputs.waiting_bytes(source.info, len(runtime.card.classes)))
-    plan = plan_for(runtime, source.info, options.tile_size, budget, options.max_memory)
+    plan = plan_for(runtime, source.info, options.tile_size, budget, options.max_memory, block=outputs.block)
     if options.resume and options.tile_size is None:
         plan = _resumed_plan(outputs.mask, plan) or plan
     memory = budget.peak(plan.input_height, plan.input_width)

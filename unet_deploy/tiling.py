@@ -148,6 +148,12 @@ class TilePlan(Sequence[Tile]):
         sides = (self._input_side(side, least) for side, least in zip((height, width), self.least, strict=True))
         return Tile(Region(y - self.margin, x - self.margin, *sides), Region(y, x, height, width))
 
+    def touching(self, region: Region) -> list[Tile]:
+        """The tiles that write something of a region."""
+        rows = range(max(0, region.y // self.step_y), min(self.rows, -(-region.bottom // self.step_y)))
+        columns = range(max(0, region.x // self.step_x), min(self.columns, -(-region.right // self.step_x)))
+        return [self._tile(row * self.columns + column) for row in rows for column in columns]
+
     def _input_side(self, write: int, least: int) -> int:
         return legal_side(max(write + 2 * self.margin, least), self)
 

@@ -34,6 +34,11 @@ def restored(planes: np.ndarray, turns: int, mirrored: bool) -> np.ndarray:
     return turned[..., ::-1] if mirrored else turned
 
 
+def averaged(runtime: Runtime, wanted: bool) -> Runtime:
+    """The mean of a runtime's answers over all orientations where that is wanted."""
+    return Averaging(runtime) if wanted else runtime
+
+
 class Averaging:
     """A Runtime that asks another one eight times. The other is the caller's, opened with probabilities."""
 

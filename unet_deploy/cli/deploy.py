@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,9 +27,12 @@ from unet_deploy.cli.app import (
 from unet_deploy.errors import UnetDeployError, UsageError
 
 if TYPE_CHECKING:
+    from unet_deploy.cluster import Cluster
+    from unet_deploy.forecast import Forecast
+    from unet_deploy.models import Wish
     from unet_deploy.outputs import Counted
     from unet_deploy.runtimes import Runtime
-    from unet_deploy.segmentation import Forecast, Options, Outputs, Report
+    from unet_deploy.segmentation import Options, Outputs, Report
 
 
 @app.command()
@@ -71,17 +77,25 @@ def segment(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where a run of the same image and settings was broken off.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, and do nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print tiles, memory, disk and time; write nothing.")
+    ] = False,
+    scheduler: Annotated[
+        str | None, typer.Option("--scheduler", help="Let a Dask cluster compute: tcp://host:8786.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Let so many processes of this machine compute.")
+    ] = None,
     overwrite: Overwrite = False,
     no_progress: NoProgress = False,
 ) -> None:
-    """Segment images of any size into tiled TIFF masks of class indices."""
-    from unet_deploy.console import parse_bytes, say, table
+    """Segment images of any size into tiled masks of class indices, TIFF or OME-Zarr."""
+    from unet_deploy.console import parse_bytes, say
     from unet_deploy.images.window import parse_region
     from unet_deploy.inputs import find_images, name_outputs
-    from unet_deploy.models import open_model
+    from unet_deploy.models import Wish
     from unet_deploy.outputs import finished, unfinished
-    from unet_deploy.segmentation import Options, forecast, pixels_of
+    from unet_deploy.segmentation import Options, pixels_of
 
     paths = find_images(images)
     named = name_outputs(
@@ -89,8 +103,7 @@ def segment(
     )
     jobs = list(zip(paths, named, strict=True))
     failed = 0
-    opened = open_model(
-        model,
+    wish = Wish(
         probabilities=probabilities or tta,
         device=device,
         runtime=runtime,
@@ -98,9 +111,8 @@ def segment(
         tile_size=tile_size,
         batch_size=batch_size,
         pixels=pixels_of(paths, channel=channel),
-        tell=say,
     )
-    with opened as ready:
+    with _machines(model, wish, scheduler, workers) as (ready, cluster):
         options = Options(
             tile_size=None if ready.limits.hard else tile_size,  # an engine has taken it as its limit
             channel=channel,
@@ -118,9 +130,9 @@ def segment(
                 if resume and finished(outputs.mask) and not overwrite:
                     say(f"{outputs.mask}: is finished already")
                 elif dry_run:
-                    print(table(_forecast_rows(forecast(path, ready, outputs, options), ready)))
+                    _print_forecast(path, outputs, ready, options)
                 else:
-                    _segment_one(path, outputs, ready, options, shown=not no_progress)
+                    _segment_one(path, outputs, ready, options, cluster, shown=not no_progress)
             except (UnetDeployError, KeyboardInterrupt) as error:
                 if not isinstance(error, UsageError) and unfinished(outputs.mask).exists():
                     say(f"{outputs.mask}: what is finished is kept; go on with the same command and --resume")
@@ -130,6 +142,23 @@ def segment(
                 failed = failed or error.exit_code
     if failed:
         raise typer.Exit(failed)
+
+
+@contextmanager
+def _machines(
+    model: str | None, wish: Wish, scheduler: str | None, workers: int | None
+) -> Iterator[tuple[Runtime, Cluster | None]]:
+    """The model ready on this machine, and the cluster where one is to compute."""
+    from unet_deploy.console import say
+    from unet_deploy.models import open_model
+
+    with ExitStack() as stack:
+        cluster = None
+        if scheduler or workers:
+            from unet_deploy.cluster import Cluster
+
+            cluster = stack.enter_context(Cluster(model, wish, scheduler=scheduler, workers=workers))
+        yield stack.enter_context(open_model(model, **asdict(wish), tell=say)), cluster
 
 
 def _counted(connectivity: int, min_size: int, fill_holes: bool) -> Counted:
@@ -148,13 +177,15 @@ def _parse_level(text: str) -> int | None:
     return None if text == "auto" else int(text)
 
 
-def _segment_one(path: Path, outputs: Outputs, runtime: Runtime, options: Options, *, shown: bool) -> None:
+def _segment_one(
+    path: Path, outputs: Outputs, runtime: Runtime, options: Options, cluster: Cluster | None, *, shown: bool
+) -> None:
     from unet_deploy.console import progress_bar
     from unet_deploy.segmentation import segment_file
 
     with progress_bar(path.name, shown=shown) as progress:
         outputs.mask.parent.mkdir(parents=True, exist_ok=True)
-        report = segment_file(path, outputs, runtime, options, progress=progress)
+        report = segment_file(path, outputs, runtime, options, cluster=cluster, progress=progress)
     _print_report(report)
 
 
@@ -179,17 +210,35 @@ def _print_report(report: Report) -> None:
     )
 
 
-def _forecast_rows(plan: Forecast, runtime: Runtime) -> list[tuple[str, str]]:
-    from unet_deploy.console import bytes_text
+def _print_forecast(path: Path, outputs: Outputs, runtime: Runtime, options: Options) -> None:
+    from unet_deploy.console import bytes_text, say, table
+    from unet_deploy.forecast import forecast
 
-    image, tiles = plan.image, plan.plan
+    found = forecast(path, runtime, outputs, options)
+    print(table(_forecast_rows(found, runtime)))
+    if found.free < found.most.peak:
+        free, most = bytes_text(found.free), bytes_text(found.most.peak)
+        say(f"note: {outputs.mask}: its disk has {free} free, and {most} may be needed")
+
+
+def _forecast_rows(found: Forecast, runtime: Runtime) -> list[tuple[str, str]]:
+    from unet_deploy.console import bytes_text, time_text
+
+    image, tiles = found.image, found.plan
+    likely, most = (
+        f"{bytes_text(disk.peak)} while it runs and {bytes_text(disk.end)} in the end"
+        for disk in (found.likely, found.most)
+    )
     return [
         ("image", f"{image.name}: {image.pages} x {image.channels} x {image.height} x {image.width} {image.dtype}"),
         ("model", f"{runtime.card.name} on {runtime.name}"),
         ("tiles", f"{image.pages * len(tiles)} ({tiles.rows} x {tiles.columns} a page)"),
         ("tile size", f"{tiles.input_height} x {tiles.input_width} in, {tiles.step_y} x {tiles.step_x} out"),
         ("halo overhead", f"{tiles.overhead:.2f} pixels computed for each pixel of the image"),
-        ("peak memory", f"about {bytes_text(plan.memory)}" if plan.memory else "unknown: not in this model's card"),
+        ("peak memory", f"about {bytes_text(found.memory)}" if found.memory else "unknown: not in this model's card"),
+        ("disk", f"about {likely}"),
+        ("disk at most", f"{most}; {bytes_text(found.free)} are free"),
+        ("time", f"about {time_text(found.seconds)}, as one tile of it takes"),
     ]
 
 

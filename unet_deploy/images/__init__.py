@@ -102,7 +102,10 @@ class MaskSink(ABC):
 
     @abstractmethod
     def commit(self) -> None:
-        """Finish the file; only now its name exists."""
+        """Finish the file; only now its name exists. What a later run would go on from goes with `close`."""
+
+    def keep(self) -> None:  # noqa: B027  (a sink that keeps nothing has nothing to do)
+        """After `commit`: let a later run go on all the same, because another file of this one is not finished."""
 
     @abstractmethod
     def close(self) -> None: ...
@@ -128,6 +131,16 @@ def is_url(path: Path) -> bool:
 def url_of(path: Path) -> str:
     """The URL that a path was made of: paths leave one of two slashes out."""
     return re.sub(r"^([a-z0-9+.-]+):/+", r"\1://", str(path))
+
+
+def state_of(path: Path) -> tuple[Any, ...]:
+    """What changes when an image does: of a Zarr its metadata, of a URL its name. Raises ImageError without a file."""
+    if is_url(path):
+        return (url_of(path),)
+    if not path.exists():
+        raise ImageError(f"{path}: no such file")
+    files = [path] if path.is_file() else [each for each in sorted(path.iterdir()) if each.is_file()]
+    return tuple((file.stat().st_size, file.stat().st_mtime_ns) for file in files)
 
 
 def open_image(path: Path, *, channel: int | None = None, level: int = 0) -> ImageSource:

@@ -12,18 +12,22 @@ from unet_deploy.tiling import Region
 
 
 class Window(ImageSource):
-    """A region of another source, in coordinates of its own. What is read beyond it is the image's, not a mirror."""
+    """A region of another source, in coordinates of its own. What is read beyond it is the image's, not a mirror.
 
-    def __init__(self, source: ImageSource, region: Region) -> None:
-        self._source, self._region = source, region
-        self.info = replace(source.info, height=region.height, width=region.width)
+    page: the only one that it has, as its page 0; all by default.
+    """
+
+    def __init__(self, source: ImageSource, region: Region, *, page: int | None = None) -> None:
+        self._source, self._region, self._first = source, region, page or 0
+        pages = source.info.pages if page is None else 1
+        self.info = replace(source.info, pages=pages, height=region.height, width=region.width)
         self.cache_bytes = source.cache_bytes
 
     def crop(self, page: int, region: Region) -> np.ndarray:
-        return self._source.crop(page, region.moved(self._region.y, self._region.x))
+        return self._source.crop(self._first + page, region.moved(self._region.y, self._region.x))
 
     def read(self, page: int, region: Region) -> np.ndarray:
-        return self._source.read(page, region.moved(self._region.y, self._region.x))
+        return self._source.read(self._first + page, region.moved(self._region.y, self._region.x))
 
     def close(self) -> None:
         """The source is its owner's."""
