@@ -98,6 +98,28 @@ def tables() -> Iterator[str]:
                 for side, row in found["rows"].items()
             ],
         )
+    if found := newest("ceiling"):
+        yield table(
+            f"A ceiling of {found['ceiling_mb']:.0f} MB (--max-memory {found['ceiling']}), objects included, "
+            f"{found['precision']} (`ceiling.py`)",
+            ["side", "tissue", "objects", "peak MB", "foreseen"],
+            [
+                [side, percent(row["tissue"]), str(row["objects"]), f"{row['peak_mb']:.0f}", row["foreseen"]]
+                for side, row in found["rows"].items()
+            ],
+        )  # fmt: skip
+    if found := newest("outputs"):
+        yield table(
+            f"{found['side']} x {found['side']}, shipped model, file to file: what a run pays for its files "
+            "(`outputs.py`)",
+            ["", "s", "without, s", "times as long (least to most)", "goal"],
+            [
+                [name, *(f"{row[key]['median']:.3g}" for key in ("seconds", "peer_seconds")),
+                 f"{row['times']['median']:.3f} ({row['times']['least']:.3f} to {row['times']['most']:.3f})",
+                 f"{row['goal']:.2f}"]
+                for name, row in found["rows"].items()
+            ],
+        )  # fmt: skip
     if found := newest("sliding-window"):
         yield table(
             "512 x 512 by the predecessor, a patch classifier for every pixel (`sliding_window.py`)",
@@ -120,6 +142,43 @@ def tables() -> Iterator[str]:
 
 
 EM = ("V_rand", "V_info", "Rand error", "pixel error", "warping error")
+
+
+PETA, DAY = 1e15, 86_400
+
+
+def scale() -> Iterator[str]:
+    """What a worker does, and what a petabyte of 8-bit pixels would take by that."""
+    if not (found := newest("cluster")):
+        return
+    rows = found["rows"]
+    yield table(
+        f"{found['side']} x {found['side']}, {found['precision']}, shipped model, {found['rounds']} rounds",
+        ["", "s", "MPx/s", "s to start and to end"],
+        [
+            [name, str_of(row["seconds"]), f"{row['mpx_per_s']:.2f}", f"{row['start']:.1f}"]
+            for name, row in rows.items()
+        ],
+    )
+    worker = rows["two workers, a processor each"]["mpx_per_s"] / 2
+    days, grey = (PETA / 1e6 / rate / DAY for rate in (worker, found["grey_mpx_per_s"]))
+    yield table(
+        "10^15 pixels of 8 bits, by these figures",
+        ["", ""],
+        [
+            ["efficiency of the second worker", str_of(found["efficiency"])],
+            ["computing, days of one processor", f"{days:,.0f}"],
+            ["grey scales, where the model measures them, days of one processor", f"{grey:,.0f}"],
+            ["processors to be done in 30 days", f"{(days + grey) / 30:,.0f}"],
+            ["reading by all of them together, twice, MB/s", f"{2 * PETA / 1e6 / (30 * DAY):,.0f}"],
+            ["mask", f"{PETA * found['mask_bytes_a_pixel'] / 1e12:,.0f} TB"],
+            ["files", f"{PETA / found['side'] ** 2 * found['files']:,.0f}"],
+        ],
+    )
+
+
+def str_of(spread: dict[str, float]) -> str:
+    return f"{spread['median']:.3g} ({spread['least']:.3g} to {spread['most']:.3g})"
 
 
 def best(figures: dict[str, float], name: str) -> str:
@@ -161,6 +220,22 @@ def quality() -> Iterator[str]:
                 for name, row in found["rows"].items()
             ],
         )  # fmt: skip
+    for path in sorted((HERE / "results").glob("*-border-weights-*.json")):
+        found = json.loads(path.read_text())["figures"]
+        names = ("objects merged into others", "object F1 at IoU 0.5", "Dice of nucleus, all pixels", "SEG")
+        yield table(
+            f"Nuclei, every tenth image held back; width 16, {found['steps']} steps, one seed",
+            ["", *names, "training, s"],
+            [
+                [
+                    name,
+                    str(row[names[0]]),
+                    *(f"{row[each]:.4f}" for each in names[1:]),
+                    f"{row['training seconds']:.0f}",
+                ]
+                for name, row in found["rows"].items()
+            ],
+        )
     for path in sorted((HERE / "results").glob("*-quality-axons-*.json")):
         found = json.loads(path.read_text())["figures"]
         row = found["rows"]["two images"]
@@ -177,7 +252,8 @@ def quality() -> Iterator[str]:
 
 
 def main() -> None:
-    for page, found in ((HERE / "README.md", tables()), (HERE.parent / "docs" / "results.md", quality())):
+    docs = HERE.parent / "docs"
+    for page, found in ((HERE / "README.md", tables()), (docs / "results.md", quality()), (docs / "scale.md", scale())):
         before, _, rest = page.read_text().partition(BEGIN)
         _, _, after = rest.partition(END)
         page.write_text(before + BEGIN + "\n" + "\n".join(found) + "\n" + END + after)
