@@ -225,14 +225,9 @@ def quality() -> Iterator[str]:
         names = ("objects merged into others", "object F1 at IoU 0.5", "Dice of nucleus, all pixels", "SEG")
         yield table(
             f"Nuclei, every tenth image held back; width 16, {found['steps']} steps, one seed",
-            ["", *names, "training, s"],
+            ["", *names],
             [
-                [
-                    name,
-                    str(row[names[0]]),
-                    *(f"{row[each]:.4f}" for each in names[1:]),
-                    f"{row['training seconds']:.0f}",
-                ]
+                [name, str(row[names[0]]), *(f"{row[each]:.4f}" for each in names[1:])]
                 for name, row in found["rows"].items()
             ],
         )

@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -204,8 +204,7 @@ class Cluster:
         jobs = Jobs(work.plan, work.window, work.region, pages, CHUNK, self._workers())
         waiting, scales = iter(jobs), {}
         flying: set[Any] = set()
-        done: list[Timing] = []
-        tiles = pages * len(work.plan)
+        tiles, done, total = pages * len(work.plan), 0, Timing(0.0, 0.0)
         try:
             while True:
                 for job in islice(waiting, max(0, 3 * self._workers() + 1 - len(flying))):
@@ -220,22 +219,18 @@ class Cluster:
                 if not finished and not self._workers():
                     raise ResourceError(f"{self.name}: has no workers; start some: dask worker {self.name}")
                 for future in finished:
-                    done.append(self._result(future))
+                    total += self._result(future)
                 flying -= finished
+                done += len(finished)
                 if progress:
-                    progress(tiles * len(done) // len(jobs), tiles)
+                    progress(tiles * done // len(jobs), tiles)
         except CancelledError:
             raise self._gone() from None
         except BaseException:
             with suppress(Exception):
                 self._client.cancel(list(flying), force=True)
             raise
-        return Timing(
-            time.perf_counter() - began,
-            sum(each.compute for each in done),
-            sum(each.skipped for each in done),
-            min(tiles, sum(each.known for each in done)),
-        )
+        return replace(total, wall=time.perf_counter() - began, known=min(tiles, total.known))
 
     def _workers(self) -> int:
         if self._client.status != "running":

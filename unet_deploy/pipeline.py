@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -135,6 +135,9 @@ class Timing:
     """Tiles that were taken for background without computing them."""
     known: int = 0
     """Tiles that an earlier run had finished."""
+
+    def __add__(self, other: Timing) -> Timing:
+        return Timing(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
 
 
 def stream(
