@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import unet_deploy
 from unet_deploy.errors import ImageError, UsageError
 from unet_deploy.images import open_image
+from unet_deploy.images.overlay import legend
 from unet_deploy.segmentation import Options, Outputs, segment_file
 from unet_deploy.verify import TOLERANCE, compare, verify_tiled
 
@@ -108,7 +109,10 @@ def test_files_and_arrays_give_the_same_mask(tmp_path, small_models, speckle):
     np.testing.assert_array_equal(
         tifffile.imread(tmp_path / "mask.probabilities.tif").reshape(scores.shape), scores.astype(np.float32)
     )
-    assert imagecodecs.png_decode((tmp_path / "mask.overlay.png").read_bytes()).shape == (260, 333, 3)
+    picture = imagecodecs.png_decode((tmp_path / "mask.overlay.png").read_bytes())
+    names = legend(("class 1", "class 2"), 333)
+    assert picture.shape == (260 + len(names), 333, 3)
+    np.testing.assert_array_equal(picture[260:], names)
     assert seen[-1][0] == seen[-1][1] == 2 * len(report.plan)
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "image.tif",
