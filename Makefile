@@ -16,7 +16,7 @@ demo: .venv-demo/ready
 	.venv-demo/bin/unet-deploy score demo/mask.tif demo/slide.truth.tif
 
 test: .venv/ready
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest --numprocesses 2
 
 lint: .venv/ready
 	.venv/bin/ruff check .
