@@ -229,4 +229,6 @@ def test_only_an_ome_zarr_mask_is_for_many(slide, small_models, tmp_path):
     words = ("segment", slide, "-m", small_models["one"], "--workers", 1)
     assert "-o mask.zarr" in error(*words, "-o", tmp_path / "mask.tif", code=2)
     assert "no probabilities" in error(*words, "-o", tmp_path / "mask.zarr", "--probabilities", code=2)
+    _, said = unet_deploy(*words, "-o", tmp_path / "mask.zarr", "--dry-run")
+    assert "those of one process" in said
     assert os.listdir(tmp_path) == []

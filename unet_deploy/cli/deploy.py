@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -130,7 +130,7 @@ def segment(
                 if resume and finished(outputs.mask) and not overwrite:
                     say(f"{outputs.mask}: is finished already")
                 elif dry_run:
-                    _print_forecast(path, outputs, ready, options)
+                    _print_forecast(path, outputs, ready, options, cluster)
                 else:
                     _segment_one(path, outputs, ready, options, cluster, shown=not no_progress)
             except (UnetDeployError, KeyboardInterrupt) as error:
@@ -210,12 +210,16 @@ def _print_report(report: Report) -> None:
     )
 
 
-def _print_forecast(path: Path, outputs: Outputs, runtime: Runtime, options: Options) -> None:
+def _print_forecast(path: Path, outputs: Outputs, runtime: Runtime, options: Options, cluster: Cluster | None) -> None:
     from unet_deploy.console import bytes_text, say, table
     from unet_deploy.forecast import forecast
 
+    if cluster:
+        options = replace(options, max_memory=cluster.share(options.max_memory))
     found = forecast(path, runtime, outputs, options)
     print(table(_forecast_rows(found, runtime)))
+    if cluster:
+        say("note: memory and time are those of one process that does it all")
     if found.free < found.most.peak:
         free, most = bytes_text(found.free), bytes_text(found.most.peak)
         say(f"note: {outputs.mask}: its disk has {free} free, and {most} may be needed")
