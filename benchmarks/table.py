@@ -235,9 +235,10 @@ def quality() -> Iterator[str]:
         found = json.loads(path.read_text())["figures"]
         row = found["rows"]["two images"]
         names = ("Dice of myelin, all pixels", "Dice of axon, all pixels", "object F1 at IoU 0.5", "SEG")
+        border = "without" if "--border-weight 0" in row["command"] else "with"
         yield table(
             f"Axons in scanning EM, three classes, 8 images to train on and 2 held back; width {found['width']}, "
-            f"{found['steps']} steps",
+            f"{found['steps']} steps, {border} border weights",
             ["", *names],
             [
                 [title, *(f"{row[key][name]:.4f}" for name in names)]
