@@ -1,5 +1,6 @@
 """What several tests share: hypothesis without a clock, real data where it lies beside the checkout, small models."""
 
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,9 @@ import pytest
 from hypothesis import settings
 
 from unet_deploy.models import find_model
+
+# A shell that starts the suite in the background has Ctrl-C ignored, and some tests press it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("ours", deadline=None)
 settings.load_profile("ours")
