@@ -106,7 +106,7 @@ def test_a_disk_with_too_little_room_is_a_note(slide, tmp_path, small_models, mo
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("shutil.disk_usage", lambda path: usage(10**9, 10**9 - 10**6, 10**6))
     with api.open_model(small_models["one"]) as model:
-        _print_forecast(slide, Outputs(tmp_path / "mask.tif"), model, Options(300))
+        _print_forecast(slide, Outputs(tmp_path / "mask.tif"), model, Options(300), None)
     shown, said = capsys.readouterr()
     assert "1 MB are free" in shown
     assert said.startswith(f"note: {tmp_path / 'mask.tif'}: its disk has 1 MB free, and ")

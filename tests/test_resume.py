@@ -15,6 +15,7 @@ from command_line import error, unet_deploy
 
 import unet_deploy as api
 from unet_deploy.errors import ImageError, UnetDeployError
+from unet_deploy.files import replacing
 from unet_deploy.images.tiff import TiffSource
 from unet_deploy.segmentation import Options, Outputs, segment_file
 from unet_deploy.tiling import Region
@@ -59,6 +60,29 @@ def test_killed_at_random_moments_it_ends_in_the_same_files(slide, small_models,
     assert sorted(os.listdir(mask.parent)) == sorted(os.listdir(tmp_path / "once"))
     for name in os.listdir(mask.parent):
         assert (mask.parent / name).read_bytes() == (tmp_path / "once" / name).read_bytes(), name
+
+
+def test_what_a_killed_process_left_of_a_file_goes_and_what_another_writes_stays(tmp_path):
+    path = tmp_path / "mask [1].tif"
+    write = (
+        "import sys, time; from pathlib import Path; from unet_deploy.files import replacing\n"
+        "with replacing(Path(sys.argv[1])) as beside:\n"
+        "    beside.write_bytes(b'half')\n"
+        "    print(beside.name, flush=True)\n"
+        "    time.sleep(60)"
+    )
+    command = [sys.executable, "-c", write, str(path)]
+    killed, alive = (subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2))
+    names = [process.stdout.readline().strip() for process in (killed, alive)]
+    killed.kill()
+    killed.wait()
+    assert sorted(os.listdir(tmp_path)) == sorted(names)
+    with replacing(path) as beside:
+        beside.write_bytes(b"whole")
+    assert sorted(os.listdir(tmp_path)) == sorted([names[1], path.name])
+    assert path.read_bytes() == b"whole"
+    alive.kill()
+    alive.wait()
 
 
 def test_a_reader_error_is_said_and_what_was_finished_is_not_computed_again(slide, small_models, tmp_path, monkeypatch):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 
 from unet_deploy.errors import ResourceError, UnetDeployError, UsageError
@@ -25,12 +27,16 @@ def check_free(path: Path, *, overwrite: bool) -> None:
 def replacing(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Yields a name beside `path` to write to; it takes the name `path` when the block ends without an error.
 
-    Raises as `check_free`; an error of the file system becomes one line that names `path`.
+    What killed processes left of such a file goes. Raises as `check_free`; an error of the file system becomes one line
+    that names `path`.
     """
     check_free(path, overwrite=overwrite)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with file_errors(path):
+    with file_errors(path), beside.open("wb") as held:
         try:
+            with suppress(OSError):  # a file system without locks keeps what is left
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _drop_leftovers(path)
             yield beside
             with beside.open("rb") as file:
                 os.fsync(file.fileno())
@@ -38,6 +44,14 @@ def replacing(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
             sync_folder(path.parent)
         finally:
             beside.unlink(missing_ok=True)
+
+
+def _drop_leftovers(path: Path) -> None:
+    """Files that nobody holds a lock on any more."""
+    for left in path.parent.glob(f".{escape(path.name)}.*.part"):
+        with suppress(OSError), left.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            left.unlink()
 
 
 def sync_folder(folder: Path) -> None:
