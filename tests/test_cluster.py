@@ -20,6 +20,7 @@ from test_tiling import networks
 
 from unet_deploy.cluster import Jobs
 from unet_deploy.errors import DeviceError, ImageError, ModelError, ResourceError
+from unet_deploy.images import state_of
 from unet_deploy.models import Wish, open_model
 from unet_deploy.segmentation import Options, Outputs, segment_file
 from unet_deploy.tiling import Region, legal_side, plan_tiles
@@ -181,6 +182,21 @@ def test_what_a_worker_meets_is_said_once(slide, small_models, tmp_path):
         cluster.work = lambda *at, **rest: replace(work(*at, **rest), image=copy)
         with pytest.raises(ImageError, match="sees another file"):
             by(cluster, slide, model, mask, replace(SMALL, overwrite=True))
+
+
+def test_a_worker_asks_for_a_proof_once_an_image_and_not_at_every_job(slide, small_models, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(clusters, "prove", lambda *at: asked.append(at))
+    model, whole = small_models["one"], Region(0, 0, 2140, 1220)
+    with open_model(model, runtime="onnxruntime", device="cpu") as runtime:
+        plan = plan_tiles(2140, 1220, runtime.card, tile=300)
+        facts = (str(model), WISH, runtime.weights_sha256, runtime.name, slide, None, 0, state_of(slide), False, False)
+        work = clusters.Work(*facts, plan, whole, whole, tmp_path / "mask.zarr", tmp_path / "tree")
+    for _ in range(3):
+        clusters._runtime(work)
+    assert len(asked) == 1
+    for kept in (clusters._proved, clusters._loaded, clusters._opened):
+        kept.cache_clear()
 
 
 def test_a_job_that_kills_every_worker_ends_the_run(slide, small_models, tmp_path, monkeypatch):

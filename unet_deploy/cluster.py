@@ -333,7 +333,15 @@ def _runtime(work: Work) -> Runtime:
         raise DeviceError(
             f"a worker answers by {runtime.name}, this machine by {work.runtime}; one mask wants one kind"
         )
-    prove(runtime, source := _source(work), lambda: proof_plan(runtime, source.info))
+    _source(work)
+    return _proved(work.model, work.wish, work.image, work.channel, work.level)
+
+
+@lru_cache(maxsize=1)
+def _proved(model: str, wish: Wish, image: Path, channel: int | None, level: int) -> Runtime:
+    """Once for each image, as one process does: a blank one settles nothing, and would be asked at every job."""
+    runtime, source = _loaded(model, wish), _opened(image, channel, level)
+    prove(runtime, source, lambda: proof_plan(runtime, source.info))
     return runtime
 
 
