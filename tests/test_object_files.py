@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import tifffile
+from broken import pull_the_plug
 from command_line import error, unet_deploy
 from scipy import ndimage
 
@@ -67,15 +68,7 @@ def test_a_resumed_run_and_a_region_count_the_same(slide, small_models, tmp_path
 
     with api.open_model(small_models["three"]) as model:
         report = segment_file(slide, outputs("once"), model, options)
-        submit, calls = model.submit, []
-
-        def failing(tiles, greys):
-            calls.append(1)
-            if len(calls) == 50:
-                raise RuntimeError("pulled the plug")
-            return submit(tiles, greys)
-
-        monkeypatch.setattr(model, "submit", failing)
+        pull_the_plug(monkeypatch, model, 50)
         with pytest.raises(RuntimeError, match="plug"):
             segment_file(slide, outputs("again"), model, options)
         again = segment_file(slide, outputs("again"), model, options)

@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pytest
 import tifffile
+from broken import pull_the_plug
 from command_line import error, unet_deploy
 
 pytest.importorskip("zarr")
@@ -73,15 +74,7 @@ def test_a_run_into_zarr_goes_on(small_models, speckle, tmp_path, monkeypatch):
     mask = tmp_path / "mask.zarr"
     with api.open_model(small_models["one"]) as model:
         expected = api.segment(tifffile.imread(tmp_path / "slide.tif"), model=model, tile_size=300)
-        submit, calls = model.submit, []
-
-        def failing(tiles, greys):
-            calls.append(1)
-            if len(calls) == 35:
-                raise RuntimeError("pulled the plug")
-            return submit(tiles, greys)
-
-        monkeypatch.setattr(model, "submit", failing)
+        pull_the_plug(monkeypatch, model, 35)
         with pytest.raises(RuntimeError, match="plug"):
             segment_file(tmp_path / "slide.tif", Outputs(mask), model, Options(300))
         assert not mask.exists()

@@ -202,7 +202,7 @@ class Making:
 
     def known(self, page: int, tile: Tile) -> DoneTile | None:
         """A tile that an earlier run finished, as far as any consumer looks at it."""
-        region = self._place(tile.write)
+        region, _ = self._in_mask(tile.write)
         if not all(sink.has(page, region) for sink in self._sinks):
             return None
         if self._picture is None and self._counting is None:
@@ -246,23 +246,22 @@ class Making:
     def _labels(self, page: int, write: Region) -> np.ndarray:
         """What is in the mask for a region of the window, (h, w); 0 where nothing is to be."""
         labels = np.zeros((write.height, write.width), np.uint8)
-        place = self._place(write)
-        labels[self._in_tile(place, write)] = self._sinks[0].read(page, place)[0]
+        place, inside = self._in_mask(write)
+        labels[inside] = self._sinks[0].read(page, place)[0]
         return labels
 
     def _inside(self, done: DoneTile) -> np.ndarray:
         """The labels of a tile, 0 where nothing is to be in the mask."""
         write = done.tile.write
-        place = self._place(write)
+        place, inside = self._in_mask(write)
         if (place.height, place.width) == (write.height, write.width):
             return done.labels
         labels = np.zeros_like(done.labels)
-        inside = self._in_tile(place, write)
         labels[inside] = done.labels[inside]
         return labels
 
-    def _in_tile(self, place: Region, write: Region) -> tuple[slice, slice]:
-        return place.moved(-self._window.y - write.y, -self._window.x - write.x).slices
+    def _in_mask(self, write: Region) -> tuple[Region, tuple[slice, slice]]:
+        return in_mask(write, self._window, self._region)
 
     def _mask(self, classes: Sequence[str]) -> MaskSink:
         if not is_zarr(self._outputs.mask):
@@ -296,15 +295,17 @@ class Making:
             overwrite=self._overwrite,
         )
 
-    def _place(self, write: Region) -> Region:
-        """Where in the image the part of a tile lies that is to be in the mask."""
-        return write.moved(self._window.y, self._window.x).intersection(self._region)
-
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
         self._open.close()
+
+
+def in_mask(write: Region, window: Region, region: Region) -> tuple[Region, tuple[slice, slice]]:
+    """Where in the image the part of a tile of a window lies that is to be in the mask, and where in the tile."""
+    place = write.moved(window.y, window.x).intersection(region)
+    return place, place.moved(-window.y - write.y, -window.x - write.x).slices
 
 
 def placed(consumer: Consumer, window: Region, region: Region) -> Consumer:
@@ -314,11 +315,9 @@ def placed(consumer: Consumer, window: Region, region: Region) -> Consumer:
     """
 
     def consume(done: DoneTile) -> None:
-        write = done.tile.write
-        place = write.moved(window.y, window.x).intersection(region)
+        place, inside = in_mask(done.tile.write, window, region)
         if done.known or not place.height or not place.width:
             return
-        inside = place.moved(-window.y - write.y, -window.x - write.x).slices
         scores = None if done.probabilities is None else done.probabilities[(slice(None), *inside)]
         consumer(replace(done, tile=Tile(done.tile.read, place), labels=done.labels[inside], probabilities=scores))
 
