@@ -114,6 +114,7 @@ EXPERIMENTS = {
             "without mirrored borders": Row(
                 replace(BASE, augmentation=Augmentation(border="zeros")), answer=zero_bordered
             ),
+            "AdamW instead of Muon": Row(replace(BASE, optimizer="adamw", learning_rate=1e-3)),
             # As many pixels of loss a step as 444 gives, nearly: 260 a side.
             "padded convolutions": Row(replace(BASE, tile=256), Padded, padded),
             "width 32": Row(replace(BASE, width=32)),

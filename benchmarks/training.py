@@ -91,13 +91,13 @@ class Loop:
         self.waited = 0.0
 
     def go(self) -> None:
-        bf16 = training._bf16_pays
-        training._bf16_pays = bf16 if self._way.bf16 else lambda: False
+        bf16 = training.bf16_pays
+        training.bf16_pays = bf16 if self._way.bf16 else lambda: False
         began = time.perf_counter()
         for _ in range(STEPS):
             self.step(self._run)
         self.seconds.append(time.perf_counter() - began)
-        training._bf16_pays = bf16
+        training.bf16_pays = bf16
 
     def step(self, run: Run) -> None:
         began = time.perf_counter()

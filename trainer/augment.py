@@ -22,13 +22,13 @@ class Augmentation:
 
     elastic: float = 10.0
     """Standard deviation in pixels of the displacements on a 3x3 grid (section 3.1 of the paper)."""
-    scale: float = 0.2
+    scale: float = 0.1
     """Standard deviation of the logarithm of the zoom (ours)."""
-    grey: float = 0.2
+    grey: float = 0.1
     """Standard deviation of the logarithms of gain and gamma (ours; the paper names grey value variations)."""
-    noise: float = 0.12
+    noise: float = 0.06
     """Largest standard deviation of added noise, in network input units (ours)."""
-    blur: float = 0.3
+    blur: float = 0.1
     """Share of tiles that are blurred by one to three 3x3 box filters (ours)."""
     border: Literal["reflection", "zeros"] = "reflection"
     """What hangs over the image: its mirror (section 3 of the paper), or nothing."""

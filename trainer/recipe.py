@@ -15,20 +15,21 @@ class Recipe:
 
     width: int = 64
     depth: int = 4
-    dropout: float = 0.1
+    dropout: float = 0.0
     tile: int = 444
     batch: int = 2
     steps: int = 6000
-    optimizer: Literal["adamw", "sgd"] = "adamw"
-    learning_rate: float = 1e-3
+    optimizer: Literal["muon", "adamw", "sgd"] = "muon"
+    learning_rate: float = 3e-3
     momentum: float = 0.99
+    """Of sgd."""
     weight_decay: float = 1e-4
     warmup: int = 200
     clip: float | None = 1.0
     """Largest norm of the gradient; None leaves it as it is."""
     w0: float = 10.0
     sigma: float = 5.0
-    balance: float = 0.5
+    balance: float = 0.25
     average: float = 0.999
     """Decay of the running mean of the weights, which is what is evaluated and kept; 0 keeps the weights."""
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -36,7 +37,7 @@ class Recipe:
 
     @property
     def cosine(self) -> bool:
-        return self.optimizer == "adamw"
+        return self.optimizer != "sgd"
 
 
 PRESETS = {

@@ -18,6 +18,7 @@ from torch import nn
 
 from trainer.augment import TileBatch, draw_batch
 from trainer.data import MaskKind, Sample, absent_class, add_weights, find_pairs, read_annotated, split
+from trainer.optimizer import Muon, bf16_pays
 from trainer.pictures import draw_curves, draw_validation
 from trainer.predict import validate
 from trainer.recipe import PRESETS, About, Recipe
@@ -176,16 +177,7 @@ def step(run: Run, batch: TileBatch, recipe: Recipe, device: torch.device) -> fl
 def _mixed_precision(device: torch.device) -> Any:
     if device.type == "cuda":
         return torch.autocast("cuda", torch.bfloat16)
-    return torch.autocast("cpu", torch.bfloat16) if _bf16_pays() else nullcontext()
-
-
-def _bf16_pays() -> bool:
-    """bfloat16 is faster only where the processor multiplies it itself."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
+    return torch.autocast("cpu", torch.bfloat16) if bf16_pays() else nullcontext()
 
 
 def _optimizer(model: UNet, recipe: Recipe) -> torch.optim.Optimizer:
@@ -193,7 +185,8 @@ def _optimizer(model: UNet, recipe: Recipe) -> torch.optim.Optimizer:
         return torch.optim.SGD(
             model.parameters(), recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay
         )
-    return torch.optim.AdamW(model.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
+    kind = Muon if recipe.optimizer == "muon" else torch.optim.AdamW
+    return kind(model.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
 
 
 def _learning_rate(recipe: Recipe, step: int) -> float:

@@ -1,0 +1,68 @@
+"""Muon: steps along orthogonalised momentum for the convolutions, AdamW for all else.
+
+Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"; the length of a step is that of Liu et
+al. 2025, "Muon is scalable for LLM training" (arXiv:2502.16982), section 2.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+MOMENTUM = 0.95
+_LEAST_SIDE = 4
+"""Matrices narrower than this, of the first convolution and the head, have hardly a spectrum to even out."""
+
+
+class Muon(torch.optim.AdamW):
+    """One optimizer for a network of convolutions; state and learning rate as of any other.
+
+    A kernel (out, in, k, k) counts as a matrix (out, in * k * k). Its step has all singular values near 1, scaled so
+    that an entry moves as far as AdamW would move it: one learning rate serves both.
+    """
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> Any:
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is None or p.ndim != 4 or min(p.shape[:2]) < _LEAST_SIDE:
+                    continue
+                if not self.state[p]:  # AdamW asks for a step when it loads
+                    self.state[p].update(momentum=torch.zeros_like(p), step=torch.zeros(()))
+                momentum = self.state[p]["momentum"]
+                momentum.lerp_(p.grad, 1 - MOMENTUM)
+                ahead = p.grad.lerp(momentum, MOMENTUM).flatten(1)  # Nesterov
+                p.mul_(1 - group["lr"] * group["weight_decay"])
+                p.add_(orthogonalised(ahead).view_as(p), alpha=-0.2 * max(ahead.shape) ** 0.5 * group["lr"])
+                p.grad = None  # AdamW leaves alone what has no gradient
+        return super().step(closure)
+
+
+def orthogonalised(matrix: Tensor) -> Tensor:
+    """A (rows, columns) matrix with its singular values brought to between 0.7 and 1.2, by five Newton-Schulz steps.
+
+    The coefficients are those of Jordan et al. 2024: steepest at 0, at the price of not converging to 1.
+    """
+    wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+    x = wide.bfloat16() if matrix.is_cuda or bf16_pays() else wide
+    x = x / (x.norm() + 1e-7)
+    for _ in range(5):
+        gram = x @ x.T
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=-4.7750, alpha=2.0315), x, beta=3.4445)
+    x = x.to(matrix.dtype)
+    return x if wide is matrix else x.T
+
+
+@cache
+def bf16_pays() -> bool:
+    """Whether the processor multiplies bfloat16 itself: only there is it faster."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
