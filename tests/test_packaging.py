@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from unet_deploy.models import card_of, shipped_models
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -40,8 +42,14 @@ def test_the_wheel_alone_finds_its_model(wheel, tmp_path):
     assert Path(tmp_path, found.strip()).resolve() == (tmp_path / "unet_deploy" / "engines" / "nuclei.onnx").resolve()
 
 
-def test_the_shipped_model_is_small():
-    assert (ROOT / "engines" / "nuclei.onnx").stat().st_size < 10e6
+@pytest.mark.parametrize("name", shipped_models())
+def test_a_shipped_model_is_small_and_says_where_it_is_from_and_how_good_it_is(name):
+    file = shipped_models()[name]
+    assert file.stat().st_size < 10e6
+    card = card_of(file)
+    assert card.seed is not None
+    for said in ("trained_on", "license", "command", "split", "evaluation", "evaluated_on"):
+        assert getattr(card, said), said
 
 
 @pytest.mark.parametrize("module", ["unet_deploy", "unet_deploy.cli"])
