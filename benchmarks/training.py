@@ -11,7 +11,7 @@ import statistics
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -34,6 +34,7 @@ class Way:
     ahead: bool = True
     """Whether a thread draws batches ahead of the step."""
     compiled: bool = False
+    optimizer: Literal["muon", "adamw"] = "muon"
 
 
 WAYS = {
@@ -43,6 +44,7 @@ WAYS = {
     "without channels-last": Way(channels_last=False),
     "without drawing ahead": Way(ahead=False),
     "with torch.compile": Way(compiled=True),
+    "with AdamW instead of Muon": Way(optimizer="adamw"),
 }
 
 
@@ -77,6 +79,7 @@ class Loop:
     """One way of training, a few steps at a time."""
 
     def __init__(self, way: Way, samples: list[Sample], recipe: Recipe, device: torch.device) -> None:
+        recipe = replace(recipe, optimizer=way.optimizer)
         self._way, self._recipe, self._device = way, recipe, device
         self._run = training.start(recipe, 1, 2, device)
         self._batches = training.batches(samples, recipe, self._run.model, 0) if way.ahead else self._on_demand(samples)

@@ -20,7 +20,7 @@ class Recipe:
     batch: int = 2
     steps: int = 6000
     optimizer: Literal["muon", "adamw", "sgd"] = "muon"
-    learning_rate: float = 2e-3
+    learning_rate: float = 5e-4
     momentum: float = 0.99
     """Of sgd."""
     weight_decay: float = 1e-4
