@@ -21,6 +21,7 @@ class Recipe:
     steps: int = 6000
     optimizer: Literal["muon", "adamw", "sgd"] = "muon"
     learning_rate: float = 5e-4
+    """At 2e-3 Muon trains faster still, until on sparse data, nuclei, no unit of the deep levels answers any more."""
     momentum: float = 0.99
     """Of sgd."""
     weight_decay: float = 1e-4
