@@ -19,7 +19,10 @@ def run(proto, image, scale=0.02, outputs=("labels", "probabilities"), offset=9.
     feeds = {"image": image}
     if len(session.get_inputs()) > 1:
         channels = image.shape[1]
-        feeds |= {"offset": np.full((1, channels), offset, np.float32), "scale": np.full((1, channels), scale, np.float32)}
+        feeds |= {
+            "offset": np.full((1, channels), offset, np.float32),
+            "scale": np.full((1, channels), scale, np.float32),
+        }
     return session.run([name for name in outputs if name in {o.name for o in session.get_outputs()}], feeds)
 
 
