@@ -142,7 +142,7 @@ def tables() -> Iterator[str]:
 
 
 EM = ("V_rand", "V_info", "Rand error", "pixel error", "warping error")
-ABLATED = ("V_rand", "V_info", "pixel error", "warping error")
+ABLATED = ("V_rand", "V_info", "pixel error")
 
 
 PETA, DAY = 1e15, 86_400
