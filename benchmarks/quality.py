@@ -17,14 +17,15 @@ from typing import Any
 from record import save, unet_deploy
 
 ISBI = ["--classes", "membrane,cell", "--pixel-size", "0.004"]
-# Dice and areas count every pixel alike: these train without border weights. Cells fill the image, so a high rate of
-# learning leaves no unit without an answer, and few steps do.
-FOLDS = [*ISBI, "--border-weight", "0", "--learning-rate", "0.002"]
+# Dice and areas count every pixel alike.
+WITHOUT_BORDERS = ["--border-weight", "0"]
+# Cells fill the image, so a high rate of learning leaves no unit without an answer, and few steps do.
+FOLDS = [*ISBI, *WITHOUT_BORDERS, "--learning-rate", "0.002"]
 AXONS = "names:rat7_sample-Maxo03img60,rat8_sample-V915"
 EXPERIMENTS: dict[str, dict[str, list[str]]] = {
     "isbi": {"slices 24 to 29": ["--validation", "last:6", *ISBI]},
     "folds": {f"fold {k}": ["--validation", f"fold:{k}/5", *FOLDS] for k in range(1, 6)},
-    "axons": {"two images": ["--validation", AXONS, "--classes", "background,myelin,axon", "--border-weight", "0"]},
+    "axons": {"two images": ["--validation", AXONS, "--classes", "background,myelin,axon", *WITHOUT_BORDERS]},
     "nuclei": {"every tenth image": ["--validation", "every:10", "--classes", "background,nucleus"]},
 }
 

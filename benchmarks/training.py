@@ -17,12 +17,14 @@ import numpy as np
 import torch
 from record import Spread, save
 
+from trainer import optimizer
 from trainer import train as training
 from trainer.augment import TileBatch, draw_batch
 from trainer.data import Sample
 from trainer.recipe import PRESETS, Recipe
 from trainer.weight_map import border_weights, connected_objects
 from trainer.weights import Run
+from unet_deploy.machine import bf16_pays
 
 STEPS = 6
 
@@ -94,13 +96,12 @@ class Loop:
         self.waited = 0.0
 
     def go(self) -> None:
-        bf16 = training.bf16_pays
-        training.bf16_pays = bf16 if self._way.bf16 else lambda: False
+        for module in (training, optimizer):
+            module.bf16_pays = bf16_pays if self._way.bf16 else lambda: False
         began = time.perf_counter()
         for _ in range(STEPS):
             self.step(self._run)
         self.seconds.append(time.perf_counter() - began)
-        training.bf16_pays = bf16
 
     def step(self, run: Run) -> None:
         began = time.perf_counter()

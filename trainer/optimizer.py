@@ -7,12 +7,12 @@ same author's fast training on CIFAR-10.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from unet_deploy.machine import bf16_pays
 
 MOMENTUM = 0.95
 REACH = 10.0
@@ -61,13 +61,3 @@ def orthogonalised(matrix: Tensor) -> Tensor:
         x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=-4.7750, alpha=2.0315), x, beta=3.4445)
     x = x.to(matrix.dtype)
     return x if wide is matrix else x.T
-
-
-@cache
-def bf16_pays() -> bool:
-    """Whether the processor multiplies bfloat16 itself: only there is it faster."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags

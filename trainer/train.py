@@ -18,7 +18,7 @@ from torch import nn
 
 from trainer.augment import TileBatch, draw_batch
 from trainer.data import MaskKind, Sample, absent_class, add_weights, find_pairs, read_annotated, split
-from trainer.optimizer import Muon, bf16_pays
+from trainer.optimizer import Muon
 from trainer.pictures import draw_curves, draw_validation
 from trainer.predict import validate
 from trainer.recipe import PRESETS, About, Recipe
@@ -36,7 +36,7 @@ from trainer.weights import (
 from unet_deploy.errors import DataError, ResourceError, UsageError
 from unet_deploy.files import check_free
 from unet_deploy.interrupt import held_interrupt
-from unet_deploy.machine import usable_cores
+from unet_deploy.machine import bf16_pays, usable_cores
 
 _PREFETCH = 3
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import resource
+from functools import cache
 from pathlib import Path
 
 _CGROUP = Path("/sys/fs/cgroup")
@@ -40,6 +41,13 @@ def processor_name() -> str:
         line.partition(":")[2].strip() for line in _read(Path("/proc/cpuinfo")).splitlines() if "model name" in line
     ]
     return names[0] if names else platform.processor() or "unknown"
+
+
+@cache
+def bf16_pays() -> bool:
+    """Whether the processor multiplies bfloat16 itself: only there is it faster."""
+    flags = _read(Path("/proc/cpuinfo"))
+    return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
 def resident_memory() -> int:
