@@ -140,6 +140,30 @@ def test_a_border_that_moved_costs_nothing_and_one_that_is_gone_does():
     assert warping_error(hole, truth) == warping_error(invented, truth) == 0
 
 
+def test_a_wall_is_missed_by_the_pixel_and_a_ring_that_is_invented_in_a_cell_parts_nothing():
+    cell, ringed = np.ones((30, 30), bool), np.ones((30, 30), bool)
+    ringed[10:20, 10:20] = False
+    ringed[11:19, 11:19] = True
+    assert warping_error(cell, ringed) == 32 / cell.size  # cells are joined by sides, so corners need no wall
+    assert warping_error(ringed, cell) == 0  # every pixel of it alone is a hole
+    open_ring = ringed.copy()
+    open_ring[10, 14:16] = True
+    assert warping_error(open_ring, ringed) == 2 / cell.size
+
+
+@given(masks, masks)
+def test_each_pixel_that_splits_or_merges_counts_once(predicted, truth):
+    """Against every pixel in turn; the masks are smaller than the window in which parts may be joined."""
+    warped = _warped(predicted, truth)
+    wrong = 0
+    for y, x in np.argwhere(warped != predicted):
+        without = np.pad(warped, 1)
+        without[y + 1, x + 1] = False
+        beside = ndimage.label(without)[0][y : y + 3, x : x + 3]
+        wrong += len(np.unique(beside[beside > 0])) > 1
+    assert warping_error(predicted, truth) == wrong / truth.size
+
+
 @given(masks, masks)
 def test_a_warp_keeps_the_topology_and_only_comes_nearer(predicted, truth):
     warped = _warped(predicted, truth)
@@ -151,9 +175,9 @@ def test_a_warp_keeps_the_topology_and_only_comes_nearer(predicted, truth):
 
 def test_every_simple_point_keeps_the_topology_and_no_other_does():
     """All 2^16 masks of 4x4 pixels would do; all neighbourhoods in a frame that joins nothing do as well."""
-    from trainer.metrics import _NEIGHBOURS, _simple_points
+    from trainer.metrics import _NEIGHBOURS, _rings
 
-    simple = _simple_points()
+    simple = _rings().simple
     for code in range(256):
         mask = np.zeros((7, 7), bool)
         for bit, (y, x) in enumerate(_NEIGHBOURS):
