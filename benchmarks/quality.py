@@ -15,16 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from record import save, unet_deploy
+from registration import LABELS, VOLUME, register
 
-ISBI = ["--classes", "membrane,cell", "--pixel-size", "0.004"]
+# Cells fill the image, so a high rate of learning leaves no unit without an answer.
+ISBI = ["--classes", "membrane,cell", "--pixel-size", "0.004", "--learning-rate", "0.002"]
 # Dice and areas count every pixel alike.
 WITHOUT_BORDERS = ["--border-weight", "0"]
-# Cells fill the image, so a high rate of learning leaves no unit without an answer, and few steps do.
-FOLDS = [*ISBI, *WITHOUT_BORDERS, "--learning-rate", "0.002"]
+REGISTERED = "registered images"
 AXONS = "names:rat7_sample-Maxo03img60,rat8_sample-V915"
 EXPERIMENTS: dict[str, dict[str, list[str]]] = {
-    "isbi": {"slices 24 to 29": ["--validation", "last:6", *ISBI]},
-    "folds": {f"fold {k}": ["--validation", f"fold:{k}/5", *FOLDS] for k in range(1, 6)},
+    "isbi": {name: ["--validation", "last:6", *ISBI] for name in ("slices 24 to 29", REGISTERED)},
+    "folds": {f"fold {k}": ["--validation", f"fold:{k}/5", *ISBI, *WITHOUT_BORDERS] for k in range(1, 6)},
     "axons": {"two images": ["--validation", AXONS, "--classes", "background,myelin,axon", *WITHOUT_BORDERS]},
     "nuclei": {"every tenth image": ["--validation", "every:10", "--classes", "background,nucleus"]},
 }
@@ -43,17 +44,19 @@ def main() -> None:
     rows = {}
     for name, options in EXPERIMENTS[asked.experiment].items():
         stem = f"{asked.experiment}-{asked.width}-{asked.steps}-{asked.seed}-{name.replace(' ', '-')}"
-        rows[name] = run_one(asked, asked.work / stem, options)
+        data, moved = asked.data, {}
+        if name == REGISTERED:
+            data = asked.work / "registered"
+            moved = {"images moved down and right, pixels": register(asked.data, data)}
+        rows[name] = moved | run_one(asked, data, asked.work / stem, options)
         print(name, json.dumps(rows[name]["tta"], indent=1), flush=True)
     figures = {"width": asked.width, "steps": asked.steps, "seed": asked.seed, "rows": rows}
     save(f"quality-{asked.experiment}-{asked.width}-{asked.steps}", figures)
 
 
-def run_one(asked: argparse.Namespace, stem: Path, options: list[str]) -> dict[str, Any]:
+def run_one(asked: argparse.Namespace, folder: Path, stem: Path, options: list[str]) -> dict[str, Any]:
     em = asked.experiment in ("isbi", "folds")
-    data = [str(asked.data)]
-    if em:
-        data = [str(asked.data / "train-volume.tif"), "--masks", str(asked.data / "train-labels.tif")]
+    data = [str(folder / VOLUME), "--masks", str(folder / LABELS)] if em else [str(folder)]
     weights, model = stem.with_suffix(".pt"), stem.with_suffix(".onnx")
     train = [*data, "-o", str(weights), *options, "--width", str(asked.width), "--steps", str(asked.steps)]
     train += ["--seed", str(asked.seed), "--evaluate-every", str(asked.steps)]
@@ -64,7 +67,7 @@ def run_one(asked: argparse.Namespace, stem: Path, options: list[str]) -> dict[s
     validation = ["--validation", options[options.index("--validation") + 1]]
     metrics = ["--metrics", "all" if em else "overlap,objects", "--json", "--no-progress"]
     command = shlex.join(["unet-deploy", "train", *train])
-    row: dict[str, Any] = {"command": command.replace(str(asked.data), "DATA").replace(f"{stem.parent}/", "")}
+    row: dict[str, Any] = {"command": command.replace(str(folder), "DATA").replace(f"{stem.parent}/", "")}
     for key, extra in (("once", []), ("tta", ["--tta"])):
         done = go("evaluate", str(model), *data, *validation, *metrics, *extra)
         row[key] = json.loads(done)["overall"]

@@ -141,7 +141,7 @@ def tables() -> Iterator[str]:
         )  # fmt: skip
 
 
-EM = ("V_rand", "V_info", "Rand error", "pixel error", "warping error")
+EM = ("V_rand", "V_info", "Rand error", "pixel error", "warping error", "Dice")
 ABLATED = ("V_rand", "V_info", "pixel error")
 
 
@@ -191,12 +191,12 @@ def best(figures: dict[str, float], name: str) -> str:
 def quality() -> Iterator[str]:
     for path in sorted((HERE / "results").glob("*-quality-isbi-*.json")):
         found = json.loads(path.read_text())["figures"]
-        row = found["rows"]["slices 24 to 29"]
         yield table(
             f"ISBI 2012, trained on slices 0 to 23, scored on 24 to 29; width {found['width']}, {found['steps']} steps",
-            ["", *(f"{name} (threshold)" for name in EM), "Dice of cell"],
+            ["", *(f"{name} (threshold)" for name in EM)],
             [
-                [title, *(best(row[key], name) for name in EM), f"{row[key]['Dice of cell, all pixels']:.4f}"]
+                [f"{which}, {title}", *(best(row[key], name) for name in EM)]
+                for which, row in found["rows"].items()
                 for key, title in (("once", "once"), ("tta", "mean of 8 orientations"))
             ],
         )

@@ -5,7 +5,7 @@ What hangs over the image is mirrored, as it is when the network is used.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -32,6 +32,16 @@ class Augmentation:
     """Share of tiles that are blurred by one to three 3x3 box filters (ours)."""
     border: Literal["reflection", "zeros"] = "reflection"
     """What hangs over the image: its mirror (section 3 of the paper), or nothing."""
+
+    def times(self, factor: float) -> Augmentation:
+        """The same with zoom, grey values, noise and blur that vary by `factor` as much; shapes bend as before."""
+        return replace(
+            self,
+            scale=self.scale * factor,
+            grey=self.grey * factor,
+            noise=self.noise * factor,
+            blur=min(1.0, self.blur * factor),
+        )
 
 
 @dataclass(frozen=True)

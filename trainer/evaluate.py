@@ -18,6 +18,7 @@ from trainer.metrics import (
     Matches,
     compare_partitions,
     count_merged,
+    displacement,
     match_objects,
     partition,
     pixel_error,
@@ -41,6 +42,8 @@ GROUPS = ("overlap", "objects", "thresholds", "partitions")
 
 CUTS = tuple(np.arange(11) / 10)
 """Probabilities of the foreground from which a pixel counts as such: 0 to 1 in steps of 0.1."""
+
+WAYS = ("down", "right")
 
 LOWER_IS_BETTER = ("pixel error", "Rand error", "warping error")
 
@@ -86,6 +89,8 @@ class Score:
     """Measures by name at every one of CUTS, where they were asked for."""
     soft_dice: float | None = None
     """Of the probabilities, the mean over all classes, where they were asked for."""
+    displacement: tuple[float, float] | None = None
+    """Pixels down and right of what the model sees that the mask lies, where probabilities were asked for."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +140,15 @@ class Evaluation:
         return tuple({name: float(np.mean([row[name] for row in rows])) for name in rows[0]} for rows in per_cut)
 
     @property
+    def displacement(self) -> tuple[float, float] | None:
+        """Pixels down and right of what the model sees that the masks lie: the median over images."""
+        known = [each.displacement for each in self.scores if each.displacement]
+        if not known:
+            return None
+        down, right = np.median(known, axis=0).tolist()
+        return down, right
+
+    @property
     def best(self) -> dict[str, tuple[float, float]]:
         """Of each measure by threshold its best mean over images, and the threshold."""
         rows = self.cuts
@@ -162,6 +176,8 @@ class Evaluation:
             }
         if all(score.soft_dice is not None for score in self.scores):
             figures["soft Dice, mean of all classes"] = float(np.mean([score.soft_dice for score in self.scores]))
+        if self.displacement:
+            figures |= {f"masks displaced {way}, pixels": by for way, by in zip(WAYS, self.displacement, strict=True)}
         return figures | {f"{name}, best at {cut:.1f}": value for name, (value, cut) in self.best.items()}
 
     def to_json(self) -> dict[str, Any]:
@@ -262,6 +278,7 @@ def score_labels(
         count_merged(objects, truth.objects),
         () if foreground is None else tuple(_at_cut(foreground >= cut, truth, partitions, min_size) for cut in CUTS),
         None if probabilities is None else soft_dice(probabilities, truth.labels),
+        None if probabilities is None else displacement(probabilities, truth.labels),
     )
 
 

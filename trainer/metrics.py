@@ -37,6 +37,45 @@ def soft_dice(probabilities: np.ndarray, labels: np.ndarray) -> float:
     return float(np.mean(scores))
 
 
+def displacement(probabilities: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+    """How many pixels down and right of what a model sees the masks lie, to a fraction of a pixel.
+
+    probabilities: (K, H, W); labels: (H, W) class indices. The shift at which the two correlate most: uphill pixel by
+    pixel, then the top of a parabola in each axis. (0, 0) where there is nothing to correlate.
+    """
+    planes = [(p.astype(np.float32), (labels == k).astype(np.float32)) for k, p in enumerate(probabilities)]
+    planes = [(p, t) for p, t in planes if p.std() > 0 and t.std() > 0]
+    reach = min(labels.shape) // 4
+    if not planes or not reach:
+        return 0.0, 0.0
+
+    @cache
+    def agreement(down: int, right: int) -> float:
+        height, width = labels.shape
+        there = (slice(max(0, down), height + min(0, down)), slice(max(0, right), width + min(0, right)))
+        here = (slice(max(0, -down), height - max(0, down)), slice(max(0, -right), width - max(0, right)))
+        return sum(_correlation(p[here], t[there]) for p, t in planes)
+
+    best = (0, 0)
+    while max(map(abs, best)) < reach:
+        around = [(best[0] + y, best[1] + x) for y, x in ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))]
+        if (top := max(around, key=lambda shift: agreement(*shift))) == best:
+            break
+        best = top
+    found = []
+    for axis, at in enumerate(best):
+        before, here, after = (agreement(*np.add(best, np.eye(2, dtype=int)[axis] * step)) for step in (-1, 0, 1))
+        bend = 2 * here - before - after
+        found.append(float(at + ((after - before) / (2 * bend) if bend > 0 else 0)))
+    return found[0], found[1]
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+    a, b = a - a.mean(), b - b.mean()
+    norm = float(np.sqrt((a * a).sum() * (b * b).sum()))
+    return float((a * b).sum()) / norm if norm else 0.0
+
+
 @dataclass(frozen=True)
 class Matches:
     """Objects found (true), invented (false) and missed."""

@@ -60,10 +60,13 @@ PRESETS = {
 }
 
 
-def tailored(preset: Recipe, **changes: float | None) -> Recipe:
-    """A preset with some of its values changed; None keeps the preset's."""
+def tailored(preset: Recipe, *, strength: float = 1.0, **changes: float | None) -> Recipe:
+    """A preset with some of its values changed; None keeps the preset's.
+
+    strength: of the augmentation, in the preset's.
+    """
     chosen: dict[str, Any] = {key: value for key, value in changes.items() if value is not None}
-    return replace(preset, **chosen)
+    return replace(preset, augmentation=preset.augmentation.times(strength), **chosen)
 
 
 @dataclass(frozen=True)

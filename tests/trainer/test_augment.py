@@ -1,5 +1,7 @@
 """A drawn tile is the sample, moved: labels follow the image, and what hangs over is mirrored."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -49,6 +51,20 @@ def test_the_same_seed_draws_the_same_batch_and_another_does_not():
     assert torch.equal(draws[0].image, draws[1].image)
     assert not torch.equal(draws[0].image, draws[2].image)
     assert not torch.equal(draws[0].image[0], draws[0].image[1])
+
+
+def test_a_stronger_augmentation_varies_grey_values_and_size_more_and_none_not_at_all():
+    assert Augmentation().times(1) == Augmentation()
+    assert Augmentation().times(0) == replace(STILL, elastic=Augmentation().elastic)
+    assert Augmentation().times(100).blur == 1
+    spreads = []
+    for strength in (0, 1, 3):
+        augmentation = replace(Augmentation(), elastic=0).times(strength)
+        drawn = [draw_tile(sample(), 84, 20, augmentation, np.random.default_rng(seed)) for seed in range(60)]
+        edges = [float((labels[:, 1:] != labels[:, :-1]).float().mean()) for _, labels, _ in drawn]
+        spreads.append((np.std([float(image.amax()) for image, _, _ in drawn]), np.std(edges)))
+    assert spreads[0][0] < 1e-3 < spreads[1][0] < spreads[2][0]
+    assert spreads[1][1] < spreads[2][1]
 
 
 def test_elastic_deformation_bends_by_about_its_standard_deviation():

@@ -198,6 +198,19 @@ def test_thresholds_partitions_and_a_sheet_on_the_command_line(annotated, nuclei
     assert "there are overlap, objects" in error("evaluate", "nuclei", annotated, "--metrics", "beauty", code=2)
 
 
+def test_masks_that_lie_beside_their_images_are_told(annotated, nuclei):
+    asked = ("evaluate", "nuclei", annotated, "--metrics", "thresholds")
+    assert "the masks lie" not in "".join(unet_deploy(*asked))
+    for path in (annotated / "masks").iterdir():
+        tifffile.imwrite(path, np.roll(tifffile.imread(path), (-2, 1), (0, 1)))
+    shown, told = unet_deploy(*asked)
+    assert "masks displaced down, pixels" in shown
+    found = json.loads(unet_deploy(*asked, "--json")[0])["overall"]
+    down, right = (found[f"masks displaced {way}, pixels"] for way in ("down", "right"))
+    assert (down, right) == pytest.approx((-2, 1), abs=0.3)
+    assert f"the masks lie {-down:.1f} up and {right:.1f} right of what the model sees" in told
+
+
 def test_the_best_threshold_of_an_error_is_its_lowest():
     truth = Truth(np.array([[0, 0, 1, 1]], np.uint8), np.array([[0, 0, 1, 1]], np.int32))
     foreground = np.array([[0.05, 0.45, 0.55, 0.95]])

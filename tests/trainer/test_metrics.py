@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy import ndimage
 
-from trainer.metrics import THRESHOLDS, Matches, dice, iou, match_objects
+from trainer.metrics import THRESHOLDS, Matches, dice, displacement, iou, match_objects
 
 labels = hnp.arrays(np.int32, (12, 15), elements=st.integers(0, 6))
 
@@ -51,3 +52,18 @@ def test_nothing_to_find_and_nothing_found_is_right():
 def test_below_one_half_a_match_would_not_be_unique():
     with pytest.raises(ValueError, match="unique"):
         match_objects(np.ones((2, 2), int), np.ones((2, 2), int), [0.4])
+
+
+@given(st.floats(-6, 6), st.floats(-6, 6), st.integers(0, 9))
+def test_masks_that_lie_beside_what_a_model_sees_are_measured(down, right, seed):
+    field = ndimage.gaussian_filter(np.random.default_rng(seed).standard_normal((120, 140)), 4)
+    seen = 1 / (1 + np.exp(-60 * field))
+    masks = (ndimage.shift(field, (down, right), mode="mirror") > 0).astype(np.uint8)
+    assert displacement(np.stack([1 - seen, seen]), masks) == pytest.approx((down, right), abs=0.1)
+
+
+@pytest.mark.parametrize("side", [1, 3, 40])
+def test_where_nothing_is_seen_nothing_lies_beside_it(side):
+    empty, half = np.zeros((side, side), np.uint8), np.full((2, side, side), 0.5)
+    assert displacement(half, empty) == (0, 0)
+    assert displacement(np.random.default_rng(0).random((2, side, side)), empty) == (0, 0)

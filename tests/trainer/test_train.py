@@ -156,6 +156,7 @@ def test_the_papers_preset_is_the_papers():
     assert (paper.w0, paper.sigma, paper.balance, paper.augmentation.elastic) == (10, 5, 1, 10)
     assert (paper.width, paper.depth) == (64, 4)
     assert tailored(paper, width=16, steps=None) == replace(paper, width=16)
+    assert tailored(paper, strength=2).augmentation == paper.augmentation.times(2)
 
 
 def test_the_papers_preset_learns_cells(folder, tmp_path):

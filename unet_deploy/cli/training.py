@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from trainer.data import MaskKind
     from trainer.evaluate import Evaluation
 
+NOTABLE = 0.25
+"""Pixels from which masks that lie beside their images are worth a word."""
+
 MinSize = Annotated[int, typer.Option("--min-size", min=0, help="Objects of fewer pixels are left out.")]
 
 
@@ -40,6 +43,9 @@ def train(
         float | None,
         typer.Option("--border-weight", min=0, help="Of gaps between objects; 0 where they do not matter."),
     ] = None,
+    augmentation: Annotated[
+        float, typer.Option(min=0, help="How far zoom, grey values, noise and blur vary; 1 is the preset's.")
+    ] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same weights.")] = 0,
     evaluate_every: Annotated[int, typer.Option(min=1, help="Steps between validations.")] = 500,
     pixel_size: Annotated[float | None, typer.Option(help="Micrometres, for the model card.")] = None,
@@ -85,7 +91,7 @@ def train(
                 data,
                 output,
                 masks=masks,
-                recipe=tailored(PRESETS[preset], seed=seed, **chosen),
+                recipe=tailored(PRESETS[preset], strength=augmentation, seed=seed, **chosen),
                 about=about,
                 mask_kind=_mask_kind(mask_kind),
                 validation=validation,
@@ -211,7 +217,7 @@ def score(
 
 def _print_evaluation(result: Evaluation, as_json: bool, groups: set[str]) -> None:
     from trainer.evaluate import CUTS
-    from unet_deploy.console import columns, table
+    from unet_deploy.console import columns, say, table
 
     if as_json:
         import json
@@ -232,6 +238,13 @@ def _print_evaluation(result: Evaluation, as_json: bool, groups: set[str]) -> No
         print(columns(["threshold", *result.cuts[0]], cuts) + "\n")
     shown = result.overall(groups)
     print(table([("images", str(len(result.scores))), *((name, _number(value)) for name, value in shown.items())]))
+    if result.displacement and max(map(abs, result.displacement)) > NOTABLE:
+        sides = (("up", "down"), ("left", "right"))
+        ways = [f"{abs(by):.1f} {side[by > 0]}" for by, side in zip(result.displacement, sides, strict=True)]
+        say(
+            f"the masks lie {' and '.join(ways)} of what the model sees, in pixels: "
+            "bring images and masks together and train again, and edges will be sharper"
+        )
 
 
 def _number(value: float) -> str:
