@@ -17,16 +17,19 @@ from typing import Any
 from record import save, unet_deploy
 from registration import LABELS, VOLUME, register
 
-# Cells fill the image, so a high rate of learning leaves no unit without an answer.
-ISBI = ["--classes", "membrane,cell", "--pixel-size", "0.004", "--learning-rate", "0.002"]
+# Objects fill the image, so a high rate of learning leaves no unit without an answer.
+DENSE = ["--learning-rate", "0.002"]
+ISBI = ["--classes", "membrane,cell", "--pixel-size", "0.004", *DENSE]
 # Dice and areas count every pixel alike.
 WITHOUT_BORDERS = ["--border-weight", "0"]
 REGISTERED = "registered images"
-AXONS = "names:rat7_sample-Maxo03img60,rat8_sample-V915"
+# Eight images of six rats, of different magnification and contrast.
+AXONS = ["--validation", "names:rat7_sample-Maxo03img60,rat8_sample-V915", "--classes", "background,myelin,axon"]
+AXONS += [*WITHOUT_BORDERS, *DENSE, "--augmentation", "4"]
 EXPERIMENTS: dict[str, dict[str, list[str]]] = {
     "isbi": {name: ["--validation", "last:6", *ISBI] for name in ("slices 24 to 29", REGISTERED)},
     "folds": {f"fold {k}": ["--validation", f"fold:{k}/5", *ISBI, *WITHOUT_BORDERS] for k in range(1, 6)},
-    "axons": {"two images": ["--validation", AXONS, "--classes", "background,myelin,axon", *WITHOUT_BORDERS]},
+    "axons": {"two images": AXONS},
     "nuclei": {"every tenth image": ["--validation", "every:10", "--classes", "background,nucleus"]},
 }
 
