@@ -41,7 +41,7 @@ def displacement(probabilities: np.ndarray, labels: np.ndarray) -> tuple[float, 
     """How many pixels down and right of what a model sees the masks lie, to a fraction of a pixel.
 
     probabilities: (K, H, W); labels: (H, W) class indices. The shift at which the two correlate most: uphill pixel by
-    pixel, then the top of a parabola in each axis. (0, 0) where there is nothing to correlate.
+    pixel, then the top of a parabola in each axis. (0, 0) where they hardly correlate: that says nothing of the masks.
     """
     planes = [(p.astype(np.float32), (labels == k).astype(np.float32)) for k, p in enumerate(probabilities)]
     planes = [(p, t) for p, t in planes if p.std() > 0 and t.std() > 0]
@@ -62,6 +62,8 @@ def displacement(probabilities: np.ndarray, labels: np.ndarray) -> tuple[float, 
         if (top := max(around, key=lambda shift: agreement(*shift))) == best:
             break
         best = top
+    if agreement(*best) < len(planes) / 3:
+        return 0.0, 0.0
     found = []
     for axis, at in enumerate(best):
         before, here, after = (agreement(*np.add(best, np.eye(2, dtype=int)[axis] * step)) for step in (-1, 0, 1))

@@ -65,5 +65,7 @@ def test_masks_that_lie_beside_what_a_model_sees_are_measured(down, right, seed)
 @pytest.mark.parametrize("side", [1, 3, 40])
 def test_where_nothing_is_seen_nothing_lies_beside_it(side):
     empty, half = np.zeros((side, side), np.uint8), np.full((2, side, side), 0.5)
+    noise = np.random.default_rng(1).random((side, side))
+    assert displacement(np.stack([1 - noise, noise]), (np.random.default_rng(0).random((side, side)) > 0.5)) == (0, 0)
     assert displacement(half, empty) == (0, 0)
     assert displacement(np.random.default_rng(0).random((2, side, side)), empty) == (0, 0)
