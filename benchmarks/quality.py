@@ -25,7 +25,7 @@ WITHOUT_BORDERS = ["--border-weight", "0"]
 REGISTERED = "registered images"
 # Eight images of six rats, of different magnification and contrast.
 AXONS = ["--validation", "names:rat7_sample-Maxo03img60,rat8_sample-V915", "--classes", "background,myelin,axon"]
-AXONS += [*WITHOUT_BORDERS, *DENSE, "--augmentation", "4"]
+AXONS += [*WITHOUT_BORDERS, *DENSE, "--augmentation", "5"]
 EXPERIMENTS: dict[str, dict[str, list[str]]] = {
     "isbi": {name: ["--validation", "last:6", *ISBI] for name in ("slices 24 to 29", REGISTERED)},
     "folds": {f"fold {k}": ["--validation", f"fold:{k}/5", *ISBI, *WITHOUT_BORDERS] for k in range(1, 6)},
