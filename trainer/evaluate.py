@@ -43,8 +43,6 @@ GROUPS = ("overlap", "objects", "thresholds", "partitions")
 CUTS = tuple(np.arange(11) / 10)
 """Probabilities of the foreground from which a pixel counts as such: 0 to 1 in steps of 0.1."""
 
-WAYS = ("down", "right")
-
 LOWER_IS_BETTER = ("pixel error", "Rand error", "warping error")
 
 
@@ -176,8 +174,8 @@ class Evaluation:
             }
         if all(score.soft_dice is not None for score in self.scores):
             figures["soft Dice, mean of all classes"] = float(np.mean([score.soft_dice for score in self.scores]))
-        if self.displacement:
-            figures |= {f"masks displaced {way}, pixels": by for way, by in zip(WAYS, self.displacement, strict=True)}
+        if displaced := self.displacement:
+            figures |= {"masks displaced down, pixels": displaced[0], "masks displaced right, pixels": displaced[1]}
         return figures | {f"{name}, best at {cut:.1f}": value for name, (value, cut) in self.best.items()}
 
     def to_json(self) -> dict[str, Any]:

@@ -64,12 +64,18 @@ def displacement(probabilities: np.ndarray, labels: np.ndarray) -> tuple[float, 
         best = top
     if agreement(*best) < len(planes) / 3:
         return 0.0, 0.0
-    found = []
-    for axis, at in enumerate(best):
-        before, here, after = (agreement(*np.add(best, np.eye(2, dtype=int)[axis] * step)) for step in (-1, 0, 1))
-        bend = 2 * here - before - after
-        found.append(float(at + ((after - before) / (2 * bend) if bend > 0 else 0)))
-    return found[0], found[1]
+    down, right = best
+    here = agreement(down, right)
+    return (
+        down + _top(agreement(down - 1, right), here, agreement(down + 1, right)),
+        right + _top(agreement(down, right - 1), here, agreement(down, right + 1)),
+    )
+
+
+def _top(before: float, here: float, after: float) -> float:
+    """Where the parabola through values at -1, 0 and 1 is highest; 0 where it has no top."""
+    bend = 2 * here - before - after
+    return (after - before) / (2 * bend) if bend > 0 else 0.0
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:

@@ -238,9 +238,9 @@ def _print_evaluation(result: Evaluation, as_json: bool, groups: set[str]) -> No
         print(columns(["threshold", *result.cuts[0]], cuts) + "\n")
     shown = result.overall(groups)
     print(table([("images", str(len(result.scores))), *((name, _number(value)) for name, value in shown.items())]))
-    if result.displacement and max(map(abs, result.displacement)) > NOTABLE:
+    if (displaced := result.displacement) and max(map(abs, displaced)) > NOTABLE:
         sides = (("up", "down"), ("left", "right"))
-        ways = [f"{abs(by):.1f} {side[by > 0]}" for by, side in zip(result.displacement, sides, strict=True)]
+        ways = [f"{abs(by):.1f} {side[by > 0]}" for by, side in zip(displaced, sides, strict=True)]
         say(
             f"the masks lie {' and '.join(ways)} of what the model sees, in pixels: "
             "bring images and masks together and train again, and edges will be sharper"
