@@ -142,6 +142,7 @@ def tables() -> Iterator[str]:
 
 
 EM = ("V_rand", "V_info", "Rand error", "pixel error", "warping error", "Dice")
+AXON = ("Dice of myelin, all pixels", "Dice of axon, all pixels", "object F1 at IoU 0.5", "SEG")
 ABLATED = ("V_rand", "V_info", "pixel error")
 
 
@@ -200,6 +201,22 @@ def quality() -> Iterator[str]:
                 for key, title in (("once", "once"), ("tta", "mean of 8 orientations"))
             ],
         )
+    if found := newest("mistakes"):
+        shares = [percent(value) for name, value in found.items() if name.startswith("within")]
+        names = ("splits and mergers, pixels a slice", "of these around bodies", "bodies")
+        yield table(
+            "What that of width 16 gets wrong (`mistakes.py`): wrong pixels by their distance to the drawn edge, "
+            "splits and mergers, and the bodies inside cells that they do not wall off",
+            ["pixel error", "within 1 pixel", "within 2", "within 3", "warping error", *names],
+            [
+                [
+                    f"{found['pixel error']:.4f}",
+                    *shares,
+                    f"{found['warping error']:.4f}",
+                    *(f"{found[n]:.0f}" for n in names),
+                ]
+            ],
+        )
     for path in sorted((HERE / "results").glob("*-quality-folds-*.json")):
         found = json.loads(path.read_text())["figures"]
         names = ("soft Dice, mean of all classes", "Dice of cell, all pixels")
@@ -235,16 +252,22 @@ def quality() -> Iterator[str]:
     for path in sorted((HERE / "results").glob("*-quality-axons-*.json")):
         found = json.loads(path.read_text())["figures"]
         row = found["rows"]["two images"]
-        names = ("Dice of myelin, all pixels", "Dice of axon, all pixels", "object F1 at IoU 0.5", "SEG")
         border = "without" if "--border-weight 0" in row["command"] else "with"
         yield table(
             f"Axons in scanning EM, three classes, 8 images to train on and 2 held back; width {found['width']}, "
             f"{found['steps']} steps, {border} border weights",
-            ["", *names],
+            ["", *AXON],
             [
-                [title, *(f"{row[key][name]:.4f}" for name in names)]
+                [title, *(f"{row[key][name]:.4f}" for name in AXON)]
                 for key, title in (("once", "once"), ("tta", "mean of 8 orientations"))
             ],
+        )
+    for path in sorted((HERE / "results").glob("*-axon-recipe-*.json")):
+        found = json.loads(path.read_text())["figures"]
+        yield table(
+            f"The same images and split; width 16, {found['steps']} steps, once, one seed",
+            ["", *AXON],
+            [[name, *(f"{row[each]:.4f}" for each in AXON)] for name, row in found["rows"].items()],
         )
 
 

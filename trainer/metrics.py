@@ -219,20 +219,27 @@ REACH = 20
 def warping_error(predicted: np.ndarray, truth: np.ndarray) -> float:
     """Share of pixels that are splits and mergers, once the truth was warped towards the prediction.
 
-    Both are (H, W) bool masks. Warping flips pixels that differ wherever that changes no topology (Jain et al. 2010,
-    section 4; foreground 4-connected, background 8-connected, background beyond the image). Of the pixels that still
-    differ, those count that touch several objects when they are taken out themselves, as in the ISBI 2012 challenge
-    (WarpingError of Fiji's Trainable Segmentation, minimum splits and mergers); holes and lone objects do not.
+    Both are (H, W) bool masks (Jain et al. 2010, section 4).
     """
-    warped = _warped(predicted, truth)
+    return float(splits_and_mergers(predicted, warp(predicted, truth)).mean())
+
+
+def splits_and_mergers(predicted: np.ndarray, warped: np.ndarray) -> np.ndarray:
+    """Where a prediction (H, W) bool still differs from the warped truth in what is one object: (H, W) bool.
+
+    Of the pixels that differ, those that touch several objects when they are taken out themselves, as in the ISBI 2012
+    challenge (WarpingError of Fiji's Trainable Segmentation, minimum splits and mergers); holes and lone objects are
+    none.
+    """
     objects, count = ndimage.label(warped)
     last = ndimage.maximum_filter(objects, 3, mode="constant")
     first = ndimage.minimum_filter(np.where(warped, objects, count + 1), 3, mode="constant", cval=count + 1)
-    mergers = int((predicted & ~warped & (first < last)).sum())
+    found = predicted & ~warped & (first < last)
     parted = warped & ~predicted & _rings().parted[_ring(np.pad(warped, 1))]
     around = np.pad(warped, REACH)
-    splits = sum(_cuts(around[y : y + 2 * REACH + 1, x : x + 2 * REACH + 1]) for y, x in np.argwhere(parted))
-    return (mergers + splits) / truth.size
+    for y, x in np.argwhere(parted):
+        found[y, x] = _cuts(around[y : y + 2 * REACH + 1, x : x + 2 * REACH + 1])
+    return found
 
 
 def _cuts(window: np.ndarray) -> bool:
@@ -243,10 +250,12 @@ def _cuts(window: np.ndarray) -> bool:
     return len(np.unique(beside[beside > 0])) > 1
 
 
-def _warped(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """The truth, as near to the prediction as its topology lets it come, pixel by pixel.
+def warp(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """The truth (H, W) bool, as near to the prediction as its topology lets it come, pixel by pixel.
 
-    Pixels of one in four lattices have no neighbour in common, so those of a lattice may flip together.
+    Pixels that differ flip wherever that changes no topology (Jain et al. 2010, section 4): foreground 4-connected,
+    background 8-connected, background beyond the image. Those of one in four lattices have no neighbour in common, so
+    they may flip together.
     """
     simple = _rings().simple
     warped, target = np.pad(truth, 1), np.pad(predicted, 1)

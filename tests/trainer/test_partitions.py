@@ -8,13 +8,13 @@ from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
 from trainer.metrics import (
-    _warped,
     compare_partitions,
     count_merged,
     mergers,
     partition,
     pixel_error,
     seg_measure,
+    warp,
     warping_error,
 )
 
@@ -154,7 +154,7 @@ def test_a_wall_is_missed_by_the_pixel_and_a_ring_that_is_invented_in_a_cell_par
 @given(masks, masks)
 def test_each_pixel_that_splits_or_merges_counts_once(predicted, truth):
     """Against every pixel in turn; the masks are smaller than the window in which parts may be joined."""
-    warped = _warped(predicted, truth)
+    warped = warp(predicted, truth)
     wrong = 0
     for y, x in np.argwhere(warped != predicted):
         without = np.pad(warped, 1)
@@ -166,7 +166,7 @@ def test_each_pixel_that_splits_or_merges_counts_once(predicted, truth):
 
 @given(masks, masks)
 def test_a_warp_keeps_the_topology_and_only_comes_nearer(predicted, truth):
-    warped = _warped(predicted, truth)
+    warped = warp(predicted, truth)
     assert topology(warped) == topology(truth)
     moved = warped != truth
     np.testing.assert_array_equal(warped[moved], predicted[moved])
