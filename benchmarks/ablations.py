@@ -1,10 +1,9 @@
-"""What each part of the recipe is worth: the same training without it, on ISBI 2012, and on nuclei that touch.
+"""What each part of the recipe is worth: the same training without it, on ISBI 2012, touching nuclei, and axons.
 
-`python benchmarks/ablations.py isbi|nuclei DATA [--steps 1000] [--only NAME...]`: DATA is the folder of the data set.
-Trained on slices 0 to 23 and scored on 24 to 29, or with every tenth image of the 2018 Data Science Bowl held back; the
-last step, in PyTorch, without test-time augmentation, all rows alike. `nuclei` also draws the held-back nuclei that
-touch most, with and without border weights (--picture). Networks and rows are kept in --work: what is there is not
-trained again, and a row whose .json was deleted is scored again.
+`python benchmarks/ablations.py isbi|nuclei|axons DATA [--steps 1000] [--only NAME...]`: DATA is the folder of the data
+set, split as in data_sets.py; the last step, in PyTorch, without test-time augmentation, all rows alike. `nuclei` also
+draws the held-back nuclei that touch most, with and without border weights (--picture). Networks and rows are kept in
+--work: what is there is not trained again, and a row whose .json was deleted is scored again.
 """
 
 from __future__ import annotations
@@ -19,22 +18,22 @@ from typing import Any
 
 import numpy as np
 import torch
+from data_sets import AXON_AUGMENTATION, AXONS, ISBI, NUCLEI, DataSet
 from record import save
 from torch import nn
 from touching import draw_touching
 
 from trainer.augment import Augmentation
-from trainer.data import Annotated, Pair, Sample, Truth, add_weights, find_pairs, read_annotated, read_truths, split
+from trainer.data import Annotated, Pair, Truth, add_weights, find_pairs, read_annotated, read_truths, split
 from trainer.evaluate import Evaluation, score_labels
 from trainer.predict import predict
-from trainer.recipe import PRESETS, Recipe
+from trainer.recipe import PRESETS, Recipe, tailored
 from trainer.train import batches, start, step
 from trainer.unet import UNet
 from unet_deploy.card import Normalization
 
 BASE = replace(PRESETS["modern"], width=16)
-# Cells fill the image, so a high rate of learning leaves no unit without an answer.
-EM = replace(BASE, learning_rate=2e-3)
+EM = replace(BASE, learning_rate=ISBI.learning_rate)
 PICTURE = Path(__file__).parents[1] / "docs" / "pictures" / "border-weights.png"
 
 
@@ -94,12 +93,16 @@ def both(recipe: Recipe) -> dict[str, Row]:
     return {"the recipe": Row(recipe), "without border weights": Row(replace(recipe, w0=0))}
 
 
+def axon(strength: float, **changes: float) -> Row:
+    """With augmentation of this strength, and without border weights unless they are given."""
+    return Row(tailored(BASE, strength=strength, **{"learning_rate": AXONS.learning_rate, "w0": 0.0, **changes}))
+
+
 @dataclass(frozen=True)
 class Experiment:
-    """A data set, its split, and what is taken from the recipe."""
+    """A data set, and what is taken from the recipe."""
 
-    classes: tuple[str, str]
-    validation: str
+    data_set: DataSet
     rows: dict[str, Row]
     result: str
     """The name of the result, and of the rows in the working folder."""
@@ -109,8 +112,7 @@ class Experiment:
 
 EXPERIMENTS = {
     "isbi": Experiment(
-        ("membrane", "cell"),
-        "last:6",
+        ISBI,
         {
             **both(EM),
             "without elastic deformation": Row(replace(EM, augmentation=Augmentation(elastic=0))),
@@ -127,7 +129,18 @@ EXPERIMENTS = {
         "ablation",
         partitions=True,
     ),
-    "nuclei": Experiment(("background", "nucleus"), "every:10", both(BASE), "border-weights", "border-weights"),
+    "nuclei": Experiment(NUCLEI, both(BASE), "border-weights", "border-weights"),
+    "axons": Experiment(
+        AXONS,
+        {
+            "the recipe": axon(AXON_AUGMENTATION),
+            "augmentation half as strong": axon(AXON_AUGMENTATION / 2),
+            "augmentation as for other images": axon(1),
+            "with border weights": axon(AXON_AUGMENTATION, w0=BASE.w0),
+        },
+        "axon-recipe",
+        "axon-recipe",
+    ),
 }
 
 
@@ -135,6 +148,7 @@ EXPERIMENTS = {
 class Data:
     """A data set in memory. Truths are those of the images that are held back, objects that touch left as they are."""
 
+    classes: tuple[str, ...]
     train: list[Annotated]
     judges: list[Annotated]
     pairs: list[Pair]
@@ -153,7 +167,7 @@ def main() -> None:
     experiment = EXPERIMENTS[asked.experiment]
     if unknown := set(asked.only or ()) - experiment.rows.keys():
         parser.error(f"--only: there are {', '.join(map(repr, experiment.rows))}, not {unknown.pop()!r}")
-    data = read(asked.data, experiment)
+    data = read(asked.data, experiment.data_set)
     asked.work.mkdir(exist_ok=True)
     networks: dict[str, UNet] = {}
     rows: dict[str, Any] = {}
@@ -161,7 +175,7 @@ def main() -> None:
         row, stem = experiment.rows[name], f"{experiment.kept}-{asked.steps}-{name.replace(' ', '-')}"
         figures = asked.work / f"{stem}.json"
         if not figures.exists() or asked.experiment == "nuclei":
-            networks[name], seconds = trained(asked.work / f"{stem}.pt", row, asked.steps, data.train)
+            networks[name], seconds = trained(asked.work / f"{stem}.pt", row, asked.steps, data)
         if not figures.exists():
             scores = score(networks[name], row.answer, data, experiment)
             figures.write_text(json.dumps({"training seconds": seconds, **scores}))
@@ -176,13 +190,14 @@ def main() -> None:
         print(f"drawn: {asked.picture}")
 
 
-def read(folder: Path, experiment: Experiment) -> Data:
+def read(folder: Path, data_set: DataSet) -> Data:
     stacks = (folder / "train-volume.tif", folder / "train-labels.tif")
     pairs = find_pairs(*stacks) if stacks[0].exists() else find_pairs(folder)
-    kept, held = split([pair.name for pair in pairs], experiment.validation)
-    annotated = read_annotated(pairs, experiment.classes, Normalization())
-    truths = read_truths(pairs, experiment.classes)
+    kept, held = split([pair.name for pair in pairs], data_set.held_back)
+    annotated = read_annotated(pairs, data_set.classes, Normalization())
+    truths = read_truths(pairs, data_set.classes)
     return Data(
+        data_set.classes,
         [annotated[index] for index in kept],
         [annotated[index] for index in held],
         [pairs[index] for index in held],
@@ -190,15 +205,15 @@ def read(folder: Path, experiment: Experiment) -> Data:
     )
 
 
-def trained(path: Path, row: Row, steps: int, images: list[Annotated]) -> tuple[UNet, float]:
+def trained(path: Path, row: Row, steps: int, data: Data) -> tuple[UNet, float]:
     """The network that was kept under this name, or a new one, and the seconds that its training took."""
     recipe, device = replace(row.recipe, steps=steps), torch.device("cpu")
-    run = start(recipe, 1, 2, device, row.network)
+    run = start(recipe, 1, len(data.classes), device, row.network)
     if path.exists():
         kept = torch.load(path, weights_only=True)
         run.averaged.load_state_dict(kept["state"])
         return run.averaged, kept["seconds"]
-    samples: list[Sample] = add_weights(images, 2, w0=recipe.w0, sigma=recipe.sigma, balance=recipe.balance)
+    samples = add_weights(data.train, len(data.classes), w0=recipe.w0, sigma=recipe.sigma, balance=recipe.balance)
     began = time.perf_counter()
     for batch in batches(samples, recipe, run.model, 0):
         step(run, batch, recipe, device)
@@ -211,11 +226,11 @@ def score(network: UNet, answer: Answer, data: Data, experiment: Experiment) -> 
     scores = []
     for each, truth in zip(data.judges, data.truths, strict=True):
         probabilities = answer(network, each)
-        shown = probabilities if experiment.partitions else None
+        shown, labels = probabilities if experiment.partitions else None, labels_of(probabilities)
         scores.append(
-            score_labels(each.name, labels_of(probabilities), truth, 2, shown, partitions=experiment.partitions)
+            score_labels(each.name, labels, truth, len(data.classes), shown, partitions=experiment.partitions)
         )
-    return Evaluation(experiment.classes, tuple(scores)).overall()
+    return Evaluation(data.classes, tuple(scores)).overall()
 
 
 def labels_of(probabilities: np.ndarray) -> np.ndarray:

@@ -14,23 +14,27 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from data_sets import AXON_AUGMENTATION, AXONS, ISBI, NUCLEI, DataSet
 from record import save, unet_deploy
 from registration import LABELS, VOLUME, register
 
-# Objects fill the image, so a high rate of learning leaves no unit without an answer.
-DENSE = ["--learning-rate", "0.002"]
-ISBI = ["--classes", "membrane,cell", "--pixel-size", "0.004", *DENSE]
+REGISTERED = "registered images"
 # Dice and areas count every pixel alike.
 WITHOUT_BORDERS = ["--border-weight", "0"]
-REGISTERED = "registered images"
-# Eight images of six rats, of different magnification and contrast.
-AXONS = ["--validation", "names:rat7_sample-Maxo03img60,rat8_sample-V915", "--classes", "background,myelin,axon"]
-AXONS += [*WITHOUT_BORDERS, *DENSE, "--augmentation", "5"]
+
+
+def trained_on(data_set: DataSet, *more: str, held_back: str | None = None) -> list[str]:
+    """Of `unet-deploy train`."""
+    split = ["--validation", held_back or data_set.held_back]
+    return [*split, "--classes", ",".join(data_set.classes), "--learning-rate", str(data_set.learning_rate), *more]
+
+
+EM = ("--pixel-size", "0.004")
 EXPERIMENTS: dict[str, dict[str, list[str]]] = {
-    "isbi": {name: ["--validation", "last:6", *ISBI] for name in ("slices 24 to 29", REGISTERED)},
-    "folds": {f"fold {k}": ["--validation", f"fold:{k}/5", *ISBI, *WITHOUT_BORDERS] for k in range(1, 6)},
-    "axons": {"two images": AXONS},
-    "nuclei": {"every tenth image": ["--validation", "every:10", "--classes", "background,nucleus"]},
+    "isbi": {name: trained_on(ISBI, *EM) for name in ("slices 24 to 29", REGISTERED)},
+    "folds": {f"fold {k}": trained_on(ISBI, *EM, *WITHOUT_BORDERS, held_back=f"fold:{k}/5") for k in range(1, 6)},
+    "axons": {"two images": trained_on(AXONS, *WITHOUT_BORDERS, "--augmentation", f"{AXON_AUGMENTATION:g}")},
+    "nuclei": {"every tenth image": trained_on(NUCLEI)},
 }
 
 
