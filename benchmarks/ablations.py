@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from data_sets import AXON_AUGMENTATION, AXONS, ISBI, NUCLEI, DataSet
+from data_sets import AXON_AUGMENTATION, AXONS, DEEPER, DEEPER_TILE, ISBI, NUCLEI, DataSet
 from record import save
 from torch import nn
 from touching import draw_touching
@@ -93,8 +93,8 @@ def both(recipe: Recipe) -> dict[str, Row]:
     return {"the recipe": Row(recipe), "without border weights": Row(replace(recipe, w0=0))}
 
 
-def axon(strength: float, **changes: float) -> Row:
-    """With augmentation of this strength, and without border weights unless they are given."""
+def axon(strength: float = AXON_AUGMENTATION, **changes: float) -> Row:
+    """The recipe of the axons, as in quality.py, but for some changes."""
     return Row(tailored(BASE, strength=strength, **{"learning_rate": AXONS.learning_rate, "w0": 0.0, **changes}))
 
 
@@ -133,10 +133,10 @@ EXPERIMENTS = {
     "axons": Experiment(
         AXONS,
         {
-            "the recipe": axon(AXON_AUGMENTATION),
-            "augmentation half as strong": axon(AXON_AUGMENTATION / 2),
-            "augmentation as for other images": axon(1),
-            "with border weights": axon(AXON_AUGMENTATION, w0=BASE.w0),
+            "the recipe": axon(),
+            "augmentation as for other images": axon(strength=1),
+            "with border weights": axon(w0=BASE.w0),
+            "one level deeper": axon(depth=DEEPER, tile=DEEPER_TILE),
         },
         "axon-recipe",
         "axon-recipe",

@@ -21,3 +21,5 @@ NUCLEI = DataSet(("background", "nucleus"), "every:10", 5e-4)
 AXONS = DataSet(("background", "myelin", "axon"), "names:rat7_sample-Maxo03img60,rat8_sample-V915", 2e-3)
 AXON_AUGMENTATION = 5.0
 """Eight images of six rats, of different magnification and contrast."""
+DEEPER, DEEPER_TILE = 5, 636
+"""A depth that sees more than the widest axon, and the tile of which it answers as much as depth 4 does of 444."""

@@ -1,8 +1,9 @@
 """Trains, exports and evaluates: every figure of docs/results.md is from here.
 
-`python benchmarks/quality.py isbi|folds|axons|nuclei DATA [--width 16] [--steps 4000]`: DATA is the folder of the data
-set. All scores are of the exported model, through the command line. The last step is kept, never the best on the images
-that are scored: --evaluate-every is as long as the training. What is in the working folder already is not made again.
+`python benchmarks/quality.py EXPERIMENT DATA [--width 16] [--steps 4000]`: --help names the experiments, DATA is the
+folder of the data set. All scores are of the exported model, through the command line. The last step is kept, never the
+best on the images that are scored: --evaluate-every is as long as the training. What is in the working folder already
+is not made again.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from data_sets import AXON_AUGMENTATION, AXONS, ISBI, NUCLEI, DataSet
+from data_sets import AXON_AUGMENTATION, AXONS, DEEPER, DEEPER_TILE, ISBI, NUCLEI, DataSet
 from record import save, unet_deploy
 from registration import LABELS, VOLUME, register
 
@@ -30,10 +31,12 @@ def trained_on(data_set: DataSet, *more: str, held_back: str | None = None) -> l
 
 
 EM = ("--pixel-size", "0.004")
+AXON = (*WITHOUT_BORDERS, "--augmentation", f"{AXON_AUGMENTATION:g}")
 EXPERIMENTS: dict[str, dict[str, list[str]]] = {
     "isbi": {name: trained_on(ISBI, *EM) for name in ("slices 24 to 29", REGISTERED)},
     "folds": {f"fold {k}": trained_on(ISBI, *EM, *WITHOUT_BORDERS, held_back=f"fold:{k}/5") for k in range(1, 6)},
-    "axons": {"two images": trained_on(AXONS, *WITHOUT_BORDERS, "--augmentation", f"{AXON_AUGMENTATION:g}")},
+    "axons": {"two images": trained_on(AXONS, *AXON)},
+    "axons-deeper": {"two images": trained_on(AXONS, *AXON, "--depth", f"{DEEPER}", "--tile-size", f"{DEEPER_TILE}")},
     "nuclei": {"every tenth image": trained_on(NUCLEI)},
 }
 

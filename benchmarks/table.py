@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -249,26 +250,41 @@ def quality() -> Iterator[str]:
                 for name, row in found["rows"].items()
             ],
         )
-    for path in sorted((HERE / "results").glob("*-quality-axons-*.json")):
-        found = json.loads(path.read_text())["figures"]
-        row = found["rows"]["two images"]
-        border = "without" if "--border-weight 0" in row["command"] else "with"
+    if paths := sorted((HERE / "results").glob("*-quality-axons-*.json")):
         yield table(
-            f"Axons in scanning EM, three classes, 8 images to train on and 2 held back; width {found['width']}, "
-            f"{found['steps']} steps, {border} border weights",
+            "Axons in scanning EM, three classes, 8 images to train on and 2 held back; without border weights",
             ["", *AXON],
+            [row for path in paths for row in axon_rows(json.loads(path.read_text())["figures"])],
+        )
+    if found := newest("agreement"):
+        pairs, shares = found["with one another"], found["wrong in all"]
+        yield table(
+            "Dice of myelin between these networks, all pixels, mean of 8 orientations (`agreement.py`)",
+            ["with the annotator", "with one another", "their mean with the annotator", "wrong pixels, wrong in all"],
             [
-                [title, *(f"{row[key][name]:.4f}" for name in AXON)]
-                for key, title in (("once", "once"), ("tta", "mean of 8 orientations"))
+                [
+                    ", ".join(f"{value:.4f}" for value in found["with the annotator"]),
+                    f"{min(pairs):.3f} to {max(pairs):.3f}",
+                    f"{found['their mean with the annotator']:.4f}",
+                    f"{percent(min(shares))} to {percent(max(shares))}",
+                ]
             ],
         )
     for path in sorted((HERE / "results").glob("*-axon-recipe-*.json")):
         found = json.loads(path.read_text())["figures"]
         yield table(
-            f"The same images and split; width 16, {found['steps']} steps, once, one seed",
+            f"The axon recipe without one part at a time; width 16, {found['steps']} steps, once, one seed",
             ["", *AXON],
             [[name, *(f"{row[each]:.4f}" for each in AXON)] for name, row in found["rows"].items()],
         )
+
+
+def axon_rows(found: dict[str, Any]) -> Iterator[list[str]]:
+    row = found["rows"]["two images"]
+    deeper = re.search(r"--depth (\d)", row["command"])
+    network = f"width {found['width']}, depth {deeper[1] if deeper else 4}, {found['steps']} steps"
+    for key, title in (("once", "once"), ("tta", "mean of 8 orientations")):
+        yield [f"{network}, {title}", *(f"{row[key][name]:.4f}" for name in AXON)]
 
 
 def main() -> None:
