@@ -129,7 +129,9 @@ EXPERIMENTS = {
         "ablation",
         partitions=True,
     ),
-    "nuclei": Experiment(NUCLEI, both(BASE), "border-weights", "border-weights"),
+    "nuclei": Experiment(
+        NUCLEI, both(replace(BASE, learning_rate=NUCLEI.learning_rate)), "border-weights", "border-weights"
+    ),
     "axons": Experiment(
         AXONS,
         {

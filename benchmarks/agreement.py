@@ -14,7 +14,7 @@ import numpy as np
 from data_sets import AXONS
 from record import save
 
-from trainer.data import find_pairs, read_pixels, read_truths, split
+from trainer.data import find_pairs, read_pixels, read_truths
 from trainer.metrics import dice
 from unet_deploy.models import open_model
 from unet_deploy.segmentation import segment_array
@@ -24,8 +24,7 @@ MYELIN = AXONS.classes.index("myelin")
 
 def main() -> None:
     folder, *models = map(Path, sys.argv[1:])
-    pairs = find_pairs(folder)
-    pairs = [pairs[index] for index in split([pair.name for pair in pairs], AXONS.held_back)[1]]
+    pairs = AXONS.judges(find_pairs(folder))
     truth = joined(each.labels for each in read_truths(pairs, AXONS.classes))
     images = [read_pixels(pair) for pair in pairs]
     probabilities = [joined(answers(model, images)) for model in models]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from trainer.data import Pair, split
 
 
 @dataclass(frozen=True)
@@ -13,6 +16,10 @@ class DataSet:
     held_back: str
     """As `unet-deploy train --validation` takes it."""
     learning_rate: float
+
+    def judges(self, pairs: Sequence[Pair]) -> list[Pair]:
+        """Those that are held back."""
+        return [pairs[index] for index in split([pair.name for pair in pairs], self.held_back)[1]]
 
 
 # Where objects fill the image, a high rate of learning leaves no unit without an answer.
