@@ -106,7 +106,6 @@ class Experiment:
     rows: dict[str, Row]
     result: str
     """The name of the result, and of the rows in the working folder."""
-    kept: str
     partitions: bool = False
 
 
@@ -126,12 +125,9 @@ EXPERIMENTS = {
             "width 64": Row(replace(EM, width=64)),
         },
         "ablations",
-        "ablation",
         partitions=True,
     ),
-    "nuclei": Experiment(
-        NUCLEI, both(replace(BASE, learning_rate=NUCLEI.learning_rate)), "border-weights", "border-weights"
-    ),
+    "nuclei": Experiment(NUCLEI, both(replace(BASE, learning_rate=NUCLEI.learning_rate)), "border-weights"),
     "axons": Experiment(
         AXONS,
         {
@@ -140,7 +136,6 @@ EXPERIMENTS = {
             "with border weights": axon(w0=BASE.w0),
             "one level deeper": axon(depth=DEEPER, tile=DEEPER_TILE),
         },
-        "axon-recipe",
         "axon-recipe",
     ),
 }
@@ -174,7 +169,7 @@ def main() -> None:
     networks: dict[str, UNet] = {}
     rows: dict[str, Any] = {}
     for name in asked.only or experiment.rows:
-        row, stem = experiment.rows[name], f"{experiment.kept}-{asked.steps}-{name.replace(' ', '-')}"
+        row, stem = experiment.rows[name], f"{experiment.result}-{asked.steps}-{name.replace(' ', '-')}"
         figures = asked.work / f"{stem}.json"
         if not figures.exists() or asked.experiment == "nuclei":
             networks[name], seconds = trained(asked.work / f"{stem}.pt", row, asked.steps, data)
@@ -228,7 +223,8 @@ def score(network: UNet, answer: Answer, data: Data, experiment: Experiment) -> 
     scores = []
     for each, truth in zip(data.judges, data.truths, strict=True):
         probabilities = answer(network, each)
-        shown, labels = probabilities if experiment.partitions else None, labels_of(probabilities)
+        labels = labels_of(probabilities)
+        shown = probabilities if experiment.partitions else None
         scores.append(
             score_labels(each.name, labels, truth, len(data.classes), shown, partitions=experiment.partitions)
         )

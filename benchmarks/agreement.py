@@ -16,8 +16,7 @@ from record import save
 
 from trainer.data import find_pairs, read_pixels, read_truths
 from trainer.metrics import dice
-from unet_deploy.models import open_model
-from unet_deploy.segmentation import segment_array
+from unet_deploy import open_model, segment
 
 MYELIN = AXONS.classes.index("myelin")
 
@@ -46,7 +45,7 @@ def answers(model: Path, images: list[np.ndarray]) -> Iterable[np.ndarray]:
     """Probabilities (K, H, W) of each image."""
     with open_model(model, probabilities=True) as runtime:
         for image in images:
-            yield segment_array(image, runtime, None, probabilities=True, tta=True)[1][0]
+            yield segment(image, model=runtime, probabilities=True, tta=True)[1]
 
 
 def joined(planes: Iterable[np.ndarray]) -> np.ndarray:

@@ -7,7 +7,7 @@ as `unet-deploy evaluate` finds it. A body is an object drawn inside another one
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +17,9 @@ from registration import LABELS, VOLUME
 from scipy import ndimage
 
 from trainer.data import find_pairs, read_pixels, read_truths
-from trainer.evaluate import CUTS
-from trainer.metrics import pixel_error, splits_and_mergers, warp, warping_error
-from unet_deploy.models import open_model
-from unet_deploy.runtimes import Runtime
-from unet_deploy.segmentation import segment_array
+from trainer.evaluate import Evaluation, score_labels
+from trainer.metrics import splits_and_mergers, warp
+from unet_deploy import open_model, segment
 
 NEAR = (1, 2, 3)
 """Pixels from the drawn edge; those beside it are at 1."""
@@ -32,39 +30,28 @@ EIGHT = np.ones((3, 3))
 def main() -> None:
     model, folder = map(Path, sys.argv[1:])
     pairs = ISBI.judges(find_pairs(folder / VOLUME, folder / LABELS))
-    truths = [truth.labels > 0 for truth in read_truths(pairs, ISBI.classes)]
+    truths = read_truths(pairs, ISBI.classes)
+    scores, cells = [], []
     with open_model(model, probabilities=True) as runtime:
-        cells = [cell_probability(read_pixels(pair), runtime) for pair in pairs]
-    error, found = best(pixel_error, cells, truths)
-    wrong = np.concatenate([edge_distance(t)[f != t] for f, t in zip(found, truths, strict=True)])
+        for pair, truth in zip(pairs, truths, strict=True):
+            labels, probabilities = segment(read_pixels(pair), model=runtime, probabilities=True, tta=True)
+            scores.append(score_labels(pair.name, labels, truth, len(ISBI.classes), probabilities, partitions=True))
+            cells.append((1 - probabilities[0], truth.labels > 0))
+    best = Evaluation(ISBI.classes, tuple(scores)).best
+    error, cut = best["pixel error"]
+    wrong = np.concatenate([edge_distance(truth)[(cell >= cut) != truth] for cell, truth in cells])
     figures = {"pixel error": error} | {f"within {near} of an edge": float((wrong <= near).mean()) for near in NEAR}
-    error, found = best(warping_error, cells, truths)
-    walls = [wall for f, t in zip(found, truths, strict=True) for wall in lost_walls(f, warp(f, t))]
+    error, cut = best["warping error"]
+    walls = [wall for cell, truth in cells for wall in lost_walls(cell >= cut, warp(cell >= cut, truth))]
     figures |= {
         "warping error": error,
-        "splits and mergers, pixels a slice": error * truths[0].size,
+        "splits and mergers, pixels a slice": error * truths[0].labels.size,
         "of these around bodies": sum(walls) / len(truths),
         "bodies": len(walls),
     }
     for name, value in figures.items():
         print(f"{name}: {value:.4g}")
     save("mistakes", {"model": model.stem} | figures)
-
-
-def cell_probability(image: np.ndarray, runtime: Runtime) -> np.ndarray:
-    _, probabilities = segment_array(image, runtime, None, probabilities=True, tta=True)
-    assert probabilities is not None
-    return 1 - probabilities[0, 0]
-
-
-def best(
-    error: Callable[[np.ndarray, np.ndarray], float], cells: list[np.ndarray], truths: list[np.ndarray]
-) -> tuple[float, list[np.ndarray]]:
-    """The least mean error over thresholds, and the cells at that one."""
-    # Up to 0.9, as the challenge does: nothing at all is neither split nor merged.
-    rows = [[cell >= cut for cell in cells] for cut in CUTS[:-1]]
-    errors = [float(np.mean([error(f, t) for f, t in zip(row, truths, strict=True)])) for row in rows]
-    return min(errors), rows[int(np.argmin(errors))]
 
 
 def edge_distance(truth: np.ndarray) -> np.ndarray:

@@ -144,6 +144,7 @@ def tables() -> Iterator[str]:
 
 EM = ("V_rand", "V_info", "Rand error", "pixel error", "warping error", "Dice")
 AXON = ("Dice of myelin, all pixels", "Dice of axon, all pixels", "object F1 at IoU 0.5", "SEG")
+ANSWERS = (("once", "once"), ("tta", "mean of 8 orientations"))
 ABLATED = ("V_rand", "V_info", "pixel error")
 
 
@@ -199,7 +200,7 @@ def quality() -> Iterator[str]:
             [
                 [f"{which}, {title}", *(best(row[key], name) for name in EM)]
                 for which, row in found["rows"].items()
-                for key, title in (("once", "once"), ("tta", "mean of 8 orientations"))
+                for key, title in ANSWERS
             ],
         )
     if found := newest("mistakes"):
@@ -286,7 +287,7 @@ def axon_rows(found: dict[str, Any]) -> Iterator[list[str]]:
     row = found["rows"]["two images"]
     deeper = re.search(r"--depth (\d)", row["command"])
     network = f"width {found['width']}, depth {deeper[1] if deeper else 4}, {found['steps']} steps"
-    for key, title in (("once", "once"), ("tta", "mean of 8 orientations")):
+    for key, title in ANSWERS:
         yield [f"{network}, {title}", *(f"{row[key][name]:.4f}" for name in AXON)]
 
 
