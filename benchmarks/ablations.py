@@ -30,7 +30,7 @@ from trainer.predict import predict
 from trainer.recipe import PRESETS, Recipe, tailored
 from trainer.train import batches, start, step
 from trainer.unet import UNet
-from unet_deploy.card import Normalization
+from unet_deploy.model.card import Normalization
 
 BASE = replace(PRESETS["modern"], width=16)
 EM = replace(BASE, learning_rate=ISBI.learning_rate)

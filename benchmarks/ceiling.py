@@ -20,8 +20,8 @@ import numpy as np
 import tifffile
 from record import run, save, unet_deploy
 
-from unet_deploy.console import parse_bytes
-from unet_deploy.sample import write_sample
+from unet_deploy.cli.console import parse_bytes
+from unet_deploy.measure.sample import write_sample
 
 BLOCK = 512
 KINDS = 16

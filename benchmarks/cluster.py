@@ -18,10 +18,10 @@ import tifffile
 from record import Spread, run, save, unet_deploy
 from scaling import BLOCK, write_repeated
 
-from unet_deploy.grey import measure_page
 from unet_deploy.images import open_image
-from unet_deploy.models import card_of, find_model
-from unet_deploy.sample import write_sample
+from unet_deploy.images.grey import measure_page
+from unet_deploy.measure.sample import write_sample
+from unet_deploy.zoo import card_of, find_model
 
 ALONE, ONE, TWO = "one process, two processors", "one worker, one processor", "two workers, a processor each"
 

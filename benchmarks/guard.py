@@ -16,13 +16,14 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from unet_deploy.grey import measure_page
 from unet_deploy.images.array import ArraySource
-from unet_deploy.models import find_model, open_model
-from unet_deploy.planner import plan_for
-from unet_deploy.runtimes import IMAGE, LABELS, OFFSET, SCALE, Runtime
-from unet_deploy.sample import SampleSlide
-from unet_deploy.segmentation import segment_array
+from unet_deploy.images.grey import measure_page
+from unet_deploy.measure.sample import SampleSlide
+from unet_deploy.model.contract import IMAGE, LABELS, OFFSET, SCALE
+from unet_deploy.runtimes import Runtime
+from unet_deploy.segmentation.run import segment_array
+from unet_deploy.stream.planner import plan_for
+from unet_deploy.zoo import find_model, open_model
 
 SIDE, PAIRS = 512, 25
 
@@ -49,7 +50,7 @@ class Slowed:
 def bare_onnxruntime(feeds: dict[str, np.ndarray]) -> Callable[[], object]:
     import onnxruntime as ort
 
-    from unet_deploy.machine import usable_cores
+    from unet_deploy.system.machine import usable_cores
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = usable_cores()

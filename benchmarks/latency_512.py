@@ -18,8 +18,8 @@ from typing import Any
 from record import save, unet_deploy
 from widen import widened
 
-from unet_deploy.models import find_model
-from unet_deploy.quantize import quantize
+from unet_deploy.convert.quantize import quantize
+from unet_deploy.zoo import find_model
 
 OURS: dict[str, list[str]] = {
     "ONNX Runtime fp32": ["--runtime", "onnxruntime"],

@@ -24,17 +24,18 @@ import numpy as np
 import tifffile
 from record import Spread, save
 
-from unet_deploy.files import replacing
-from unet_deploy.images import MaskSink, open_image
-from unet_deploy.images.array import ArraySink
-from unet_deploy.images.tiff_mask import BLOCK, LEVEL, SMALLEST_LEVEL, TiffMaskSink
-from unet_deploy.images.zarr_mask import ZarrMaskSink
-from unet_deploy.models import open_model
-from unet_deploy.outputs import write_labels
-from unet_deploy.pipeline import stream
+from unet_deploy.images import open_image
+from unet_deploy.masks import MaskSink
+from unet_deploy.masks.array import ArraySink
+from unet_deploy.masks.tiff import BLOCK, LEVEL, SMALLEST_LEVEL, TiffMaskSink
+from unet_deploy.masks.zarr import ZarrMaskSink
+from unet_deploy.measure.sample import write_sample
 from unet_deploy.runtimes import Runtime
-from unet_deploy.sample import write_sample
-from unet_deploy.segmentation import Outputs, Report, segment_file
+from unet_deploy.segmentation.outputs import write_labels
+from unet_deploy.segmentation.run import Outputs, Report, segment_file
+from unet_deploy.stream.pipeline import stream
+from unet_deploy.system.files import replacing
+from unet_deploy.zoo import open_model
 
 SIDE = 4096
 GOALS = {"resume": 1.02, "objects": 1.15, "zarr": 1.10}
@@ -116,12 +117,12 @@ class Runs:
         return self._segment("mask.zarr")
 
     def often_synced(self) -> Report:
-        with mock.patch("unet_deploy.images.spool._SYNC_SECONDS", 1.0):
+        with mock.patch("unet_deploy.masks.spool._SYNC_SECONDS", 1.0):
             return self._segment("mask.tif")
 
     def unsafe(self) -> Report:
-        never = mock.patch("unet_deploy.images.spool._SYNC_SECONDS", 1e9)
-        with never, mock.patch("unet_deploy.images.spool.zlib.crc32", unchecked):
+        never = mock.patch("unet_deploy.masks.spool._SYNC_SECONDS", 1e9)
+        with never, mock.patch("unet_deploy.masks.spool.zlib.crc32", unchecked):
             return self._segment("mask.tif")
 
     def in_memory(self) -> None:

@@ -18,12 +18,12 @@ import onnxruntime as ort
 import record
 
 import unet_deploy
-from unet_deploy.grey import measure_page
 from unet_deploy.images import open_image
-from unet_deploy.models import find_model
+from unet_deploy.images.grey import measure_page
 from unet_deploy.runtimes import DEFAULT_TILE
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime
 from unet_deploy.tiling import plan_tiles
+from unet_deploy.zoo import find_model
 
 SIDE = 4096
 

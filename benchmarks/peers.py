@@ -13,7 +13,7 @@ import onnx
 import tifffile
 from onnx import numpy_helper
 
-from unet_deploy.models import find_model
+from unet_deploy.zoo import find_model
 
 SIDE, STEP, MARGIN = 572, 384, 92
 

@@ -17,10 +17,10 @@ from typing import Any
 from record import save, unet_deploy
 from widen import widened
 
-from unet_deploy.flops import count_flops
-from unet_deploy.graph import read_model
-from unet_deploy.models import find_model
-from unet_deploy.quantize import quantize
+from unet_deploy.convert.quantize import quantize
+from unet_deploy.model.flops import count_flops
+from unet_deploy.model.lower import read_model
+from unet_deploy.zoo import find_model
 
 
 def main() -> None:

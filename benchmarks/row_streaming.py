@@ -21,7 +21,7 @@ from peers import MARGIN, network
 from record import save
 from torch import Tensor, nn
 
-from unet_deploy.machine import peak_memory
+from unet_deploy.system.machine import peak_memory
 from unet_deploy.tiling import mirror, plan_tiles
 
 STRIP = 128

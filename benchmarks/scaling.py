@@ -16,7 +16,7 @@ import numpy as np
 import tifffile
 from record import run, save, unet_deploy
 
-from unet_deploy.sample import write_sample
+from unet_deploy.measure.sample import write_sample
 
 BLOCK = 1024
 CEILING = "1.5GB"

@@ -20,9 +20,9 @@ from onnx import TensorProto, helper, numpy_helper
 from record import Spread, save
 from widen import widened
 
-from unet_deploy.machine import usable_cores
-from unet_deploy.models import find_model, open_model
-from unet_deploy.segmentation import segment_array
+from unet_deploy.segmentation.run import segment_array
+from unet_deploy.system.machine import usable_cores
+from unet_deploy.zoo import find_model, open_model
 
 PIXELS = 512 * 512
 BATCH, ROUNDS = 512, 7

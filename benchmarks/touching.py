@@ -13,7 +13,7 @@ from trainer.data import Pair, Truth, read_pixels
 from trainer.metrics import count_merged, mergers
 from trainer.sheet import draw_legend, grey_picture
 from trainer.weight_map import connected_objects
-from unet_deploy.files import replacing
+from unet_deploy.system.files import replacing
 
 CROPS, SIDE = 4, 128
 """How many crops are shown, one an image, and their side in pixels."""

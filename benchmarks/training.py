@@ -24,7 +24,7 @@ from trainer.data import Sample
 from trainer.recipe import PRESETS, Recipe
 from trainer.weight_map import border_weights, connected_objects
 from trainer.weights import Run
-from unet_deploy.machine import bf16_pays
+from unet_deploy.system.machine import bf16_pays
 
 STEPS = 6
 

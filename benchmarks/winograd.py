@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def measure(width: int, side: int, folder: Path, engines: list[str]) -> dict[str, object]:
-    from unet_deploy.machine import peak_memory
+    from unet_deploy.system.machine import peak_memory
 
     image = np.random.default_rng(0).random((1, side, side), np.float32)
     make = {"ncnn": ncnn, "onnxruntime": onnxruntime}
@@ -113,7 +113,7 @@ def onnxruntime(width: int, folder: Path) -> Pass:
     from unet_deploy.runtimes.onnxruntime import OnnxRuntime
 
     runtime = contextlib.ExitStack().enter_context(OnnxRuntime(path, probabilities=True))
-    from unet_deploy.grey import GreyScale
+    from unet_deploy.images.grey import GreyScale
 
     as_is = GreyScale(np.zeros(1, np.float32), np.ones(1, np.float32))
 
@@ -130,8 +130,8 @@ import torch
 from pathlib import Path
 from trainer.export import build
 from trainer.unet import UNet
-from unet_deploy.card import ModelCard
-from unet_deploy.ports import save
+from unet_deploy.model.card import ModelCard
+from unet_deploy.model.ports import save
 torch.manual_seed(0)
 net = UNet(width={width}).eval()
 card = ModelCard("random", 1, ("background", "foreground"), net.margin, net.stride, net.base)

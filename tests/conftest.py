@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from unet_deploy.models import find_model
+from unet_deploy.zoo import find_model
 
 # A shell that starts the suite in the background has Ctrl-C ignored, and some tests press it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -40,8 +40,8 @@ def small_models(tmp_path_factory) -> dict[str, Path]:
 
     from trainer.export import build
     from trainer.unet import UNet
-    from unet_deploy.card import ModelCard, Normalization
-    from unet_deploy.ports import save
+    from unet_deploy.model.card import ModelCard, Normalization
+    from unet_deploy.model.ports import save
 
     folder = tmp_path_factory.mktemp("models")
     shapes = {"one": (1, 2, 4, 2), "three": (1, 3, 4, 2), "colour": (3, 2, 4, 1), "deep": (1, 2, 4, 4)}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from unet_deploy.models import card_of, shipped_models
+from unet_deploy.zoo import card_of, shipped_models
 
 ROOT = Path(__file__).parents[1]
 
@@ -37,7 +37,7 @@ def test_the_wheel_carries_model_types_trainer_and_licence(wheel):
 
 def test_the_wheel_alone_finds_its_model(wheel, tmp_path):
     zipfile.ZipFile(wheel).extractall(tmp_path)
-    script = "from unet_deploy.models import find_model; print(find_model())"
+    script = "from unet_deploy.zoo import find_model; print(find_model())"
     found = subprocess.check_output([sys.executable, "-c", script], cwd=tmp_path, text=True, env={"PYTHONPATH": "."})
     assert Path(tmp_path, found.strip()).resolve() == (tmp_path / "unet_deploy" / "engines" / "nuclei.onnx").resolve()
 

@@ -11,11 +11,11 @@ from typing import Literal
 import numpy as np
 
 from trainer.weight_map import border_weights, class_weights, connected_objects
-from unet_deploy.card import Normalization
 from unet_deploy.errors import DataError, UsageError
-from unet_deploy.grey import measure, to_float32
 from unet_deploy.images import RASTER_SUFFIXES, TIFF_SUFFIXES, ImageInfo, open_image
-from unet_deploy.machine import usable_cores
+from unet_deploy.images.grey import measure, to_float32
+from unet_deploy.model.card import Normalization
+from unet_deploy.system.machine import usable_cores
 from unet_deploy.tiling import Region
 
 MaskKind = Literal["auto", "binary", "classes", "instances"]

@@ -27,14 +27,14 @@ from trainer.metrics import (
     warping_error,
 )
 from trainer.weight_map import connected_objects
-from unet_deploy.card import ModelCard
 from unet_deploy.errors import DataError, UsageError
-from unet_deploy.files import replacing
-from unet_deploy.grey import check_dtype, to_float32
 from unet_deploy.images import open_image
-from unet_deploy.pipeline import Progress
+from unet_deploy.images.grey import check_dtype, to_float32
+from unet_deploy.model.card import ModelCard
 from unet_deploy.runtimes import Runtime
-from unet_deploy.segmentation import segment_array
+from unet_deploy.segmentation.run import segment_array
+from unet_deploy.stream.pipeline import Progress
+from unet_deploy.system.files import replacing
 from unet_deploy.tiling import Region
 
 GROUPS = ("overlap", "objects", "thresholds", "partitions")
@@ -307,7 +307,7 @@ def record(model: Path, figures: Mapping[str, float], images: str) -> None:
 
     The file is replaced when the new one is whole; nodes and weights stay as they are. Raises ModelError.
     """
-    from unet_deploy.graph import read_model, write_card
+    from unet_deploy.model.lower import read_model, write_card
 
     card = replace(read_model(model).card, evaluation=figures, evaluated_on=images)
     with replacing(model, overwrite=True) as beside:

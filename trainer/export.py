@@ -19,14 +19,14 @@ from torch import nn
 
 from trainer.unet import UNet
 from trainer.weights import SCORE, load_weights
-from unet_deploy import __version__
-from unet_deploy.card import ModelCard, Normalization
+from unet_deploy._version import __version__
 from unet_deploy.errors import VerificationError
-from unet_deploy.files import check_free, replacing
-from unet_deploy.grey import GreyScale
-from unet_deploy.ports import Part, ports, save
-from unet_deploy.runtimes import PROBABILITIES
+from unet_deploy.images.grey import GreyScale
+from unet_deploy.model.card import ModelCard, Normalization
+from unet_deploy.model.contract import PROBABILITIES
+from unet_deploy.model.ports import Part, ports, save
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime, measure_bytes_per_pixel
+from unet_deploy.system.files import check_free, replacing
 
 OPSET, IR_VERSION = 17, 9
 """Read by ONNX Runtime 1.14, TensorRT 10.12 and TensorRT-RTX, and all later ones."""

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unet_deploy.machine import bf16_pays
+from unet_deploy.system.machine import bf16_pays
 
 MOMENTUM = 0.95
 REACH = 10.0

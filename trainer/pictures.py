@@ -14,7 +14,7 @@ from trainer.data import Annotated
 from trainer.metrics import dice
 from trainer.predict import predict
 from trainer.unet import UNet
-from unet_deploy.files import replacing
+from unet_deploy.system.files import replacing
 
 
 def draw_curves(path: Path, log: Sequence[dict[str, float]]) -> None:

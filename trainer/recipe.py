@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from trainer.augment import Augmentation
-from unet_deploy.card import Normalization
+from unet_deploy.model.card import Normalization
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,11 @@ import numpy as np
 
 from trainer.data import MaskKind, Pair, read_pixels, read_truths
 from trainer.evaluate import Evaluation, Score
-from unet_deploy.files import replacing
-from unet_deploy.images.overlay import COLOURS, Overlay
+from unet_deploy.masks.overlay import Overlay
 from unet_deploy.runtimes import Runtime
-from unet_deploy.segmentation import segment_array
+from unet_deploy.segmentation.run import segment_array
+from unet_deploy.system.colours import COLOURS
+from unet_deploy.system.files import replacing
 from unet_deploy.tiling import Region
 
 MOST = 9

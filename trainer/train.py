@@ -34,9 +34,9 @@ from trainer.weights import (
     write_log,
 )
 from unet_deploy.errors import DataError, ResourceError, UsageError
-from unet_deploy.files import check_free
-from unet_deploy.interrupt import held_interrupt
-from unet_deploy.machine import bf16_pays, usable_cores
+from unet_deploy.system.files import check_free
+from unet_deploy.system.interrupt import held_interrupt
+from unet_deploy.system.machine import bf16_pays, usable_cores
 
 _PREFETCH = 3
 

@@ -17,8 +17,8 @@ from trainer.data import Annotated
 from trainer.recipe import About, Recipe
 from trainer.unet import UNet
 from unet_deploy.errors import DataError, ModelError, UsageError
-from unet_deploy.files import replacing
 from unet_deploy.images.array import ArraySource
+from unet_deploy.system.files import replacing
 from unet_deploy.tiling import plan_tiles
 
 FORMAT = 1

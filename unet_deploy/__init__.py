@@ -11,15 +11,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
-__all__ = ["ModelCard", "open_model", "segment"]
+from unet_deploy._version import __version__
+
+__all__ = ["ModelCard", "__version__", "open_model", "segment"]
 
 if TYPE_CHECKING:
-    from unet_deploy.card import ModelCard
-    from unet_deploy.models import open_model
-    from unet_deploy.segmentation import segment
+    from unet_deploy.model.card import ModelCard
+    from unet_deploy.segmentation.run import segment
+    from unet_deploy.zoo import open_model
 
-_HOMES = {"ModelCard": "card", "open_model": "models", "segment": "segmentation"}
+_HOMES = {"ModelCard": "model.card", "open_model": "zoo", "segment": "segmentation.run"}
 
 
 def __getattr__(name: str) -> Any:

@@ -23,19 +23,19 @@ from record import Spread, save
 from widen import widened
 
 from unet_deploy.errors import UnetDeployError
-from unet_deploy.gpu import find_gpu
-from unet_deploy.grey import measure_page
 from unet_deploy.images.array import ArraySource
-from unet_deploy.models import Wish, find_model, open_model
-from unet_deploy.pipeline import stream
-from unet_deploy.planner import plan_for
-from unet_deploy.proof import measure
+from unet_deploy.images.grey import measure_page
+from unet_deploy.measure.sample import write_sample
 from unet_deploy.runtimes import Runtime
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime
 from unet_deploy.runtimes.ring import Marks
-from unet_deploy.sample import write_sample
-from unet_deploy.segmentation import Outputs, segment_file
+from unet_deploy.segmentation.run import Outputs, segment_file
+from unet_deploy.stream.pipeline import stream
+from unet_deploy.stream.planner import plan_for
+from unet_deploy.stream.proof import measure
+from unet_deploy.system.gpu import find_gpu
 from unet_deploy.tiling import legal_side
+from unet_deploy.zoo import Wish, find_model, open_model
 
 SIDE = 8192
 LATENCY_RUNS = 200

@@ -203,7 +203,7 @@ def test_a_region_of_a_huge_plain_file_costs_the_region_alone(tmp_path):
     tifffile.imwrite(path, shape=(60_000, 60_000), dtype=np.uint8, bigtiff=True)
     script = (
         "import sys; from pathlib import Path; from unet_deploy.images import open_image;"
-        "from unet_deploy.tiling import Region; from unet_deploy.machine import peak_memory;"
+        "from unet_deploy.tiling import Region; from unet_deploy.system.machine import peak_memory;"
         "s = open_image(Path(sys.argv[1])); a = peak_memory();"
         "[s.read(0, Region(y, 59_000, 1212, 1212)) for y in range(0, 60_000, 3000)];"
         "print(peak_memory() - a)"
@@ -286,7 +286,7 @@ def test_a_level_of_a_pyramid_is_an_image_of_its_own(tmp_path):
 
 
 def test_the_profile_of_colours_and_the_place_on_earth_go_to_the_mask(tmp_path):
-    from unet_deploy.images.tiff_mask import TiffMaskSink
+    from unet_deploy.masks.tiff import TiffMaskSink
 
     geo = [(33550, 12, 3, (0.5, 0.5, 0.0), True), (33922, 12, 6, (0.0, 0.0, 0.0, 4e5, 5e6, 0.0), True)]
     geo.append((34735, 3, 4, (1, 1, 0, 0), True))

@@ -19,9 +19,10 @@ zarr = pytest.importorskip("zarr")
 import numcodecs  # noqa: E402
 
 from unet_deploy.errors import ImageError, UnetDeployError, UsageError  # noqa: E402
-from unet_deploy.images import ImageInfo, zarr_mask  # noqa: E402
+from unet_deploy.images import ImageInfo  # noqa: E402
 from unet_deploy.images.zarr_image import ZarrSource  # noqa: E402
-from unet_deploy.images.zarr_mask import CHUNK, ZarrMaskSink, filling_bytes, read_key  # noqa: E402
+from unet_deploy.masks import zarr as zarr_mask  # noqa: E402
+from unet_deploy.masks.zarr import CHUNK, ZarrMaskSink, filling_bytes, read_key  # noqa: E402
 from unet_deploy.tiling import Region  # noqa: E402
 
 KINDS = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
@@ -629,7 +630,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
 from test_zarr import *
-from unet_deploy.images.zarr_mask import MaskWriter
+from unet_deploy.masks.zarr import MaskWriter
 tree, column = Path(sys.argv[1]), int(sys.argv[2])
 truth = noise(1, 1, TALL, WIDE)
 parts = [Region(y, column, min(600, TALL - y), min(CHUNK, WIDE - column)) for y in range(0, TALL, 600)]

@@ -8,15 +8,15 @@ import pytest
 from runtimes.thread_device import ThreadDevice
 
 from unet_deploy.errors import DeviceError, ModelError
-from unet_deploy.graph import lower, read_model
 from unet_deploy.images.array import ArraySource
-from unet_deploy.planner import plan_for
-from unet_deploy.proof import measure
+from unet_deploy.model.lower import lower, read_model
 from unet_deploy.runtimes import Limits
 from unet_deploy.runtimes.onnx_program import OnnxProgram
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime
 from unet_deploy.runtimes.streamed import StreamedRuntime
-from unet_deploy.segmentation import segment_array
+from unet_deploy.segmentation.run import segment_array
+from unet_deploy.stream.planner import plan_for
+from unet_deploy.stream.proof import measure
 
 CPU = ("CPUExecutionProvider", {})
 
@@ -81,7 +81,7 @@ def test_labels_alone_cross_the_bus_when_nothing_else_is_asked_for(small_models,
 
 
 def grey_of(image, card):
-    from unet_deploy.grey import measure_page
+    from unet_deploy.images.grey import measure_page
 
     return measure_page(ArraySource(image), 0, card.normalization)
 

@@ -6,10 +6,10 @@ import pytest
 pytest.importorskip("openvino")
 
 from unet_deploy.errors import ModelError, UsageError
-from unet_deploy.models import open_model
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime
 from unet_deploy.runtimes.openvino import OpenVinoRuntime
-from unet_deploy.segmentation import segment_array
+from unet_deploy.segmentation.run import segment_array
+from unet_deploy.zoo import open_model
 
 
 def has_bf16() -> bool:
@@ -61,7 +61,7 @@ def whole(info):
 
 
 def test_answers_are_not_written_over_by_the_next(small_models, speckle):
-    from unet_deploy.grey import GreyScale
+    from unet_deploy.images.grey import GreyScale
 
     with OpenVinoRuntime(small_models["one"], pixels="uint8", probabilities=True) as runtime:
         grey = GreyScale(np.zeros(1, np.float32), np.full(1, 1 / 64, np.float32))

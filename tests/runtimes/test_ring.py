@@ -9,15 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from runtimes.thread_device import DeviceFailure, ThreadDevice, ThresholdProgram
 
-from unet_deploy.card import ModelCard, Normalization
 from unet_deploy.errors import UsageError
-from unet_deploy.grey import GreyScale
 from unet_deploy.images.array import ArraySource
-from unet_deploy.pipeline import stream
-from unet_deploy.planner import plan_for
-from unet_deploy.runtimes import Limits, OutOfMemoryError, pixels_for
+from unet_deploy.images.grey import GreyScale
+from unet_deploy.model.card import ModelCard, Normalization
+from unet_deploy.model.contract import pixels_for
+from unet_deploy.runtimes import Limits, OutOfMemoryError
 from unet_deploy.runtimes.ring import Ring
 from unet_deploy.runtimes.streamed import StreamedRuntime, encode
+from unet_deploy.stream.pipeline import stream
+from unet_deploy.stream.planner import plan_for
 
 CARD = ModelCard("threshold", 1, ("dark", "bright"), 4, 4, 12, Normalization())
 LIMITS = Limits(1, (12, 12), (28, 28))

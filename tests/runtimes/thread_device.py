@@ -12,7 +12,8 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from unet_deploy.runtimes import LABELS, OutOfMemoryError
+from unet_deploy.model.contract import LABELS
+from unet_deploy.runtimes import OutOfMemoryError
 from unet_deploy.runtimes.streamed import output_shapes, ports
 
 

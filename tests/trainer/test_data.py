@@ -6,8 +6,8 @@ import pytest
 import tifffile
 
 from trainer.data import add_weights, find_pairs, read_annotated, read_truths, separate, split
-from unet_deploy.card import Normalization
 from unet_deploy.errors import DataError, UsageError
+from unet_deploy.model.card import Normalization
 
 CLASSES = ("background", "cell")
 

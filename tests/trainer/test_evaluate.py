@@ -12,7 +12,7 @@ from trainer.evaluate import Evaluation, evaluate, score_files, score_labels
 from trainer.sheet import INVENTED, MISSED, MISTAKEN
 from unet_deploy import open_model
 from unet_deploy.errors import DataError
-from unet_deploy.images.overlay import COLOURS
+from unet_deploy.system.colours import COLOURS
 
 
 def test_scores_by_hand():
@@ -116,8 +116,8 @@ def test_small_objects_on_the_command_line(annotated, tmp_path):
 
 def test_recorded_figures_are_in_the_card_and_change_no_answer(annotated, nuclei, tmp_path):
     pytest.importorskip("onnx")
-    from unet_deploy.graph import read_model
-    from unet_deploy.models import card_of
+    from unet_deploy.model.lower import read_model
+    from unet_deploy.zoo import card_of
 
     model = tmp_path / "mine.onnx"
     model.write_bytes(nuclei.read_bytes())

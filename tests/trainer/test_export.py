@@ -13,9 +13,9 @@ from trainer.export import IR_VERSION, OPSET, build, check, export  # noqa: E402
 from trainer.recipe import PRESETS, About  # noqa: E402
 from trainer.train import train  # noqa: E402
 from trainer.unet import UNet  # noqa: E402
-from unet_deploy.card import ModelCard, Normalization  # noqa: E402
 from unet_deploy.errors import ModelError, UsageError, VerificationError  # noqa: E402
-from unet_deploy.grey import GreyScale  # noqa: E402
+from unet_deploy.images.grey import GreyScale  # noqa: E402
+from unet_deploy.model.card import ModelCard, Normalization  # noqa: E402
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime  # noqa: E402
 
 

@@ -20,8 +20,8 @@ from trainer.recipe import PRESETS, About, tailored  # noqa: E402
 from trainer.train import train  # noqa: E402
 from trainer.unet import UNet  # noqa: E402
 from trainer.weights import load_weights  # noqa: E402
-from unet_deploy.card import Normalization  # noqa: E402
 from unet_deploy.errors import DataError, ModelError, ResourceError, UsageError  # noqa: E402
+from unet_deploy.model.card import Normalization  # noqa: E402
 
 TINY = replace(PRESETS["modern"], width=4, depth=2, tile=84, batch=2, steps=30, warmup=3, average=0.9, w0=2.0)
 

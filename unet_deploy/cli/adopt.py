@@ -11,8 +11,8 @@ from unet_deploy.cli.app import Overwrite, app
 from unet_deploy.errors import UsageError
 
 if TYPE_CHECKING:
-    from unet_deploy.adopt import Adopted
-    from unet_deploy.card import Normalization
+    from unet_deploy.convert.adopt import Adopted
+    from unet_deploy.model.card import Normalization
 
 
 @app.command()
@@ -65,13 +65,13 @@ def card(
     import sys
     from typing import get_args
 
-    from unet_deploy.extras import need
+    from unet_deploy.system.extras import need
 
     need("onnx", "compile")
-    from unet_deploy.adopt import Padding, Wish, adopt
-    from unet_deploy.console import table
-    from unet_deploy.foreign import Activation
-    from unet_deploy.inspection import describe_model
+    from unet_deploy.cli.console import table
+    from unet_deploy.convert.adopt import Padding, Wish, adopt
+    from unet_deploy.convert.external import Activation
+    from unet_deploy.measure.inspection import describe_model
 
     for option, value, kinds in (
         ("--padding", padding, get_args(Padding)),
@@ -109,7 +109,7 @@ def card(
 
 def _seams(adopted: Adopted) -> list[tuple[str, str]]:
     """What was measured, for people."""
-    from unet_deploy.console import say
+    from unet_deploy.cli.console import say
 
     seen, margin = adopted.agreement, adopted.card.margin
     if adopted.whole_tile:
@@ -125,7 +125,7 @@ def _seams(adopted: Adopted) -> list[tuple[str, str]]:
 def _normalization(
     method: str, low: float | None, high: float | None, offset: float | None, scale: float | None
 ) -> Normalization:
-    from unet_deploy.card import Normalization
+    from unet_deploy.model.card import Normalization
 
     given = {"low": low, "high": high, "offset": offset, "scale": scale}
     theirs = {"percentile": ("low", "high"), "fixed": ("offset", "scale")}

@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from unet_deploy import __version__
+from unet_deploy._version import __version__
 from unet_deploy.errors import UnetDeployError
 
 INTERRUPTED, OUT_OF_RESOURCES = 130, 6
@@ -40,7 +40,7 @@ class _Commands(TyperGroup):
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    from unet_deploy.console import say
+    from unet_deploy.cli.console import say
 
     say("error: " + " ".join(message.split()))
     raise typer.Exit(code)

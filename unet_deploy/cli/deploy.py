@@ -27,12 +27,12 @@ from unet_deploy.cli.app import (
 from unet_deploy.errors import UnetDeployError, UsageError
 
 if TYPE_CHECKING:
-    from unet_deploy.cluster import Cluster
-    from unet_deploy.forecast import Forecast
-    from unet_deploy.models import Wish
-    from unet_deploy.outputs import Counted
     from unet_deploy.runtimes import Runtime
-    from unet_deploy.segmentation import Options, Outputs, Report
+    from unet_deploy.segmentation.cluster import Cluster
+    from unet_deploy.segmentation.counting import Counted
+    from unet_deploy.segmentation.forecast import Forecast
+    from unet_deploy.segmentation.run import Options, Outputs, Report
+    from unet_deploy.zoo import Wish
 
 
 @app.command()
@@ -90,12 +90,12 @@ def segment(
     no_progress: NoProgress = False,
 ) -> None:
     """Segment images of any size into tiled masks of class indices, TIFF or OME-Zarr."""
-    from unet_deploy.console import parse_bytes, say
+    from unet_deploy.cli.console import parse_bytes, say
     from unet_deploy.images.window import parse_region
-    from unet_deploy.inputs import find_images, name_outputs
-    from unet_deploy.models import Wish
-    from unet_deploy.outputs import finished, unfinished
-    from unet_deploy.segmentation import Options, pixels_of
+    from unet_deploy.segmentation.inputs import find_images, name_outputs
+    from unet_deploy.segmentation.outputs import finished, unfinished
+    from unet_deploy.segmentation.run import Options, pixels_of
+    from unet_deploy.zoo import Wish
 
     paths = find_images(images)
     named = name_outputs(
@@ -149,20 +149,20 @@ def _machines(
     model: str | None, wish: Wish, scheduler: str | None, workers: int | None
 ) -> Iterator[tuple[Runtime, Cluster | None]]:
     """The model ready on this machine, and the cluster where one is to compute."""
-    from unet_deploy.console import say
-    from unet_deploy.models import open_model
+    from unet_deploy.cli.console import say
+    from unet_deploy.zoo import open_model
 
     with ExitStack() as stack:
         cluster = None
         if scheduler or workers:
-            from unet_deploy.cluster import Cluster
+            from unet_deploy.segmentation.cluster import Cluster
 
             cluster = stack.enter_context(Cluster(model, wish, scheduler=scheduler, workers=workers))
         yield stack.enter_context(open_model(model, **asdict(wish), tell=say)), cluster
 
 
 def _counted(connectivity: int, min_size: int, fill_holes: bool) -> Counted:
-    from unet_deploy.outputs import Counted
+    from unet_deploy.segmentation.counting import Counted
 
     if connectivity == 8:
         return Counted(8, min_size, fill_holes)
@@ -180,8 +180,8 @@ def _parse_level(text: str) -> int | None:
 def _segment_one(
     path: Path, outputs: Outputs, runtime: Runtime, options: Options, cluster: Cluster | None, *, shown: bool
 ) -> None:
-    from unet_deploy.console import progress_bar
-    from unet_deploy.segmentation import segment_file
+    from unet_deploy.cli.console import progress_bar
+    from unet_deploy.segmentation.run import segment_file
 
     with progress_bar(path.name, shown=shown) as progress:
         outputs.mask.parent.mkdir(parents=True, exist_ok=True)
@@ -190,7 +190,7 @@ def _segment_one(
 
 
 def _print_report(report: Report) -> None:
-    from unet_deploy.console import say
+    from unet_deploy.cli.console import say
 
     if report.image.note:
         say(f"note: {report.image.name}: {report.image.note}")
@@ -211,8 +211,8 @@ def _print_report(report: Report) -> None:
 
 
 def _print_forecast(path: Path, outputs: Outputs, runtime: Runtime, options: Options, cluster: Cluster | None) -> None:
-    from unet_deploy.console import bytes_text, say, table
-    from unet_deploy.forecast import forecast
+    from unet_deploy.cli.console import bytes_text, say, table
+    from unet_deploy.segmentation.forecast import forecast
 
     if cluster:
         options = replace(options, max_memory=cluster.share(options.max_memory))
@@ -226,7 +226,7 @@ def _print_forecast(path: Path, outputs: Outputs, runtime: Runtime, options: Opt
 
 
 def _forecast_rows(found: Forecast, runtime: Runtime) -> list[tuple[str, str]]:
-    from unet_deploy.console import bytes_text, time_text
+    from unet_deploy.cli.console import bytes_text, time_text
 
     image, tiles = found.image, found.plan
     likely, most = (
@@ -264,7 +264,7 @@ def verify(
     if tiled == (reference is not None):
         raise UsageError("verify: say what to compare: --tiled, or --reference MODEL.onnx")
     if reference:
-        from unet_deploy.verify import verify_against
+        from unet_deploy.measure.verify import verify_against
 
         accuracy = verify_against(model, reference, image, limit_ppm=limit, channel=channel)
         print(f"{model}: {accuracy}")
@@ -274,10 +274,10 @@ def verify(
 
 
 def _verify_tiled(model: str, image: Path, tile_size: int | None, channel: int | None) -> None:
-    from unet_deploy.console import table
+    from unet_deploy.cli.console import table
     from unet_deploy.errors import VerificationError
-    from unet_deploy.models import open_model
-    from unet_deploy.verify import TOLERANCE, verify_tiled
+    from unet_deploy.measure.verify import TOLERANCE, verify_tiled
+    from unet_deploy.zoo import open_model
 
     with open_model(model, probabilities=True, device="cpu") as runtime:
         check = verify_tiled(runtime, image, tile_size=tile_size, channel=channel)
@@ -297,8 +297,8 @@ def _verify_tiled(model: str, image: Path, tile_size: int | None, channel: int |
 @app.command()
 def info(file: Annotated[Path, typer.Argument(help="A model, an image or a mask.")]) -> None:
     """Say what a model, an image or a mask is."""
-    from unet_deploy.console import table
-    from unet_deploy.inspection import describe
+    from unet_deploy.cli.console import table
+    from unet_deploy.measure.inspection import describe
 
     print(table(describe(file)))
 
@@ -306,8 +306,8 @@ def info(file: Annotated[Path, typer.Argument(help="A model, an image or a mask.
 @app.command()
 def doctor() -> None:
     """Say what this machine can run, and why not."""
-    from unet_deploy.console import table
-    from unet_deploy.inspection import diagnose
+    from unet_deploy.cli.console import table
+    from unet_deploy.measure.inspection import diagnose
 
     print(table(diagnose()))
 
@@ -322,8 +322,8 @@ def sample(
     no_progress: NoProgress = False,
 ) -> None:
     """Make a fluorescence slide of nuclei, of any size, with its known truth."""
-    from unet_deploy.console import progress_bar
-    from unet_deploy.sample import write_sample
+    from unet_deploy.cli.console import progress_bar
+    from unet_deploy.measure.sample import write_sample
 
     height, width = _parse_size(size)
     if bits not in (8, 16):

@@ -12,9 +12,9 @@ from unet_deploy.cli.app import NoProgress, Overwrite, app
 from unet_deploy.errors import DeviceError, UsageError
 
 if TYPE_CHECKING:
-    from unet_deploy.card import ModelCard
-    from unet_deploy.compilers import BuildOptions, Profile
-    from unet_deploy.graph import Model
+    from unet_deploy.model.card import ModelCard
+    from unet_deploy.model.lower import Model
+    from unet_deploy.runtimes.tensorrt.compilers import BuildOptions, Profile
 
 Shape = Annotated[str | None, typer.Option(metavar="NxHxW", help="Tiles, height and width of a submission.")]
 
@@ -62,18 +62,18 @@ def build_engine(
     from tempfile import TemporaryDirectory
     from typing import get_args
 
-    from unet_deploy.extras import need
+    from unet_deploy.system.extras import need
 
     need("onnx", "compile")
 
-    from unet_deploy.compilers import BuildOptions, Compatibility, find_compiler
-    from unet_deploy.console import parse_bytes, progress_bar, table
-    from unet_deploy.engine import build_engine, record_path
-    from unet_deploy.files import check_free, file_errors
-    from unet_deploy.graph import Precision, read_model
-    from unet_deploy.inspection import describe
-    from unet_deploy.models import find_model
-    from unet_deploy.runtimes import Pixels
+    from unet_deploy.cli.console import parse_bytes, progress_bar, table
+    from unet_deploy.measure.inspection import describe
+    from unet_deploy.model.contract import Pixels, Precision
+    from unet_deploy.model.lower import read_model
+    from unet_deploy.runtimes.tensorrt.compilers import BuildOptions, Compatibility, find_compiler
+    from unet_deploy.runtimes.tensorrt.record import build_engine, record_path
+    from unet_deploy.system.files import check_free, file_errors
+    from unet_deploy.zoo import find_model
 
     for option, value, kinds in (
         ("--precision", precision, get_args(Precision)),
@@ -119,7 +119,7 @@ def _check_image(image: Path, model: Model, options: BuildOptions) -> None:
 
     from unet_deploy.images import open_image
     from unet_deploy.runtimes import narrow
-    from unet_deploy.segmentation import check_fits
+    from unet_deploy.segmentation.run import check_fits
 
     with open_image(image) as source:
         check_fits(source.info, model.card)
@@ -127,8 +127,8 @@ def _check_image(image: Path, model: Model, options: BuildOptions) -> None:
 
 
 def _verify_built(built: Path, engine: Path, model: Path, image: Path, limit: float) -> None:
-    from unet_deploy.console import say
-    from unet_deploy.verify import verify_against
+    from unet_deploy.cli.console import say
+    from unet_deploy.measure.verify import verify_against
 
     try:
         verify_against(str(built), model, image, limit_ppm=limit).require(str(engine))
@@ -137,8 +137,8 @@ def _verify_built(built: Path, engine: Path, model: Path, image: Path, limit: fl
 
 
 def _profile(card: ModelCard, tile_size: str | None, batch: int, shapes: tuple[str | None, ...]) -> Profile:
-    from unet_deploy.compilers import Profile
     from unet_deploy.runtimes import DEFAULT_TILE
+    from unet_deploy.runtimes.tensorrt.compilers import Profile
     from unet_deploy.tiling import legal_side
 
     if any(shapes):
@@ -171,13 +171,13 @@ def quantize(
     no_progress: NoProgress = False,
 ) -> None:
     """Make a model of 8-bit layers, for CPUs and for build-engine --precision int8."""
-    from unet_deploy.console import progress_bar
-    from unet_deploy.extras import need
-    from unet_deploy.inputs import find_images
-    from unet_deploy.models import find_model
+    from unet_deploy.cli.console import progress_bar
+    from unet_deploy.segmentation.inputs import find_images
+    from unet_deploy.system.extras import need
+    from unet_deploy.zoo import find_model
 
     need("onnx", "compile")
-    from unet_deploy.quantize import quantize
+    from unet_deploy.convert.quantize import quantize
 
     images = find_images(calibration)
     with progress_bar(output.name, "attempts", shown=not no_progress) as progress:
@@ -196,8 +196,8 @@ def export_triton(
     overwrite: Overwrite = False,
 ) -> None:
     """Write a Triton Inference Server model repository."""
-    from unet_deploy.models import find_model
-    from unet_deploy.triton import export_triton
+    from unet_deploy.convert.triton import export_triton
+    from unet_deploy.zoo import find_model
 
     folder = export_triton(find_model(model), output, name=name, most_tiles=batch_size, overwrite=overwrite)
     print(f"{folder}: serve it with: tritonserver --model-repository={output}")

@@ -36,11 +36,11 @@ def benchmark(
     import json
     from dataclasses import asdict
 
-    from unet_deploy import benchmark as measuring
-    from unet_deploy.console import say, table
-    from unet_deploy.extras import need
-    from unet_deploy.files import check_free, replacing
-    from unet_deploy.models import Wish
+    from unet_deploy.cli.console import say, table
+    from unet_deploy.measure import benchmark as measuring
+    from unet_deploy.system.extras import need
+    from unet_deploy.system.files import check_free, replacing
+    from unet_deploy.zoo import Wish
 
     if plot:
         need("matplotlib", "train")

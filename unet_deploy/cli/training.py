@@ -59,8 +59,8 @@ def train(
     import shlex
     import sys
 
-    from unet_deploy.console import say, training_bar
-    from unet_deploy.extras import need
+    from unet_deploy.cli.console import say, training_bar
+    from unet_deploy.system.extras import need
 
     need("torch", "train")
     from trainer.recipe import PRESETS, About, tailored
@@ -122,7 +122,7 @@ def export(
     overwrite: Overwrite = False,
 ) -> None:
     """Turn weights into a self-describing ONNX model, checked against PyTorch."""
-    from unet_deploy.extras import need
+    from unet_deploy.system.extras import need
 
     need("torch", "train")
     need("onnx", "train")
@@ -154,10 +154,10 @@ def evaluate(
     from trainer.data import find_pairs, split
     from trainer.evaluate import evaluate, parse_groups
     from trainer.evaluate import record as record_figures
-    from unet_deploy.console import progress_bar, say
-    from unet_deploy.extras import need
-    from unet_deploy.files import check_free
-    from unet_deploy.models import find_model, open_model
+    from unet_deploy.cli.console import progress_bar, say
+    from unet_deploy.system.extras import need
+    from unet_deploy.system.files import check_free
+    from unet_deploy.zoo import find_model, open_model
 
     groups = parse_groups(metrics)
     file = find_model(model)
@@ -217,7 +217,7 @@ def score(
 
 def _print_evaluation(result: Evaluation, as_json: bool, groups: set[str]) -> None:
     from trainer.evaluate import CUTS
-    from unet_deploy.console import columns, say, table
+    from unet_deploy.cli.console import columns, say, table
 
     if as_json:
         import json

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from unet_deploy.files import replacing
-from unet_deploy.images.overlay import COLOURS
 from unet_deploy.objects.outlines import Polygons, Ring, outlines
 from unet_deploy.objects.table import BLOCK, ObjectTable
+from unet_deploy.system.colours import COLOURS
+from unet_deploy.system.files import replacing
 from unet_deploy.tiling import Region
 
 _PLACES = ("id", "class", "class_name", "centroid", "bbox")

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from unet_deploy.errors import UsageError
-from unet_deploy.extras import need
-from unet_deploy.files import replacing
+from unet_deploy.system.extras import need
+from unet_deploy.system.files import replacing
 
 SUFFIXES = (".csv", ".parquet", ".geojson")
 BLOCK = 1 << 14

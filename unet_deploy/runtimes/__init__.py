@@ -4,37 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from typing_extensions import Self
 
-from unet_deploy.card import ModelCard
 from unet_deploy.errors import ResourceError, UsageError
-from unet_deploy.grey import GreyScale, to_float32
+from unet_deploy.images.grey import GreyScale, to_float32
+from unet_deploy.model.card import ModelCard
+from unet_deploy.model.contract import Pixels, pixels_for
 from unet_deploy.tiling import Sides, legal_side
 
 if TYPE_CHECKING:
-    from unet_deploy.proof import Proof
-
-IMAGE, OFFSET, SCALE = "image", "offset", "scale"
-LABELS, PROBABILITIES = "labels", "probabilities"
-"""Names of the inputs and outputs of every model; shapes are in docs/model-file.md."""
-
-Pixels = Literal["uint8", "uint16", "float32"]
-"""How pixels cross the bus to a device: as they are stored, or as float32 where they are neither."""
+    from unet_deploy.stream.proof import Proof
 
 DEFAULT_TILE = 1212
 """Input side, in pixels, where nothing is known of memory: little is wasted on halo."""
 
 LARGEST_TILE = 2236
 """Largest input side that a CPU is given by itself: beyond it there is nothing left to gain."""
-
-
-def pixels_for(*dtypes: np.dtype) -> Pixels:
-    """The narrowest way of crossing the bus that holds pixels of all these types."""
-    ways: tuple[Pixels, ...] = ("uint8", "uint16")
-    return next((way for way in ways if all(np.can_cast(dtype, way) for dtype in dtypes)), "float32")
 
 
 def narrow(tile: np.ndarray, pixels: Pixels, name: str) -> np.ndarray:

@@ -11,20 +11,11 @@ from pathlib import Path
 import numpy as np
 from typing_extensions import Self
 
-from unet_deploy.card import ModelCard
-from unet_deploy.grey import GreyScale
-from unet_deploy.proof import Proof
-from unet_deploy.runtimes import (
-    DEFAULT_TILE,
-    IMAGE,
-    LABELS,
-    LARGEST_TILE,
-    OFFSET,
-    PROBABILITIES,
-    SCALE,
-    Answer,
-    Limits,
-)
+from unet_deploy.images.grey import GreyScale
+from unet_deploy.model.card import ModelCard
+from unet_deploy.model.contract import IMAGE, LABELS, OFFSET, PROBABILITIES, SCALE
+from unet_deploy.runtimes import DEFAULT_TILE, LARGEST_TILE, Answer, Limits
+from unet_deploy.stream.proof import Proof
 
 
 class CpuRuntime(ABC):

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from unet_deploy.errors import DeviceError, ModelError
-from unet_deploy.runtimes import IMAGE, Limits, OutOfMemoryError, Pixels
+from unet_deploy.model.contract import IMAGE, Pixels
+from unet_deploy.runtimes import Limits, OutOfMemoryError
 from unet_deploy.runtimes.onnxruntime import read_card
 from unet_deploy.runtimes.ring import Memory, Port, Shape, Stream
 from unet_deploy.runtimes.streamed import output_shapes, ports

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from unet_deploy.card import METADATA_KEY, ModelCard
 from unet_deploy.errors import DeviceError, ModelError
-from unet_deploy.grey import GreyScale, to_float32
-from unet_deploy.machine import usable_cores
-from unet_deploy.runtimes import IMAGE, LABELS, OFFSET, PROBABILITIES, SCALE, Answer, OutOfMemoryError
+from unet_deploy.images.grey import GreyScale, to_float32
+from unet_deploy.model.card import METADATA_KEY, ModelCard
+from unet_deploy.model.contract import IMAGE, LABELS, OFFSET, PROBABILITIES, SCALE
+from unet_deploy.runtimes import Answer, OutOfMemoryError
 from unet_deploy.runtimes.cpu import CpuRuntime
+from unet_deploy.system.machine import usable_cores
 
 try:
     import onnxruntime as ort
@@ -135,8 +136,8 @@ _PROBE = """
 import sys
 from pathlib import Path
 import numpy as np
-from unet_deploy.grey import GreyScale
-from unet_deploy.machine import peak_memory
+from unet_deploy.images.grey import GreyScale
+from unet_deploy.system.machine import peak_memory
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime
 from unet_deploy.tiling import legal_side
 with OnnxRuntime(Path(sys.argv[1])) as runtime:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from unet_deploy.gpu import Gpu
-from unet_deploy.graph import Model, Precision, lower
-from unet_deploy.proof import Proof
-from unet_deploy.runtimes import DEFAULT_TILE, Limits, Pixels
+from unet_deploy.model.contract import Pixels, Precision
+from unet_deploy.model.lower import Model, lower
+from unet_deploy.runtimes import DEFAULT_TILE, Limits
 from unet_deploy.runtimes.cuda import CudaDevice
 from unet_deploy.runtimes.onnx_program import CUDA_PROVIDER, OnnxProgram, check_cuda_provider
 from unet_deploy.runtimes.ring import Marks
 from unet_deploy.runtimes.streamed import SLOTS, StreamedRuntime
+from unet_deploy.stream.proof import Proof
+from unet_deploy.system.gpu import Gpu
 
 
 def open_onnx_on_cuda(

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from unet_deploy.card import METADATA_KEY, ModelCard
 from unet_deploy.errors import DeviceError, ModelError
-from unet_deploy.grey import GreyScale
-from unet_deploy.machine import usable_cores
-from unet_deploy.proof import Proof
-from unet_deploy.runtimes import IMAGE, Answer, OutOfMemoryError, Pixels, narrow
+from unet_deploy.images.grey import GreyScale
+from unet_deploy.model.card import METADATA_KEY, ModelCard
+from unet_deploy.model.contract import IMAGE, Pixels
+from unet_deploy.runtimes import Answer, OutOfMemoryError, narrow
 from unet_deploy.runtimes.cpu import CpuRuntime
+from unet_deploy.stream.proof import Proof
+from unet_deploy.system.machine import usable_cores
 
 try:
     import openvino as ov

@@ -9,22 +9,12 @@ from typing import Protocol
 import numpy as np
 from typing_extensions import Self
 
-from unet_deploy.card import ModelCard
-from unet_deploy.grey import GreyScale
-from unet_deploy.proof import Proof
-from unet_deploy.runtimes import (
-    IMAGE,
-    LABELS,
-    OFFSET,
-    PROBABILITIES,
-    SCALE,
-    Answer,
-    Limits,
-    OutOfMemoryError,
-    Pixels,
-    narrow,
-)
+from unet_deploy.images.grey import GreyScale
+from unet_deploy.model.card import ModelCard
+from unet_deploy.model.contract import IMAGE, LABELS, OFFSET, PROBABILITIES, SCALE, Pixels
+from unet_deploy.runtimes import Answer, Limits, OutOfMemoryError, narrow
 from unet_deploy.runtimes.ring import Device, Marks, Port, Program, Ring, Shape, Ticket
+from unet_deploy.stream.proof import Proof
 
 SLOTS = 3
 """Submissions in flight: one copies in, one computes, one copies out."""

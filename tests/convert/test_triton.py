@@ -1,0 +1,74 @@
+"""What is written for Triton is what Triton's own message says, parsed by it."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from unet_deploy.convert.triton import export_triton
+from unet_deploy.errors import ModelError, UsageError, VerificationError
+from unet_deploy.model.card import ModelCard
+from unet_deploy.model.lower import read_model
+from unet_deploy.runtimes.tensorrt.compilers import BuildOptions, Profile, find_compiler
+from unet_deploy.runtimes.tensorrt.record import build_engine, set_accuracy, write_record
+from unet_deploy.stream.proof import Accuracy
+
+
+def parsed(folder):
+    text_format = pytest.importorskip("google.protobuf.text_format")
+    model_config_pb2 = pytest.importorskip("tritonclient.grpc.model_config_pb2")
+    return text_format.Parse((folder / "config.pbtxt").read_text(), model_config_pb2.ModelConfig())
+
+
+def test_a_model_becomes_a_repository(small_models, tmp_path):
+    folder = export_triton(small_models["one"], tmp_path / "models", most_tiles=4)
+    config = parsed(folder)
+    assert folder == tmp_path / "models" / "one"
+    assert (config.name, config.platform, config.max_batch_size) == ("one", "onnxruntime_onnx", 4)
+    inputs = {each.name: (each.data_type, list(each.dims)) for each in config.input}
+    assert inputs == {"image": (11, [1, -1, -1]), "offset": (11, [1]), "scale": (11, [1])}  # TYPE_FP32
+    outputs = {each.name: (each.data_type, list(each.dims)) for each in config.output}
+    assert outputs == {"labels": (2, [-1, -1]), "probabilities": (11, [2, -1, -1])}  # TYPE_UINT8
+    card = ModelCard.from_json(config.parameters["unet_deploy.card"].string_value)
+    assert card == read_model(small_models["one"]).card
+    assert (folder / "1" / "model.onnx").read_bytes() == small_models["one"].read_bytes()
+    with pytest.raises(UsageError, match="--overwrite"):
+        export_triton(small_models["one"], tmp_path / "models")
+    export_triton(small_models["one"], tmp_path / "models", overwrite=True)
+    assert [path.name for path in (tmp_path / "models").iterdir()] == ["one"]
+
+
+@pytest.mark.parametrize("fixed", [True, False])
+def test_an_engine_of_tensorrt_becomes_a_repository_once_it_is_proved(small_models, tmp_path, fixed):
+    pytest.importorskip("tensorrt_rtx")
+    model, engine = read_model(small_models["one"]), tmp_path / "one.engine"
+    profile = Profile.of(2, 76, 92) if fixed else Profile((1, 44, 44), (2, 76, 92), (2, 76, 92))
+    asked = BuildOptions(profile, pixels="uint16", targets=("sm86",))
+    record = build_engine(model, engine, find_compiler("tensorrt_rtx"), asked)
+    with pytest.raises(UsageError, match="Triton runs engines of TensorRT"):
+        export_triton(engine, tmp_path / "models")
+    write_record(engine, replace(record, compiler="tensorrt"))
+    with pytest.raises(VerificationError, match="was never compared with its model"):
+        export_triton(engine, tmp_path / "models")
+    set_accuracy(engine, Accuracy("a.tif", 4, 1000, 3.0, None, None))
+    config = parsed(export_triton(engine, tmp_path / "models", name="cells"))
+    assert (config.name, config.platform, config.max_batch_size) == ("cells", "tensorrt_plan", 0 if fixed else 2)
+    assert list(config.input[0].dims) == ([2, 1, 76, 92, 2] if fixed else [1, -1, -1, 2])
+    lost = 2 * model.card.margin
+    labels = [2, 76 - lost, 92 - lost] if fixed else [-1, -1]
+    assert [(each.name, list(each.dims)) for each in config.output] == [("labels", labels)]
+    set_accuracy(engine, Accuracy("a.tif", 4, 1000, 5_000.0, None, None))
+    with pytest.raises(VerificationError, match="not the model's answer"):
+        export_triton(engine, tmp_path / "models", name="others")
+
+
+def test_a_model_without_a_card_is_no_repository(tmp_path):
+    (tmp_path / "m.onnx").write_bytes(b"junk")
+    with pytest.raises(ModelError):
+        export_triton(tmp_path / "m.onnx", tmp_path / "models")
+    assert not (tmp_path / "models").exists()
+
+
+def test_the_card_is_one_string(small_models, tmp_path):
+    config = parsed(export_triton(small_models["three"], tmp_path / "models"))
+    assert json.loads(config.parameters["unet_deploy.card"].string_value)["name"] == "three"

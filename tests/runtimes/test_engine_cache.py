@@ -1,0 +1,111 @@
+"""The cache of engines: once for all processes, keyed by all that decides, and never trusted when it is damaged."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from unet_deploy.model.lower import read_model
+from unet_deploy.runtimes.tensorrt import cache as engine_cache
+from unet_deploy.runtimes.tensorrt.compilers import BuildOptions, Profile, find_compiler
+from unet_deploy.runtimes.tensorrt.record import read_record, record_path
+from unet_deploy.stream.proof import Accuracy
+
+pytest.importorskip("tensorrt_rtx")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNET_DEPLOY_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def asked():
+    return BuildOptions(Profile((1, 44, 44), (1, 76, 76), (1, 76, 76)), targets=("sm86",))
+
+
+def compile_it(model, asked, gpu="RTX A4000 8.6"):
+    return engine_cache.cached_engine(model, find_compiler("tensorrt_rtx"), asked, gpu)
+
+
+def test_an_engine_is_compiled_once(folder, small_models, asked):
+    model = read_model(small_models["one"])
+    engine = compile_it(model, asked)
+    made = engine.stat().st_mtime_ns
+    assert compile_it(model, asked) == engine
+    assert engine.stat().st_mtime_ns == made
+    assert engine.parent == folder
+
+
+def test_everything_that_decides_an_engine_is_in_its_key(folder, small_models, asked):
+    model, other = read_model(small_models["one"]), read_model(small_models["colour"])
+    wide = Profile((1, 44, 44), (1, 92, 92), (1, 92, 92))
+    wanted = [
+        (model, asked, "A"),
+        (model, asked, "B"),
+        (model, replace(asked, precision="fp32"), "A"),
+        (model, replace(asked, pixels="uint16"), "A"),
+        (model, replace(asked, probabilities=True), "A"),
+        (model, replace(asked, profile=wide), "A"),
+        (model, replace(asked, targets=("sm89",)), "A"),
+        (other, asked, "A"),
+    ]
+    assert len({compile_it(*each).name for each in wanted}) == len(wanted)
+
+
+@pytest.mark.parametrize("damage", ["plan", "record", "no record", "no plan"])
+def test_a_damaged_entry_is_compiled_again(folder, small_models, asked, damage):
+    model = read_model(small_models["one"])
+    engine = compile_it(model, asked)
+    whole = engine.read_bytes()
+    if damage == "plan":
+        engine.write_bytes(whole[:-1000])
+    elif damage == "record":
+        record_path(engine).write_text("{")
+    elif damage == "no record":
+        record_path(engine).unlink()
+    else:
+        engine.unlink()
+    assert compile_it(model, asked) == engine
+    assert read_record(engine).weights_sha256 == model.weights_sha256
+
+
+def test_of_two_processes_at_once_one_compiles(folder, small_models):
+    """Both end with the engine, and only the first to come has compiled it."""
+    script = """
+import sys
+from pathlib import Path
+from unet_deploy.runtimes.tensorrt import cache as engine_cache
+from unet_deploy.runtimes.tensorrt.compilers import BuildOptions, Profile, find_compiler
+from unet_deploy.model.lower import read_model
+steps = []
+asked = BuildOptions(Profile((1, 188, 188), (1, 572, 572), (1, 572, 572)), targets=("sm86",))
+model = read_model(Path(sys.argv[1]))
+print("ready", flush=True)
+sys.stdin.readline()
+engine = engine_cache.cached_engine(
+    model, find_compiler("tensorrt_rtx"), asked, "A", progress=lambda *step: steps.append(step)
+)
+print(engine, bool(steps))
+"""
+    command = [sys.executable, "-c", script, str(small_models["deep"])]
+    both = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    for process in both:
+        assert process.stdout.readline() == "ready\n"
+    for process in both:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    said = [process.communicate(timeout=120)[0].split() for process in both]
+    assert said[0][0] == said[1][0]
+    assert sorted(each[1] for each in said) == ["False", "True"]
+
+
+def test_a_proof_is_kept_and_a_damaged_one_is_asked_for_again(folder):
+    accuracy = Accuracy("a.tif", 4, 1000, 12.5, None, None)
+    assert engine_cache.kept_accuracy("key") is None
+    engine_cache.keep_accuracy("key", accuracy)
+    assert engine_cache.kept_accuracy("key") == accuracy
+    next(folder.glob("proof-*.json")).write_text("{")
+    assert engine_cache.kept_accuracy("key") is None

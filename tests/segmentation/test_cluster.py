@@ -1,0 +1,250 @@
+"""A mask by several processes is that of one, whichever of them die on the way."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from command_line import error, unet_deploy
+from hypothesis import given
+from hypothesis import strategies as st
+from test_tiling import networks
+
+from unet_deploy.errors import DeviceError, ImageError, ModelError, ResourceError
+from unet_deploy.images import state_of
+from unet_deploy.segmentation.cluster import Jobs
+from unet_deploy.segmentation.run import Options, Outputs, segment_file
+from unet_deploy.tiling import Region, legal_side, plan_tiles
+from unet_deploy.zoo import Wish, open_model
+
+pytest.importorskip("distributed")
+pytest.importorskip("zarr")
+
+from unet_deploy.segmentation import cluster as clusters
+from unet_deploy.segmentation.cluster import Cluster
+
+WISH = Wish(runtime="onnxruntime", device="cpu")
+SMALL = Options(tile_size=300)
+"""Tiles so small that a chunk is made of many, and that jobs cut some."""
+
+
+@pytest.fixture(scope="module")
+def slide(tmp_path_factory):
+    path = tmp_path_factory.mktemp("cluster") / "slide.tif"
+    rng = np.random.default_rng(7)
+    image = np.kron(rng.integers(0, 200, (107, 61)), np.ones((20, 20))) + rng.integers(0, 50, (2140, 1220))
+    pages = np.stack([image, image[::-1]]).astype(np.uint8)
+    tifffile.imwrite(path, pages, tile=(256, 256), photometric="minisblack")
+    return path
+
+
+@pytest.fixture(scope="module")
+def alone(slide, small_models, tmp_path_factory):
+    """What one process makes of the slide in small tiles."""
+    mask = tmp_path_factory.mktemp("alone") / "mask.zarr"
+    with open_model(small_models["one"], runtime="onnxruntime", device="cpu") as runtime:
+        segment_file(slide, Outputs(mask), runtime, SMALL)
+    return files_of(mask)
+
+
+def files_of(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
+
+
+def by(cluster, slide, model, mask, options=SMALL, progress=None):
+    with open_model(model, runtime="onnxruntime", device="cpu") as runtime:
+        return segment_file(slide, Outputs(mask), runtime, options, cluster=cluster, progress=progress)
+
+
+@given(networks(), st.data())
+def test_every_chunk_is_in_one_job_and_every_pixel_of_a_job_in_its_tiles(network, data):
+    height, width, pages = (data.draw(st.integers(1, most)) for most in (900, 900, 3))
+    side = data.draw(st.integers(legal_side(2 * network.margin + network.stride, network), 800 + 2 * network.margin))
+    y, x = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
+    region = Region(y, x, data.draw(st.integers(1, height - y)), data.draw(st.integers(1, width - x)))
+    top, left = (at // network.stride * network.stride for at in (y, x))
+    window = Region(top, left, region.bottom - top, region.right - left)
+    plan = plan_tiles(window.height, window.width, network, tile=side)
+    chunk = data.draw(st.sampled_from([16, 64, 100]))
+    written = np.zeros((pages, height, width), np.int64)
+    owners = {}
+    for number, job in enumerate(Jobs(plan, window, region, pages, chunk, data.draw(st.integers(0, 5)))):
+        computed = np.zeros((height, width), bool)
+        for tile in plan.touching(job.region.moved(-window.y, -window.x)):
+            computed[tile.write.moved(window.y, window.x).slices] = True
+        assert computed[job.region.slices].all()
+        written[(job.page, *job.region.slices)] += 1
+        for row in range(job.region.y // chunk, -(-job.region.bottom // chunk)):
+            for column in range(job.region.x // chunk, -(-job.region.right // chunk)):
+                assert owners.setdefault((job.page, row, column), number) == number
+    expected = np.zeros_like(written)
+    expected[(slice(None), *region.slices)] = 1
+    np.testing.assert_array_equal(written, expected)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--overlay", "--objects", "csv", "--instances", "tif"),
+        ("--roi", "333,100,1500,1100", "--skip-background"),
+        ("--tta", "--roi", "900,900,300,300"),
+    ],
+)
+def test_two_workers_make_the_files_of_one_process(slide, small_models, tmp_path, options):
+    arguments = ("segment", slide, "-m", small_models["one"], "--runtime", "onnxruntime", "--max-memory", "900MB")
+    for folder, how in (("one", ("--max-memory", "300MB")), ("two", ("--workers", 2))):
+        (tmp_path / folder).mkdir()
+        unet_deploy(*arguments, *how, "-o", tmp_path / folder / "mask.zarr", *options)
+    assert len(files_of(tmp_path / "two")) > 12
+    assert files_of(tmp_path / "two") == files_of(tmp_path / "one")
+
+
+def test_a_worker_that_is_killed_leaves_no_trace(slide, small_models, alone, tmp_path):
+    killed = []
+
+    def kill(done, total):
+        if not killed:
+            pid, *_ = cluster._client.run(os.getpid).values()
+            os.kill(pid, signal.SIGKILL)
+            killed.append(done)
+
+    with Cluster(str(small_models["one"]), WISH, workers=2) as cluster:
+        shares = cluster._client.run(os.sched_getaffinity, 0).values()
+        assert set.union(*shares) == os.sched_getaffinity(0)
+        assert len(os.sched_getaffinity(0)) == 1 or not set.intersection(*shares)
+        report = by(cluster, slide, small_models["one"], tmp_path / "mask.zarr", progress=kill)
+    assert 0 < killed[0] < 2 * len(report.plan)
+    assert report.timing.known == 0
+    assert files_of(tmp_path / "mask.zarr") == alone
+
+
+def test_a_run_that_is_killed_goes_on_alone_and_its_workers_end(slide, small_models, alone, tmp_path):
+    mask = tmp_path / "mask.zarr"
+    words = ("segment", slide, "-o", mask, "-m", small_models["one"], "--runtime", "onnxruntime", "--tile-size", 300)
+    command = [sys.executable, "-m", "unet_deploy.cli", *map(str, (*words, "--workers", 2))]
+    running = subprocess.Popen(command, start_new_session=True)
+    chunks = tmp_path / ".mask.zarr.part" / "tree" / "0"
+    while not any(path.name.isdigit() and path.is_file() for path in chunks.rglob("*")):
+        assert running.poll() is None
+        time.sleep(0.02)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    _, said = unet_deploy(*words, "--resume")
+    assert "tiles were finished already" in said
+    assert files_of(mask) == alone
+    for _ in range(100):
+        if subprocess.run(["pgrep", "-s", str(running.pid)], capture_output=True, check=False).returncode:
+            return
+        time.sleep(0.1)
+    pytest.fail("workers outlived the run")
+
+
+def test_ctrl_c_ends_the_workers_without_a_word(slide, small_models, tmp_path):
+    words = ("segment", slide, "-o", tmp_path / "mask.zarr", "-m", small_models["one"], "--tile-size", 300)
+    command = [sys.executable, "-m", "unet_deploy.cli", *map(str, (*words, "--workers", 2))]
+    running = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / ".mask.zarr.part" / "tree").exists():
+        time.sleep(0.02)
+    os.killpg(running.pid, signal.SIGINT)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert said.splitlines()[-1] == "error: interrupted; no file was left half-written"
+    assert len(said.splitlines()) <= 2
+
+
+def test_what_a_worker_meets_is_said_once(slide, small_models, tmp_path):
+    model = small_models["one"]
+    broken = tmp_path / "broken.tif"
+    broken.write_bytes(slide.read_bytes()[:-200_000])
+    mask = tmp_path / "mask.zarr"
+    line = error("segment", broken, "-o", mask, "-m", model, "--workers", 1, code=3)
+    assert str(broken) in line
+    with Cluster(str(model), WISH, workers=1) as cluster:
+        with pytest.raises(DeviceError, match="another model"):
+            by(cluster, slide, small_models["three"], mask)
+        cluster._wish = replace(WISH, runtime="openvino")
+        with pytest.raises(DeviceError, match="answers by OpenVINO"):
+            by(cluster, slide, model, mask, replace(SMALL, overwrite=True))
+        cluster._model = str(tmp_path / "away.onnx")
+        with pytest.raises(ModelError, match="no such model file"):
+            by(cluster, slide, model, mask, replace(SMALL, overwrite=True))
+        cluster._model, cluster._wish = str(model), WISH
+        work, copy = cluster.work, tmp_path / "copy.tif"
+        copy.write_bytes(slide.read_bytes()[:-1])
+        cluster.work = lambda *at, **rest: replace(work(*at, **rest), image=copy)
+        with pytest.raises(ImageError, match="sees another file"):
+            by(cluster, slide, model, mask, replace(SMALL, overwrite=True))
+
+
+def test_a_worker_asks_for_a_proof_once_an_image_and_not_at_every_job(slide, small_models, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(clusters, "prove", lambda *at: asked.append(at))
+    model, whole = small_models["one"], Region(0, 0, 2140, 1220)
+    with open_model(model, runtime="onnxruntime", device="cpu") as runtime:
+        plan = plan_tiles(2140, 1220, runtime.card, tile=300)
+        facts = (str(model), WISH, runtime.weights_sha256, runtime.name, slide, None, 0, state_of(slide), False, False)
+        work = clusters.Work(*facts, plan, whole, whole, tmp_path / "mask.zarr", tmp_path / "tree")
+    for _ in range(3):
+        clusters._runtime(work)
+    assert len(asked) == 1
+    for kept in (clusters._proved, clusters._loaded, clusters._opened):
+        kept.cache_clear()
+
+
+def test_a_job_that_kills_every_worker_ends_the_run(slide, small_models, tmp_path, monkeypatch):
+    def deadly(work, job, grey):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with Cluster(str(small_models["one"]), WISH, workers=1) as cluster:
+        monkeypatch.setattr(clusters, "_compute", deadly)
+        with pytest.raises(ResourceError, match="die of one job again and again"):
+            by(cluster, slide, small_models["one"], tmp_path / "mask.zarr")
+
+
+def test_a_cluster_without_workers_or_without_a_scheduler_is_said(slide, small_models, tmp_path, monkeypatch):
+    from distributed import LocalCluster
+
+    monkeypatch.setattr(clusters, "PATIENCE", 0.5)
+    mask = tmp_path / "mask.zarr"
+    with (
+        LocalCluster(n_workers=0, dashboard_address=None) as empty,
+        Cluster(str(small_models["one"]), WISH, scheduler=empty.scheduler_address) as cluster,
+        pytest.raises(ResourceError, match="has no workers"),
+    ):
+        by(cluster, slide, small_models["one"], mask)
+    line = error("segment", slide, "-o", mask, "--scheduler", "tcp://127.0.0.1:1", code=4)
+    assert "no scheduler answers" in line
+    line = error("segment", slide, "-o", mask, "--scheduler", "tcp://127.0.0.1:1", "--workers", 1, code=2)
+    assert "not both" in line
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_scheduler_that_dies_is_said(slide, small_models, tmp_path):
+    address = tmp_path / "scheduler.json"
+    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", "0", "--no-dashboard"]
+    scheduler = subprocess.Popen([*command, "--scheduler-file", str(address)], stderr=subprocess.DEVNULL)
+    while not address.exists():
+        time.sleep(0.05)
+    tcp = json.loads(address.read_text())["address"]
+    with Cluster(str(small_models["one"]), WISH, scheduler=tcp) as cluster:
+        threading.Timer(0.5, scheduler.kill).start()
+        with pytest.raises(ResourceError, match="the scheduler is gone"):
+            by(cluster, slide, small_models["one"], tmp_path / "mask.zarr")
+    scheduler.wait()
+
+
+def test_only_an_ome_zarr_mask_is_for_many(slide, small_models, tmp_path):
+    words = ("segment", slide, "-m", small_models["one"], "--workers", 1)
+    assert "-o mask.zarr" in error(*words, "-o", tmp_path / "mask.tif", code=2)
+    assert "no probabilities" in error(*words, "-o", tmp_path / "mask.zarr", "--probabilities", code=2)
+    _, said = unet_deploy(*words, "-o", tmp_path / "mask.zarr", "--dry-run")
+    assert "those of one process" in said
+    assert os.listdir(tmp_path) == []

@@ -1,0 +1,109 @@
+"""Tables and numbers of objects, from image to files: those of the finished mask as a whole."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import tifffile
+from broken import pull_the_plug
+from command_line import error, unet_deploy
+from scipy import ndimage
+
+import unet_deploy as api
+from unet_deploy.segmentation.counting import Counted
+from unet_deploy.segmentation.run import Options, Outputs, segment_file
+from unet_deploy.tiling import Region
+
+
+@pytest.fixture
+def slide(tmp_path, speckle):
+    path = tmp_path / "slide.tif"
+    tifffile.imwrite(path, np.tile(speckle, (2, 3))[:900, :1100], resolution=(20_000, 20_000), resolutionunit=3)
+    return path
+
+
+def numbered(mask, connectivity=4):
+    """Objects of the whole mask, numbered by their first pixels whatever their class."""
+    shape = np.ones((3, 3)) if connectivity == 8 else None
+    ids = np.zeros(mask.shape, np.int64)
+    for label in range(1, int(mask.max()) + 1):
+        parts, _ = ndimage.label(mask == label, shape)
+        ids[parts > 0] = parts[parts > 0] + ids.max()
+    first = np.unique(ids[ids > 0], return_index=True)[1]
+    order = np.zeros(ids.max() + 1, np.int64)
+    order[1 + np.argsort(first)] = np.arange(1, len(first) + 1)
+    return order[ids]
+
+
+def read(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("name", ["one", "three"])
+def test_a_table_and_numbers_are_those_of_the_whole_mask(slide, small_models, tmp_path, name):
+    files = ("--objects", tmp_path / "cells.csv", "--instances", tmp_path / "ids.tif")
+    words = ("segment", slide, "-o", tmp_path / "mask.tif", "-m", small_models[name], "--tile-size", 300)
+    _, said = unet_deploy(*words, *files)
+    expected = numbered(tifffile.imread(tmp_path / "mask.tif"))
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "ids.tif"), expected)
+    rows = read(tmp_path / "cells.csv")
+    assert f"objects: {len(rows)}" in said
+    assert [int(row["area_px"]) for row in rows] == np.bincount(expected.ravel())[1:].tolist()
+    assert float(rows[3]["area_um2"]) == pytest.approx(0.25 * int(rows[3]["area_px"]))
+    image = tifffile.imread(slide)
+    means = ndimage.mean(image, expected, range(1, len(rows) + 1))
+    np.testing.assert_allclose([float(row["mean_intensity"]) for row in rows], means)
+
+
+def test_a_resumed_run_and_a_region_count_the_same(slide, small_models, tmp_path, monkeypatch):
+    region = Region(210, 330, 500, 603)
+    options = Options(120, roi=region, counted=Counted(8, 5, fill_holes=True), resume=True)
+
+    def outputs(name):
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        return Outputs(folder / "mask.tif", objects=folder / "cells.geojson", instances=folder / "ids.tif")
+
+    with api.open_model(small_models["three"]) as model:
+        report = segment_file(slide, outputs("once"), model, options)
+        pull_the_plug(monkeypatch, model, 50)
+        with pytest.raises(RuntimeError, match="plug"):
+            segment_file(slide, outputs("again"), model, options)
+        again = segment_file(slide, outputs("again"), model, options)
+    assert again.timing.known > 0
+    assert again.objects == report.objects > 20
+    for path in outputs("once"):
+        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes(), path.name
+    features = json.loads((tmp_path / "once" / "cells.geojson").read_text())["features"]
+    assert len(features) == report.objects
+    ids = tifffile.imread(tmp_path / "once" / "ids.tif")
+    outside = np.ones(ids.shape, bool)
+    outside[region.slices] = False
+    assert not ids[outside].any()
+    by_name = {feature["properties"]["name"]: feature for feature in features}
+    for at in (1, report.objects):
+        ring = np.concatenate([np.array(ring) for polygon in polygons(by_name[str(at)]) for ring in polygon])
+        y, x = np.nonzero(ids == at)
+        assert (ring.min(axis=0) >= (x.min(), y.min())).all()
+        assert (ring.max(axis=0) == (x.max() + 1, y.max() + 1)).all()
+
+
+def polygons(feature):
+    geometry = feature["geometry"]
+    return geometry["coordinates"] if geometry["type"] == "MultiPolygon" else [geometry["coordinates"]]
+
+
+def test_names_of_tables_are_checked_before_anything_is_computed(slide, nuclei, tmp_path):
+    words = ("segment", slide, "-o", tmp_path / "mask.tif")
+    assert "ends in .csv" in error(*words, "--objects", tmp_path / "cells.xls", code=2)
+    (tmp_path / "cells.csv").write_text("mine")
+    assert "cells.csv exists" in error(*words, "--objects", tmp_path / "cells.csv", code=2)
+    assert "4 or 8" in error(*words, "--objects", "csv", "--connectivity", 6, code=2)
+    other = tmp_path / "other.tif"
+    other.write_bytes(slide.read_bytes())
+    several = ("segment", slide, other, "-o", tmp_path / "masks")
+    assert "one file for 2 images; give just csv" in error(*several, "--objects", tmp_path / "x.csv", code=2)
+    unet_deploy(*several, "--objects", "csv", "-m", nuclei)
+    assert (tmp_path / "masks" / "other.mask.objects.csv").exists()

@@ -1,0 +1,85 @@
+"""What runs a model where there is no GPU, and how the choice is said."""
+
+from importlib.util import find_spec
+
+import pytest
+
+from unet_deploy import zoo as models
+from unet_deploy.errors import DeviceError, UsageError
+from unet_deploy.system import gpu
+from unet_deploy.system.gpu import Gpu
+from unet_deploy.zoo import Wish, open_model
+
+
+def no_gpu() -> bool:
+    try:
+        return not gpu.find_gpus()
+    except DeviceError:
+        return True
+
+
+without_gpu = pytest.mark.skipif(not no_gpu(), reason="this machine has a GPU")
+
+
+@without_gpu
+def test_auto_takes_the_cpu_without_a_word_where_there_is_no_gpu(small_models):
+    said = []
+    with open_model(small_models["one"], tell=said.append) as runtime:
+        assert runtime.name == ("OpenVINO fp32, CPU" if find_spec("openvino") else "ONNX Runtime fp32, CPU")
+    assert not said
+
+
+@without_gpu
+@pytest.mark.parametrize("runtime", ["auto", "onnxruntime", "tensorrt", "tensorrt_rtx"])
+def test_an_explicit_gpu_that_is_not_there_is_an_error(small_models, runtime):
+    with pytest.raises(DeviceError, match="no NVIDIA GPU"):
+        open_model(small_models["one"], device="cuda", runtime=runtime)
+
+
+def test_auto_says_why_it_falls_back_to_the_cpu(small_models, monkeypatch):
+    """A GPU, and nothing installed that can use it: cuda is an error, auto goes on and says so."""
+    here = [Gpu(0, "NVIDIA T4", "7.5", "12.9")]
+    monkeypatch.setattr(gpu, "find_gpus", lambda: here)
+    monkeypatch.setattr(models, "find_spec", lambda name: None)
+    said = []
+    with open_model(small_models["one"], tell=said.append) as runtime:
+        assert runtime.name == "ONNX Runtime fp32, CPU"
+    assert len(said) == 1
+    assert said[0].startswith("note: using the CPU: no runtime works on NVIDIA T4: tensorrt is not installed;")
+    with pytest.raises(DeviceError, match="no runtime works on NVIDIA T4"):
+        open_model(small_models["one"], device="cuda")
+    with pytest.raises(DeviceError, match="cuda:3: there are 1 GPUs"):
+        open_model(small_models["one"], device="cuda:3")
+
+
+def test_an_onnx_runtime_for_cpus_alone_is_said(small_models, monkeypatch):
+    import onnxruntime
+
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this ONNX Runtime has CUDA")
+    monkeypatch.setattr(gpu, "find_gpus", lambda: [Gpu(0, "NVIDIA T4", "7.5", "12.9")])
+    with pytest.raises(DeviceError, match="is for CPUs only"):
+        open_model(small_models["one"], device="cuda", runtime="onnxruntime")
+
+
+@pytest.mark.parametrize(
+    ("wish", "says"),
+    [
+        ({"device": "gpu"}, "there are auto, cpu, cuda and cuda:N"),
+        ({"device": "cpu:1"}, "there are auto, cpu"),
+        ({"device": "cuda:x"}, "there are auto, cpu"),
+        ({"runtime": "torch"}, "there are auto, onnxruntime"),
+        ({"precision": "int4"}, "there are fp32, fp16, bf16"),
+        ({"batch_size": 0}, "take at least 1"),
+    ],
+)
+def test_wishes_that_no_machine_grants(wish, says):
+    with pytest.raises(UsageError, match=says):
+        Wish(**wish)
+
+
+def test_what_a_cpu_does_not_do(small_models):
+    with pytest.raises(UsageError, match="no faster than fp32 on a CPU"):
+        open_model(small_models["one"], device="cpu", precision="fp16")
+    with pytest.raises(DeviceError, match="runs on an NVIDIA GPU"):
+        open_model(small_models["one"], device="cpu", runtime="tensorrt")

@@ -1,0 +1,112 @@
+"""A model as NVIDIA's Triton Inference Server wants it: a folder with a configuration and a numbered version.
+
+The configuration is the text form of Triton's ModelConfig message
+(github.com/triton-inference-server/common, protobuf/model_config.proto).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from tempfile import mkdtemp
+
+from unet_deploy.errors import UsageError, VerificationError
+from unet_deploy.model.card import ModelCard
+from unet_deploy.model.contract import IMAGE, LABELS, PROBABILITIES, Pixels
+from unet_deploy.runtimes import Limits
+from unet_deploy.runtimes.ring import Port
+from unet_deploy.runtimes.streamed import ports
+from unet_deploy.runtimes.tensorrt.record import ENGINE_SUFFIXES, EngineRecord, read_record
+from unet_deploy.system.files import file_errors
+
+_TYPES = {"uint8": "TYPE_UINT8", "float32": "TYPE_FP32"}
+
+
+def export_triton(
+    model: Path, repository: Path, *, name: str | None = None, most_tiles: int = 8, overwrite: bool = False
+) -> Path:
+    """Write REPOSITORY/NAME/config.pbtxt and /1/model.onnx or /1/model.plan; returns REPOSITORY/NAME.
+
+    most_tiles: the largest batch of a request; an engine has its own. Clients cut tiles themselves: the geometry and
+    the normalisation are in the configuration's parameter `unet_deploy.card`.
+    Raises ModelError, UsageError, and VerificationError for an engine that was never compared with its model.
+    """
+    card, config, file = _engine(model) if model.suffix in ENGINE_SUFFIXES else _onnx(model, most_tiles)
+    folder = repository / (name or card.name)
+    if folder.exists() and not overwrite:
+        raise UsageError(f"{folder} exists; pass --overwrite to replace it, or give another --name")
+    with file_errors(folder):
+        repository.mkdir(parents=True, exist_ok=True)
+        beside = Path(mkdtemp(prefix=f".{folder.name}.", dir=repository))
+        try:
+            (beside / "1").mkdir()
+            shutil.copyfile(model, beside / "1" / file)
+            (beside / "config.pbtxt").write_text(f'name: "{folder.name}"\n{config}')
+            beside.chmod(0o755)
+            if folder.exists():
+                shutil.rmtree(folder)
+            os.replace(beside, folder)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+    return folder
+
+
+def _onnx(model: Path, most_tiles: int) -> tuple[ModelCard, str, str]:
+    from unet_deploy.runtimes.onnxruntime import OnnxRuntime
+
+    with OnnxRuntime(model) as runtime:
+        card = runtime.card
+    limits = Limits(most_tiles, (card.base, card.base), (2 * card.base, 2 * card.base))
+    text = _config("onnxruntime_onnx", card, limits, "float32", probabilities=True)
+    return card, text, "model.onnx"
+
+
+def _engine(engine: Path) -> tuple[ModelCard, str, str]:
+    record: EngineRecord = read_record(engine)
+    if record.compiler != "tensorrt":
+        raise UsageError(f"{engine}: Triton runs engines of TensorRT, not of {record.compiler}; export the .onnx model")
+    if record.accuracy:
+        record.accuracy.require(str(engine))
+    else:
+        raise VerificationError(
+            f"{engine}: was never compared with its model; "
+            f"run: unet-deploy verify {engine} --reference {record.model} IMAGE"
+        )
+    limits, options = record.limits, record.options
+    text = _config(
+        "tensorrt_plan",
+        record.card,
+        limits,
+        options["pixels"],
+        probabilities=options["probabilities"],
+    )
+    return record.card, text, "model.plan"
+
+
+def _config(platform: str, card: ModelCard, limits: Limits, pixels: Pixels, *, probabilities: bool) -> str:
+    inputs, outputs = ports(card, limits, pixels, probabilities=probabilities)
+    # Where Triton is to batch, the model's own batch must be open; a fixed one stands among the dimensions.
+    lines = [f'platform: "{platform}"', f"max_batch_size: {0 if limits.fixed else limits.batch}"]
+
+    def dims(name: str, port: Port) -> str:
+        if limits.fixed:
+            return ", ".join(map(str, port.most))
+        inner = [str(side) for side in port.most[1:]]
+        if name in (LABELS, PROBABILITIES):
+            inner[-2:] = ["-1", "-1"]
+        elif name == IMAGE:
+            inner[1:3] = ["-1", "-1"]
+        return ", ".join(inner)
+
+    for kind, group in (("input", inputs), ("output", outputs)):
+        lines.append(f"{kind} [")
+        entries = [
+            f'  {{ name: "{name}", data_type: {_TYPES[port.dtype.name]}, dims: [ {dims(name, port)} ] }}'
+            for name, port in group.items()
+        ]
+        lines += [",\n".join(entries), "]"]
+    text = json.dumps(card.to_json())  # JSON's escapes are those of a text-format string
+    lines.append(f'parameters {{ key: "unet_deploy.card" value {{ string_value: {text} }} }}')
+    return "\n".join(lines) + "\n"

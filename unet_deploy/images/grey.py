@@ -1,0 +1,126 @@
+"""Grey values to network input, by statistics of the whole page and never of a tile.
+
+Percentiles are exact: pixels become integers of the same order, whose upper and lower 16 bits are counted in
+turn (a radix selection). One pass over the page settles 8- and 16-bit images, two passes all others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from unet_deploy.errors import ImageError
+from unet_deploy.images import ImageSource
+from unet_deploy.model.card import Normalization
+from unet_deploy.tiling import Region
+
+Blocks = Callable[[], Iterable[np.ndarray]]
+_BAND_PIXELS = 1 << 22
+_BINS = 1 << 16
+
+
+@dataclass(frozen=True)
+class GreyScale:
+    """Network input is (grey - offset) * scale. offset, scale: (C,) float32, one for each channel."""
+
+    offset: np.ndarray
+    scale: np.ndarray
+
+
+def check_dtype(dtype: np.dtype, name: str) -> None:
+    """Raise ImageError unless pixels of this dtype are grey values."""
+    if dtype.kind not in "buif":
+        raise ImageError(f"{name}: pixels of type {dtype} are no grey values; convert it to integer or float pixels")
+
+
+def to_float32(pixels: np.ndarray, name: str) -> np.ndarray:
+    """Grey values as float32. Raises ImageError on NaN and infinity, which would spread over a whole tile."""
+    if pixels.dtype.kind != "f":
+        return pixels.astype(np.float32)
+    with np.errstate(over="ignore"):
+        values = pixels.astype(np.float32)
+    if not np.isfinite(values).all():
+        raise ImageError(f"{name}: has pixels that are NaN, infinite or beyond float32; replace them, for example by 0")
+    return values
+
+
+def measure_page(source: ImageSource, page: int, normalization: Normalization) -> GreyScale:
+    """The grey scale of one page. Reads it once or twice for percentiles, not at all for a fixed scale."""
+    info = source.info
+    check_dtype(info.dtype, info.name)
+    rows = max(1, min(info.height, _BAND_PIXELS // (info.width * info.channels)))
+
+    def bands() -> Iterable[np.ndarray]:
+        for y in range(0, info.height, rows):
+            yield source.crop(page, Region(y, 0, min(rows, info.height - y), info.width))
+
+    return measure(bands, info.channels, normalization, name=info.name)
+
+
+def measure(blocks: Blocks, channels: int, normalization: Normalization, *, name: str) -> GreyScale:
+    """The grey scale of a page that `blocks()` yields as (C, ...) arrays, the same each time it is called.
+
+    A constant channel becomes 0 everywhere. Raises ImageError on NaN and infinite pixels.
+    """
+    if normalization.method == "fixed":
+        return GreyScale(
+            np.full(channels, normalization.offset, np.float32), np.full(channels, normalization.scale, np.float32)
+        )
+    low, high, darkest, brightest = _quantiles(blocks, channels, (normalization.low, normalization.high, 0, 100), name)
+    flat = high <= low  # nearly all pixels are alike, as on a sparse slide: the full range still shows the rest
+    low, high = np.where(flat, darkest, low), np.where(flat, brightest, high)
+    span = high - low
+    scale = np.where(span > 0, 1 / np.where(span > 0, span, 1), 0)
+    return GreyScale(low.astype(np.float32), scale.astype(np.float32))
+
+
+def _quantiles(blocks: Blocks, channels: int, percents: tuple[float, ...], name: str) -> np.ndarray:
+    """Exact percentiles, (len(percents), C) float64: the smallest value that so many percent do not exceed."""
+    counts = np.zeros((channels, _BINS), np.int64)
+    narrow = None
+    for block in blocks():
+        narrow = _narrow_offset(block.dtype)
+        for channel, pixels in enumerate(block):
+            counts[channel] += np.bincount(_upper(pixels, narrow, name), minlength=_BINS)
+    ranks = np.maximum(1, np.ceil(np.asarray(percents)[:, None] / 100 * counts.sum(axis=1))).astype(np.int64)
+    cumulated = counts.cumsum(axis=1)
+    upper = np.array([[np.searchsorted(cumulated[c], r) for c, r in enumerate(row)] for row in ranks])
+    if narrow is not None:
+        return upper.astype(np.float64) - narrow
+
+    below = np.array([[cumulated[c, u] - counts[c, u] for c, u in enumerate(row)] for row in upper])
+    lower = np.zeros((*upper.shape, _BINS), np.int64)
+    for block in blocks():
+        for channel, pixels in enumerate(block):
+            keys = _keys(pixels, name)
+            for row, bin_ in enumerate(upper[:, channel]):
+                chosen = keys[keys >> 16 == bin_] & 0xFFFF
+                lower[row, channel] += np.bincount(chosen, minlength=_BINS)
+    within = (lower.cumsum(axis=2) < (ranks - below)[:, :, None]).sum(axis=2)
+    return _values(upper.astype(np.uint32) << 16 | within.astype(np.uint32)).astype(np.float64)
+
+
+def _narrow_offset(dtype: np.dtype) -> int | None:
+    """What makes a value of at most 16 bits a bin number; None for wider pixels."""
+    if dtype.kind == "f" or dtype.itemsize > 2:
+        return None
+    return 1 << 15 if dtype.kind == "i" else 0
+
+
+def _upper(pixels: np.ndarray, narrow: int | None, name: str) -> np.ndarray:
+    if narrow is None:
+        return _keys(pixels, name) >> 16
+    flat = pixels.reshape(-1)
+    return flat.astype(np.intp) + narrow if narrow else flat
+
+
+def _keys(pixels: np.ndarray, name: str) -> np.ndarray:
+    """float32 as uint32 of the same order: negative numbers are stored sign and magnitude."""
+    bits = (to_float32(pixels, name).reshape(-1) + np.float32(0)).view(np.uint32)
+    return np.where(bits >> 31 != 0, ~bits, bits | np.uint32(1 << 31))
+
+
+def _values(keys: np.ndarray) -> np.ndarray:
+    return np.where(keys >> 31 != 0, keys & np.uint32(0x7FFFFFFF), ~keys).astype(np.uint32).view(np.float32)

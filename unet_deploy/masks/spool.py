@@ -1,0 +1,143 @@
+"""Finished blocks of an output, kept beside it until all are there: what a killed run goes on from.
+
+A spool is a line of JSON, which says what the blocks are of, and then one record after another: block number, length,
+CRC-32, bytes. A record that was cut short ends what is believed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import struct
+import time
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unet_deploy.errors import UnetDeployError
+from unet_deploy.masks.blocks import goes_on, lock
+from unet_deploy.system.files import file_errors
+
+_RECORD = struct.Struct("<QII")
+_SYNC_SECONDS = 20.0
+"""A power cut costs no more than what was computed in this time."""
+
+
+class Spool:
+    """Blocks by number, written once each. Not safe to use from two threads.
+
+    blocks: how many there can be. key: what must be the same for a run to go on, by names that a person understands;
+    None where nothing is to be kept.
+    resume: take over what is there. overwrite: throw it away.
+    Raises UsageError where an unfinished run of the same key is there and neither was asked for, where one of another
+    key was to be resumed, or where another process is at it; UnetDeployError and ResourceError where it cannot be
+    written.
+    """
+
+    def __init__(
+        self, output: Path, blocks: int, key: Mapping[str, Any] | None, *, resume: bool = False, overwrite: bool = False
+    ) -> None:
+        self._output, self._kept = output, key is not None
+        self.path = spool_of(output)
+        self._places = np.zeros(blocks, np.int64)
+        self._lengths = np.zeros(blocks, np.uint32)
+        self.resumed = False
+        with file_errors(output):
+            self._file = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
+        try:
+            lock(self._file, output)
+            header = json.dumps(dict(key or {}), sort_keys=True).encode() + b"\n"
+            if key is not None and (resume or not overwrite):
+                self._take_over(header, resume)
+            if not self.resumed:
+                self._start(header)
+        except BaseException:
+            self._file.close()
+            raise
+        self._synced = time.monotonic()
+
+    def __contains__(self, block: int) -> bool:
+        return bool(self._places[block])
+
+    def add(self, block: int, data: bytes) -> None:
+        with file_errors(self._output):
+            self._file.seek(self._end)
+            self._file.write(_RECORD.pack(block, len(data), zlib.crc32(data)))
+            self._file.write(data)
+            if time.monotonic() - self._synced > _SYNC_SECONDS:
+                self._file.flush()
+                os.fdatasync(self._file.fileno())
+                self._synced = time.monotonic()
+        self._places[block], self._lengths[block] = self._end + _RECORD.size, len(data)
+        self._end += _RECORD.size + len(data)
+
+    def get(self, block: int) -> bytes:
+        """The bytes of a block that is there. Raises UnetDeployError where something else has cut the file short."""
+        place, length = int(self._places[block]), int(self._lengths[block])
+        with file_errors(self._output):
+            self._file.flush()
+            self._file.seek(place)
+            data = self._file.read(length)
+        if len(data) != length:
+            raise UnetDeployError(f"{self._output}: its spool file was cut short by something else; run again")
+        return data
+
+    def close(self, *, keep: bool = True) -> None:
+        """Let go; with `keep` a later run can go on from here, if there is anything to go on from."""
+        with contextlib.suppress(OSError, ValueError):  # what could not be flushed is made again by a resume
+            self._file.flush()
+        with contextlib.suppress(OSError):  # whatever broke before is what is to be seen
+            if not (keep and self._kept and self._places.any()):
+                self.path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self._file.close()
+
+    def _start(self, header: bytes) -> None:
+        with file_errors(self._output):
+            self._file.seek(0)
+            self._file.truncate()
+            self._file.write(header)
+        self._end = len(header)
+
+    def _take_over(self, header: bytes, resume: bool) -> None:
+        """Find the blocks of an unfinished run."""
+        found = self._file.readline()
+        self._end = len(found)
+        if found == header:
+            self._scan()
+            begun = bool(self._places.any())
+        else:
+            begun = bool(self._file.read(1))
+        self.resumed = begun and goes_on(self._output, _text(found), _text(header), resume=resume)
+
+    def _scan(self) -> None:
+        while len(head := self._file.read(_RECORD.size)) == _RECORD.size:
+            block, length, checksum = _RECORD.unpack(head)
+            data = self._file.read(length)
+            if len(data) != length or zlib.crc32(data) != checksum or block >= len(self._places):
+                return
+            self._places[block], self._lengths[block] = self._end + _RECORD.size, length
+            self._end += _RECORD.size + length
+
+
+def spool_of(output: Path) -> Path:
+    """Where the finished blocks of an output wait."""
+    return output.with_name(f".{output.name}.spool")
+
+
+def read_key(output: Path) -> dict[str, Any]:
+    """The key of the unfinished run of an output; empty where there is none that can be read."""
+    try:
+        with spool_of(output).open("rb") as file:
+            key = json.loads(file.readline())
+    except (OSError, ValueError):
+        return {}
+    return key if isinstance(key, dict) else {}
+
+
+def _text(header: bytes) -> str:
+    return header.decode(errors="replace").rstrip("\n")

@@ -1,0 +1,231 @@
+"""Masks out: tiled, compressed, pyramidal BigTIFF, written in any order and never whole in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+from tifffile import TiffWriter
+
+from unet_deploy.images import ImageInfo
+from unet_deploy.masks import MaskSink
+from unet_deploy.masks.blocks import Filling, touched
+from unet_deploy.masks.spool import Spool
+from unet_deploy.system.files import check_free, replacing
+from unet_deploy.tiling import Region
+
+BLOCK = 256
+"""Side in pixels of a TIFF tile."""
+
+SMALLEST_LEVEL = 1024
+"""A pyramid ends with the first level that is no larger than this."""
+
+LEVEL = 4
+"""Of deflate: beyond it there is little left to gain."""
+
+_EMPTY = 300
+"""Bytes of a block of zeros, with its place in the file."""
+
+
+class _Grid:
+    """The blocks of one level of the pyramid, numbered plane by plane and row by row from `first` on."""
+
+    def __init__(self, planes: int, height: int, width: int, first: int) -> None:
+        self.planes, self.height, self.width, self.first = planes, height, width, first
+        self.rows, self.columns = -(-height // BLOCK), -(-width // BLOCK)
+        self.count = planes * self.rows * self.columns
+
+    def number(self, plane: int, row: int, column: int) -> int:
+        return self.first + (plane * self.rows + row) * self.columns + column
+
+    def __iter__(self) -> Iterator[tuple[int, int, int]]:
+        """Plane, row and column of every block, in order."""
+        return (
+            (plane, row, column)
+            for plane in range(self.planes)
+            for row in range(self.rows)
+            for column in range(self.columns)
+        )
+
+
+class TiffMaskSink(MaskSink):
+    """A multi-page BigTIFF of (height, width) planes in BLOCK x BLOCK tiles, deflate-compressed, with a pyramid.
+
+    Blocks are compressed as soon as they are full, and kept in a spool beside `path`; `commit` puts them in order
+    under the file's name, with levels of every second pixel for viewers, and OME metadata where the name ends in
+    .ome.tif. The bytes depend on the pixels alone, however often a run was broken off and resumed.
+    planes: TIFF pages for every page of the image. region: what will be written of each page, the whole by default;
+    the rest is 0. key, resume, overwrite: as for Spool.
+    Raises UsageError when `path` exists without `overwrite`, and as Spool.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        image: ImageInfo,
+        *,
+        planes: int,
+        dtype: np.dtype[Any],
+        region: Region | None = None,
+        key: Mapping[str, Any] | None = None,
+        resume: bool = False,
+        overwrite: bool = False,
+    ) -> None:
+        check_free(path, overwrite=overwrite or resume)
+        self._path, self._overwrite = path, overwrite or resume
+        self._image, self._planes, self._dtype = image, planes, np.dtype(dtype)
+        self._region = region or Region(0, 0, image.height, image.width)
+        self._levels = list(_pyramid(image.pages * planes, image.height, image.width))
+        self._filling: dict[int, Filling] = {}
+        last = self._levels[-1]
+        self._spool = Spool(path, last.first + last.count, key, resume=resume, overwrite=overwrite)
+        self.resumed = self._spool.resumed
+        self._empty = self._compress(np.zeros((BLOCK, BLOCK), self._dtype))
+        self._finished = False
+
+    def write(self, page: int, region: Region, planes: np.ndarray) -> None:
+        if planes.shape != (self._planes, region.height, region.width):
+            raise ValueError(f"{planes.shape} does not fill {self._planes} planes of {region}")
+        for plane, pixels in enumerate(planes, start=page * self._planes):
+            for row, column in touched(region, BLOCK):
+                if self._levels[0].number(plane, row, column) not in self._spool:
+                    self._fill(plane, row, column, region, pixels)
+
+    def has(self, page: int, region: Region) -> bool:
+        first = page * self._planes
+        return all(
+            self._levels[0].number(plane, row, column) in self._spool
+            for plane in range(first, first + self._planes)
+            for row, column in touched(region, BLOCK)
+        )
+
+    def read(self, page: int, region: Region) -> np.ndarray:
+        out = np.empty((self._planes, region.height, region.width), self._dtype)
+        for at, plane in enumerate(range(page * self._planes, (page + 1) * self._planes)):
+            for row, column in touched(region, BLOCK):
+                block = Region(row * BLOCK, column * BLOCK, BLOCK, BLOCK)
+                shared = block.intersection(region)
+                pixels = self._block(self._levels[0].number(plane, row, column))
+                out[(at, *shared.moved(-region.y, -region.x).slices)] = pixels[shared.moved(-block.y, -block.x).slices]
+        return out
+
+    def commit(self) -> None:
+        self._check_whole()
+        for finer, coarser in zip(self._levels, self._levels[1:], strict=False):
+            self._shrink(finer, coarser)
+        ome = self._path.name.lower().endswith((".ome.tif", ".ome.tiff"))
+        first, *rest = self._levels
+        with (
+            replacing(self._path, overwrite=self._overwrite) as beside,
+            TiffWriter(beside, bigtiff=True, ome=ome) as tiff,
+        ):
+            options: dict[str, Any] = {
+                "dtype": self._dtype,
+                "tile": (BLOCK, BLOCK),
+                "compression": "zlib",
+                "photometric": "minisblack",
+                "software": "unet-deploy",
+            }
+            whole = {**options, **self._image.tags, "metadata": self._ome() if ome else None}
+            tiff.write(self._blocks(first), shape=self._shape(first), subifds=len(rest), **whole)
+            for level in rest:
+                tiff.write(self._blocks(level), shape=self._shape(level), subfiletype=1, metadata=None, **options)
+        self._finished = True
+
+    def keep(self) -> None:
+        self._finished = False
+
+    def close(self) -> None:
+        self._filling.clear()
+        self._spool.close(keep=not self._finished)
+
+    # -- blocks ----------------------------------------------------------------------------------------------
+
+    def _fill(self, plane: int, row: int, column: int, region: Region, pixels: np.ndarray) -> None:
+        number = self._levels[0].number(plane, row, column)
+        block = self._filling.get(number)
+        if block is None:
+            place = Region(row * BLOCK, column * BLOCK, BLOCK, BLOCK)
+            block = self._filling[number] = Filling.empty(place, self._region, self._dtype)
+        if block.take(region, pixels):
+            del self._filling[number]
+            self._spool.add(number, self._compress(block.pixels))
+
+    def _compress(self, pixels: np.ndarray) -> bytes:
+        return bytes(imagecodecs.zlib_encode(pixels.tobytes(), level=LEVEL))
+
+    def _block(self, number: int) -> np.ndarray:
+        if number not in self._spool:
+            return np.zeros((BLOCK, BLOCK), self._dtype)
+        pixels = np.frombuffer(imagecodecs.zlib_decode(self._spool.get(number)), self._dtype)
+        return pixels.reshape(BLOCK, BLOCK)
+
+    def _check_whole(self) -> None:
+        blocks = list(touched(self._region, BLOCK))
+        base = self._levels[0]
+        missing = sum(
+            base.number(plane, row, column) not in self._spool for plane in range(base.planes) for row, column in blocks
+        )
+        if missing:
+            raise RuntimeError(f"{self._path}: {missing} blocks were never written")
+
+    def _shrink(self, finer: _Grid, coarser: _Grid) -> None:
+        """Every second pixel, block by block: labels cannot be averaged."""
+        for plane, row, column in coarser:
+            number = coarser.number(plane, row, column)
+            sources = [
+                (down, right, finer.number(plane, 2 * row + down, 2 * column + right))
+                for down in (0, 1)
+                for right in (0, 1)
+                if 2 * row + down < finer.rows and 2 * column + right < finer.columns
+            ]
+            if number in self._spool or not any(source in self._spool for _, _, source in sources):
+                continue
+            half = BLOCK // 2
+            pixels = np.zeros((BLOCK, BLOCK), self._dtype)
+            for down, right, source in sources:
+                corner = (slice(down * half, (down + 1) * half), slice(right * half, (right + 1) * half))
+                pixels[corner] = self._block(source)[::2, ::2]
+            self._spool.add(number, self._compress(pixels))
+
+    def _blocks(self, level: _Grid) -> Iterator[bytes]:
+        for block in level:
+            number = level.number(*block)
+            yield self._spool.get(number) if number in self._spool else self._empty
+
+    # -- the file --------------------------------------------------------------------------------------------
+
+    def _shape(self, level: _Grid) -> tuple[int, ...]:
+        return (level.planes, level.height, level.width) if level.planes > 1 else (level.height, level.width)
+
+    def _ome(self) -> dict[str, Any]:
+        axes = "ZC" if self._planes > 1 and self._image.pages > 1 else "C" if self._planes > 1 else "Z"
+        metadata: dict[str, Any] = {"axes": f"{axes}YX" if self._levels[0].planes > 1 else "YX"}
+        if size := self._image.pixel_size_um:
+            unit = {"PhysicalSizeXUnit": "µm", "PhysicalSizeYUnit": "µm"}
+            metadata |= {"PhysicalSizeX": size, "PhysicalSizeY": size, **unit}
+        return metadata
+
+
+def _pyramid(planes: int, height: int, width: int) -> Iterator[_Grid]:
+    first = 0
+    while True:
+        grid = _Grid(planes, height, width, first)
+        yield grid
+        if max(height, width) <= SMALLEST_LEVEL:
+            return
+        first += grid.count
+        height, width = -(-height // 2), -(-width // 2)
+
+
+def written_bytes(image: ImageInfo, window: ImageInfo, planes: int, itemsize: int, share: float = 1.0) -> int:
+    """Bytes of a mask whose blocks are empty but for those of a window, which pack to this share of their pixels."""
+
+    def blocks(info: ImageInfo) -> int:
+        *_, last = _pyramid(info.pages * planes, info.height, info.width)
+        return last.first + last.count
+
+    return int(blocks(window) * BLOCK * BLOCK * itemsize * share) + blocks(image) * _EMPTY

@@ -1,0 +1,146 @@
+"""Is the answer right? One way of computing it against another, on real pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from unet_deploy.errors import ModelError
+from unet_deploy.images import open_image
+from unet_deploy.images.array import ArraySource
+from unet_deploy.images.grey import GreyScale, measure_page
+from unet_deploy.masks.array import ArraySink
+from unet_deploy.model.card import Normalization
+from unet_deploy.runtimes import DEFAULT_TILE, Runtime
+from unet_deploy.runtimes.onnxruntime import OnnxRuntime
+from unet_deploy.runtimes.tensorrt.record import ENGINE_SUFFIXES, read_record, set_accuracy
+from unet_deploy.segmentation.outputs import write_labels, write_probabilities
+from unet_deploy.segmentation.run import check_fits
+from unet_deploy.stream.pipeline import stream
+from unet_deploy.stream.planner import plan_for
+from unet_deploy.stream.proof import LIMIT_PPM, Accuracy, measure
+from unet_deploy.tiling import Region, TilePlan, legal_side, plan_tiles
+from unet_deploy.zoo import find_model, open_model
+
+TOLERANCE = 1e-4
+"""How far two float32 probabilities of the same network may lie apart."""
+
+WHOLE_SIDE = 2048
+"""Largest side in pixels that is computed in one pass: that pass is in memory whole."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far two answers for the same pixels agree."""
+
+    pixels: int
+    labels_differ: int
+    """Pixels whose labels differ."""
+    ties: int
+    """Those of them whose two best classes are within TOLERANCE of each other: either label is right."""
+    worst_probability: float
+    """Largest absolute difference of a probability."""
+    not_finite: int
+    """Probabilities that are NaN or infinite, on either side."""
+
+    @property
+    def holds(self) -> bool:
+        return self.labels_differ == self.ties and self.worst_probability <= TOLERANCE and self.not_finite == 0
+
+
+def compare(
+    labels: np.ndarray, probabilities: np.ndarray, other_labels: np.ndarray, other_probabilities: np.ndarray
+) -> Agreement:
+    """Compare labels (H, W) and probabilities (K, H, W) with another answer for the same pixels."""
+    differ = labels != other_labels
+    second, first = np.sort(probabilities[:, differ], axis=0)[-2:]
+    finite = np.isfinite(probabilities) & np.isfinite(other_probabilities)
+    apart = np.abs(probabilities - other_probabilities)[finite]
+    return Agreement(
+        pixels=labels.size,
+        labels_differ=int(differ.sum()),
+        ties=int((first - second <= TOLERANCE).sum()),
+        worst_probability=float(apart.max(initial=0.0)),
+        not_finite=int((~finite).sum()),
+    )
+
+
+@dataclass(frozen=True)
+class SeamCheck:
+    """The tiled answer beside the answer in one pass."""
+
+    region: Region
+    plan: TilePlan
+    agreement: Agreement
+
+
+def verify_tiled(
+    runtime: Runtime, path: Path, *, tile_size: int | None = None, channel: int | None = None
+) -> SeamCheck:
+    """Segment the first page of an image tile by tile and in one pass, and compare.
+
+    Of an image larger than WHOLE_SIDE the middle is taken, with the grey scale of the whole page.
+    tile_size: input side in pixels; by default as `segment` takes it, or smaller so that there are seams to see.
+    The runtime must answer with probabilities.
+    """
+    with open_image(path, channel=channel) as source:
+        check_fits(source.info, runtime.card)
+        region = _middle(source.info.height, source.info.width)
+        pixels = source.crop(0, region)
+        normalization: Normalization = runtime.card.normalization
+        grey = measure_page(source, 0, normalization)
+    card = runtime.card
+    longest = max(region.height, region.width)
+    thirds = legal_side(2 * card.margin + -(-longest // 3), card)
+    tiled = plan_tiles(region.height, region.width, card, tile=tile_size or min(DEFAULT_TILE, thirds))
+    whole = plan_tiles(
+        region.height, region.width, card, tile=legal_side(longest + 2 * card.margin + card.stride, card)
+    )
+    return SeamCheck(
+        region, tiled, compare(*_answer(pixels, whole, runtime, grey), *_answer(pixels, tiled, runtime, grey))
+    )
+
+
+def verify_against(
+    model: str, reference: Path, path: Path, *, limit_ppm: float = LIMIT_PPM, channel: int | None = None
+) -> Accuracy:
+    """Compare a model or an engine with the float32 model that it stands for, on all tiles of an image's first page.
+
+    What was found is written into an engine's record, good or bad. Raises ModelError where an engine was made of
+    another model, and DeviceError where it does not run here.
+    """
+    from unet_deploy.model.lower import read_model
+
+    file = find_model(model)
+    engine = file.suffix in ENGINE_SUFFIXES
+    if engine:
+        record = read_record(file)
+        if read_model(reference).weights_sha256 != record.weights_sha256:
+            raise ModelError(f"{file}: was not made of {reference}, but of other weights ({record.model})")
+    with (
+        open_image(path, channel=channel) as source,
+        open_model(file, probabilities=not engine or record.options["probabilities"], device="auto") as runtime,
+        OnnxRuntime(reference, probabilities=True) as truth,
+    ):
+        check_fits(source.info, runtime.card)
+        if runtime.card.classes != truth.card.classes or runtime.card.margin != truth.card.margin:
+            raise ModelError(f"{file}: is another network than {reference}; compare it with the model it was made of")
+        accuracy = measure(runtime, truth, source, plan_for(runtime, source.info), limit_ppm=limit_ppm)
+    if engine:
+        set_accuracy(file, accuracy)
+    return accuracy
+
+
+def _answer(pixels: np.ndarray, plan: TilePlan, runtime: Runtime, grey: GreyScale) -> tuple[np.ndarray, np.ndarray]:
+    labels = ArraySink((1, 1, plan.height, plan.width), np.dtype(np.uint8))
+    scores = ArraySink((1, len(runtime.card.classes), plan.height, plan.width), np.dtype(np.float32))
+    consumers = [write_labels(labels), write_probabilities(scores)]
+    stream(ArraySource(pixels), plan, runtime, consumers, greys=lambda page: grey)
+    return labels.array[0, 0], scores.array[0]
+
+
+def _middle(height: int, width: int) -> Region:
+    tall, wide = min(height, WHOLE_SIDE), min(width, WHOLE_SIDE)
+    return Region((height - tall) // 2, (width - wide) // 2, tall, wide)

@@ -1,0 +1,1 @@
+"""Everything that knows TensorRT and TensorRT for RTX."""

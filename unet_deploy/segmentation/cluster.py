@@ -1,0 +1,350 @@
+"""Many machines: workers of a Dask cluster, each of which fills whole chunks of one OME-Zarr mask.
+
+This process plans, opens the mask and gives it its name; a worker gets a job, computes the tiles that touch it, and
+writes its chunks into storage that all of them share. A worker that dies has finished a chunk or not begun it, so its
+jobs are done again by others, and the mask is that of a single machine.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import CancelledError
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import Any, overload
+
+from typing_extensions import Self
+
+from unet_deploy._version import __version__
+from unet_deploy.errors import DeviceError, ImageError, ResourceError, UsageError
+from unet_deploy.images import ImageSource, is_url, open_image, state_of
+from unet_deploy.images.grey import GreyScale, measure_page
+from unet_deploy.images.window import Window
+from unet_deploy.runtimes import Runtime
+from unet_deploy.segmentation.outputs import placed, write_labels
+from unet_deploy.stream.pipeline import Progress, Timing, stream
+from unet_deploy.stream.planner import proof_plan
+from unet_deploy.stream.proof import prove
+from unet_deploy.stream.tta import averaged
+from unet_deploy.system.extras import need
+from unet_deploy.system.machine import default_ceiling
+from unet_deploy.tiling import Region, TilePlan
+from unet_deploy.zoo import DEFAULT_MODEL, Wish, open_model, shipped_models
+
+ANSWER = 5.0
+"""Seconds in which a scheduler answers."""
+
+PATIENCE = 60.0
+"""Seconds without a worker after which a run ends."""
+
+LONGEST_JOB = 16
+"""Tiles of one job: enough to read, compute and write side by side, few enough to lose when a worker dies."""
+
+_MOST_STEPS = 8
+"""Tiles along the side of a job whose border cuts tiles: those are computed by both neighbours."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is the same for all jobs of a mask; it travels with each."""
+
+    model: str
+    """A shipped model's name, or a path that every worker has."""
+    wish: Wish
+    weights_sha256: str
+    runtime: str
+    image: Path
+    channel: int | None
+    level: int
+    state: tuple[Any, ...]
+    """Of the image file, which every worker must see."""
+    tta: bool
+    skip_background: bool
+    plan: TilePlan
+    window: Region
+    """Where in the image the plan lies."""
+    region: Region
+    """What of the image is to be in the mask."""
+    mask: Path
+    tree: Path
+    """The folder in which the mask grows."""
+    version: str = __version__
+
+
+@dataclass(frozen=True)
+class Job:
+    """Whole chunks of one page of the mask, as a region of the image."""
+
+    page: int
+    region: Region
+
+
+class Jobs(Sequence[Job]):
+    """A mask cut along its chunks, page after page and row by row; every chunk is in one job.
+
+    Where tiles fill whole chunks a job is a run of tiles, of which each of the workers gets at least eight where there
+    are as many. Elsewhere the tiles on the border of two jobs are computed twice.
+    """
+
+    def __init__(self, plan: TilePlan, window: Region, region: Region, pages: int, chunk: int, workers: int) -> None:
+        each = pages * len(plan) / max(1, workers)
+        run = min(LONGEST_JOB, max(1, int(each / 8)))
+        steps = min(_MOST_STEPS, max(2, int(math.sqrt(each / 2))))
+        self._tall = _side(plan.step_y, plan.height, window.y, chunk, 1, steps)
+        self._wide = _side(plan.step_x, plan.width, window.x, chunk, run, steps)
+        self._region, self._pages = region, pages
+        self._top, self._left = region.y // chunk * chunk, region.x // chunk * chunk
+        self._rows = -(-(region.bottom - self._top) // self._tall)
+        self._columns = -(-(region.right - self._left) // self._wide)
+
+    def __len__(self) -> int:
+        return self._pages * self._rows * self._columns
+
+    @overload
+    def __getitem__(self, index: int) -> Job: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Job]: ...
+    def __getitem__(self, index: int | slice) -> Job | list[Job]:
+        if isinstance(index, slice):
+            return [self[at] for at in range(*index.indices(len(self)))]
+        page, place = divmod(range(len(self))[index], self._rows * self._columns)
+        row, column = divmod(place, self._columns)
+        y, x = self._top + row * self._tall, self._left + column * self._wide
+        return Job(page, Region(y, x, self._tall, self._wide).intersection(self._region))
+
+
+def _side(step: int, extent: int, origin: int, chunk: int, run: int, steps: int) -> int:
+    """Pixels along a side of a job, a multiple of the chunk's: `run` tiles where they fit, about `steps` elsewhere."""
+    fitting = origin % chunk == 0 and (step % chunk == 0 or step >= extent)
+    return -(-step * (run if fitting else steps) // chunk) * chunk
+
+
+class Cluster:
+    """The workers of a scheduler, or as many of our own on this machine. A context manager.
+
+    model, wish: what the workers open, as `open_model` does here; a path must be there on all machines.
+    scheduler: its address, tcp://host:8786. workers: how many to start here, each with its share of the processors.
+    Raises UsageError without the distributed package, and DeviceError where no scheduler answers.
+    """
+
+    def __init__(
+        self, model: str | None, wish: Wish, *, scheduler: str | None = None, workers: int | None = None
+    ) -> None:
+        if (scheduler is None) == (workers is None):
+            raise UsageError("give --scheduler, or --workers to start them here, and not both")
+        need("distributed", "distributed")
+        import distributed
+
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what goes wrong is raised
+        name = str(model or DEFAULT_MODEL)
+        self._model = name if name in shipped_models() else str(Path(name).resolve())
+        self._wish, self._workers_here = wish, workers
+        with ExitStack() as stack:
+            if workers is not None:
+                local = distributed.LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    memory_limit=None,  # what they hold is planned
+                    dashboard_address=None,
+                    preload=[__name__],
+                    env={_WORKERS: str(workers)},
+                    silence_logs=logging.CRITICAL,
+                )
+                scheduler = stack.enter_context(local).scheduler_address
+            try:
+                self._client = stack.enter_context(distributed.Client(scheduler, timeout=ANSWER, set_as_default=False))
+            except (OSError, ValueError) as error:
+                raise DeviceError(
+                    f"{scheduler}: no scheduler answers there ({error}); start one: dask scheduler"
+                ) from None
+            self.name = str(scheduler)
+            self._open = stack.pop_all()
+
+    def share(self, max_memory: int | None) -> int | None:
+        """Of what all processes on this machine may hold, the part of one."""
+        if self._workers_here is None:
+            return max_memory
+        ceiling = max_memory or default_ceiling()
+        return ceiling and ceiling // (self._workers_here + 1)
+
+    def work(self, runtime: Runtime, *, image: Path, mask: Path, tree: Path, **rest: Any) -> Work:
+        """What is to be done, with the names of files as other machines see them."""
+        return Work(
+            model=self._model,
+            wish=self._wish,
+            weights_sha256=runtime.weights_sha256,
+            runtime=runtime.name,
+            image=image if is_url(image) else image.resolve(),
+            state=state_of(image),
+            mask=mask.resolve(),
+            tree=tree.resolve(),
+            **rest,
+        )
+
+    def fill(self, work: Work, pages: int, *, progress: Progress | None = None) -> Timing:
+        """Write all chunks of a mask but those that are there; `compute` is the sum over all workers.
+
+        Raises what a worker raised, and ResourceError where workers die or stay away; finished chunks are kept.
+        """
+        from distributed import TimeoutError as TooLong
+        from distributed import wait
+
+        from unet_deploy.masks.ome_zarr import CHUNK
+
+        began = time.perf_counter()
+        jobs = Jobs(work.plan, work.window, work.region, pages, CHUNK, self._workers())
+        waiting, scales = iter(jobs), {}
+        flying: set[Any] = set()
+        tiles, done, total = pages * len(work.plan), 0, Timing(0.0, 0.0)
+        try:
+            while True:
+                for job in islice(waiting, max(0, 3 * self._workers() + 1 - len(flying))):
+                    if job.page not in scales:  # only the latest page's is kept here; jobs that wait keep their own
+                        scales = {job.page: self._client.submit(_measure, work, job.page, pure=False)}
+                    flying.add(self._client.submit(_compute, work, job, scales[job.page], pure=False))
+                if not flying:
+                    break
+                with suppress(TooLong), self._client.as_current():
+                    wait(flying, timeout=PATIENCE, return_when="FIRST_COMPLETED")
+                finished = {future for future in flying if future.done()}
+                if not finished and not self._workers():
+                    raise ResourceError(f"{self.name}: has no workers; start some: dask worker {self.name}")
+                for future in finished:
+                    total += self._result(future)
+                flying -= finished
+                done += len(finished)
+                if progress:
+                    progress(tiles * done // len(jobs), tiles)
+        except CancelledError:
+            raise self._gone() from None
+        except BaseException:
+            with suppress(Exception):
+                self._client.cancel(list(flying), force=True)
+            raise
+        return replace(total, wall=time.perf_counter() - began, known=min(tiles, total.known))
+
+    def _workers(self) -> int:
+        if self._client.status != "running":
+            raise self._gone()
+        return len(self._client.nthreads())
+
+    def _gone(self) -> ResourceError:
+        return ResourceError(f"{self.name}: the scheduler is gone; start it, and go on with --resume")
+
+    def _result(self, future: Any) -> Timing:
+        from distributed import KilledWorker
+
+        try:
+            return future.result()
+        except KilledWorker as error:
+            died = f"{self.name}: workers die of one job again and again, the last one was {error.last_worker.address}"
+            raise ResourceError(f"{died}; give less --max-memory, or look at its log") from None
+        except ImportError as error:
+            raise DeviceError(
+                f"{self.name}: a worker lacks {error.name}; install there what is installed here"
+            ) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._open.close()
+
+
+# -- on a worker ---------------------------------------------------------------------------------------------
+
+
+_WORKERS = "UNET_DEPLOY_WORKERS"
+"""Tells a worker that was started here how many there are."""
+
+
+def dask_setup(worker: Any) -> None:
+    """Dask calls it in each worker that was started here, before there are threads that compute.
+
+    A worker keeps to its part of the processors, and leaves Ctrl-C to the process that started it, which ends it.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, cores[worker.name % len(cores) :: int(os.environ[_WORKERS])])
+
+
+_busy = threading.Lock()
+"""A runtime takes one job at a time, however many threads a worker has."""
+
+
+def _measure(work: Work, page: int) -> GreyScale:
+    """The grey scale of a page."""
+    with _busy:
+        return measure_page(_source(work), page, _runtime(work).card.normalization)
+
+
+def _compute(work: Work, job: Job, grey: GreyScale) -> Timing:
+    """Compute the tiles that touch a job, and write its chunks."""
+    from unet_deploy.masks.zarr import MaskWriter
+
+    if not work.tree.is_dir():
+        raise UsageError(f"{work.mask}: a worker does not see its folder; write to storage that all machines share")
+    window = work.window
+    tiles = work.plan.touching(job.region.moved(-window.y, -window.x))
+    with _busy:
+        writer = MaskWriter(work.tree, work.mask, region=work.region)
+        if writer.has(job.page, job.region):
+            return Timing(0.0, 0.0, known=len(tiles))
+        return stream(
+            Window(_source(work), window, page=job.page),
+            tiles,
+            averaged(_runtime(work), work.tta),
+            [placed(write_labels(writer, job.page), window, job.region)],
+            greys=lambda page: grey,
+            skip_background=work.skip_background,
+        )
+
+
+def _source(work: Work) -> ImageSource:
+    """The image, open from the first job on."""
+    source = _opened(work.image, work.channel, work.level)
+    if state_of(work.image) != work.state:
+        raise ImageError(f"{work.image}: a worker sees another file there; put it where all machines see the same")
+    return source
+
+
+@lru_cache(maxsize=1)
+def _opened(image: Path, channel: int | None, level: int) -> ImageSource:
+    return open_image(image, channel=channel, level=level)
+
+
+def _runtime(work: Work) -> Runtime:
+    """The model, ready and proved from the first job on."""
+    if work.version != __version__:
+        raise DeviceError(f"a worker has unet-deploy {__version__}, this machine {work.version}; install one version")
+    runtime = _loaded(work.model, work.wish)
+    if runtime.weights_sha256 != work.weights_sha256:
+        raise DeviceError(f"{work.model}: a worker has another model there; copy the file to all machines")
+    if runtime.name != work.runtime:
+        raise DeviceError(
+            f"a worker answers by {runtime.name}, this machine by {work.runtime}; one mask wants one kind"
+        )
+    _source(work)
+    return _proved(work.model, work.wish, work.image, work.channel, work.level)
+
+
+@lru_cache(maxsize=1)
+def _proved(model: str, wish: Wish, image: Path, channel: int | None, level: int) -> Runtime:
+    """Once for each image, as one process does: a blank one settles nothing, and would be asked at every job."""
+    runtime, source = _loaded(model, wish), _opened(image, channel, level)
+    prove(runtime, source, lambda: proof_plan(runtime, source.info))
+    return runtime
+
+
+@lru_cache(maxsize=1)
+def _loaded(model: str, wish: Wish) -> Runtime:
+    return open_model(model, **asdict(wish))

@@ -1,0 +1,143 @@
+"""What segmenting an image will take, before it is begun: memory planned, disk bounded, time measured on one tile."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+
+from unet_deploy.images import ImageInfo, is_zarr
+from unet_deploy.images.grey import measure_page
+from unet_deploy.images.window import Window
+from unet_deploy.masks.overlay import MOST_SIDE
+from unet_deploy.masks.tiff import LEVEL, written_bytes
+from unet_deploy.runtimes import Runtime
+from unet_deploy.segmentation.outputs import Outputs
+from unet_deploy.segmentation.run import Options, check_fits, open_level, plan_file, window_of
+from unet_deploy.stream.pipeline import DoneTile, stream
+from unet_deploy.stream.tta import averaged
+from unet_deploy.tiling import Region, TilePlan
+
+_LONG = 5.0
+"""Seconds of a tile beside which nothing is lost by getting ready for the first."""
+
+
+@dataclass(frozen=True)
+class Disk:
+    """Bytes that the outputs take, the table of objects left out: how many there are is not known."""
+
+    peak: int
+    """While they are made: the blocks of a TIFF wait beside it until all files have their names."""
+    end: int
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What segmenting an image will take."""
+
+    image: ImageInfo
+    plan: TilePlan
+    memory: int | None
+    """Peak bytes of the process, None where the model's card has no measurement."""
+    most: Disk
+    """With pixels that do not pack at all."""
+    likely: Disk
+    """With all pixels packed as those of the tile that was computed."""
+    free: int
+    """Bytes of the outputs' disk."""
+    seconds: float
+    """By the time of one tile; what is skipped or finished already takes none."""
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """What one tile has shown of all."""
+
+    seconds: float
+    labels: float
+    """Packed bytes for each byte of labels."""
+    probabilities: float
+
+
+def forecast(path: Path, runtime: Runtime, outputs: Outputs, options: Options) -> Forecast:
+    """What `segment_file` would do. Computes one tile and writes nothing.
+
+    Call it with the model loaded: that memory counts.
+    """
+    with open_level(path, runtime.card, options) as source:
+        check_fits(source.info, runtime.card)
+        ready = averaged(runtime, options.tta)
+        view = Window(source, window_of(source.info, ready.card, options))
+        plan, memory = plan_file(view, ready, outputs, options)
+        sample = _sample(view, plan, ready)
+        most, likely = (
+            _disk(_files(outputs, source.info, view.info, len(ready.card.classes), *shares))
+            for shares in ((1.0, 1.0), (sample.labels, sample.probabilities))
+        )
+        return Forecast(view.info, plan, memory, most, likely, _free(outputs.mask), sample.seconds)
+
+
+def _sample(view: Window, plan: TilePlan, runtime: Runtime) -> _Sample:
+    """Compute a whole tile from the middle of the first page, and scale its time to all tiles of all pages."""
+    info = view.info
+    tile = plan[(plan.rows - 1) // 2 * plan.columns + (plan.columns - 1) // 2]
+    band = Window(view, Region(tile.write.y, 0, tile.write.height, info.width))
+    start = time.perf_counter()
+    grey = measure_page(band, 0, runtime.card.normalization)
+    measuring = (time.perf_counter() - start) * info.height / tile.write.height
+    part = Window(view, tile.write)
+    part.info = replace(part.info, pages=1)
+    once = replace(plan, height=tile.write.height, width=tile.write.width)
+    shares = [1.0, 1.0]
+
+    def pack(done: DoneTile) -> None:
+        shares[0] = _packed(done.labels)
+        if done.probabilities is not None:
+            shares[1] = _packed(done.probabilities)
+
+    def compute() -> float:
+        return stream(part, once, runtime, [pack], greys=lambda page: grey).wall
+
+    seconds = compute()
+    if seconds < _LONG:
+        seconds = compute()
+    alike = plan.overhead * info.height * info.width / (tile.read.height * tile.read.width)
+    return _Sample(info.pages * (measuring + alike * seconds), *shares)
+
+
+def _packed(pixels: np.ndarray) -> float:
+    """Bytes after packing for each byte before."""
+    return len(imagecodecs.zlib_encode(pixels.tobytes(), level=LEVEL)) / pixels.nbytes
+
+
+def _files(
+    outputs: Outputs, image: ImageInfo, window: ImageInfo, classes: int, labels: float, probabilities: float
+) -> Iterator[tuple[int, bool]]:
+    """Bytes of each output, and whether its blocks wait in a spool."""
+
+    def blocks(planes: int, itemsize: int, share: float) -> int:
+        return written_bytes(image, window, planes, itemsize, share)
+
+    yield blocks(1, 1, labels), not is_zarr(outputs.mask)
+    if outputs.probabilities:
+        yield blocks(classes, 4, probabilities), True
+    if outputs.instances:
+        yield blocks(1, 4, labels), True
+    if outputs.overlay:
+        yield 3 * min(window.height, MOST_SIDE) * min(window.width, MOST_SIDE), False
+
+
+def _disk(files: Iterator[tuple[int, bool]]) -> Disk:
+    sizes = list(files)
+    end = sum(size for size, _ in sizes)
+    return Disk(end + sum(size for size, waits in sizes if waits), end)
+
+
+def _free(mask: Path) -> int:
+    """Bytes left where a mask will be, whose folder may not be there yet."""
+    return shutil.disk_usage(next(folder for folder in mask.absolute().parents if folder.exists())).free

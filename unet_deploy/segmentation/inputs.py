@@ -1,0 +1,108 @@
+"""From what a person types to the images to segment and the files to make of them."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from unet_deploy.errors import ImageError, UsageError
+from unet_deploy.images import RASTER_SUFFIXES, TIFF_SUFFIXES, is_url, is_zarr
+from unet_deploy.segmentation.outputs import Outputs, beside
+
+_OURS = (".mask.tif", ".probabilities.tif", ".overlay.png", ".instances.tif")
+
+
+def find_images(inputs: Iterable[str]) -> list[Path]:
+    """The image files that files, folders and glob patterns name, in order, each once.
+
+    Folders and patterns leave out what is no image and what an earlier run wrote. Raises ImageError when an
+    input names no image.
+    """
+    found: dict[Path, None] = {}
+    for given in inputs:
+        path = Path(given)
+        if is_url(path) or (path.is_dir() and is_zarr(path)):
+            images, missing = [path], ""
+        elif path.is_dir():
+            images = [each for each in sorted(path.iterdir()) if _is_input(each)]
+            kinds = " ".join(TIFF_SUFFIXES + RASTER_SUFFIXES)
+            missing = f"{given}: no image in this folder; images end in {kinds}"
+        elif path.exists():
+            images, missing = [path], ""
+        elif glob.has_magic(given):
+            images = [each for each in map(Path, sorted(glob.glob(given, recursive=True))) if _is_input(each)]
+            missing = f"{given}: no image fits this pattern"
+        else:
+            images, missing = [], f"{given}: no such file or folder"
+        if not images:
+            raise ImageError(missing)
+        found.update(dict.fromkeys(images))
+    return list(found)
+
+
+def name_outputs(
+    images: Sequence[Path],
+    output: Path | None,
+    *,
+    probabilities: bool = False,
+    overlay: bool = False,
+    objects: str | None = None,
+    instances: str | None = None,
+) -> list[Outputs]:
+    """The files to make of each image.
+
+    One image and an output that ends in .tif: that file. Otherwise `output` is a folder, or the image's own by
+    default, of <stem>.mask.tif. objects, instances: a file, or for any number of images just what its name ends in.
+    Raises UsageError when two images would share a file, or one would be overwritten.
+    """
+    if output is None and any(map(is_url, images)):
+        raise UsageError("an image by URL has no folder of ours beside it; give the mask with --output")
+    if output is not None and len(images) == 1 and is_zarr(output):
+        masks = [output]
+    elif output is not None and len(images) == 1 and output.suffix and not output.is_dir():
+        if output.suffix.lower() not in TIFF_SUFFIXES:
+            raise UsageError(
+                f"{output}: masks are TIFF or OME-Zarr; give a name that ends in .tif or .zarr, or a folder"
+            )
+        masks = [output]
+    else:
+        if output is not None and output.suffix.lower() in TIFF_SUFFIXES and not output.is_dir():
+            raise UsageError(f"{output}: one mask file for {len(images)} images; give a folder")
+        masks = [(image.parent if output is None else output) / f"{image.stem}.mask.tif" for image in images]
+    owners: dict[Path, Path] = {}
+    for image, mask in zip(images, masks, strict=True):
+        if mask.resolve() == image.resolve() and not is_zarr(mask):
+            raise UsageError(f"{mask}: is the image itself; give another --output")
+        if mask in owners:
+            raise UsageError(f"{mask}: both {owners[mask]} and {image} would be written here; segment them apart")
+        owners[mask] = image
+    return [
+        Outputs.beside(
+            mask,
+            probabilities=probabilities,
+            overlay=overlay,
+            objects=_named(objects, mask, "objects", len(masks)),
+            instances=_named(instances, mask, "instances", len(masks)),
+        )
+        for mask in masks
+    ]
+
+
+def _named(asked: str | None, mask: Path, what: str, images: int) -> Path | None:
+    """The file that was asked for, or one beside the mask where only its type was."""
+    if asked is None:
+        return None
+    if Path(asked).suffix:
+        if images > 1:
+            raise UsageError(f"--{what} {asked}: one file for {images} images; give just {Path(asked).suffix[1:]}")
+        return Path(asked)
+    base = beside(mask)
+    return base.with_name(f"{base.name}.{what}.{asked}")
+
+
+def _is_input(path: Path) -> bool:
+    if path.suffix == ".zarr":
+        return path.is_dir()
+    known = path.suffix.lower() in TIFF_SUFFIXES + RASTER_SUFFIXES
+    return known and path.is_file() and not path.name.startswith(".") and not path.name.endswith(_OURS)

@@ -1,0 +1,1 @@
+"""Tiles through a runtime: the plan, the three stages, and the proof that comes before the first answer."""

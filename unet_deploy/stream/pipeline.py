@@ -1,0 +1,347 @@
+"""The stream: read -> infer -> write, each on its own thread, joined by bounded queues.
+
+The first error in any stage stops the others and is the one that the caller sees.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import astuple, dataclass, replace
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+
+from unet_deploy.images import ImageSource
+from unet_deploy.images.grey import GreyScale, measure_page, to_float32
+from unet_deploy.model.card import ModelCard
+from unet_deploy.runtimes import Answer, OutOfMemoryError, Runtime
+from unet_deploy.tiling import Region, Sides, Tile
+
+T = TypeVar("T")
+Progress = Callable[[int, int], None]
+"""Called with tiles done and tiles in all, on the thread that called `stream`."""
+
+QUEUED = 2
+"""Tiles that wait between two stages."""
+
+
+class Stopped(Exception):
+    """The other end of a channel has failed."""
+
+
+class Channel(Generic[T]):
+    """A bounded queue with an end: `close` lets the reader finish, `stop` makes both ends raise Stopped."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._items: deque[T] = deque()
+        self._changed = threading.Condition()
+        self._closed = self._stopped = False
+
+    def put(self, item: T) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopped or len(self._items) < self._capacity)
+            if self._stopped:
+                raise Stopped
+            self._items.append(item)
+            self._changed.notify_all()
+
+    def __iter__(self) -> Iterator[T]:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._stopped or self._closed or self._items)
+                if self._stopped:
+                    raise Stopped
+                if not self._items:
+                    return
+                item = self._items.popleft()
+                self._changed.notify_all()
+            yield item
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        with self._changed:
+            self._stopped = True
+            self._items.clear()
+            self._changed.notify_all()
+
+
+@dataclass(frozen=True)
+class ReadTile:
+    """A tile on its way to the runtime: pixels (C, h, w) of tile.read, in the image's dtype or float32."""
+
+    page: int
+    tile: Tile
+    pixels: np.ndarray
+    grey: GreyScale
+    whole: Region
+    """What the plan's tile writes."""
+    last_part: bool = True
+    """False for a part of a divided tile that others follow."""
+
+    def divided(self, card: ModelCard, most: Sides) -> list[ReadTile]:
+        """Itself cut to inputs of at most `most`."""
+        parts = self.tile.divided(card, most)
+        top, left = self.tile.read.y, self.tile.read.x
+        return [
+            replace(
+                self,
+                tile=part,
+                pixels=self.pixels[(slice(None), *part.read.moved(-top, -left).slices)],
+                last_part=self.last_part and part is parts[-1],
+            )
+            for part in parts
+        ]
+
+
+@dataclass(frozen=True)
+class DoneTile:
+    """A tile on its way to the mask: the answer holds one tile, cut to tile.write."""
+
+    page: int
+    tile: Tile
+    image: np.ndarray
+    """(C, h, w): the pixels under the labels."""
+    labels: np.ndarray
+    """(h, w) uint8."""
+    probabilities: np.ndarray | None
+    """(K, h, w) float32, where they were asked for."""
+    whole: Region
+    """What the plan's tile writes; `tile` is a part of it where memory was short."""
+    known: bool = False
+    """Whether it was finished by an earlier run, and is in the mask already."""
+
+
+class Consumer(Protocol):
+    """What takes finished tiles, on the writer's thread, in the plan's order."""
+
+    def __call__(self, done: DoneTile, /) -> None: ...
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds that a stream took, and the part of them that the runtime computed."""
+
+    wall: float
+    compute: float
+    skipped: int = 0
+    """Tiles that were taken for background without computing them."""
+    known: int = 0
+    """Tiles that an earlier run had finished."""
+
+    def __add__(self, other: Timing) -> Timing:
+        return Timing(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
+
+
+def stream(
+    source: ImageSource,
+    plan: Sequence[Tile],
+    runtime: Runtime,
+    consumers: Sequence[Consumer],
+    *,
+    greys: Callable[[int], GreyScale] | None = None,
+    known: Callable[[int, Tile], DoneTile | None] | None = None,
+    skip_background: bool = False,
+    progress: Progress | None = None,
+) -> Timing:
+    """Run every tile of every page through the runtime and hand each to all consumers, in the plan's order.
+
+    greys: the grey scale of a page, by default measured from the source. known: a tile of a page as an earlier run
+    left it, which is handed on as it is. skip_background: give tiles that are uniform class 0 without computing them.
+    Raises whatever a stage raised first; all threads have ended when it returns or raises.
+    """
+    read: Channel[ReadTile | DoneTile] = Channel(QUEUED)
+    done: Channel[DoneTile] = Channel(QUEUED)
+    failures: list[BaseException] = []
+
+    def stage(name: str, work: Callable[[], None]) -> threading.Thread:
+        def guarded() -> None:
+            try:
+                work()
+            except Stopped:
+                pass
+            except BaseException as error:
+                failures.append(error)
+                read.stop()
+                done.stop()
+
+        thread = threading.Thread(target=guarded, name=f"stream-{name}", daemon=True)
+        thread.start()
+        return thread
+
+    def grey_of(page: int) -> GreyScale:
+        return measure_page(source, page, runtime.card.normalization)
+
+    start = time.perf_counter()
+    timing = Timing(0.0, 0.0)
+    threads = [
+        stage("read", lambda: _read(source, plan, greys or grey_of, known, read)),
+        stage("write", lambda: _write(done, consumers)),
+    ]
+    try:
+        inference = _Inference(runtime, done, len(plan) * source.info.pages, progress, skip_background)
+        inference.run(read)
+        timing = Timing(0.0, inference.compute, inference.skipped, inference.known)
+        done.close()
+    except Stopped:
+        pass
+    except BaseException as error:  # Ctrl-C too: the threads must end before the files they hold are closed
+        failures.append(error)
+        read.stop()
+        done.stop()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
+    return replace(timing, wall=time.perf_counter() - start)
+
+
+def _read(
+    source: ImageSource,
+    plan: Sequence[Tile],
+    greys: Callable[[int], GreyScale],
+    known: Callable[[int, Tile], DoneTile | None] | None,
+    read: Channel[ReadTile | DoneTile],
+) -> None:
+    for page in range(source.info.pages):
+        grey: GreyScale | None = None
+        for tile in plan:
+            done = known(page, tile) if known else None
+            if done is not None:
+                read.put(done)
+                continue
+            grey = grey or greys(page)
+            pixels = source.read(page, tile.read)
+            if pixels.dtype.kind == "f":
+                pixels = to_float32(pixels, source.info.name)
+            read.put(ReadTile(page, tile, pixels, grey, tile.write))
+    read.close()
+
+
+class _Inference:
+    """Keeps the runtime's slots full, and goes on with smaller submissions when its memory is short."""
+
+    def __init__(
+        self, runtime: Runtime, done: Channel[DoneTile], total: int, progress: Progress | None, skip_background: bool
+    ) -> None:
+        self._runtime, self._done, self._total, self._progress = runtime, done, total, progress
+        self._skip_background, self.skipped, self.known = skip_background, 0, 0
+        self._waiting: deque[ReadTile] = deque()
+        self._flying: deque[tuple[list[ReadTile], Any]] = deque()
+        self._most: Sides | None = None
+        self._finished = 0
+        self.compute = 0.0
+
+    def run(self, read: Channel[ReadTile | DoneTile]) -> None:
+        for tile in read:
+            if isinstance(tile, DoneTile):
+                self._advance(to_the_end=True)
+                self._hand_on(tile)
+                self.known += 1
+            elif self._skip_background and is_uniform(tile.pixels, tile.grey):
+                self._advance(to_the_end=True)
+                self._skip(tile)
+            else:
+                self._waiting.extend(self._fitting(tile))
+                self._advance()
+        self._advance(to_the_end=True)
+
+    def _advance(self, *, to_the_end: bool = False) -> None:
+        """Submit full batches, and land what the slots have no room for; to the end: until nothing waits or flies."""
+        while True:
+            try:
+                while batch := self._next_batch(partial=to_the_end):
+                    self._submit(batch)
+                    while len(self._flying) >= self._runtime.slots:
+                        self._land()
+                while to_the_end and self._flying:
+                    self._land()
+                return
+            except OutOfMemoryError:
+                self._start_over_smaller()
+
+    def _next_batch(self, *, partial: bool) -> list[ReadTile]:
+        """Tiles of one shape, as many as fit a submission; empty where more may still come to fill it."""
+        shape = self._waiting[0].pixels.shape if self._waiting else None
+        alike = 0
+        while alike < min(len(self._waiting), self._runtime.limits.batch):
+            if self._waiting[alike].pixels.shape != shape:
+                break
+            alike += 1
+        if alike == len(self._waiting) and alike < self._runtime.limits.batch and not partial:
+            return []
+        return [self._waiting.popleft() for _ in range(alike)]
+
+    def _submit(self, batch: list[ReadTile]) -> None:
+        start = time.perf_counter()
+        self._flying.append((batch, None))  # before it is submitted: a submission that fails is one to start over
+        ticket = self._runtime.submit([tile.pixels for tile in batch], [tile.grey for tile in batch])
+        self._flying[-1] = batch, ticket
+        self.compute += time.perf_counter() - start
+
+    def _land(self) -> None:
+        start = time.perf_counter()
+        batch, ticket = self._flying[0]
+        answer = self._runtime.result(ticket)
+        self._flying.popleft()
+        self.compute += time.perf_counter() - start
+        for index, tile in enumerate(batch):
+            self._hand_on(_cut(tile, answer, index, self._runtime.card.margin), last_part=tile.last_part)
+
+    def _hand_on(self, done: DoneTile, *, last_part: bool = True) -> None:
+        self._done.put(done)
+        self._finished += last_part
+        if self._progress and last_part:
+            self._progress(self._finished, self._total)
+
+    def _skip(self, tile: ReadTile) -> None:
+        height, width = tile.tile.write.height, tile.tile.write.width
+        scores = None
+        if self._runtime.probabilities:
+            scores = np.zeros((1, len(self._runtime.card.classes), height, width), np.float32)
+            scores[:, 0] = 1
+        answer = Answer(np.zeros((1, height, width), np.uint8), scores)
+        self._hand_on(_cut(tile, answer, 0, self._runtime.card.margin))
+        self.skipped += 1
+
+    def _start_over_smaller(self) -> None:
+        """Take back what flies; finished tiles are kept."""
+        self._runtime.shrink()
+        self._most = self._runtime.limits.most
+        again = [tile for batch, _ in self._flying for tile in batch] + list(self._waiting)
+        self._flying.clear()
+        self._waiting = deque(part for tile in again for part in self._fitting(tile))
+
+    def _fitting(self, tile: ReadTile) -> list[ReadTile]:
+        return [tile] if self._most is None else tile.divided(self._runtime.card, self._most)
+
+
+UNIFORM = 0.1
+"""Span of grey values, as a share of the page's, below which a tile has nothing in it: glass and its noise."""
+
+
+def is_uniform(pixels: np.ndarray, grey: GreyScale) -> bool:
+    """Whether (C, h, w) grey values, halo included, lie so close together that only background can be there."""
+    spans = pixels.max(axis=(1, 2)).astype(np.float64) - pixels.min(axis=(1, 2)).astype(np.float64)
+    return bool((spans * grey.scale < UNIFORM).all())
+
+
+def _cut(read: ReadTile, answer: Answer, index: int, margin: int) -> DoneTile:
+    height, width = read.tile.write.height, read.tile.write.width
+    image = read.pixels[:, margin : margin + height, margin : margin + width]
+    probabilities = None if answer.probabilities is None else answer.probabilities[index, :, :height, :width]
+    labels = answer.labels[index, :height, :width]
+    return DoneTile(read.page, read.tile, image, labels, probabilities, read.whole)
+
+
+def _write(done: Channel[DoneTile], consumers: Sequence[Consumer]) -> None:
+    for tile in done:
+        for consume in consumers:
+            consume(tile)
