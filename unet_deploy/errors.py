@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 class UnetDeployError(Exception):
     """Base of every error that is the user's to read; `exit_code` is what the command line returns."""
@@ -13,6 +15,10 @@ class UsageError(UnetDeployError):
     """Options that contradict each other or the files they name."""
 
     exit_code = 2
+
+
+class MissingPackageError(UsageError):
+    """An optional package that is not installed, or cannot be loaded."""
 
 
 class ImageError(UnetDeployError):
@@ -49,3 +55,16 @@ class ResourceError(UnetDeployError):
     """Out of memory or disk."""
 
     exit_code = 6
+
+
+_PLACE = re.compile(r"Exception from |Check '.*' failed at ")
+"""Lines of a library's error that say where in its source something failed, and not what."""
+
+_LONGEST = 200
+
+
+def reason(error: object) -> str:
+    """What a library's error says, on one line of at most 200 characters; its type where it says nothing."""
+    lines = [" ".join(line.split()) for line in str(error).splitlines()]
+    said = " ".join(line for line in lines if line and not _PLACE.match(line)) or type(error).__name__
+    return said if len(said) <= _LONGEST else said[: _LONGEST - 3] + "..."

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from unet_deploy.model.card import ModelCard
     from unet_deploy.model.contract import Precision
     from unet_deploy.model.lower import Model
+    from unet_deploy.runtimes.agreement import Accuracy
     from unet_deploy.runtimes.tensorrt.record import EngineRecord
-    from unet_deploy.stream.proof import Accuracy, Proof
+    from unet_deploy.stream.proof import Proof
     from unet_deploy.system.gpu import Gpu
 
 DEFAULT_MODEL = "nuclei"

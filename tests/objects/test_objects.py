@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from unet_deploy.errors import UsageError
+from unet_deploy.errors import MissingPackageError, UsageError
 from unet_deploy.objects import Objects, write_table
 from unet_deploy.objects.geojson import write_outlines
 from unet_deploy.objects.outlines import outlines
@@ -344,7 +344,7 @@ def test_a_parquet_file_holds_the_same_columns(tmp_path, rings):
 
 def test_parquet_without_its_package_and_other_suffixes_are_refused(tmp_path, rings, monkeypatch):
     monkeypatch.setattr("unet_deploy.system.extras.find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=r"unet-deploy\[objects\]"):
+    with pytest.raises(MissingPackageError, match=r"unet-deploy\[objects\]"):
         write_table(tmp_path / "objects.parquet", rings[0])
     with pytest.raises(UsageError, match=r"\.csv \.parquet \.geojson"):
         write_table(tmp_path / "objects.xlsx", rings[0])

@@ -11,6 +11,7 @@ import pytest
 
 from unet_deploy.errors import DeviceError, ModelError, ResourceError, UsageError, VerificationError
 from unet_deploy.model.lower import Model, read_model
+from unet_deploy.runtimes.agreement import Accuracy
 from unet_deploy.runtimes.tensorrt.compilers import BuildOptions, Compiler, Profile, find_compiler
 from unet_deploy.runtimes.tensorrt.record import (
     EngineRecord,
@@ -20,7 +21,6 @@ from unet_deploy.runtimes.tensorrt.record import (
     record_path,
     set_accuracy,
 )
-from unet_deploy.stream.proof import Accuracy
 from unet_deploy.system.gpu import Gpu
 from unet_deploy.zoo import find_reference
 

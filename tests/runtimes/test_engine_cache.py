@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from unet_deploy.model.lower import read_model
+from unet_deploy.runtimes.agreement import Accuracy
 from unet_deploy.runtimes.tensorrt import cache as engine_cache
 from unet_deploy.runtimes.tensorrt.compilers import BuildOptions, Profile, find_compiler
 from unet_deploy.runtimes.tensorrt.record import read_record, record_path
-from unet_deploy.stream.proof import Accuracy
 
 pytest.importorskip("tensorrt_rtx")
 

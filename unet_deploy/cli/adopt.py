@@ -65,9 +65,9 @@ def card(
     import sys
     from typing import get_args
 
-    from unet_deploy.system.extras import need
+    from unet_deploy.system.extras import require
 
-    need("onnx", "compile")
+    require("onnx", "compile")
     from unet_deploy.cli.console import table
     from unet_deploy.convert.adopt import Padding, Wish, adopt
     from unet_deploy.convert.external import Activation

@@ -62,9 +62,9 @@ def build_engine(
     from tempfile import TemporaryDirectory
     from typing import get_args
 
-    from unet_deploy.system.extras import need
+    from unet_deploy.system.extras import require
 
-    need("onnx", "compile")
+    require("onnx", "compile")
 
     from unet_deploy.cli.console import parse_bytes, progress_bar, table
     from unet_deploy.measure.inspection import describe
@@ -173,10 +173,10 @@ def quantize(
     """Make a model of 8-bit layers, for CPUs and for build-engine --precision int8."""
     from unet_deploy.cli.console import progress_bar
     from unet_deploy.segmentation.inputs import find_images
-    from unet_deploy.system.extras import need
+    from unet_deploy.system.extras import require
     from unet_deploy.zoo import find_model
 
-    need("onnx", "compile")
+    require("onnx", "compile")
     from unet_deploy.convert.quantize import quantize
 
     images = find_images(calibration)

@@ -38,12 +38,12 @@ def benchmark(
 
     from unet_deploy.cli.console import say, table
     from unet_deploy.measure import benchmark as measuring
-    from unet_deploy.system.extras import need
+    from unet_deploy.system.extras import require
     from unet_deploy.system.files import check_free, replacing
     from unet_deploy.zoo import Wish
 
     if plot:
-        need("matplotlib", "train")
+        require("matplotlib", "train")
         check_free(plot, overwrite=overwrite)
     if runtime == "all":
         found = measuring.side_by_side(model, measuring.runnable(model), size=size, runs=runs)

@@ -60,9 +60,9 @@ def train(
     import sys
 
     from unet_deploy.cli.console import say, training_bar
-    from unet_deploy.system.extras import need
+    from unet_deploy.system.extras import require
 
-    need("torch", "train")
+    require("torch", "train")
     from trainer.recipe import PRESETS, About, tailored
     from trainer.train import train
     from trainer.weights import Files
@@ -122,10 +122,10 @@ def export(
     overwrite: Overwrite = False,
 ) -> None:
     """Turn weights into a self-describing ONNX model, checked against PyTorch."""
-    from unet_deploy.system.extras import need
+    from unet_deploy.system.extras import require
 
-    need("torch", "train")
-    need("onnx", "train")
+    require("torch", "train")
+    require("onnx", "train")
     from trainer.export import export
 
     card = export(weights, output, name=name, overwrite=overwrite)
@@ -155,20 +155,20 @@ def evaluate(
     from trainer.evaluate import evaluate, parse_groups
     from trainer.evaluate import record as record_figures
     from unet_deploy.cli.console import progress_bar, say
-    from unet_deploy.system.extras import need
+    from unet_deploy.system.extras import require
     from unet_deploy.system.files import check_free
     from unet_deploy.zoo import find_model, open_model
 
     groups = parse_groups(metrics)
     file = find_model(model)
     if record:
-        need("onnx", "train")
+        require("onnx", "train")
         if file.suffix != ".onnx":
             raise UsageError(f"--record: {file} is no .onnx file; evaluate the model that it was built from")
     if "partitions" in groups:
-        need("skimage", "train")
+        require("skimage", "train")
     if plot:
-        need("matplotlib", "train")
+        require("matplotlib", "train")
         check_free(plot, overwrite=overwrite)
     by_threshold = bool(groups & {"thresholds", "partitions"})
     pairs = find_pairs(data, masks)

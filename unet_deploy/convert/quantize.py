@@ -19,10 +19,11 @@ from unet_deploy.images import open_image
 from unet_deploy.images.grey import measure_page
 from unet_deploy.model.contract import IMAGE, OFFSET, SCALE
 from unet_deploy.model.lower import read_model, write_card
+from unet_deploy.runtimes.agreement import Accuracy
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime
 from unet_deploy.segmentation.run import check_fits
 from unet_deploy.stream.planner import plan_for
-from unet_deploy.stream.proof import Accuracy, measure
+from unet_deploy.stream.proof import measure
 from unet_deploy.system.files import check_free, replacing
 
 LIMIT_PPM = 5000.0

@@ -14,7 +14,7 @@ import numpy as np
 from typing_extensions import Self
 
 from unet_deploy.errors import ImageError
-from unet_deploy.system.extras import need
+from unet_deploy.system.extras import require
 from unet_deploy.tiling import Region, mirror
 
 TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8", ".svs")
@@ -110,7 +110,7 @@ def open_image(path: Path, *, channel: int | None = None, level: int = 0) -> Ima
     Raises ImageError, and UsageError where the zarr package is wanted and missing.
     """
     if is_zarr(path):
-        need("zarr", "zarr")
+        require("zarr", "zarr")
         from unet_deploy.images.zarr_image import ZarrSource
 
         return ZarrSource(url_of(path) if is_url(path) else path, channel=channel, level=level)

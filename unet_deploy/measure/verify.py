@@ -14,13 +14,14 @@ from unet_deploy.images.grey import GreyScale, measure_page
 from unet_deploy.masks.array import ArraySink
 from unet_deploy.model.card import Normalization
 from unet_deploy.runtimes import DEFAULT_TILE, Runtime
+from unet_deploy.runtimes.agreement import LIMIT_PPM, Accuracy
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime
 from unet_deploy.runtimes.tensorrt.record import ENGINE_SUFFIXES, read_record, set_accuracy
 from unet_deploy.segmentation.outputs import write_labels, write_probabilities
 from unet_deploy.segmentation.run import check_fits
 from unet_deploy.stream.pipeline import stream
 from unet_deploy.stream.planner import plan_for
-from unet_deploy.stream.proof import LIMIT_PPM, Accuracy, measure
+from unet_deploy.stream.proof import measure
 from unet_deploy.tiling import Region, TilePlan, legal_side, plan_tiles
 from unet_deploy.zoo import find_model, open_model
 

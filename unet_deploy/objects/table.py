@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from unet_deploy.errors import UsageError
-from unet_deploy.system.extras import need
+from unet_deploy.system.extras import require
 from unet_deploy.system.files import replacing
 
 SUFFIXES = (".csv", ".parquet", ".geojson")
@@ -67,7 +67,7 @@ def write_table(path: Path, *tables: ObjectTable, overwrite: bool = False) -> No
     if suffix not in SUFFIXES:
         raise UsageError(f"{path}: a table of objects is one of {' '.join(SUFFIXES)}")
     if suffix == ".parquet":
-        need("pyarrow", "objects")
+        require("pyarrow", "objects")
     from unet_deploy.objects.geojson import write_points
 
     write = {".csv": _write_csv, ".parquet": _write_parquet, ".geojson": write_points}[suffix]

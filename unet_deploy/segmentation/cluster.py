@@ -35,7 +35,7 @@ from unet_deploy.stream.pipeline import Progress, Timing, stream
 from unet_deploy.stream.planner import proof_plan
 from unet_deploy.stream.proof import prove
 from unet_deploy.stream.tta import averaged
-from unet_deploy.system.extras import need
+from unet_deploy.system.extras import require
 from unet_deploy.system.machine import default_ceiling
 from unet_deploy.tiling import Region, TilePlan
 from unet_deploy.zoo import DEFAULT_MODEL, Wish, open_model, shipped_models
@@ -141,7 +141,7 @@ class Cluster:
     ) -> None:
         if (scheduler is None) == (workers is None):
             raise UsageError("give --scheduler, or --workers to start them here, and not both")
-        need("distributed", "distributed")
+        require("distributed", "distributed")
         import distributed
 
         logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what goes wrong is raised

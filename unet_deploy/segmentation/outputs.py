@@ -18,7 +18,7 @@ from unet_deploy.masks.spool import read_key, spool_of
 from unet_deploy.masks.tiff import BLOCK, TiffMaskSink
 from unet_deploy.segmentation.counting import Counted
 from unet_deploy.stream.pipeline import Consumer, DoneTile
-from unet_deploy.system.extras import need
+from unet_deploy.system.extras import require
 from unet_deploy.system.files import check_free
 from unet_deploy.tiling import Region, Tile
 
@@ -257,7 +257,7 @@ class Making:
         if not is_zarr(self._outputs.mask):
             check_free(self._outputs.mask, overwrite=self._overwrite)
             return self._sink(self._outputs.mask, 1, np.uint8)
-        need("zarr", "zarr")
+        require("zarr", "zarr")
         from unet_deploy.masks.zarr import ZarrMaskSink
 
         return ZarrMaskSink(

@@ -21,11 +21,12 @@ from unet_deploy.masks.array import ArraySink
 from unet_deploy.model.card import ModelCard
 from unet_deploy.model.contract import Pixels, pixels_for
 from unet_deploy.runtimes import Runtime
+from unet_deploy.runtimes.agreement import Accuracy
 from unet_deploy.segmentation.counting import Counted
 from unet_deploy.segmentation.outputs import Making, Outputs, unfinished_key, write_labels, write_probabilities
 from unet_deploy.stream.pipeline import Consumer, Progress, Timing, stream
 from unet_deploy.stream.planner import Budget, plan_for, proof_plan
-from unet_deploy.stream.proof import Accuracy, prove
+from unet_deploy.stream.proof import prove
 from unet_deploy.stream.tta import averaged
 from unet_deploy.tiling import Region, TilePlan
 from unet_deploy.zoo import open_model

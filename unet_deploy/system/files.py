@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -73,3 +74,12 @@ def file_errors(path: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise ResourceError(f"{path}: no space left on its disk; free some and run again") from error
         raise UnetDeployError(f"{path}: cannot be written ({error.strerror or error}); choose another place") from error
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file as hexadecimal text, read a piece at a time."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unet_deploy.errors import ModelError
+from unet_deploy.runtimes.agreement import Accuracy
 from unet_deploy.runtimes.tensorrt.record import build_engine, read_record, record_path
-from unet_deploy.stream.proof import Accuracy
 from unet_deploy.system.files import file_errors, replacing
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from unet_deploy.errors import DeviceError, ModelError, UsageError
 from unet_deploy.model.card import ModelCard
 from unet_deploy.runtimes import Limits
-from unet_deploy.stream.proof import Accuracy
+from unet_deploy.runtimes.agreement import Accuracy
 from unet_deploy.system.files import check_free, replacing
 from unet_deploy.system.gpu import Gpu
 
