@@ -131,7 +131,7 @@ from pathlib import Path
 from trainer.export import build
 from trainer.unet import UNet
 from unet_deploy.model.card import ModelCard
-from unet_deploy.model.ports import save
+from unet_deploy.model.onnx_file import save
 torch.manual_seed(0)
 net = UNet(width={width}).eval()
 card = ModelCard("random", 1, ("background", "foreground"), net.margin, net.stride, net.base)

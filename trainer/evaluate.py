@@ -307,7 +307,7 @@ def record(model: Path, figures: Mapping[str, float], images: str) -> None:
 
     The file is replaced when the new one is whole; nodes and weights stay as they are. Raises ModelError.
     """
-    from unet_deploy.model.lower import read_model, write_card
+    from unet_deploy.model.onnx_file import read_model, write_card
 
     card = replace(read_model(model).card, evaluation=figures, evaluated_on=images)
     with replacing(model, overwrite=True) as beside:

@@ -18,7 +18,7 @@ from unet_deploy.errors import DeviceError, ImageError, ModelError, Verification
 from unet_deploy.images import open_image
 from unet_deploy.images.grey import measure_page
 from unet_deploy.model.contract import IMAGE, OFFSET, SCALE
-from unet_deploy.model.lower import read_model, write_card
+from unet_deploy.model.onnx_file import read_model, write_card
 from unet_deploy.runtimes.agreement import Accuracy
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime
 from unet_deploy.segmentation.run import check_fits

@@ -182,7 +182,7 @@ class _Copies:
 def _flops(model: Path, plan: TilePlan) -> int | None:
     try:
         from unet_deploy.model.flops import count_flops
-        from unet_deploy.model.lower import read_model
+        from unet_deploy.model.onnx_file import read_model
 
         if model.suffix in ENGINE_SUFFIXES:
             model = find_reference(model, read_record(model))

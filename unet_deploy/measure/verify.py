@@ -112,7 +112,7 @@ def verify_against(
     What was found is written into an engine's record, good or bad. Raises ModelError where an engine was made of
     another model, and DeviceError where it does not run here.
     """
-    from unet_deploy.model.lower import read_model
+    from unet_deploy.model.onnx_file import read_model
 
     file = find_model(model)
     engine = file.suffix in ENGINE_SUFFIXES

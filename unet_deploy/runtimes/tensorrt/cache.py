@@ -18,7 +18,7 @@ from unet_deploy.runtimes.tensorrt.record import build_engine, read_record, reco
 from unet_deploy.system.files import file_errors, replacing
 
 if TYPE_CHECKING:
-    from unet_deploy.model.lower import Model
+    from unet_deploy.model.onnx_file import ModelFile
     from unet_deploy.runtimes.tensorrt.compilers import BuildOptions, Compiler
 
 
@@ -36,7 +36,7 @@ def key_of(*parts: object) -> str:
 
 
 def cached_engine(
-    model: Model,
+    model: ModelFile,
     compiler: Compiler,
     options: BuildOptions,
     gpu: str,
