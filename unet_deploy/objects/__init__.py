@@ -12,17 +12,18 @@ from itertools import pairwise
 
 import numpy as np
 
+from unet_deploy.objects.files import TABLE_SUFFIXES, write_table
 from unet_deploy.objects.holes import Rims, count_corners, fill, no_pairs
 from unet_deploy.objects.records import measured, merged, record_type, row_type, rows_of
 from unet_deploy.objects.runs import Borders, Connectivity, Runs, Touching, background_first, components
-from unet_deploy.objects.table import ObjectTable, write_table
+from unet_deploy.objects.table import ObjectTable
 from unet_deploy.tiling import Region
 
-__all__ = ["Connectivity", "ObjectTable", "Objects", "write_table"]
+__all__ = ["TABLE_SUFFIXES", "Connectivity", "ObjectTable", "Objects", "write_table"]
 
 
 @dataclass(frozen=True)
-class _Part:
+class _TileObjects:
     """What a tile leaves behind until its row of tiles is complete. Components count from 0 in each tile."""
 
     region: Region
@@ -64,7 +65,7 @@ class Objects:
         self._offsets: dict[Region, int] = {}
         self._count = 0
         # Tiles of the rows that are not complete, by y; the rows above `_done` are.
-        self._rows: dict[int, list[_Part]] = {}
+        self._rows: dict[int, list[_TileObjects]] = {}
         self._done = 0
         # What crosses the line between the rows above and those to come, or waits for what does.
         self._live = np.zeros(0, record_type(channels))
@@ -89,7 +90,7 @@ class Objects:
             rims = Rims(beside, touching.crossing).mapped(owner)
         self._offsets[region] = self._count
         self._count += count
-        self._rows.setdefault(region.y, []).append(_Part(region, records, runs.borders(owner), rims))
+        self._rows.setdefault(region.y, []).append(_TileObjects(region, records, runs.borders(owner), rims))
         while self._done in self._rows and sum(p.region.width for p in self._rows[self._done]) == self._width:
             self._settle(self._rows.pop(self._done))
 
@@ -133,7 +134,7 @@ class Objects:
         count, owner[mine] = components(place[touching.joined], int(mine.sum()))
         return runs, touching, count, owner
 
-    def _settle(self, row: list[_Part]) -> None:
+    def _settle(self, row: list[_TileObjects]) -> None:
         """Join a complete row of tiles to what is live above it; keep what goes on below, put away what is whole."""
         row.sort(key=lambda part: part.region.x)
         if len({part.region.height for part in row}) > 1:

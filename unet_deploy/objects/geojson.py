@@ -15,13 +15,16 @@ from typing import Any
 import numpy as np
 
 from unet_deploy.objects.outlines import Polygons, Ring, outlines
-from unet_deploy.objects.table import BLOCK, ObjectTable
+from unet_deploy.objects.table import ObjectTable
 from unet_deploy.system.colours import COLOURS
 from unet_deploy.system.files import replacing
 from unet_deploy.tiling import Region
 
 _PLACES = ("id", "class", "class_name", "centroid", "bbox")
 """Columns, by how they begin, that are no measurements: QuPath has them from the geometry."""
+
+_AT_A_TIME = 1 << 14
+"""Objects that are written together."""
 
 
 def write_outlines(
@@ -36,7 +39,7 @@ def write_outlines(
     def features() -> Iterator[dict[str, Any]]:
         for page, (table, tiles) in enumerate(pages):
             traced = outlines(tiles)
-            while some := list(islice(traced, BLOCK)):
+            while some := list(islice(traced, _AT_A_TIME)):
                 which = np.array([outline.id for outline in some]) - 1
                 geometries = (_geometry(outline.polygons) for outline in some)
                 yield from _features(table, which, geometries, page if len(pages) > 1 else None)
@@ -50,8 +53,8 @@ def write_points(path: Path, tables: tuple[ObjectTable, ...]) -> None:
 
     def features() -> Iterator[dict[str, Any]]:
         for page, table in enumerate(tables):
-            for start in range(0, len(table), BLOCK):
-                which = np.arange(start, min(start + BLOCK, len(table)))
+            for start in range(0, len(table), _AT_A_TIME):
+                which = np.arange(start, min(start + _AT_A_TIME, len(table)))
                 rows = table.rows[which]
                 centres = zip((rows["centroid_x"] + 0.5).tolist(), (rows["centroid_y"] + 0.5).tolist(), strict=True)
                 geometries = ({"type": "Point", "coordinates": centre} for centre in centres)

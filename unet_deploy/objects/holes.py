@@ -54,7 +54,7 @@ def count_corners(records: np.ndarray, owner: np.ndarray, touching: Touching, co
 
 
 @dataclass(frozen=True)
-class Filling:
+class Filled:
     """Objects with their holes. records: what is left. place: (n,) intp, the index that each record has there now.
 
     waiting: (left,) bool, background between objects that may still turn out to be one.
@@ -67,7 +67,7 @@ class Filling:
     rims: Rims
 
 
-def fill(records: np.ndarray, is_open: np.ndarray, rims: Rims) -> Filling:
+def fill(records: np.ndarray, is_open: np.ndarray, rims: Rims) -> Filled:
     """Give holes that are whole to their objects.
 
     records: (n,) of all that is joined so far; it is used up. is_open: (n,) bool, what may go on below.
@@ -97,4 +97,4 @@ def fill(records: np.ndarray, is_open: np.ndarray, rims: Rims) -> Filling:
     waiting[hole[waits]] = True
     waiting &= ~is_open
     left = merged(records[order], place[order], len(records) - int(filled.sum()))
-    return Filling(left, place, waiting[~filled], Rims(beside[:, waits], rims.crossing[:, ~known]).mapped(place))
+    return Filled(left, place, waiting[~filled], Rims(beside[:, waits], rims.crossing[:, ~known]).mapped(place))
