@@ -16,7 +16,7 @@ import numpy as np
 
 from unet_deploy.objects.outlines import Polygons, Ring, outlines
 from unet_deploy.objects.table import ObjectTable
-from unet_deploy.system.colours import COLOURS
+from unet_deploy.system.colours import class_colour
 from unet_deploy.system.files import replacing
 from unet_deploy.tiling import Region
 
@@ -70,10 +70,7 @@ def _features(
     columns = table.columns(which)
     measured = [name for name in columns if not name.startswith(_PLACES)]
     values = zip(*(columns[name].tolist() for name in measured), strict=True)
-    kinds = [
-        {"name": name, "color": COLOURS[(label - 1) % len(COLOURS)].astype(int).tolist()}
-        for label, name in enumerate(table.classes)
-    ]
+    kinds = [{"name": name, "color": class_colour(label)} for label, name in enumerate(table.classes)]
     objects = zip(columns["id"].tolist(), columns["class"].tolist(), values, geometries, strict=True)
     for id_, label, row, geometry in objects:
         properties = {

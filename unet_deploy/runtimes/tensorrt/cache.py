@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 from unet_deploy.errors import ModelError
 from unet_deploy.runtimes.agreement import Accuracy
 from unet_deploy.runtimes.tensorrt.record import build_engine, read_record, record_path
-from unet_deploy.system.files import file_errors, replacing
+from unet_deploy.system.files import file_errors, replacing, wait_for_lock
 
 if TYPE_CHECKING:
     from unet_deploy.model.onnx_file import ModelFile
@@ -96,5 +95,5 @@ def _only_one(path: Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = path.with_name(f"{path.name}.lock").open("w")
     with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        wait_for_lock(lock)
         yield
