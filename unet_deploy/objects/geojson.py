@@ -49,7 +49,7 @@ def write_outlines(
 
 
 def write_points(path: Path, tables: tuple[ObjectTable, ...]) -> None:
-    """Write the centroid of each object."""
+    """Write the centroid of each object as a point; pages lie on planes as in `write_outlines`."""
 
     def features() -> Iterator[dict[str, Any]]:
         for page, table in enumerate(tables):
@@ -66,7 +66,7 @@ def write_points(path: Path, tables: tuple[ObjectTable, ...]) -> None:
 def _features(
     table: ObjectTable, which: np.ndarray, geometries: Iterable[dict[str, Any]], page: int | None
 ) -> Iterator[dict[str, Any]]:
-    """Features of the objects with these indices. page: None for the only one."""
+    """Yield the features of the objects with these indices. page: None for the only one."""
     columns = table.columns(which)
     measured = [name for name in columns if not name.startswith(_PLACES)]
     values = zip(*(columns[name].tolist() for name in measured), strict=True)
