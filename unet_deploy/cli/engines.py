@@ -117,9 +117,8 @@ def _check_image(image: Path, model: ModelFile, options: BuildOptions) -> None:
     """Raise before the build what would be wrong with the image after it."""
     import numpy as np
 
-    from unet_deploy.images import open_image
+    from unet_deploy.images import check_fits, open_image
     from unet_deploy.runtimes import narrow
-    from unet_deploy.segmentation.run import check_fits
 
     with open_image(image) as source:
         check_fits(source.info, model.card)
