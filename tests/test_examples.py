@@ -9,6 +9,7 @@ MODULES = (
     "unet_deploy.errors",
     "unet_deploy.images.cache",
     "unet_deploy.images.grey",
+    "unet_deploy.model.contract",
     "unet_deploy.model.nodes",
     "unet_deploy.objects",
     "unet_deploy.objects.outlines",

@@ -11,7 +11,7 @@ from unet_deploy.system.extras import importing
 
 
 def count_flops(proto: Any, shape: tuple[int, int, int]) -> int:
-    """FLOPs of one run on (N, H, W), convolutions and transposed convolutions alone: all else is a few per mille.
+    """Count the FLOPs of one run on (N, H, W) by its convolutions, plain and transposed: all else is a few per mille.
 
     proto: an onnx.ModelProto. Raises ModelError where shapes cannot be inferred.
     """

@@ -102,8 +102,8 @@ def fill(records: np.ndarray, is_open: np.ndarray, rims: Rims) -> Filled:
     # At such a corner the object gains no more than one joined corner, be it filled from one side or from both.
     first, second = rims.crossing
     outside = records["outside"]
-    known = (first == second) | outside[first] | outside[second] | filled[first] | filled[second]
-    np.subtract.at(records["diagonal"], np.where(filled[second] | outside[first], second, first)[known], 1)
+    settled = (first == second) | outside[first] | outside[second] | filled[first] | filled[second]
+    np.subtract.at(records["diagonal"], np.where(filled[second] | outside[first], second, first)[settled], 1)
 
     # Lines enter an object once less for each time that they leave a hole.
     for name in ("straight", "diagonal"):
@@ -115,4 +115,4 @@ def fill(records: np.ndarray, is_open: np.ndarray, rims: Rims) -> Filled:
     waiting[hole[waits]] = True
     waiting &= ~is_open
     left = merged(records[order], place[order], len(records) - int(filled.sum()))
-    return Filled(left, place, waiting[~filled], Rims(beside[:, waits], rims.crossing[:, ~known]).mapped(place))
+    return Filled(left, place, waiting[~filled], Rims(beside[:, waits], rims.crossing[:, ~settled]).mapped(place))

@@ -34,10 +34,10 @@ def replacing(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """
     check_free(path, overwrite=overwrite)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with file_errors(path), beside.open("wb") as held:
+    with file_errors(path), beside.open("wb") as unfinished:
         try:
             with suppress(OSError):  # a file system without locks keeps what is left
-                if try_lock(held):
+                if try_lock(unfinished):
                     _drop_leftovers(path)
             yield beside
             with beside.open("rb") as file:
