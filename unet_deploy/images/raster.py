@@ -1,4 +1,4 @@
-"""PNG and JPEG. These formats have no random access, so the picture is decoded whole when first read."""
+"""PNG and JPEG. These formats have no random access, so a picture is decoded whole when it is opened."""
 
 from __future__ import annotations
 
