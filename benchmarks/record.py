@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from unet_deploy.system.machine import peak_of, processor_name, total_memory, usable_cores
+
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -57,7 +59,7 @@ def run(command: Sequence[str]) -> Finished:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with exit code {process.returncode}")
-    return Finished(seconds, usage.ru_maxrss * 1024, output)
+    return Finished(seconds, peak_of(usage), output)
 
 
 def unet_deploy(*arguments: str) -> list[str]:
@@ -84,19 +86,10 @@ def save(name: str, figures: dict[str, Any]) -> Path:
 
 
 def _machine() -> dict[str, Any]:
-    models = [line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
-    memory = [int(line.split()[1]) * 1024 for line in _lines("/proc/meminfo") if line.startswith("MemTotal")]
     return {
-        "processor": models[0] if models else platform.processor(),
-        "cores": len(os.sched_getaffinity(0)),
-        "memory_bytes": memory[0] if memory else None,
+        "processor": processor_name(),
+        "cores": usable_cores(),
+        "memory_bytes": total_memory(),
         "system": platform.system(),
         "python": platform.python_version(),
     }
-
-
-def _lines(path: str) -> list[str]:
-    try:
-        return Path(path).read_text().splitlines()
-    except OSError:
-        return []

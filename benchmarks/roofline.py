@@ -19,7 +19,7 @@ from widen import widened
 
 from unet_deploy.convert.quantize import quantize
 from unet_deploy.model.flops import count_flops
-from unet_deploy.model.lower import read_model
+from unet_deploy.model.onnx_file import read_model
 from unet_deploy.zoo import find_model
 
 

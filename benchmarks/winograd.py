@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import sys
 import tempfile
 import time
@@ -77,12 +76,14 @@ Pass = Callable[[np.ndarray], np.ndarray]
 def ncnn(width: int, folder: Path) -> Pass:
     import ncnn
 
+    from unet_deploy.system.machine import usable_cores
+
     param = folder / f"unet{width}.ncnn.param"
     if not param.exists():
         # Apart: what conversion takes is no part of the peak.
         run([sys.executable, "-c", CONVERT.format(width=width, path=folder / f"unet{width}.pt")])
     net = ncnn.Net()
-    net.opt.num_threads = len(os.sched_getaffinity(0))
+    net.opt.num_threads = usable_cores()
     net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = False
     net.load_param(str(param))
     net.load_model(str(param.with_suffix(".bin")))
@@ -131,7 +132,7 @@ from pathlib import Path
 from trainer.export import build
 from trainer.unet import UNet
 from unet_deploy.model.card import ModelCard
-from unet_deploy.model.ports import save
+from unet_deploy.model.onnx_file import save
 torch.manual_seed(0)
 net = UNet(width={width}).eval()
 card = ModelCard("random", 1, ("background", "foreground"), net.margin, net.stride, net.base)

@@ -41,7 +41,7 @@ def small_models(tmp_path_factory) -> dict[str, Path]:
     from trainer.export import build
     from trainer.unet import UNet
     from unet_deploy.model.card import ModelCard, Normalization
-    from unet_deploy.model.ports import save
+    from unet_deploy.model.onnx_file import save
 
     folder = tmp_path_factory.mktemp("models")
     shapes = {"one": (1, 2, 4, 2), "three": (1, 3, 4, 2), "colour": (3, 2, 4, 1), "deep": (1, 2, 4, 4)}

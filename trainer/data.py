@@ -13,7 +13,7 @@ import numpy as np
 from trainer.weight_map import border_weights, class_weights, connected_objects
 from unet_deploy.errors import DataError, UsageError
 from unet_deploy.images import RASTER_SUFFIXES, TIFF_SUFFIXES, ImageInfo, open_image
-from unet_deploy.images.grey import measure, to_float32
+from unet_deploy.images.grey import measure_grey, to_float32
 from unet_deploy.model.card import Normalization
 from unet_deploy.system.machine import usable_cores
 from unet_deploy.tiling import Region
@@ -218,7 +218,7 @@ def read_pixels(pair: Pair) -> np.ndarray:
 
 def _read_image(pair: Pair, normalization: Normalization) -> np.ndarray:
     pixels, name = read_pixels(pair), str(pair.image)
-    grey = measure(lambda: [pixels], len(pixels), normalization, name=name)
+    grey = measure_grey(lambda: [pixels], len(pixels), normalization, name=name)
     values = to_float32(pixels, name)
     return (values - grey.offset[:, None, None]) * grey.scale[:, None, None]
 

@@ -28,7 +28,8 @@ from trainer.metrics import (
 )
 from trainer.weight_map import connected_objects
 from unet_deploy.errors import DataError, UsageError
-from unet_deploy.images import open_image
+from unet_deploy.images import check_fits, open_image
+from unet_deploy.images.array import ArraySource
 from unet_deploy.images.grey import check_dtype, to_float32
 from unet_deploy.model.card import ModelCard
 from unet_deploy.runtimes import Runtime
@@ -240,9 +241,7 @@ def evaluate(
 def _read_fitting(pair: Pair, card: ModelCard) -> np.ndarray:
     """The image of a pair as stored, (C, H, W). Raises DataError and ImageError unless the model can take it."""
     pixels, name = read_pixels(pair), str(pair.image)
-    if len(pixels) != card.channels:
-        has = "1 channel" if len(pixels) == 1 else f"{len(pixels)} channels"
-        raise DataError(f"{name}: {has}, but model {card.name!r} takes {card.channels}; save as many, or take another")
+    check_fits(ArraySource(pixels, name=name).info, card, remedy="save as many, or take another")
     check_dtype(pixels.dtype, name)
     to_float32(pixels, name)
     return pixels
@@ -307,7 +306,7 @@ def record(model: Path, figures: Mapping[str, float], images: str) -> None:
 
     The file is replaced when the new one is whole; nodes and weights stay as they are. Raises ModelError.
     """
-    from unet_deploy.model.lower import read_model, write_card
+    from unet_deploy.model.onnx_file import read_model, write_card
 
     card = replace(read_model(model).card, evaluation=figures, evaluated_on=images)
     with replacing(model, overwrite=True) as beside:

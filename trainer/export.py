@@ -24,7 +24,9 @@ from unet_deploy.errors import VerificationError
 from unet_deploy.images.grey import GreyScale
 from unet_deploy.model.card import ModelCard, Normalization
 from unet_deploy.model.contract import PROBABILITIES
-from unet_deploy.model.ports import Part, ports, save
+from unet_deploy.model.nodes import GraphBuilder
+from unet_deploy.model.onnx_file import save
+from unet_deploy.model.ports import graph_ports
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime, measure_bytes_per_pixel
 from unet_deploy.system.files import check_free, replacing
 
@@ -114,8 +116,8 @@ def check(path: Path, network: UNet, card: ModelCard, examples: Sequence[torch.T
 
 def build(network: UNet, card: ModelCard) -> onnx.ModelProto:
     """The ONNX model: grey values in, labels and probabilities out, as `ports` has them, without the margin."""
-    graph = Part()
-    inputs, outputs = ports(card.channels, len(card.classes), card.normalization)
+    graph = GraphBuilder()
+    inputs, outputs = graph_ports(card.channels, len(card.classes), card.normalization)
     features = graph.node("Mul", "normalised", *graph.shift(card.normalization))
     skips: list[str] = []
     for level, convolve in enumerate(network.down):
@@ -142,7 +144,7 @@ def build(network: UNet, card: ModelCard) -> onnx.ModelProto:
     return model
 
 
-def _convolve_twice(graph: Part, layers: nn.Module, name: str, features: str) -> str:
+def _convolve_twice(graph: GraphBuilder, layers: nn.Module, name: str, features: str) -> str:
     convolutions = [layer for layer in layers.modules() if isinstance(layer, nn.Conv2d)]
     for at, convolution in enumerate(convolutions):
         features = _layer(graph, "Conv", f"{name}.conv{at}", convolution, features)
@@ -150,7 +152,7 @@ def _convolve_twice(graph: Part, layers: nn.Module, name: str, features: str) ->
     return features
 
 
-def _layer(graph: Part, kind: str, name: str, layer: nn.Module, features: str, **attributes: Any) -> str:
+def _layer(graph: GraphBuilder, kind: str, name: str, layer: nn.Module, features: str, **attributes: Any) -> str:
     weight, bias = (getattr(layer, part).detach().cpu().numpy() for part in ("weight", "bias"))
     values = {"weight": weight, "bias": bias}
     constants = [graph.constant(f"{name}.{part}", value, np.float32) for part, value in values.items()]

@@ -14,6 +14,7 @@ from trainer.data import Annotated
 from trainer.metrics import dice
 from trainer.predict import predict
 from trainer.unet import UNet
+from unet_deploy.system.colours import ORANGE, SKY_BLUE, hex_colour
 from unet_deploy.system.files import replacing
 
 
@@ -40,7 +41,7 @@ def draw_validation(path: Path, model: UNet, judges: Sequence[Annotated], device
     for axis, each in zip(axes, picked, strict=True):
         labels = predict(model, each.image, device).argmax(0).cpu().numpy()
         axis.imshow(each.image[0], cmap="gray", vmin=0, vmax=1)
-        for truth, colour in ((each.labels, "#56B4E9"), (labels, "#E69F00")):
+        for truth, colour in ((each.labels, hex_colour(SKY_BLUE)), (labels, hex_colour(ORANGE))):
             if truth.any():
                 axis.contour(truth > 0, [0.5], colors=colour, linewidths=0.8)
         axis.set_title(f"{each.name}: Dice {dice(labels > 0, each.labels > 0):.3f}", fontsize=8)

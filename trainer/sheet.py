@@ -17,15 +17,14 @@ from trainer.evaluate import Evaluation, Score
 from unet_deploy.masks.overlay import Overlay
 from unet_deploy.runtimes import Runtime
 from unet_deploy.segmentation.run import segment_array
-from unet_deploy.system.colours import COLOURS
+from unet_deploy.system.colours import BLUE, COLOURS, PURPLE, VERMILION
 from unet_deploy.system.files import replacing
 from unet_deploy.tiling import Region
 
 MOST = 9
 """Images on a sheet."""
 
-# Okabe and Ito's vermilion, blue and purple.
-MISSED, INVENTED, MISTAKEN = (213, 94, 0), (0, 114, 178), (204, 121, 167)
+MISSED, INVENTED, MISTAKEN = VERMILION, BLUE, PURPLE
 
 
 def draw_worst(

@@ -1,4 +1,17 @@
-"""The exceptions a user can meet. Each message is one line that names the file and the remedy."""
+"""The exceptions that a user can meet. Each message is one line that names the file and the remedy.
+
+    UnetDeployError             1   anything that is the user's to read
+    +-- UsageError              2   options that contradict each other, or the files they name
+    |   +-- MissingPackageError 2   an optional package that is not installed
+    +-- ImageError              3   an image that cannot be read, or does not fit the model
+    +-- ModelError              3   a model that cannot be read, or says nothing about itself
+    +-- DataError               3   training or evaluation data that cannot be used
+    +-- DeviceError             4   a runtime or device that is not here, or does not fit the model
+    +-- VerificationError       5   two answers that had to agree and do not
+    +-- ResourceError           6   out of memory or disk
+
+The number is the exit code of the command line.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +19,7 @@ import re
 
 
 class UnetDeployError(Exception):
-    """Base of every error that is the user's to read; `exit_code` is what the command line returns."""
+    """The base of every error that is the user's to read; `exit_code` is what the command line returns."""
 
     exit_code = 1
 
@@ -64,7 +77,13 @@ _LONGEST = 200
 
 
 def reason(error: object) -> str:
-    """What a library's error says, on one line of at most 200 characters; its type where it says nothing."""
+    """Return what a library's error says, on one line of at most 200 characters; its type where it says nothing.
+
+    >>> reason(ValueError("the header\\n  is damaged"))
+    'the header is damaged'
+    >>> reason(KeyError())
+    'KeyError'
+    """
     lines = [" ".join(line.split()) for line in str(error).splitlines()]
     said = " ".join(line for line in lines if line and not _PLACE.match(line)) or type(error).__name__
     return said if len(said) <= _LONGEST else said[: _LONGEST - 3] + "..."

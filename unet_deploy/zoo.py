@@ -18,7 +18,7 @@ from unet_deploy.runtimes import DEFAULT_TILE, Runtime
 if TYPE_CHECKING:
     from unet_deploy.model.card import ModelCard
     from unet_deploy.model.contract import Precision
-    from unet_deploy.model.lower import Model
+    from unet_deploy.model.onnx_file import ModelFile
     from unet_deploy.runtimes.agreement import Accuracy
     from unet_deploy.runtimes.tensorrt.record import EngineRecord
     from unet_deploy.stream.proof import Proof
@@ -238,7 +238,7 @@ def _open_onnx_on_cuda(path: Path, wish: Wish, gpu: Gpu) -> Runtime:
     from unet_deploy.runtimes.onnx_program import check_cuda_provider
 
     version = check_cuda_provider()
-    from unet_deploy.model.lower import read_model
+    from unet_deploy.model.onnx_file import read_model
     from unet_deploy.runtimes.onnxruntime_cuda import open_onnx_on_cuda
     from unet_deploy.runtimes.tensorrt.cache import key_of
 
@@ -258,7 +258,7 @@ def _open_onnx_on_cuda(path: Path, wish: Wish, gpu: Gpu) -> Runtime:
     )
 
 
-def _gpu_precision(wish: Wish, model: Model) -> Precision:
+def _gpu_precision(wish: Wish, model: ModelFile) -> Precision:
     """What was asked for; by default 8 bits of a quantized model and half precision of any other."""
     if wish.precision is None:
         return "int8" if model.quantized else "fp16"
@@ -268,7 +268,7 @@ def _gpu_precision(wish: Wish, model: Model) -> Precision:
 def _compile_and_open(path: Path, wish: Wish, gpu: Gpu, compiler_name: str) -> Runtime:
     """The model's engine for this GPU, out of the cache or compiled now."""
     from unet_deploy.cli.console import progress_bar
-    from unet_deploy.model.lower import read_model
+    from unet_deploy.model.onnx_file import read_model
     from unet_deploy.runtimes.cuda import CudaDevice
     from unet_deploy.runtimes.tensorrt.cache import cached_engine
     from unet_deploy.runtimes.tensorrt.compilers import BuildOptions, Profile, find_compiler
@@ -327,7 +327,7 @@ def _open_engine_file(path: Path, wish: Wish, reference: Path | None = None) -> 
 
 def find_reference(engine: Path, record: EngineRecord) -> Path:
     """The model that an engine was made of, by its weights. Raises VerificationError where it is not found."""
-    from unet_deploy.model.lower import read_model
+    from unet_deploy.model.onnx_file import read_model
 
     def candidates() -> Iterator[Path]:
         yield engine.parent / Path(record.model).name

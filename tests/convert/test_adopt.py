@@ -16,7 +16,8 @@ from unet_deploy.convert.adopt import DEEPEST, SEAMS, Wish, adopt
 from unet_deploy.convert.external import read_network
 from unet_deploy.errors import ModelError, UnetDeployError, UsageError, VerificationError
 from unet_deploy.model.card import Normalization
-from unet_deploy.model.lower import lower, read_model
+from unet_deploy.model.lower import lower
+from unet_deploy.model.onnx_file import read_model
 
 FIXED = Normalization("fixed", 128, 1 / 64)
 

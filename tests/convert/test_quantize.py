@@ -9,7 +9,8 @@ from unet_deploy.convert.quantize import quantize
 from unet_deploy.errors import ModelError, VerificationError
 from unet_deploy.images import open_image
 from unet_deploy.model.contract import IMAGE, OFFSET, SCALE
-from unet_deploy.model.lower import lower, read_model
+from unet_deploy.model.lower import lower
+from unet_deploy.model.onnx_file import read_model
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime
 from unet_deploy.runtimes.streamed import StreamedRuntime  # noqa: F401
 from unet_deploy.stream.planner import plan_for

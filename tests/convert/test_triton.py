@@ -8,7 +8,7 @@ import pytest
 from unet_deploy.convert.triton import export_triton
 from unet_deploy.errors import ModelError, UsageError, VerificationError
 from unet_deploy.model.card import ModelCard
-from unet_deploy.model.lower import read_model
+from unet_deploy.model.onnx_file import read_model
 from unet_deploy.runtimes.agreement import Accuracy
 from unet_deploy.runtimes.tensorrt.compilers import BuildOptions, Profile, find_compiler
 from unet_deploy.runtimes.tensorrt.record import build_engine, set_accuracy, write_record

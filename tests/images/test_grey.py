@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 from unet_deploy.errors import ImageError
 from unet_deploy.images.array import ArraySource
-from unet_deploy.images.grey import measure, measure_page, to_float32
+from unet_deploy.images.grey import measure_grey, measure_page, to_float32
 from unet_deploy.model.card import Normalization
 
 DTYPES = [bool, np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32, np.float16, np.float32, np.float64]
@@ -48,8 +48,8 @@ def test_percentiles_are_numpys(pixels, low, high):
 @given(st.integers(1, 7))
 def test_the_grey_scale_does_not_depend_on_how_the_page_is_cut(pieces):
     pixels = np.random.default_rng(5).normal(1000, 300, (1, 64, 64)).astype(np.float32)
-    whole = measure(lambda: [pixels], 1, Normalization(), name="whole")
-    cut = measure(lambda: np.array_split(pixels, pieces, axis=1), 1, Normalization(), name="cut")
+    whole = measure_grey(lambda: [pixels], 1, Normalization(), name="whole")
+    cut = measure_grey(lambda: np.array_split(pixels, pieces, axis=1), 1, Normalization(), name="cut")
     assert whole.offset == cut.offset
     assert whole.scale == cut.scale
 
@@ -62,7 +62,7 @@ def test_a_sparse_slide_keeps_its_few_bright_pixels():
 
 
 def test_a_fixed_scale_reads_no_pixel():
-    grey = measure(lambda: pytest.fail("read"), 2, Normalization("fixed", offset=3, scale=0.5), name="unread")
+    grey = measure_grey(lambda: pytest.fail("read"), 2, Normalization("fixed", offset=3, scale=0.5), name="unread")
     np.testing.assert_array_equal(grey.offset, [3, 3])
     np.testing.assert_array_equal(grey.scale, [0.5, 0.5])
 

@@ -1,7 +1,10 @@
 """PNG and JPEG: grey, colour, alpha, 16 bits, and what is broken."""
 
+import zlib
+
 import imagecodecs
 import numpy as np
+import PIL.Image
 import pytest
 
 from unet_deploy.errors import ImageError
@@ -63,13 +66,59 @@ def test_a_truncated_picture_is_one_line_never_half_a_picture(tmp_path, kind, ke
         open_image(path)
 
 
-def test_a_png_that_claims_gigabytes_is_refused_before_it_is_decoded(tmp_path):
+def claiming(pixels, width, height):
+    """A PNG whose header says that it is larger than it is."""
+    data = bytearray(imagecodecs.png_encode(pixels))
+    data[16:24] = width.to_bytes(4, "big") + height.to_bytes(4, "big")
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    return bytes(data)
+
+
+RGB, DEEP = np.dstack([GREY] * 3), np.uint16(256) * GREY
+
+
+@pytest.mark.parametrize(
+    ("pixels", "gigabytes"),
+    [(GREY, 3.6), (DEEP, 7.2), (RGB, 10.8), (np.dstack([DEEP] * 3), 21.6), (np.dstack([DEEP] * 2), 14.4)],
+)
+def test_a_png_that_claims_gigabytes_is_refused_before_it_is_decoded(tmp_path, monkeypatch, pixels, gigabytes):
+    monkeypatch.setattr(imagecodecs, "png_decode", lambda data: pytest.fail("it was decoded"))
     path = tmp_path / "bomb.png"
-    data = bytearray(imagecodecs.png_encode(GREY))
-    data[16:24] = (60_000).to_bytes(4, "big") * 2
-    path.write_bytes(data)
-    with pytest.raises(ImageError, match=r"decodes to 3\.6 GB at once; convert it to a tiled TIFF"):
+    path.write_bytes(claiming(pixels, 60_000, 60_000))
+    with pytest.raises(ImageError, match=rf"decodes to {gigabytes} GB at once; convert it to a tiled TIFF"):
         open_image(path)
+
+
+def test_a_jpeg_that_claims_gigabytes_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
+    data = bytearray(imagecodecs.jpeg8_encode(RGB))
+    frame = data.index(b"\xff\xc0")
+    data[frame + 5 : frame + 9] = (60_000).to_bytes(2, "big") * 2
+    monkeypatch.setattr(imagecodecs, "jpeg8_decode", lambda data: pytest.fail("it was decoded"))
+    path = tmp_path / "bomb.jpg"
+    path.write_bytes(data)
+    with pytest.raises(ImageError, match=r"decodes to 10\.8 GB at once; convert it to a tiled TIFF"):
+        open_image(path)
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg"])
+def test_a_picture_larger_than_pillow_opens_is_read(tmp_path, monkeypatch, kind):
+    encode = imagecodecs.png_encode if kind == "png" else imagecodecs.jpeg8_encode
+    path = tmp_path / f"large.{kind}"
+    path.write_bytes(encode(GREY))
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", GREY.size // 3)
+    with pytest.raises(PIL.Image.DecompressionBombError):
+        PIL.Image.open(path)
+    assert read(path)[1].shape == (1, *GREY.shape)
+
+
+def test_a_picture_whose_header_pillow_refuses_is_read_if_its_decoder_can(tmp_path):
+    """Words longer than Pillow lets a text chunk be."""
+    data = imagecodecs.png_encode(GREY)
+    words = b"Comment\0\0" + zlib.compress(b"slide " * 1_000_000)
+    chunk = len(words).to_bytes(4, "big") + b"zTXt" + words + zlib.crc32(b"zTXt" + words).to_bytes(4, "big")
+    path = tmp_path / "wordy.png"
+    path.write_bytes(data[:33] + chunk + data[33:])
+    np.testing.assert_array_equal(read(path)[1][0], GREY)
 
 
 def test_a_picture_that_is_something_else_is_refused(tmp_path):

@@ -10,7 +10,7 @@ from command_line import error, unet_deploy
 from unet_deploy.measure.benchmark import STAGES, Figures, benchmark, runnable
 from unet_deploy.measure.roofline import peak_flops
 from unet_deploy.model.flops import count_flops
-from unet_deploy.model.lower import read_model
+from unet_deploy.model.onnx_file import read_model
 from unet_deploy.zoo import Wish
 
 

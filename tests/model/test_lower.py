@@ -9,7 +9,8 @@ from onnx import TensorProto, helper, numpy_helper
 from unet_deploy.errors import ModelError
 from unet_deploy.measure.sample import BLOCK, SampleSlide
 from unet_deploy.model.card import METADATA_KEY, ModelCard, Normalization
-from unet_deploy.model.lower import lower, read_model
+from unet_deploy.model.lower import lower
+from unet_deploy.model.onnx_file import read_model
 from unet_deploy.runtimes.streamed import encode
 from unet_deploy.zoo import shipped_models
 
@@ -104,24 +105,6 @@ def test_a_fixed_shape_is_fixed_at_every_port(small_models):
         assert all(dim.dim_value for dim in port.type.tensor_type.shape.dim), port.name
 
 
-def test_the_hash_is_of_weights_and_nodes_and_not_of_words(small_models, tmp_path):
-    model = read_model(small_models["one"])
-    renamed = onnx.load(str(small_models["one"]))
-    card = ModelCard.from_json(renamed.metadata_props[0].value)
-    helper.set_model_props(renamed, {METADATA_KEY: card.to_json().replace('"name": "one"', '"name": "uno"')})
-    onnx.save(renamed, tmp_path / "renamed.onnx")
-    assert read_model(tmp_path / "renamed.onnx").weights_sha256 == model.weights_sha256
-    other = ModelCard.from_json(card.to_json().replace('"low": 1.0', '"low": 10.0'))
-    helper.set_model_props(renamed, {METADATA_KEY: other.to_json()})
-    onnx.save(renamed, tmp_path / "darker.onnx")  # another grey scale is another answer
-    assert read_model(tmp_path / "darker.onnx").weights_sha256 != model.weights_sha256
-    helper.set_model_props(renamed, {METADATA_KEY: card.to_json()})
-    head = next(each for each in renamed.graph.initializer if each.name == "head.weight")
-    head.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(head) + np.float32(1e-3), head.name))
-    onnx.save(renamed, tmp_path / "changed.onnx")
-    assert read_model(tmp_path / "changed.onnx").weights_sha256 != model.weights_sha256
-
-
 def test_int8_needs_quantized_layers_and_they_need_int8(small_models):
     with pytest.raises(ModelError, match="has no 8-bit layers"):
         lower(read_model(small_models["one"]), precision="int8", pixels="uint8", probabilities=False)
@@ -179,12 +162,3 @@ def test_a_network_made_elsewhere_is_halved_too(tmp_path):
     np.testing.assert_allclose(run(lowered, image)[1], run(model.proto, image)[1], atol=0.01)
     kinds = {node.op_type for node in lowered.graph.node}
     assert "Constant" not in kinds
-
-
-@pytest.mark.parametrize(("content", "says"), [(None, "no such model file"), (b"junk", "is no ONNX file")])
-def test_what_is_no_model_is_said(tmp_path, content, says):
-    path = tmp_path / "m.onnx"
-    if content:
-        path.write_bytes(content)
-    with pytest.raises(ModelError, match=says):
-        read_model(path)

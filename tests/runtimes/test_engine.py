@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from unet_deploy.errors import DeviceError, ModelError, ResourceError, UsageError, VerificationError
-from unet_deploy.model.lower import Model, read_model
+from unet_deploy.model.onnx_file import ModelFile, read_model
 from unet_deploy.runtimes.agreement import Accuracy
 from unet_deploy.runtimes.tensorrt.compilers import BuildOptions, Compiler, Profile, find_compiler
 from unet_deploy.runtimes.tensorrt.record import (
@@ -34,7 +34,7 @@ def compiler():
     return find_compiler("tensorrt_rtx")
 
 
-def options(model: Model, **changes) -> BuildOptions:
+def options(model: ModelFile, **changes) -> BuildOptions:
     side = model.card.base + 8 * model.card.stride
     profile = Profile((1, model.card.base, model.card.base), (1, side, side), (2, side, side))
     return replace(BuildOptions(profile, targets=("sm86", "sm89")), **changes)
@@ -68,7 +68,7 @@ def test_the_original_network_of_31_million_parameters_compiles(compiler, tmp_pa
     torch = pytest.importorskip("torch")
     from trainer.export import build
     from trainer.unet import UNet
-    from unet_deploy.model.ports import save
+    from unet_deploy.model.onnx_file import save
 
     torch.manual_seed(0)
     network = UNet(1, 2, width=64, depth=4).eval()

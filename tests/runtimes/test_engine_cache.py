@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from unet_deploy.model.lower import read_model
+from unet_deploy.model.onnx_file import read_model
 from unet_deploy.runtimes.agreement import Accuracy
 from unet_deploy.runtimes.tensorrt import cache as engine_cache
 from unet_deploy.runtimes.tensorrt.compilers import BuildOptions, Profile, find_compiler
@@ -79,7 +79,7 @@ import sys
 from pathlib import Path
 from unet_deploy.runtimes.tensorrt import cache as engine_cache
 from unet_deploy.runtimes.tensorrt.compilers import BuildOptions, Profile, find_compiler
-from unet_deploy.model.lower import read_model
+from unet_deploy.model.onnx_file import read_model
 steps = []
 asked = BuildOptions(Profile((1, 188, 188), (1, 572, 572), (1, 572, 572)), targets=("sm86",))
 model = read_model(Path(sys.argv[1]))

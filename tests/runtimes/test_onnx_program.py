@@ -9,7 +9,8 @@ from runtimes.thread_device import ThreadDevice
 
 from unet_deploy.errors import DeviceError, ModelError
 from unet_deploy.images.array import ArraySource
-from unet_deploy.model.lower import lower, read_model
+from unet_deploy.model.lower import lower
+from unet_deploy.model.onnx_file import read_model
 from unet_deploy.runtimes import Limits
 from unet_deploy.runtimes.onnx_program import OnnxProgram
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime

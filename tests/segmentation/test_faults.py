@@ -197,7 +197,7 @@ FAULTS = {
     "chunk: disk broken": Fault(f"{ZARR}:_Level.write", 2, BAD, UnetDeployError, NO_WRITE, 0.3, ("zarr",)),
     "sync": Fault("os:fdatasync", 5, BAD, UnetDeployError, NO_WRITE),
     "commit: objects": Fault("unet_deploy.objects:Objects.finish", 1, broken(MemoryError), MemoryError, kept=1),
-    "commit: table": Fault("unet_deploy.objects.table:_write_csv", 1, FULL, ResourceError, NO_SPACE, 1),
+    "commit: table": Fault("unet_deploy.objects.files:_blocks", 1, FULL, ResourceError, NO_SPACE, 1),
     "commit: numbers": Fault("unet_deploy.objects:Objects.instances", 4, broken(MemoryError), MemoryError, kept=1),
     "commit: overlay": Fault("unet_deploy.masks.overlay:Overlay.picture", 1, broken(MemoryError), MemoryError, kept=1),
     "commit: first file": Fault(f"{TIFF}:TiffWriter.write", 1, FULL, ResourceError, NO_SPACE, 1),

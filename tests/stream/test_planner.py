@@ -107,7 +107,7 @@ def test_a_large_image_wastes_less_than_15_percent():
 
 def test_the_formula_of_work_is_the_count_of_the_graph(nuclei):
     from unet_deploy.model.flops import count_flops
-    from unet_deploy.model.lower import read_model
+    from unet_deploy.model.onnx_file import read_model
 
     model = read_model(nuclei)
     sides = (572, 700, 1212, 2236, 4092)

@@ -116,7 +116,7 @@ def test_small_objects_on_the_command_line(annotated, tmp_path):
 
 def test_recorded_figures_are_in_the_card_and_change_no_answer(annotated, nuclei, tmp_path):
     pytest.importorskip("onnx")
-    from unet_deploy.model.lower import read_model
+    from unet_deploy.model.onnx_file import read_model
     from unet_deploy.zoo import card_of
 
     model = tmp_path / "mine.onnx"

@@ -6,7 +6,6 @@ Heavy modules are imported inside the commands, so that --help answers at once.
 from __future__ import annotations
 
 import errno
-import signal
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -14,6 +13,7 @@ from typer.core import TyperGroup
 
 from unet_deploy._version import __version__
 from unet_deploy.errors import UnetDeployError
+from unet_deploy.system.interrupt import ignore_interrupts
 
 INTERRUPTED, OUT_OF_RESOURCES = 130, 6
 
@@ -35,7 +35,7 @@ class _Commands(TyperGroup):
                 )
             _fail(f"{error.filename or 'system'}: {error.strerror or error}", 1)
         except KeyboardInterrupt:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends now, however often it is asked to
+            ignore_interrupts()  # it ends now, however often it is asked to
             _fail("interrupted; no file was left half-written", INTERRUPTED)
 
 

@@ -13,7 +13,7 @@ from unet_deploy.errors import DeviceError, UsageError
 
 if TYPE_CHECKING:
     from unet_deploy.model.card import ModelCard
-    from unet_deploy.model.lower import Model
+    from unet_deploy.model.onnx_file import ModelFile
     from unet_deploy.runtimes.tensorrt.compilers import BuildOptions, Profile
 
 Shape = Annotated[str | None, typer.Option(metavar="NxHxW", help="Tiles, height and width of a submission.")]
@@ -69,7 +69,7 @@ def build_engine(
     from unet_deploy.cli.console import parse_bytes, progress_bar, table
     from unet_deploy.measure.inspection import describe
     from unet_deploy.model.contract import Pixels, Precision
-    from unet_deploy.model.lower import read_model
+    from unet_deploy.model.onnx_file import read_model
     from unet_deploy.runtimes.tensorrt.compilers import BuildOptions, Compatibility, find_compiler
     from unet_deploy.runtimes.tensorrt.record import build_engine, record_path
     from unet_deploy.system.files import check_free, file_errors
@@ -113,13 +113,12 @@ def build_engine(
     print(table(describe(engine)))
 
 
-def _check_image(image: Path, model: Model, options: BuildOptions) -> None:
+def _check_image(image: Path, model: ModelFile, options: BuildOptions) -> None:
     """Raise before the build what would be wrong with the image after it."""
     import numpy as np
 
-    from unet_deploy.images import open_image
+    from unet_deploy.images import check_fits, open_image
     from unet_deploy.runtimes import narrow
-    from unet_deploy.segmentation.run import check_fits
 
     with open_image(image) as source:
         check_fits(source.info, model.card)

@@ -28,14 +28,13 @@ from unet_deploy.convert.external import (
     wrap,
 )
 from unet_deploy.errors import ModelError, UsageError, VerificationError
-from unet_deploy.images import open_image
+from unet_deploy.images import check_fits, open_image
 from unet_deploy.images.grey import measure_page
 from unet_deploy.measure.verify import TOLERANCE, Agreement, verify_tiled
 from unet_deploy.model.card import ModelCard, Normalization
-from unet_deploy.model.ports import save
+from unet_deploy.model.onnx_file import save
 from unet_deploy.runtimes import Answer, Runtime
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime, measure_bytes_per_pixel
-from unet_deploy.segmentation.run import check_fits
 from unet_deploy.system.files import check_free, replacing
 from unet_deploy.tiling import Region, legal_side
 

@@ -14,7 +14,8 @@ from unet_deploy._version import __version__
 from unet_deploy.errors import DeviceError, ModelError, UsageError
 from unet_deploy.model.card import METADATA_KEY, Normalization
 from unet_deploy.model.contract import PROBABILITIES
-from unet_deploy.model.ports import Part, ports
+from unet_deploy.model.nodes import GraphBuilder
+from unet_deploy.model.ports import graph_ports
 
 try:
     import onnx
@@ -296,10 +297,10 @@ def wrap(network: Network, wrapping: Wrapping, *, crop: int = 0) -> onnx.ModelPr
     Raises ModelError where ONNX's checker objects.
     """
     model = compose.add_prefix(network.proto, prefix="network/")  # so that our names are free
-    graph, before, after = model.graph, Part(), Part()
+    graph, before, after = model.graph, GraphBuilder(), GraphBuilder()
     _normalise(before, wrapping, graph.input[0].name)
     _answer(after, wrapping, graph.output[0].name, crop)
-    inputs, outputs = ports(network.channels, max(2, wrapping.planes), wrapping.normalization)
+    inputs, outputs = graph_ports(network.channels, max(2, wrapping.planes), wrapping.normalization)
     nodes = [*before.nodes, *graph.node, *after.nodes]
     constants = [*before.constants, *graph.initializer, *after.constants]
     wrapped = helper.make_model(
@@ -317,7 +318,7 @@ def wrap(network: Network, wrapping: Wrapping, *, crop: int = 0) -> onnx.ModelPr
     return wrapped
 
 
-def _normalise(part: Part, wrapping: Wrapping, name: str) -> None:
+def _normalise(part: GraphBuilder, wrapping: Wrapping, name: str) -> None:
     """((image - offset) * scale - mean) / std."""
     shifted, scale = part.shift(wrapping.normalization)
     if not any(wrapping.mean) and set(wrapping.std) == {1}:
@@ -329,7 +330,7 @@ def _normalise(part: Part, wrapping: Wrapping, name: str) -> None:
     part.node("Div", name, centred, std)
 
 
-def _answer(part: Part, wrapping: Wrapping, scores: str, crop: int) -> None:
+def _answer(part: GraphBuilder, wrapping: Wrapping, scores: str, crop: int) -> None:
     """Probabilities, and the class of the largest, the lower one of a tie."""
     if crop:
         scores = part.crop("crop", scores, crop)

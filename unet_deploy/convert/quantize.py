@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 
 from unet_deploy.errors import DeviceError, ImageError, ModelError, VerificationError
-from unet_deploy.images import open_image
+from unet_deploy.images import check_fits, open_image
 from unet_deploy.images.grey import measure_page
 from unet_deploy.model.contract import IMAGE, OFFSET, SCALE
-from unet_deploy.model.lower import read_model, write_card
+from unet_deploy.model.onnx_file import read_model, write_card
 from unet_deploy.runtimes.agreement import Accuracy
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime
-from unet_deploy.segmentation.run import check_fits
 from unet_deploy.stream.planner import plan_for
 from unet_deploy.stream.proof import measure
 from unet_deploy.system.files import check_free, replacing

@@ -1,4 +1,4 @@
-"""Pictures in, masks out. One file for each format family, each a source or a sink."""
+"""Pictures in: one file for each family of formats, each an `ImageSource`. `open_image` is the door."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import numpy as np
 from typing_extensions import Self
 
 from unet_deploy.errors import ImageError
+from unet_deploy.model.card import ModelCard
 from unet_deploy.system.extras import require
 from unet_deploy.tiling import Region, mirror
 
@@ -79,23 +80,26 @@ class ImageSource(ABC):
 
 
 def is_zarr(path: Path) -> bool:
-    """Whether a name is that of a Zarr folder or of something in one; so are all URLs."""
+    """Return whether a name is that of a Zarr folder or of something in one; so are all URLs."""
     inside = any(part.endswith(".zarr") for part in path.parts)
     return inside or is_url(path) or any((path / name).is_file() for name in _ZARR_FILES)
 
 
 def is_url(path: Path) -> bool:
-    """Whether a path was made of a URL."""
+    """Return whether a path was made of a URL."""
     return re.match(r"[a-z][a-z0-9+.-]+:/", str(path)) is not None
 
 
 def url_of(path: Path) -> str:
-    """The URL that a path was made of: paths leave one of two slashes out."""
+    """Return the URL that a path was made of: paths leave one of two slashes out."""
     return re.sub(r"^([a-z0-9+.-]+):/+", r"\1://", str(path))
 
 
 def state_of(path: Path) -> tuple[Any, ...]:
-    """What changes when an image does: of a Zarr its metadata, of a URL its name. Raises ImageError without a file."""
+    """Return what changes when an image does: of a Zarr its metadata, of a URL its name.
+
+    Raises ImageError where there is no file.
+    """
     if is_url(path):
         return (url_of(path),)
     if not path.exists():
@@ -134,8 +138,29 @@ def check_level(level: int, levels: int, path: Path | str) -> None:
         raise ImageError(f"{path}: has no level {level}; it has {levels}, counted from 0, the finest")
 
 
+def check_channel(channel: int | None, channels: int, path: Path | str) -> None:
+    """Raise ImageError unless an image of so many channels has this one."""
+    if channel is not None and not 0 <= channel < channels:
+        raise ImageError(f"{path}: has no channel {channel}; it has {channels}, counted from 0")
+
+
+def check_fits(info: ImageInfo, card: ModelCard, *, remedy: str = "") -> None:
+    """Raise ImageError unless the model takes as many channels as the image has.
+
+    remedy: what the user can do about it, by default what the options of `segment` can.
+    """
+    if info.channels == card.channels:
+        return
+    options = "choose one with --channel" if card.channels == 1 else "choose another model with --model"
+    has = "1 channel" if info.channels == 1 else f"{info.channels} channels"
+    raise ImageError(f"{info.name}: {has}, but model {card.name!r} takes {card.channels}; {remedy or options}")
+
+
 def nearest_level(info: ImageInfo, pixel_size_um: float | None) -> int:
-    """The level of a pyramid whose pixels are nearest in size. Raises ImageError where either size is unknown."""
+    """Return the level of a pyramid whose pixels are nearest in size; 0 where there is but one.
+
+    Raises ImageError where either size is not known.
+    """
     if not info.levels:
         return 0
     if not info.pixel_size_um or not pixel_size_um:
@@ -146,9 +171,3 @@ def nearest_level(info: ImageInfo, pixel_size_um: float | None) -> int:
     finest = info.levels[0]
     sizes = [info.pixel_size_um * finest[1] / level[1] for level in info.levels]
     return min(range(len(sizes)), key=lambda at: abs(math.log(sizes[at] / pixel_size_um)))
-
-
-def check_channel(channel: int | None, channels: int, path: Path | str) -> None:
-    """Raise ImageError unless an image of so many channels has this one."""
-    if channel is not None and not 0 <= channel < channels:
-        raise ImageError(f"{path}: has no channel {channel}; it has {channels}, counted from 0")

@@ -1,4 +1,4 @@
-"""Arrays in memory as images and masks, for the Python API."""
+"""Arrays in memory as images, for the Python API."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from unet_deploy.tiling import Region
 
 
 class ArraySource(ImageSource):
-    """An array of shape (H, W), (C, H, W) or (pages, C, H, W)."""
+    """An image that is an array of shape (H, W), (C, H, W) or (pages, C, H, W). Raises ImageError for any other."""
 
     def __init__(self, array: np.ndarray, *, name: str = "array") -> None:
         if not 2 <= array.ndim <= 4 or 0 in array.shape:

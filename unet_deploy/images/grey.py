@@ -1,7 +1,16 @@
 """Grey values to network input, by statistics of the whole page and never of a tile.
 
-Percentiles are exact: pixels become integers of the same order, whose upper and lower 16 bits are counted in
-turn (a radix selection). One pass over the page settles 8- and 16-bit images, two passes all others.
+Percentiles are exact, and no page is held in memory for them. Pixels become integers of the same order, whose upper
+and lower 16 bits are counted in turn (a radix selection): the first pass finds the bin of the upper bits that a
+percentile falls into, the second finds it among the pixels of that bin. One pass settles 8- and 16-bit images, two
+passes all others. With 2 + 2 bits instead of 16 + 16, the median of eight pixels:
+
+    pixels                     0001 0110 0111 0111 1000 1011 1100 1111
+    first pass, upper bits     00: 1     01: 3     10: 2     11: 2
+                               the 4th smallest is the 3rd of those in 01
+    second pass, lower bits    of 01     10: 1     11: 2
+                               the 3rd of them is 11
+    median                     0111
 """
 
 from __future__ import annotations
@@ -23,9 +32,10 @@ _BINS = 1 << 16
 
 @dataclass(frozen=True)
 class GreyScale:
-    """Network input is (grey - offset) * scale. offset, scale: (C,) float32, one for each channel."""
+    """What makes network input of grey values: (grey - offset) * scale."""
 
     offset: np.ndarray
+    """(C,) float32, one for each channel; so is `scale`."""
     scale: np.ndarray
 
 
@@ -36,7 +46,7 @@ def check_dtype(dtype: np.dtype, name: str) -> None:
 
 
 def to_float32(pixels: np.ndarray, name: str) -> np.ndarray:
-    """Grey values as float32. Raises ImageError on NaN and infinity, which would spread over a whole tile."""
+    """Return grey values as float32. Raises ImageError on NaN and infinity, which would spread over a whole tile."""
     if pixels.dtype.kind != "f":
         return pixels.astype(np.float32)
     with np.errstate(over="ignore"):
@@ -47,7 +57,7 @@ def to_float32(pixels: np.ndarray, name: str) -> np.ndarray:
 
 
 def measure_page(source: ImageSource, page: int, normalization: Normalization) -> GreyScale:
-    """The grey scale of one page. Reads it once or twice for percentiles, not at all for a fixed scale."""
+    """Measure the grey scale of one page, read once or twice for percentiles, not at all for a fixed scale."""
     info = source.info
     check_dtype(info.dtype, info.name)
     rows = max(1, min(info.height, _BAND_PIXELS // (info.width * info.channels)))
@@ -56,11 +66,11 @@ def measure_page(source: ImageSource, page: int, normalization: Normalization) -
         for y in range(0, info.height, rows):
             yield source.crop(page, Region(y, 0, min(rows, info.height - y), info.width))
 
-    return measure(bands, info.channels, normalization, name=info.name)
+    return measure_grey(bands, info.channels, normalization, name=info.name)
 
 
-def measure(blocks: Blocks, channels: int, normalization: Normalization, *, name: str) -> GreyScale:
-    """The grey scale of a page that `blocks()` yields as (C, ...) arrays, the same each time it is called.
+def measure_grey(blocks: Blocks, channels: int, normalization: Normalization, *, name: str) -> GreyScale:
+    """Measure the grey scale of a page that `blocks()` yields as (C, ...) arrays, the same each time it is called.
 
     A constant channel becomes 0 everywhere. Raises ImageError on NaN and infinite pixels.
     """
@@ -77,7 +87,7 @@ def measure(blocks: Blocks, channels: int, normalization: Normalization, *, name
 
 
 def _quantiles(blocks: Blocks, channels: int, percents: tuple[float, ...], name: str) -> np.ndarray:
-    """Exact percentiles, (len(percents), C) float64: the smallest value that so many percent do not exceed."""
+    """Return exact percentiles, (len(percents), C) float64: the smallest value that so many percent do not exceed."""
     counts = np.zeros((channels, _BINS), np.int64)
     narrow = None
     for block in blocks():
@@ -103,13 +113,14 @@ def _quantiles(blocks: Blocks, channels: int, percents: tuple[float, ...], name:
 
 
 def _narrow_offset(dtype: np.dtype) -> int | None:
-    """What makes a value of at most 16 bits a bin number; None for wider pixels."""
+    """Return what makes a bin number of a value of at most 16 bits; None for wider pixels."""
     if dtype.kind == "f" or dtype.itemsize > 2:
         return None
     return 1 << 15 if dtype.kind == "i" else 0
 
 
 def _upper(pixels: np.ndarray, narrow: int | None, name: str) -> np.ndarray:
+    """Return the bin of each pixel by its upper 16 bits, or by all it has where these are no more."""
     if narrow is None:
         return _keys(pixels, name) >> 16
     flat = pixels.reshape(-1)
@@ -117,10 +128,15 @@ def _upper(pixels: np.ndarray, narrow: int | None, name: str) -> np.ndarray:
 
 
 def _keys(pixels: np.ndarray, name: str) -> np.ndarray:
-    """float32 as uint32 of the same order: negative numbers are stored sign and magnitude."""
+    """Return pixels as uint32 that have the order of their float32 values, which are stored as sign and magnitude.
+
+    >>> bool((np.diff(_keys(np.array([-2.0, -1.0, 0.0, 1.5]), "four").astype(np.int64)) > 0).all())
+    True
+    """
     bits = (to_float32(pixels, name).reshape(-1) + np.float32(0)).view(np.uint32)
     return np.where(bits >> 31 != 0, ~bits, bits | np.uint32(1 << 31))
 
 
 def _values(keys: np.ndarray) -> np.ndarray:
+    """Return the float32 values that `_keys` made these keys of."""
     return np.where(keys >> 31 != 0, keys & np.uint32(0x7FFFFFFF), ~keys).astype(np.uint32).view(np.float32)

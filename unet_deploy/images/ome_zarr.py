@@ -41,14 +41,17 @@ class Axis:
 
 
 def ome_metadata(group: zarr.Group) -> dict[str, Any]:
-    """What OME-Zarr says of a group: under "ome" from 0.5 on, beside other attributes before."""
+    """Return what OME-Zarr says of a group: under "ome" from 0.5 on, beside other attributes before."""
     attributes = dict(group.attrs)
     ome = attributes.get("ome")
     return ome if isinstance(ome, dict) else attributes
 
 
 def read_axes(multiscales: dict[str, Any], level: int, shape: Sequence[int]) -> tuple[Axis, ...]:
-    """The axes of one level, with what its transformations and those of the whole image make of a pixel."""
+    """Return the axes of one level, with what its transformations and those of the whole image make of a pixel.
+
+    Raises ValueError where there are not as many axes as dimensions in `shape`.
+    """
     named = [axis if isinstance(axis, dict) else {"name": axis} for axis in multiscales.get("axes") or "tczyx"]
     if len(named) != len(shape):
         raise ValueError(f"{len(named)} axes for {len(shape)} dimensions")
@@ -66,6 +69,6 @@ def read_axes(multiscales: dict[str, Any], level: int, shape: Sequence[int]) -> 
 
 
 def micrometres(axis: Axis) -> float | None:
-    """The length of a pixel; None where the unit is no length, or not said."""
+    """Return the length of a pixel in micrometres; None where the unit is no length, or not said."""
     unit = _UM_PER_UNIT.get(axis.unit or "")
     return axis.scale * unit if unit and axis.scale > 0 else None

@@ -1,22 +1,32 @@
-"""PNG and JPEG. These formats have no random access, so the picture is decoded whole when first read."""
+"""PNG and JPEG. These formats have no random access, so a picture is decoded whole when it is opened."""
 
 from __future__ import annotations
 
+from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 
 import imagecodecs
 import numpy as np
+from PIL.ImageMode import getmode
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
 
-from unet_deploy.errors import ImageError
+from unet_deploy.errors import ImageError, reason
 from unet_deploy.images import ImageInfo, ImageSource, check_channel
 from unet_deploy.tiling import Region
 
 MOST_BYTES = 1 << 30
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+_PNG_HEADER, _NO_PIXELS = 33, b"\0\0\0\0IDAT"
+"""Signature and first chunk (PNG specification, 5.2 and 11.2.2), and what begins a chunk of pixels."""
 
 
 class RasterSource(ImageSource):
-    """A PNG or JPEG file, in memory. Alpha is not a channel. Raises ImageError."""
+    """A PNG or JPEG file, decoded whole into memory. Alpha is not a channel.
+
+    Raises ImageError where the file is damaged, is of another kind, or decodes to more than MOST_BYTES.
+    """
 
     def __init__(self, path: Path, *, channel: int | None = None) -> None:
         try:
@@ -43,6 +53,7 @@ class RasterSource(ImageSource):
 
 
 def _decode(data: bytes, path: Path) -> np.ndarray:
+    """Return the pixels of a whole picture, (H, W) or (H, W, samples), as their decoder gives them."""
     if data.startswith(_PNG):
         decode, size = imagecodecs.png_decode, _png_bytes(data)
     elif data.startswith(_JPEG):
@@ -58,23 +69,25 @@ def _decode(data: bytes, path: Path) -> np.ndarray:
     except MemoryError:
         raise
     except Exception as error:
-        raise ImageError(f"{path}: is damaged and cannot be decoded ({str(error)[:100]}); save it again") from error
+        raise ImageError(f"{path}: is damaged and cannot be decoded ({reason(error)}); save it again") from error
     return pixels
 
 
+# Not by Pillow's `Image.open`, which opens no picture of more than 179 million pixels.
+
+
 def _png_bytes(data: bytes) -> int:
-    """Decoded bytes by the IHDR chunk (PNG specification, 11.2.2), four channels at most."""
-    width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
-    return width * height * (2 if data[24:25] == b"\x10" else 1) * {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}.get(data[25], 4)
+    """Return what a PNG decodes to, in bytes, by its header; 0 where that is damaged, as the decoder will say."""
+    # The first chunk alone: of those after it Pillow refuses some, as long texts, that the decoder passes over.
+    with suppress(Exception), PngImageFile(BytesIO(data[:_PNG_HEADER] + _NO_PIXELS)) as picture:
+        mode, _, layout = str(picture.tile[0].args).partition(";")  # such as RGB;16B
+        samples = 3 if mode == "P" else len(getmode(mode).bands)
+        return picture.width * picture.height * samples * (2 if layout == "16B" else 1)
+    return 0
 
 
 def _jpeg_bytes(data: bytes) -> int:
-    """Decoded bytes by the first frame header (ITU-T T.81, B.2.2); 0 where there is none."""
-    at = 2
-    while at + 9 < len(data) and data[at] == 0xFF:
-        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = (int.from_bytes(data[at + o : at + o + 2], "big") for o in (5, 7))
-            return height * width * data[at + 9]
-        at += 2 + length
+    """Return what a JPEG decodes to, in bytes, by its header; 0 where that is damaged, as the decoder will say."""
+    with suppress(Exception), JpegImageFile(BytesIO(data)) as picture:
+        return picture.width * picture.height * len(picture.getbands())
     return 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -13,8 +12,9 @@ from xml.etree import ElementTree
 import numpy as np
 from tifffile import PHOTOMETRIC, TiffFile, TiffFrame, TiffPage, TiffPageSeries
 
-from unet_deploy.errors import ImageError
+from unet_deploy.errors import ImageError, reason
 from unet_deploy.images import ImageInfo, ImageSource, check_channel, check_level
+from unet_deploy.images.cache import CACHE_BYTES, BlockCache
 from unet_deploy.tiling import Region
 
 # tifffile reports damage by logging, and goes on; what matters of it is raised here as one line.
@@ -22,9 +22,6 @@ logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 MOST_SEGMENT_BYTES = 1 << 30
 """A strip or tile is decoded whole, so it may not be larger."""
-
-CACHE_BYTES = 128 << 20
-"""Decoded strips and tiles that are kept: neighbouring tiles of a plan share them."""
 
 COARSEST_UM = 50.0
 """Resolutions coarser than this (508 dpi) are a printer's or a screen's, not a microscope's."""
@@ -48,14 +45,13 @@ class TiffSource(ImageSource):
 
     def __init__(self, path: Path, *, channel: int | None = None, level: int = 0) -> None:
         self._path = path
-        self._cache: OrderedDict[tuple[int, int], np.ndarray] = OrderedDict()
-        self._cached_bytes = 0
+        self._cache: BlockCache[tuple[int, int]] = BlockCache(CACHE_BYTES)
         try:
             self._file = TiffFile(path)
         except OSError as error:
             raise ImageError(f"{path}: cannot be read ({error.strerror or error})") from error
         except Exception as error:
-            raise ImageError(f"{path}: is not a readable TIFF ({_short(error)}); save it again") from error
+            raise ImageError(f"{path}: is not a readable TIFF ({reason(error)}); save it again") from error
         try:
             self._open(channel, level)
         except ImageError:
@@ -63,7 +59,7 @@ class TiffSource(ImageSource):
             raise
         except Exception as error:
             self.close()
-            raise ImageError(f"{path}: its TIFF structure is damaged ({_short(error)}); save it again") from error
+            raise ImageError(f"{path}: its TIFF structure is damaged ({reason(error)}); save it again") from error
 
     def _open(self, channel: int | None, level: int) -> None:
         all_series = self._file.series
@@ -123,6 +119,7 @@ class TiffSource(ImageSource):
     # -- what the file promises ------------------------------------------------------------------------------
 
     def _check_structure(self) -> None:
+        """Raise ImageError unless the pixels are grey values in a layout that is read."""
         page, path = self._page, self._path
         if page.imagelength < 1 or page.imagewidth < 1 or page.samplesperpixel < 1:
             raise ImageError(f"{path}: claims {page.imagelength} x {page.imagewidth} pixels; save it again")
@@ -135,7 +132,7 @@ class TiffSource(ImageSource):
             raise ImageError(f"{path}: is stored as one volume; save its slices as pages")
 
     def _find_raw(self) -> list[int] | None:
-        """File offsets of the planes where pixels lie there plain, one row after another; else None."""
+        """Return the file offsets of the planes where pixels lie there plain, one row after another; else None."""
         page, count = self._page, self._planes.size
         if not page.is_contiguous or not page.is_final or page.dtype is None or page.dtype.kind == "b":
             return None
@@ -147,7 +144,7 @@ class TiffSource(ImageSource):
         return [self._frame(plane).dataoffsets[0] for plane in range(count)]
 
     def _check_extent(self) -> None:
-        """All pixels must lie inside the file, before any is believed."""
+        """Raise ImageError unless all pixels lie inside the file, before any is believed."""
         page, size = self._page, self._file.filehandle.size
         if self._raw_offsets is not None:
             if max(self._raw_offsets) + page.nbytes > size:
@@ -184,17 +181,17 @@ class TiffSource(ImageSource):
     # -- pixels ----------------------------------------------------------------------------------------------
 
     def _read_plane(self, page: int, plane: int, region: Region) -> np.ndarray:
-        """Grey values, (samples, h, w)."""
+        """Return the grey values of a plane in a region, (samples, h, w). Raises ImageError."""
         try:
             stored = self._read_raw(plane, region) if self._raw_offsets else self._read_segments(plane, region)
             return self._grey_values(stored)
         except (ImageError, MemoryError):
             raise
         except Exception as error:
-            raise ImageError(f"{self._path}: page {page} cannot be decoded ({_short(error)}); save it again") from error
+            raise ImageError(f"{self._path}: page {page} cannot be decoded ({reason(error)}); save it again") from error
 
     def _grey_values(self, samples: np.ndarray) -> np.ndarray:
-        """Stored values to grey values or colours."""
+        """Turn stored values (samples, h, w) into grey values or colours."""
         if samples.dtype.kind == "b":
             samples = samples.astype(np.uint8)
         if self._palette is not None:
@@ -205,7 +202,7 @@ class TiffSource(ImageSource):
         return samples
 
     def _read_raw(self, plane: int, region: Region) -> np.ndarray:
-        """Read row by row, so that a wide image costs no more than the region."""
+        """Return the stored values (samples, h, w) of a region, read row by row: a wide image costs no more than it."""
         assert self._raw_offsets is not None
         assert self._page.dtype is not None
         page, dtype = self._page, self._page.dtype.newbyteorder(self._file.byteorder)
@@ -241,6 +238,7 @@ class TiffSource(ImageSource):
         return math.ceil(self._page.imagewidth / self._segment_shape[1])
 
     def _read_segments(self, plane: int, region: Region) -> np.ndarray:
+        """Decode the strips or tiles that a region touches, and return its stored values (samples, h, w)."""
         page = self._page
         assert page.dtype is not None
         tall, wide = self._segment_shape
@@ -262,10 +260,9 @@ class TiffSource(ImageSource):
         return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
     def _segment(self, plane: int, index: int, y: int, x: int) -> np.ndarray:
-        """A decoded strip or tile, (h, w, samples), from the cache or the file."""
+        """Return a decoded strip or tile, (h, w, samples), from the cache or the file; it begins at y, x."""
         key = (plane, index)
         if key in self._cache:
-            self._cache.move_to_end(key)
             return self._cache[key]
         segment = self._decode(plane, index)
         page = self._page
@@ -274,9 +271,6 @@ class TiffSource(ImageSource):
         if segment.shape[0] < needed[0] or segment.shape[1] < needed[1]:
             raise self._truncated()
         self._cache[key] = segment
-        self._cached_bytes += segment.nbytes
-        while self._cached_bytes > CACHE_BYTES and len(self._cache) > 1:
-            self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
         return segment
 
     def _decode(self, plane: int, index: int) -> np.ndarray:
@@ -318,7 +312,7 @@ def _paste(out: np.ndarray, region: Region, segment: np.ndarray, y: int, x: int)
 
 
 def _plane_numbers(series: TiffPageSeries) -> np.ndarray:
-    """(pages, C): the number of the plane in file order for each page and each step of the C axis."""
+    """Return (pages, C) numbers of planes in file order, for each page and each step of the C axis."""
     lead = [(axis, size) for axis, size in zip(series.axes, series.shape, strict=True) if axis not in "YXS"]
     numbers = np.arange(math.prod(size for _, size in lead)).reshape([size for _, size in lead])
     colours = [at for at, (axis, _) in enumerate(lead) if axis == "C"]
@@ -327,7 +321,7 @@ def _plane_numbers(series: TiffPageSeries) -> np.ndarray:
 
 
 def _samples(page: TiffPage) -> tuple[int, int]:
-    """Samples of a pixel that are channels, and those that are alpha."""
+    """Return how many samples of a pixel are channels, and how many are alpha."""
     extra = page.extrasamples
     colours = 3 if page.photometric in (PHOTOMETRIC.RGB, PHOTOMETRIC.YCBCR) else 1
     alpha = sum(1 for kind in extra if kind in (1, 2) or colours == 3)
@@ -336,7 +330,7 @@ def _samples(page: TiffPage) -> tuple[int, int]:
 
 
 def _palette(page: TiffPage) -> np.ndarray | None:
-    """(3, entries) uint8 or uint16 colours, (1, entries) where all are grey; None without a palette."""
+    """Return (3, entries) uint8 or uint16 colours, (1, entries) where all are grey; None without a palette."""
     if page.photometric != PHOTOMETRIC.PALETTE or page.colormap is None or page.samplesperpixel != 1:
         return None
     colours = np.asarray(page.colormap, np.uint16).reshape(3, -1)
@@ -347,7 +341,7 @@ def _palette(page: TiffPage) -> np.ndarray | None:
 
 
 def _pixel_size(file: TiffFile, page: TiffPage) -> float | None:
-    """Micrometres, by OME metadata, ImageJ's unit, or the resolution tags."""
+    """Return the size of a pixel in micrometres, by OME metadata, ImageJ's unit, or the resolution tags."""
     if file.is_ome and file.ome_metadata:
         pixels = ElementTree.fromstring(file.ome_metadata).find(".//{*}Pixels")
         if pixels is not None and pixels.get("PhysicalSizeX"):
@@ -365,7 +359,7 @@ def _pixel_size(file: TiffFile, page: TiffPage) -> float | None:
 
 
 def _carried_tags(page: TiffPage, pixel_size_um: float | None, *, at_full_size: bool) -> dict[str, Any]:
-    """Where a coarser level lies on Earth, its own tags seldom say."""
+    """Return the tags that a mask takes over. Where a coarser level lies on Earth, its own tags seldom say."""
     tags: dict[str, Any] = {}
     if pixel_size_um:
         tags.update(resolution=(1e4 / pixel_size_um,) * 2, resolutionunit=3)
@@ -387,8 +381,3 @@ def _note(all_series: list[TiffPageSeries], alpha: int) -> str:
         others = ", ".join(" x ".join(map(str, series.shape)) for series in all_series[1:4])
         notes.append(f"{len(all_series) - 1} other image(s) in this file are not read ({others})")
     return "; ".join(notes)
-
-
-def _short(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 120 else text[:117] + "..."

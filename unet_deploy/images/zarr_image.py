@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import product
@@ -17,16 +16,14 @@ from zarr.abc.store import RangeByteRequest, Store, SuffixByteRequest
 from zarr.codecs import BloscCodec
 from zarr.storage import WrapperStore
 
-from unet_deploy.errors import ImageError
+from unet_deploy.errors import ImageError, reason
 from unet_deploy.images import ImageInfo, ImageSource, check_channel, check_level
+from unet_deploy.images.cache import CACHE_BYTES, BlockCache
 from unet_deploy.images.ome_zarr import Axis, micrometres, ome_metadata, read_axes
 from unet_deploy.tiling import Region
 
 MOST_CHUNK_BYTES = 1 << 30
 """A chunk is decoded whole, so it may not be larger."""
-
-CACHE_BYTES = 128 << 20
-"""Decoded chunks that are kept: neighbouring tiles of a plan share them."""
 
 _AT_ONCE_BYTES = CACHE_BYTES // 4
 """Chunks that are fetched together, so that a URL answers once and not chunk by chunk."""
@@ -48,8 +45,7 @@ class ZarrSource(ImageSource):
 
     def __init__(self, path: Path | str, *, channel: int | None = None, level: int = 0) -> None:
         self._path = path
-        self._cache: OrderedDict[Index, np.ndarray] = OrderedDict()
-        self._cached_bytes = 0
+        self._cache: BlockCache[Index] = BlockCache(CACHE_BYTES)
         try:
             self._open(channel, level)
         except ImageError:
@@ -57,11 +53,11 @@ class ZarrSource(ImageSource):
         except FileNotFoundError as error:
             raise ImageError(f"{path}: is no Zarr image; give the folder or URL that holds its metadata") from error
         except ImportError as error:
-            raise ImageError(f"{path}: URLs of this kind need another package ({_short(error)})") from error
+            raise ImageError(f"{path}: URLs of this kind need another package ({reason(error)})") from error
         except OSError as error:
-            raise ImageError(f"{path}: cannot be read ({error.strerror or _short(error)})") from error
+            raise ImageError(f"{path}: cannot be read ({error.strerror or reason(error)})") from error
         except Exception as error:
-            raise ImageError(f"{path}: its Zarr metadata are not readable ({_short(error)}); save it again") from error
+            raise ImageError(f"{path}: its Zarr metadata are not readable ({reason(error)}); save it again") from error
 
     def _open(self, channel: int | None, level: int) -> None:
         node = zarr.open(str(self._path), mode="r")
@@ -140,7 +136,7 @@ class ZarrSource(ImageSource):
     # -- chunks ----------------------------------------------------------------------------------------------
 
     def _wanted(self, page: int, region: Region) -> list[slice]:
-        """The part of every axis that a region of a page takes."""
+        """Return the part of every axis that a region of a page takes."""
         wanted = [self._chosen] * len(self.axes)
         steps = np.unravel_index(page, [self._array.shape[at] for at in self._lead]) if self._lead else ()
         for at, step in zip(self._lead, steps, strict=True):
@@ -149,11 +145,10 @@ class ZarrSource(ImageSource):
         return wanted
 
     def _blocks(self, cells: Iterable[Index]) -> Iterator[tuple[Index, np.ndarray]]:
-        """Chunks by their place in the grid, from the cache or the store, in any order."""
+        """Yield chunks by their place in the grid, from the cache or the store, in any order."""
         missing = []
         for cell in cells:
             if cell in self._cache:
-                self._cache.move_to_end(cell)
                 yield cell, self._cache[cell]
             else:
                 missing.append(cell)
@@ -181,22 +176,16 @@ class ZarrSource(ImageSource):
             place = self._box(cell, cell)
             inside = tuple(slice(p.start - b.start, p.stop - b.start) for p, b in zip(place, box, strict=True))
             block = pixels[inside] if len(cells) == 1 else pixels[inside].copy()
-            self._keep(cell, block)
+            self._cache[cell] = block
             yield cell, block
 
     @property
     def _most_at_once(self) -> int:
-        """Pixels."""
+        """How many pixels may be read together."""
         return _AT_ONCE_BYTES // self._dtype.itemsize
 
-    def _keep(self, cell: Index, block: np.ndarray) -> None:
-        self._cache[cell] = block
-        self._cached_bytes += block.nbytes
-        while self._cached_bytes > CACHE_BYTES and len(self._cache) > 1:
-            self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
-
     def _box(self, first: Index, last: Index) -> Box:
-        """The pixels of the chunks from the first to the last, as far as they lie in the array."""
+        """Return the place of the pixels of the chunks from the first to the last, as far as they lie in the array."""
         sides = zip(first, last, self._array.chunks, self._array.shape, strict=True)
         return tuple(slice(low * side, min((high + 1) * side, end)) for low, high, side, end in sides)
 
@@ -209,7 +198,7 @@ class ZarrSource(ImageSource):
         where = f"{self._array.path}/{key}".lstrip("/")
         return ImageError(
             f"{self._path}: chunk {where}, from y {place[self._y].start}, x {place[self._x].start} on, "
-            f"cannot be read ({_short(error)}); copy or save the image again"
+            f"cannot be read ({reason(error)}); copy or save the image again"
         )
 
 
@@ -249,7 +238,7 @@ class _Whole(WrapperStore[Store]):
 
 
 def _in_blosc(array: zarr.Array) -> bool:
-    """Whether the bytes of a stored chunk are Blosc's; a shard's own index finds what was cut short."""
+    """Return whether the bytes of a stored chunk are Blosc's; a shard's own index finds what was cut short."""
     return not array.shards and any(isinstance(codec, BloscCodec | numcodecs.Blosc) for codec in array.compressors)
 
 
@@ -257,7 +246,7 @@ def _in_blosc(array: zarr.Array) -> bool:
 
 
 def _find_levels(path: Path | str, group: zarr.Group, level: int) -> tuple[list[zarr.Array], tuple[Axis, ...], str]:
-    """The arrays of the pyramid, the axes of one of them, and a note on what else is there."""
+    """Return the arrays of the pyramid, the axes of one of them, and a note on what else is there."""
     ome = ome_metadata(group)
     if not ome.get("multiscales"):
         raise _no_image(path, group, ome)
@@ -286,7 +275,7 @@ def _plain_axes(path: Path | str, shape: Index) -> tuple[Axis, ...]:
 
 
 def _no_image(path: Path | str, group: zarr.Group, ome: dict[str, Any]) -> ImageError:
-    """What a group is instead of an image, and what of it to open."""
+    """Return the error that says what a group is instead of an image, and what of it to open."""
     if "plate" in ome:
         wells = [well["path"] for well in ome["plate"]["wells"]]
         first = ome_metadata(zarr.open_group(group.store, path=wells[0], mode="r")) if wells else {}
@@ -307,7 +296,7 @@ def _no_image(path: Path | str, group: zarr.Group, ome: dict[str, Any]) -> Image
 
 
 def _numbered(group: zarr.Group) -> list[str]:
-    """Members 0, 1, 2 and so on, as far as they go."""
+    """Return the members 0, 1, 2 and so on, as far as they go."""
     found: list[str] = []
     while str(len(found)) in group:
         found.append(str(len(found)))
@@ -320,8 +309,3 @@ def _instead(path: Path | str, what: str, images: list[str]) -> ImageError:
     shown = ", ".join(f"{str(path).rstrip('/')}/{image}" for image in images[:3])
     more = f" (and {len(images) - 3} more)" if len(images) > 3 else ""
     return ImageError(f"{path}: is {what}; give an image in it: {shown}{more}")
-
-
-def _short(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 120 else text[:117] + "..."

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -13,6 +12,7 @@ from typing import IO, Any
 import numpy as np
 
 from unet_deploy.errors import UsageError
+from unet_deploy.system.files import try_lock
 from unet_deploy.tiling import Region
 
 
@@ -48,12 +48,9 @@ class Filling:
 
 def lock(file: IO[Any], output: Path) -> None:
     """Keep other processes off an unfinished output. Raises UsageError where one is at it."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):  # anything else is a file system without locks
-            message = f"{output}: another run is writing it; wait for it, or give another name"
-            raise UsageError(message) from None
+    with suppress(OSError):  # of a file system without locks
+        if not try_lock(file):
+            raise UsageError(f"{output}: another run is writing it; wait for it, or give another name")
 
 
 def goes_on(output: Path, found: str, wanted: str, *, resume: bool) -> bool:

@@ -16,7 +16,7 @@ from zarr.codecs import ZstdCodec
 from unet_deploy.errors import UsageError
 from unet_deploy.images import ImageInfo
 from unet_deploy.images.ome_zarr import Axis, ome_metadata, read_axes
-from unet_deploy.system.colours import COLOURS
+from unet_deploy.system.colours import class_colour
 
 CHUNK = 1024
 """Side in pixels of a chunk of a mask."""
@@ -125,7 +125,7 @@ def _image_label(classes: Sequence[str], *, in_image: bool) -> dict[str, Any]:
     label: dict[str, Any] = {}
     if len(classes) > 1:
         values = range(1, len(classes))
-        label["colors"] = [{"label-value": value, "rgba": [*_colour(value), 255]} for value in values]
+        label["colors"] = [{"label-value": value, "rgba": [*class_colour(value), 255]} for value in values]
         label["properties"] = [{"label-value": value, "class": classes[value]} for value in values]
     if in_image:
         label["source"] = {"image": "../../"}
@@ -133,13 +133,9 @@ def _image_label(classes: Sequence[str], *, in_image: bool) -> dict[str, Any]:
 
 
 def _channel(number: int, name: str) -> dict[str, Any]:
-    colour = "{:02X}{:02X}{:02X}".format(*_colour(number)) if number else "808080"
+    colour = "{:02X}{:02X}{:02X}".format(*class_colour(number)) if number else "808080"
     window = {"min": 0.0, "max": 1.0, "start": 0.0, "end": 1.0}
     return {"label": name, "color": colour, "active": True, "window": window}
-
-
-def _colour(label: int) -> list[int]:
-    return [int(value) for value in COLOURS[(label - 1) % len(COLOURS)]]
 
 
 def multiscales_of(folder: Path) -> dict[str, Any]:

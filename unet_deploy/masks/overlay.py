@@ -12,7 +12,7 @@ import imagecodecs
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from unet_deploy.system.colours import COLOURS
+from unet_deploy.system.colours import COLOURS, class_colour
 from unet_deploy.system.files import replacing
 from unet_deploy.tiling import Region
 
@@ -103,7 +103,7 @@ def legend(names: Sequence[str], width: int) -> np.ndarray:
     strip = Image.new("RGB", (width, y + 3 * size // 2))
     draw = ImageDraw.Draw(strip)
     for at, (name, (x, y)) in enumerate(zip(names, places, strict=True)):
-        draw.rectangle((x, y, x + size - 1, y + size - 1), tuple(map(int, COLOURS[at % len(COLOURS)])))
+        draw.rectangle((x, y, x + size - 1, y + size - 1), class_colour(at + 1))
         draw.text((x + 3 * size // 2, y + size // 2), name, "white", font, anchor="lm")
     return np.asarray(strip)
 

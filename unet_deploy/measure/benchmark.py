@@ -28,6 +28,7 @@ from unet_deploy.runtimes import Runtime
 from unet_deploy.runtimes.tensorrt.record import ENGINE_SUFFIXES, read_record
 from unet_deploy.segmentation.run import segment_array
 from unet_deploy.stream.planner import plan_for
+from unet_deploy.system.colours import BLUE, GREEN, ORANGE, PURPLE, SKY_BLUE, hex_colour
 from unet_deploy.system.machine import peak_memory, processor_name, usable_cores
 from unet_deploy.tiling import Region, TilePlan
 from unet_deploy.zoo import Wish, card_of, find_model, find_reference, open_model
@@ -182,7 +183,7 @@ class _Copies:
 def _flops(model: Path, plan: TilePlan) -> int | None:
     try:
         from unet_deploy.model.flops import count_flops
-        from unet_deploy.model.lower import read_model
+        from unet_deploy.model.onnx_file import read_model
 
         if model.suffix in ENGINE_SUFFIXES:
             model = find_reference(model, read_record(model))
@@ -282,7 +283,8 @@ def draw(found: Sequence[Figures], path: Path) -> None:
     figure, axes = plt.subplots(figsize=(8, 1.2 + 0.5 * len(found)), layout="constrained")
     names = [each.runtime for each in found]
     left = np.zeros(len(found))
-    colours = ("#999999", "#e69f00", "#56b4e9", "#0072b2", "#56b4e9", "#009e73", "#cc79a7")  # Okabe and Ito
+    stages = (ORANGE, SKY_BLUE, BLUE, SKY_BLUE, GREEN, PURPLE)
+    colours = ("#999999", *map(hex_colour, stages))
     for stage, colour in zip(STAGES, colours, strict=True):
         widths = np.array([each.stages[stage] * 1e3 for each in found])
         axes.barh(names, widths, left=left, label=stage, color=colour, hatch="//" if stage == "copy out" else None)

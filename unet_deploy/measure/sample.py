@@ -21,16 +21,20 @@ from tifffile import TiffWriter
 
 from unet_deploy.images import ImageInfo
 from unet_deploy.masks.tiff import TiffMaskSink
-from unet_deploy.stream.pipeline import Progress
 from unet_deploy.system.files import replacing
 from unet_deploy.system.machine import usable_cores
+from unet_deploy.system.progress import Progress
 from unet_deploy.tiling import Region
 
 BLOCK = 512
+"""Side of a block in pixels."""
 PIXEL_SIZE_UM = 0.5
-_HALO = 64  # how far a nucleus or its glow reaches into the next block
-_COARSE = 8  # the glow is smooth, so it is computed on a coarser grid
-_PER_BLOCK = 512  # numbers of objects that a block may use
+_HALO = 64
+"""Pixels that a nucleus or its glow reaches into the next block at most."""
+_COARSE = 8
+"""Pixels to one of the grid of the glow, which is smooth."""
+_PER_BLOCK = 512
+"""Numbers of objects that a block may use; it shows at most _TRIES."""
 _TRIES = 240
 
 
@@ -62,7 +66,7 @@ class SampleSlide:
         self._nuclei = lru_cache(maxsize=4 * (self.columns + 8))(self._draw_nuclei)
 
     def block(self, row: int, column: int) -> tuple[np.ndarray, np.ndarray]:
-        """Brightness (BLOCK, BLOCK) float32 and numbered nuclei (BLOCK, BLOCK) uint32 of one block."""
+        """Return the brightness (BLOCK, BLOCK) float32 and the numbered nuclei (BLOCK, BLOCK) uint32 of one block."""
         side = BLOCK + 2 * _HALO
         top, left = row * BLOCK - _HALO, column * BLOCK - _HALO
         light, labels = np.zeros((side, side), np.float32), np.zeros((side, side), np.uint32)
@@ -78,6 +82,7 @@ class SampleSlide:
         return self._noisy(np.maximum(shown, 0), rng), labels[inner, inner]
 
     def _around(self, row: int, column: int) -> Iterator[_Nuclei]:
+        """Yield the nuclei of a block and of the eight around it."""
         for r in range(max(0, row - 1), min(self.rows, row + 2)):
             for c in range(max(0, column - 1), min(self.columns, column + 2)):
                 yield self._nuclei(r, c)
@@ -114,11 +119,11 @@ class SampleSlide:
         )
 
     def _density(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """0 to 1: where the tissue is dense, at the scale of thousands of pixels."""
+        """Return how dense the tissue is, 0 to 1; it varies over thousands of pixels."""
         return np.clip(0.7 + 0.6 * self._wave(y, x, 900), 0.1, 1)
 
     def _wave(self, y: np.ndarray, x: np.ndarray, scale: float) -> np.ndarray:
-        """A smooth field of about -1 to 1."""
+        """Return a smooth field of about -1 to 1 that varies over `scale` pixels."""
         directions, phases = self._waves
         return sum(
             np.sin((y * dy + x * dx) / scale * (1 + 0.7 * k) + phase)
@@ -126,7 +131,7 @@ class SampleSlide:
         ) / np.float32(len(phases) * 0.7)
 
     def _background(self, row: int, column: int, rng: np.random.Generator) -> np.ndarray:
-        """Uneven light, and a few specks that are no nuclei."""
+        """Return uneven light, and a few specks that are no nuclei, (BLOCK, BLOCK) float32."""
         y = np.arange(row * BLOCK, (row + 1) * BLOCK, dtype=np.float32)[:, None]
         x = np.arange(column * BLOCK, (column + 1) * BLOCK, dtype=np.float32)
         light = 0.045 + 0.018 * self._wave(y, x, 2500)
@@ -139,7 +144,7 @@ class SampleSlide:
         return light.astype(np.float32)
 
     def _noisy(self, light: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Photon noise, as the normal distribution it tends to, and read noise."""
+        """Add photon noise, as the normal distribution that it tends to, and read noise."""
         spread = np.sqrt(light * np.float32(0.0012) + np.float32(0.00006))
         return light + rng.standard_normal(light.shape, np.float32) * spread
 
@@ -176,7 +181,7 @@ def _add_nucleus(
 
 
 def _glow(light: np.ndarray) -> np.ndarray:
-    """Light from out of focus: a wide blur of what is there."""
+    """Return the light from out of focus, which is a wide blur of what is there."""
     side = len(light) // _COARSE
     coarse = light.reshape(side, _COARSE, side, _COARSE).mean(axis=(1, 3))
     blurred = ndimage.gaussian_filter(coarse, 2.0, mode="nearest")
@@ -231,7 +236,7 @@ def write_sample(
 
 
 def _in_order(slide: SampleSlide) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """All blocks row by row, a few made ahead on other threads."""
+    """Yield all blocks row by row; a few are made ahead on other threads."""
     waiting: deque[Future[tuple[np.ndarray, np.ndarray]]] = deque()
     cores = usable_cores()
     with ThreadPoolExecutor(cores) as pool:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from unet_deploy.errors import ModelError
-from unet_deploy.images import open_image
+from unet_deploy.images import check_fits, open_image
 from unet_deploy.images.array import ArraySource
 from unet_deploy.images.grey import GreyScale, measure_page
 from unet_deploy.masks.array import ArraySink
@@ -18,7 +18,6 @@ from unet_deploy.runtimes.agreement import LIMIT_PPM, Accuracy
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime
 from unet_deploy.runtimes.tensorrt.record import ENGINE_SUFFIXES, read_record, set_accuracy
 from unet_deploy.segmentation.outputs import write_labels, write_probabilities
-from unet_deploy.segmentation.run import check_fits
 from unet_deploy.stream.pipeline import stream
 from unet_deploy.stream.planner import plan_for
 from unet_deploy.stream.proof import measure
@@ -112,7 +111,7 @@ def verify_against(
     What was found is written into an engine's record, good or bad. Raises ModelError where an engine was made of
     another model, and DeviceError where it does not run here.
     """
-    from unet_deploy.model.lower import read_model
+    from unet_deploy.model.onnx_file import read_model
 
     file = find_model(model)
     engine = file.suffix in ENGINE_SUFFIXES

@@ -60,7 +60,7 @@ class ModelCard:
     split: str = ""
     """What training held back, in the words of `train --validation`, and how many images that are."""
     seed: int | None = None
-    """Of the training."""
+    """The seed of the training, None where it is not recorded."""
     evaluation: Mapping[str, float] = field(default_factory=dict)
     """What `evaluate --record` measured of this very file."""
     evaluated_on: str = ""
@@ -78,7 +78,7 @@ class ModelCard:
             raise ModelError(f"model card of {self.name!r}: {len(self.classes)} classes; a mask holds 2 to 256")
 
     def to_json(self) -> str:
-        """The card as one JSON object, stable in key order."""
+        """Return the card as one JSON object, stable in key order."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         plain.update(metrics=dict(self.metrics), evaluation=dict(self.evaluation))
         plain.update(normalization=asdict(self.normalization))
@@ -86,7 +86,7 @@ class ModelCard:
 
     @classmethod
     def of_model(cls, text: str | None, model: Path) -> ModelCard:
-        """The card of a model file, by what its metadata hold. Raises ModelError when they hold none."""
+        """Return the card of a model file, by what its metadata hold. Raises ModelError when they hold none."""
         if text is None:
             raise ModelError(f"{model}: has no model card; make it with: unet-deploy export weights.pt -o {model.name}")
         return cls.from_json(text, source=str(model))

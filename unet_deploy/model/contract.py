@@ -18,6 +18,10 @@ Precision = Literal["fp32", "fp16", "int8"]
 
 
 def pixels_for(*dtypes: np.dtype) -> Pixels:
-    """The narrowest way of crossing the bus that holds pixels of all these types."""
+    """Return the narrowest way of crossing the bus that holds pixels of all these types.
+
+    >>> pixels_for(np.dtype("uint8"), np.dtype("uint16")), pixels_for(np.dtype("int16"))
+    ('uint16', 'float32')
+    """
     ways: tuple[Pixels, ...] = ("uint8", "uint16")
     return next((way for way in ways if all(np.can_cast(dtype, way) for dtype in dtypes)), "float32")

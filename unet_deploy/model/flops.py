@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from unet_deploy.errors import ModelError
+from unet_deploy.errors import ModelError, reason
 from unet_deploy.model.contract import IMAGE
+from unet_deploy.system.extras import importing
 
 
 def count_flops(proto: Any, shape: tuple[int, int, int]) -> int:
-    """FLOPs of one run on (N, H, W), convolutions and transposed convolutions alone: all else is a few per mille.
+    """Count the FLOPs of one run on (N, H, W) by its convolutions, plain and transposed: all else is a few per mille.
 
     proto: an onnx.ModelProto. Raises ModelError where shapes cannot be inferred.
     """
-    import onnx
+    with importing("onnx", "compile"):
+        import onnx
 
     fixed = onnx.ModelProto()
     fixed.CopyFrom(proto)
@@ -28,7 +30,7 @@ def count_flops(proto: Any, shape: tuple[int, int, int]) -> int:
     try:
         graph = onnx.shape_inference.infer_shapes(fixed, strict_mode=True, data_prop=True).graph
     except onnx.shape_inference.InferenceError as error:
-        raise ModelError(f"the model's shapes cannot be inferred ({str(error).splitlines()[0][:200]})") from error
+        raise ModelError(f"the model's shapes cannot be inferred ({reason(error)})") from error
     shapes = {
         value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
         for value in [*graph.value_info, *graph.input, *graph.output]

@@ -7,24 +7,19 @@ as one byte a pixel.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from unet_deploy.errors import DeviceError, ModelError
-from unet_deploy.model.card import METADATA_KEY, ModelCard
+from unet_deploy.errors import ModelError, reason
 from unet_deploy.model.contract import IMAGE, LABELS, PROBABILITIES, Pixels, Precision
-from unet_deploy.model.ports import save
+from unet_deploy.model.onnx_file import QUANTIZING, ModelFile
+from unet_deploy.system.extras import importing
 
-try:
+with importing("onnx", "compile"):
     import onnx
     from onnx import TensorProto, helper, numpy_helper
-except ImportError as error:
-    raise DeviceError("the package onnx is not installed; run: pip install onnx") from error
 
 _HEAVY = {"Conv", "ConvTranspose", "MatMul", "Gemm"}
 """Where the time goes. They and what lies between them run in half precision; what comes before the first (grey values
@@ -33,58 +28,18 @@ _FRAGILE = {"Softmax", "LogSoftmax", "Exp", "Pow", "ReduceMean", "ReduceSum", "I
 """What loses too much in half precision, or says its type itself."""
 _ONLY_FIRST_INPUT = {"Resize"}
 """Operators whose other inputs keep their type."""
-_QUANTIZED = {"QuantizeLinear", "DequantizeLinear"}
 _HALF_MAX = float(np.finfo(np.float16).max)
 
 
-@dataclass(frozen=True)
-class Model:
-    """An ONNX model with a card, in memory."""
-
-    path: Path
-    proto: onnx.ModelProto
-    card: ModelCard
-
-    @property
-    def weights_sha256(self) -> str:
-        """Hash of all that decides an answer: nodes, weights, and the card but for its words."""
-        proto = onnx.ModelProto()
-        proto.CopyFrom(self.proto)
-        del proto.metadata_props[:]
-        proto.producer_name = proto.producer_version = proto.doc_string = ""
-        card = self.card
-        decides = (card.channels, card.classes, card.margin, card.stride, card.base, asdict(card.normalization))
-        digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode())
-        digest.update(proto.SerializeToString(deterministic=True))
-        return digest.hexdigest()
-
-    @property
-    def quantized(self) -> bool:
-        """Whether the graph holds 8-bit layers."""
-        return any(node.op_type in _QUANTIZED for node in self.proto.graph.node)
-
-
-def read_model(path: Path) -> Model:
-    """Read an ONNX file and its card. Raises ModelError."""
-    try:
-        proto = onnx.load_model(str(path))
-    except FileNotFoundError as error:
-        raise ModelError(f"{path}: no such model file") from error
-    except Exception as error:  # protobuf's errors share no base class but this
-        raise ModelError(f"{path}: is no ONNX file") from error
-    text = next((each.value for each in proto.metadata_props if each.key == METADATA_KEY), None)
-    return Model(path, proto, ModelCard.of_model(text, path))
-
-
 def lower(
-    model: Model,
+    model: ModelFile,
     *,
     precision: Precision,
     pixels: Pixels,
     probabilities: bool,
     shape: tuple[int, int, int] | None = None,
 ) -> onnx.ModelProto:
-    """The model as a device runs it.
+    """Return the graph of a model as a device runs it.
 
     pixels: how the image crosses the bus; uint16 as (N, C, H, W, 2) bytes, low one first, because TensorRT has no
     16-bit integer. probabilities: keep that output as well as labels. shape: (N, H, W) to fix, dynamic by default.
@@ -109,12 +64,12 @@ def lower(
     try:
         onnx.checker.check_model(proto, full_check=True)
     except Exception as error:  # the checker and shape inference have their own unrelated types
-        raise ModelError(f"{model.path}: cannot be made {precision} ({str(error).splitlines()[0][:200]})") from error
+        raise ModelError(f"{model.path}: cannot be made {precision} ({reason(error)})") from error
     return proto
 
 
 def _keep_outputs(graph: onnx.GraphProto, names: Sequence[str]) -> None:
-    """Drop the other outputs and what only they need."""
+    """Drop all outputs but these, and what only they need."""
     _keep(graph.output, [port for port in graph.output if port.name in names])
     needed, nodes = set(names), []
     for node in reversed(graph.node):
@@ -123,11 +78,6 @@ def _keep_outputs(graph: onnx.GraphProto, names: Sequence[str]) -> None:
             needed |= set(node.input)
     _keep(graph.node, nodes[::-1])
     _keep(graph.initializer, [each for each in graph.initializer if each.name in needed])
-
-
-def write_card(model: Path, output: Path, card: ModelCard) -> None:
-    """Write an ONNX file with another card."""
-    save(onnx.load_model(str(model)), card, output)
 
 
 # -- 8 bits ------------------------------------------------------------------------------------------------------
@@ -142,7 +92,7 @@ def _make_symmetric(graph: onnx.GraphProto) -> None:
     added: dict[str, np.ndarray] = {}
     nodes = []
     for node in graph.node:
-        if node.op_type in _QUANTIZED and len(node.input) == 3:
+        if node.op_type in QUANTIZING and len(node.input) == 3:
             name, scale, zero = node.input
             if name in values and values[name].dtype == np.int32:
                 added[node.output[0]] = (values[name].astype(np.float64) * values[scale]).astype(np.float32)
@@ -168,6 +118,7 @@ def _make_symmetric(graph: onnx.GraphProto) -> None:
 
 
 def _halve(proto: onnx.ModelProto, path: Path) -> None:
+    """Compute what is heavy, and what lies between, in half precision; casts stand where the precision changes."""
     graph = proto.graph
     _constants_to_initializers(graph)
     floats = _float_tensors(proto)
@@ -177,11 +128,11 @@ def _halve(proto: onnx.ModelProto, path: Path) -> None:
     as_full: dict[str, str] = {}
     nodes: list[onnx.NodeProto] = []
 
-    def cast(name: str, to: int, known: dict[str, str]) -> str:
-        if name not in known:
-            known[name] = f"{name}.{'fp16' if to == TensorProto.FLOAT16 else 'fp32'}"
-            nodes.append(helper.make_node("Cast", [name], [known[name]], name=known[name], to=to))
-        return known[name]
+    def cast(name: str, to: int, made: dict[str, str]) -> str:
+        if name not in made:
+            made[name] = f"{name}.{'fp16' if to == TensorProto.FLOAT16 else 'fp32'}"
+            nodes.append(helper.make_node("Cast", [name], [made[name]], name=made[name], to=to))
+        return made[name]
 
     def half_weight(name: str) -> str:
         if name not in as_half:
@@ -213,7 +164,7 @@ def _halve(proto: onnx.ModelProto, path: Path) -> None:
 
 
 def _between_heavy(nodes: Sequence[onnx.NodeProto]) -> list[onnx.NodeProto]:
-    """Nodes with a heavy operator at or above them, and one at or below them."""
+    """Return the nodes that have a heavy operator at or above them, and one at or below them."""
     below_heavy: set[str] = set()
     for node in nodes:
         if node.op_type in _HEAVY or below_heavy & set(node.input):
@@ -229,6 +180,7 @@ def _between_heavy(nodes: Sequence[onnx.NodeProto]) -> list[onnx.NodeProto]:
 
 
 def _constants_to_initializers(graph: onnx.GraphProto) -> None:
+    """Make a weight of each node that holds one, so that all weights are found in one place."""
     rest = []
     for node in graph.node:
         if node.op_type == "Constant" and node.attribute[0].name == "value":
@@ -241,7 +193,7 @@ def _constants_to_initializers(graph: onnx.GraphProto) -> None:
 
 
 def _float_tensors(proto: onnx.ModelProto) -> set[str]:
-    """Names of all float32 tensors."""
+    """Return the names of all float32 tensors."""
     typed = onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True).graph
     ports = [*typed.value_info, *typed.input, *typed.output]
     names = {port.name for port in ports if port.type.tensor_type.elem_type == TensorProto.FLOAT}
@@ -289,6 +241,7 @@ def _labels_from_float(graph: onnx.GraphProto) -> None:
 
 
 def _fix_shape(graph: onnx.GraphProto, shape: tuple[int, int, int], margin: int) -> None:
+    """Make the (N, H, W) of the inputs constants; the outputs lack `margin` pixels at each side."""
     batch, height, width = shape
     for port in graph.input:
         dims = port.type.tensor_type.shape.dim

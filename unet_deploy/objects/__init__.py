@@ -12,17 +12,18 @@ from itertools import pairwise
 
 import numpy as np
 
+from unet_deploy.objects.files import TABLE_SUFFIXES, write_table
 from unet_deploy.objects.holes import Rims, count_corners, fill, no_pairs
 from unet_deploy.objects.records import measured, merged, record_type, row_type, rows_of
 from unet_deploy.objects.runs import Borders, Connectivity, Runs, Touching, background_first, components
-from unet_deploy.objects.table import ObjectTable, write_table
+from unet_deploy.objects.table import ObjectTable
 from unet_deploy.tiling import Region
 
-__all__ = ["Connectivity", "ObjectTable", "Objects", "write_table"]
+__all__ = ["TABLE_SUFFIXES", "Connectivity", "ObjectTable", "Objects", "write_table"]
 
 
 @dataclass(frozen=True)
-class _Part:
+class _TileObjects:
     """What a tile leaves behind until its row of tiles is complete. Components count from 0 in each tile."""
 
     region: Region
@@ -44,6 +45,23 @@ class Objects:
     fill_holes: background that borders on one object alone, and not on the border of the image, belongs to that
     object. Background around an object inside another borders on two, and stays.
     pixel_size_um: the side of a pixel, None where it is not known.
+
+    Two tiles of a mask, and the object that crosses the seam:
+
+        1 1 | 1 .        ids   1 1 1 .
+        . . | 1 .              . . 1 .
+        2 . | . .              2 . . .
+
+    >>> labels = np.array([[1, 1, 1, 0], [0, 0, 1, 0], [2, 0, 0, 0]], np.uint8)
+    >>> tiles = [Region(0, 0, 3, 2), Region(0, 2, 3, 2)]
+    >>> objects = Objects(3, 4, channels=1, classes=("background", "nucleus", "debris"))
+    >>> for tile in tiles:
+    ...     objects.add(tile, 10 * labels[None][(..., *tile.slices)], labels[tile.slices])
+    >>> columns = objects.finish().columns()
+    >>> columns["class_name"].tolist(), columns["area_px"].tolist(), columns["mean_intensity"].tolist()
+    (['nucleus', 'debris'], [4, 1], [10.0, 20.0])
+    >>> np.hstack([objects.instances(tile, labels[tile.slices]) for tile in tiles]).tolist()
+    [[1, 1, 1, 0], [0, 0, 1, 0], [2, 0, 0, 0]]
     """
 
     def __init__(
@@ -64,7 +82,7 @@ class Objects:
         self._offsets: dict[Region, int] = {}
         self._count = 0
         # Tiles of the rows that are not complete, by y; the rows above `_done` are.
-        self._rows: dict[int, list[_Part]] = {}
+        self._rows: dict[int, list[_TileObjects]] = {}
         self._done = 0
         # What crosses the line between the rows above and those to come, or waits for what does.
         self._live = np.zeros(0, record_type(channels))
@@ -75,7 +93,7 @@ class Objects:
         self._numbers: np.ndarray | None = None
 
     def add(self, region: Region, image: np.ndarray, labels: np.ndarray) -> None:
-        """image: (C, h, w) grey values, labels: (h, w) uint8 class indices, both of the region."""
+        """Add a region that was not added before. image: (C, h, w) grey values; labels: (h, w) uint8, class indices."""
         runs, touching, count, owner = self._components(labels)
         records = measured(runs, touching, owner, count, region, image, self._width)
         records["root"] = self._count + np.arange(count)
@@ -89,12 +107,12 @@ class Objects:
             rims = Rims(beside, touching.crossing).mapped(owner)
         self._offsets[region] = self._count
         self._count += count
-        self._rows.setdefault(region.y, []).append(_Part(region, records, runs.borders(owner), rims))
+        self._rows.setdefault(region.y, []).append(_TileObjects(region, records, runs.borders(owner), rims))
         while self._done in self._rows and sum(p.region.width for p in self._rows[self._done]) == self._width:
             self._settle(self._rows.pop(self._done))
 
     def finish(self) -> ObjectTable:
-        """The table, once every region was added. Objects count from 1 in raster order of their first pixels."""
+        """Return the table, once every region was added. Objects count from 1 in raster order of their first pixels."""
         if self._done < self._height:
             raise RuntimeError(f"objects: tiles of the row at y = {self._done} were never added")
         first = np.concatenate([rows["first"] for rows in self._whole])
@@ -115,14 +133,17 @@ class Objects:
         return ObjectTable(table, self._classes, self._pixel_size_um)
 
     def instances(self, region: Region, labels: np.ndarray) -> np.ndarray:
-        """(h, w) uint32, the id of each pixel's object and 0 for none, of a region that was added with these labels."""
+        """Return the id of each pixel's object, (h, w) uint32 and 0 for none.
+
+        The region must have been added, with these labels.
+        """
         if self._numbers is None:
             raise RuntimeError("objects: ids are known after finish()")
         runs, _, _, owner = self._components(labels)
         return runs.painted(self._numbers[np.where(owner < 0, -1, owner + np.int64(self._offsets[region]))])
 
     def _components(self, labels: np.ndarray) -> tuple[Runs, Touching, int, np.ndarray]:
-        """The runs of a tile, how they touch, how many components they make and which each is in, -1 for none."""
+        """Return the runs of a tile, how they touch, how many components they make, and that of each, -1 for none."""
         runs = Runs.of(labels)
         touching = Touching.of(runs, self._connectivity, holes=self._holes)
         if self._holes:
@@ -133,7 +154,7 @@ class Objects:
         count, owner[mine] = components(place[touching.joined], int(mine.sum()))
         return runs, touching, count, owner
 
-    def _settle(self, row: list[_Part]) -> None:
+    def _settle(self, row: list[_TileObjects]) -> None:
         """Join a complete row of tiles to what is live above it; keep what goes on below, put away what is whole."""
         row.sort(key=lambda part: part.region.x)
         if len({part.region.height for part in row}) > 1:
@@ -176,9 +197,9 @@ class Objects:
         self._line = np.append(place[group], np.int32(-1))[bottom]
 
     def _sew(self, records: np.ndarray, seam: np.ndarray) -> tuple[np.ndarray, Rims]:
-        """Count what touches across a seam. seam: (2, n), the record of each pixel on both sides, -1 for none.
+        """Count what touches across a seam; return the records to join, (2, m) intp, and the rims that meet there.
 
-        Returns (2, m) intp, records to join, and the rims that meet there.
+        seam: (2, n), the record of each pixel on both sides, -1 for none.
         """
         runs = Runs.of(np.append(records["label"], np.uint8(0))[seam])
         owner = seam.ravel()[runs.starts]

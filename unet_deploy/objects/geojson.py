@@ -15,13 +15,16 @@ from typing import Any
 import numpy as np
 
 from unet_deploy.objects.outlines import Polygons, Ring, outlines
-from unet_deploy.objects.table import BLOCK, ObjectTable
-from unet_deploy.system.colours import COLOURS
+from unet_deploy.objects.table import ObjectTable
+from unet_deploy.system.colours import class_colour
 from unet_deploy.system.files import replacing
 from unet_deploy.tiling import Region
 
 _PLACES = ("id", "class", "class_name", "centroid", "bbox")
 """Columns, by how they begin, that are no measurements: QuPath has them from the geometry."""
+
+_AT_A_TIME = 1 << 14
+"""Objects that are written together."""
 
 
 def write_outlines(
@@ -36,7 +39,7 @@ def write_outlines(
     def features() -> Iterator[dict[str, Any]]:
         for page, (table, tiles) in enumerate(pages):
             traced = outlines(tiles)
-            while some := list(islice(traced, BLOCK)):
+            while some := list(islice(traced, _AT_A_TIME)):
                 which = np.array([outline.id for outline in some]) - 1
                 geometries = (_geometry(outline.polygons) for outline in some)
                 yield from _features(table, which, geometries, page if len(pages) > 1 else None)
@@ -46,12 +49,12 @@ def write_outlines(
 
 
 def write_points(path: Path, tables: tuple[ObjectTable, ...]) -> None:
-    """Write the centroid of each object."""
+    """Write the centroid of each object as a point; pages lie on planes as in `write_outlines`."""
 
     def features() -> Iterator[dict[str, Any]]:
         for page, table in enumerate(tables):
-            for start in range(0, len(table), BLOCK):
-                which = np.arange(start, min(start + BLOCK, len(table)))
+            for start in range(0, len(table), _AT_A_TIME):
+                which = np.arange(start, min(start + _AT_A_TIME, len(table)))
                 rows = table.rows[which]
                 centres = zip((rows["centroid_x"] + 0.5).tolist(), (rows["centroid_y"] + 0.5).tolist(), strict=True)
                 geometries = ({"type": "Point", "coordinates": centre} for centre in centres)
@@ -63,14 +66,11 @@ def write_points(path: Path, tables: tuple[ObjectTable, ...]) -> None:
 def _features(
     table: ObjectTable, which: np.ndarray, geometries: Iterable[dict[str, Any]], page: int | None
 ) -> Iterator[dict[str, Any]]:
-    """Features of the objects with these indices. page: None for the only one."""
+    """Yield the features of the objects with these indices. page: None for the only one."""
     columns = table.columns(which)
     measured = [name for name in columns if not name.startswith(_PLACES)]
     values = zip(*(columns[name].tolist() for name in measured), strict=True)
-    kinds = [
-        {"name": name, "color": COLOURS[(label - 1) % len(COLOURS)].astype(int).tolist()}
-        for label, name in enumerate(table.classes)
-    ]
+    kinds = [{"name": name, "color": class_colour(label)} for label, name in enumerate(table.classes)]
     objects = zip(columns["id"].tolist(), columns["class"].tolist(), values, geometries, strict=True)
     for id_, label, row, geometry in objects:
         properties = {

@@ -11,6 +11,7 @@ from unet_deploy.objects.runs import Connectivity, Touching
 
 
 def no_pairs() -> np.ndarray:
+    """Return (2, 0) intp, no pair of records at all."""
     return np.zeros((2, 0), np.intp)
 
 
@@ -18,26 +19,32 @@ def no_pairs() -> np.ndarray:
 class Rims:
     """What is known of background that may be a hole; pairs are (2, n) intp, indices of records.
 
-    beside: (background, object) that share a pixel edge, each pair once.
-    crossing: pairs of background on both sides of a corner that joins an object, as often as there are such corners.
+    A A A A        The background inside is two holes with connectivity 8, for the corner between them joins A.
+    A b A A        With the records A = 0, b = 1 and c = 2:
+    A A c A            beside    (1, 0), (2, 0)
+    A A A A            crossing  (1, 2)
     """
 
     beside: np.ndarray
+    """Pairs of background and an object that share a pixel edge, each pair once."""
     crossing: np.ndarray
+    """Pairs of background on both sides of a corner that joins an object, as often as there are such corners."""
 
     @classmethod
     def none(cls) -> Rims:
+        """Return the rims of no background."""
         return cls(no_pairs(), no_pairs())
 
     @classmethod
     def of(cls, parts: list[Rims]) -> Rims:
+        """Put rims together that are of the same records."""
         return cls(
             np.concatenate([no_pairs(), *(part.beside for part in parts)], axis=1),
             np.concatenate([no_pairs(), *(part.crossing for part in parts)], axis=1),
         )
 
     def mapped(self, to: np.ndarray) -> Rims:
-        """The same of other indices: to[i] is what record i became."""
+        """Return the same of other indices: to[i] is what record i became."""
         beside = to[self.beside].astype(np.intp)
         if beside.size:
             span = int(beside[1].max()) + 1
@@ -45,32 +52,43 @@ class Rims:
         return Rims(beside, to[self.crossing].astype(np.intp))
 
     def moved(self, offset: int) -> Rims:
+        """Return the same of records that so many others were put before."""
         return Rims(self.beside + offset, self.crossing + offset)
 
 
 def count_corners(records: np.ndarray, owner: np.ndarray, touching: Touching, connectivity: Connectivity) -> None:
-    """Enter the corners that filling changes; what is filled is subtracted, see `fill`. owner: of runs, as records."""
+    """Enter the corners that filling changes; `fill` subtracts them with what it fills.
+
+    owner: (runs,) the record of each run.
+    """
     np.add.at(records["diagonal"], owner[touching.corner], -1 if connectivity == 8 else 1)
 
 
 @dataclass(frozen=True)
-class Filling:
-    """Objects with their holes. records: what is left. place: (n,) intp, the index that each record has there now.
-
-    waiting: (left,) bool, background between objects that may still turn out to be one.
-    rims: of background that is open or waiting.
-    """
+class Filled:
+    """Objects with their holes, and what is not yet known to be a hole."""
 
     records: np.ndarray
+    """(left,) of `record_type`, what is left."""
     place: np.ndarray
+    """(n,) intp, the index that each record has there now; a hole has that of its object."""
     waiting: np.ndarray
+    """(left,) bool, background between objects that may still turn out to be one."""
     rims: Rims
+    """Those of background that is open or waiting."""
 
 
-def fill(records: np.ndarray, is_open: np.ndarray, rims: Rims) -> Filling:
+def fill(records: np.ndarray, is_open: np.ndarray, rims: Rims) -> Filled:
     """Give holes that are whole to their objects.
 
-    records: (n,) of all that is joined so far; it is used up. is_open: (n,) bool, what may go on below.
+        A A A A A A A A        a  borders on A alone: it is filled
+        A a A b b b A .        b  borders on A and on B, which are whole and not one object: it stays
+        A A A b B b A .        .  reaches the border of the image: it is no hole
+        A A A b b b A .
+        A A A A A A A .        Between objects that all go on below, background waits: they may be one there.
+
+    records: (n,) of `record_type`, all that is joined so far; it is used up.
+    is_open: (n,) bool, what may go on below.
     """
     beside = rims.beside[:, ~records["outside"][rims.beside[0]]]
     hole, neighbour = beside
@@ -84,8 +102,8 @@ def fill(records: np.ndarray, is_open: np.ndarray, rims: Rims) -> Filling:
     # At such a corner the object gains no more than one joined corner, be it filled from one side or from both.
     first, second = rims.crossing
     outside = records["outside"]
-    known = (first == second) | outside[first] | outside[second] | filled[first] | filled[second]
-    np.subtract.at(records["diagonal"], np.where(filled[second] | outside[first], second, first)[known], 1)
+    settled = (first == second) | outside[first] | outside[second] | filled[first] | filled[second]
+    np.subtract.at(records["diagonal"], np.where(filled[second] | outside[first], second, first)[settled], 1)
 
     # Lines enter an object once less for each time that they leave a hole.
     for name in ("straight", "diagonal"):
@@ -97,4 +115,4 @@ def fill(records: np.ndarray, is_open: np.ndarray, rims: Rims) -> Filling:
     waiting[hole[waits]] = True
     waiting &= ~is_open
     left = merged(records[order], place[order], len(records) - int(filled.sum()))
-    return Filling(left, place, waiting[~filled], Rims(beside[:, waits], rims.crossing[:, ~known]).mapped(place))
+    return Filled(left, place, waiting[~filled], Rims(beside[:, waits], rims.crossing[:, ~settled]).mapped(place))

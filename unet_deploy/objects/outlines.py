@@ -23,15 +23,22 @@ Polygons = list[list[Ring]]
 
 @dataclass(frozen=True)
 class Outline:
+    """The polygons along the pixel edges of one object."""
+
     id: int
     polygons: Polygons
 
 
 def outlines(tiles: Iterable[tuple[Region, np.ndarray]]) -> Iterator[Outline]:
-    """The outline of each object, as soon as it is whole.
+    """Yield the outline of each object, as soon as it is whole.
 
     tiles: regions that cover an image or a window of it, row of tiles by row of tiles, with their (h, w) uint32 ids,
     0 for none.
+
+    >>> ids = np.array([[1, 1], [1, 0]], np.uint32)
+    >>> [outline] = outlines([(Region(0, 0, 2, 2), ids)])
+    >>> outline.id, outline.polygons[0][0].tolist()
+    (1, [[0, 0], [2, 0], [2, 1], [1, 1], [1, 2], [0, 2]])
     """
     corners = _Corners.none()
     above = None
@@ -59,38 +66,52 @@ def outlines(tiles: Iterable[tuple[Region, np.ndarray]]) -> Iterator[Outline]:
 
 @dataclass(frozen=True)
 class _Corners:
-    """Where outlines turn: (n,) arrays. The edges that meet there are those of one pixel, in or out of the object."""
+    """Where outlines turn; (n,) arrays. Two edges meet there, of one pixel that is the object's or juts into it.
+
+          1   2   3   x
+    1     a-------b         a  goes on right and down, in the object
+          | 1   1 |         b  left and down, in the object
+    2     |   c---d         c  right and down, out of it
+          | 1 |             d  left and up, in the object
+    3     e---f             e  right and up, in the object
+    y                       f  left and up, in the object
+    """
 
     id: np.ndarray
     y: np.ndarray
+    """Pixel edges from the top, as `x` from the left."""
     x: np.ndarray
     rightward: np.ndarray
     """Whether the horizontal edge goes right from here; else left."""
     downward: np.ndarray
+    """Whether the vertical edge goes down from here; else up."""
     inside: np.ndarray
-    """Whether that pixel is the object's."""
+    """Whether the pixel between the two edges is the object's."""
 
     @classmethod
     def none(cls) -> _Corners:
+        """Return no corners."""
         return cls.of(np.zeros((1, 1), np.uint32), 0, 0)
 
     @classmethod
     def all(cls, parts: list[_Corners]) -> _Corners:
+        """Put corners together."""
         return cls(*(np.concatenate(columns) for columns in zip(*(vars(part).values() for part in parts), strict=True)))
 
     def taken(self, which: np.ndarray) -> _Corners:
+        """Return those of these indices, or where this mask is true."""
         return _Corners(*(column[which] for column in vars(self).values()))
 
     @classmethod
     def between(cls, above: np.ndarray | None, below: np.ndarray | None, y: int, x: int) -> _Corners:
-        """Those on the line at y from x on, its ends included. above, below: (W,) ids, None for outside."""
+        """Find those on the line at y from x on, its ends included. above, below: (W,) ids, None for outside."""
         lines = [line for line in (above, below) if line is not None]
         pair = [np.zeros_like(lines[0]) if line is None else line for line in (above, below)]
         return cls.of(np.pad(np.stack(pair), ((0, 0), (1, 1))), y - 1, x - 1)
 
     @classmethod
     def of(cls, ids: np.ndarray, y: int, x: int) -> _Corners:
-        """Those strictly inside a (h, w) block whose first pixel is at y, x."""
+        """Find those strictly inside a block (h, w) of ids whose first pixel is at y, x."""
         a, b, c, d = ids[:-1, :-1], ids[:-1, 1:], ids[1:, :-1], ids[1:, 1:]
         level, upright = (a == b) & (c == d), (a == c) & (b == d)
         rows, columns = np.nonzero(~(level | upright))
@@ -109,7 +130,7 @@ class _Corners:
 
 
 def _traced(corners: _Corners) -> Iterator[Outline]:
-    """The outlines of objects all of whose corners are here."""
+    """Yield the outlines of objects all of whose corners are here."""
     corners = corners.taken(np.lexsort((corners.rightward, corners.x, corners.y, corners.id)))
     # On a line of pixel edges corners pair up, a first and a last; where two share a point, one ends and one begins.
     # Sorted along the rows they are neighbours; along the columns, neighbours in this order.
@@ -125,7 +146,10 @@ def _traced(corners: _Corners) -> Iterator[Outline]:
 
 
 def _rings(mates: list[int], inside: list[bool]) -> Iterator[list[int]]:
-    """The corners of one object ring by ring. mates: the other end of the vertical edge; of a horizontal one, i ^ 1."""
+    """Yield the corners of one object ring by ring.
+
+    mates: the other end of the vertical edge of each corner; that of the horizontal one of corner i is i ^ 1.
+    """
     seen = [False] * len(mates)
     for first in range(len(mates)):
         if seen[first]:
@@ -141,7 +165,7 @@ def _rings(mates: list[int], inside: list[bool]) -> Iterator[list[int]]:
 
 
 def _simple(ring: Ring) -> list[Ring]:
-    """A ring cut where it meets itself at a point."""
+    """Cut a ring where it meets itself at a point."""
     corners = list(map(tuple, ring.tolist()))
     if len(set(corners)) == len(corners):
         return [ring]
@@ -162,7 +186,7 @@ def _simple(ring: Ring) -> list[Ring]:
 
 
 def _polygons(rings: list[Ring]) -> Polygons:
-    """Outer rings, which turn right, with the holes, which turn left, that lie in them."""
+    """Give each outer ring, which turns right, the holes, which turn left, that lie in it."""
     if len(rings) == 1:
         return [rings]
     areas = np.array([_area(ring) for ring in rings])
@@ -182,13 +206,13 @@ def _polygons(rings: list[Ring]) -> Polygons:
 
 
 def _area(ring: Ring) -> int:
-    """Pixels inside, positive where x turns to y."""
+    """Return the pixels inside, positive where x turns to y."""
     x, y = ring.T.astype(np.int64)
     return int((x * (np.roll(y, -1) - np.roll(y, 1))).sum()) // 2
 
 
 def _holds(ring: Ring, x: int, y: int) -> bool:
-    """Whether the pixel at y, x is inside: a line from it to the left crosses the ring an odd number of times."""
+    """Return whether the pixel at y, x is inside: a line to the left crosses the ring an odd number of times."""
     (x0, y0), (_, y1) = ring.T, np.roll(ring, -1, axis=0).T
     crossed = (x0 <= x) & (np.minimum(y0, y1) <= y) & (y < np.maximum(y0, y1))
     return bool(crossed.sum() % 2)

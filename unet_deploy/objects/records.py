@@ -11,7 +11,7 @@ from unet_deploy.tiling import Region
 
 
 def record_type(channels: int) -> np.dtype[Any]:
-    """A part of an object, or of the background between objects."""
+    """Return the type of the record of a part of an object, or of the background between objects."""
     return np.dtype(
         [
             ("root", np.int64),  # provisional number that stands for it
@@ -37,7 +37,7 @@ def record_type(channels: int) -> np.dtype[Any]:
 
 
 def row_type(channels: int) -> np.dtype[Any]:
-    """A whole object: a row of the table."""
+    """Return the type of a row of the table, which is a whole object."""
     return np.dtype(
         [
             ("root", np.int64),
@@ -61,7 +61,7 @@ def row_type(channels: int) -> np.dtype[Any]:
 def measured(
     runs: Runs, touching: Touching, owner: np.ndarray, count: int, region: Region, image: np.ndarray, width: int
 ) -> np.ndarray:
-    """Records (count,) of the components of a tile; `root` is left 0.
+    """Measure the components of a tile: (count,) of `record_type`, whose `root` is left 0.
 
     owner: (runs,) int32, the component of each run, -1 for none. image: (C, h, w) of the tile. width: of the image.
     """
@@ -106,7 +106,10 @@ def measured(
 
 
 def merged(records: np.ndarray, groups: np.ndarray, count: int) -> np.ndarray:
-    """Records (count,) of the groups that records fall into; the first of a group gives its root and label."""
+    """Add up records by the group that each falls into: (count,) of `record_type`.
+
+    The first record of a group gives its root and label.
+    """
     whole = np.zeros(count, records.dtype)
     for name in ("root", "label"):
         whole[name][groups[::-1]] = records[name][::-1]
@@ -129,7 +132,7 @@ def merged(records: np.ndarray, groups: np.ndarray, count: int) -> np.ndarray:
 
 
 def rows_of(records: np.ndarray) -> np.ndarray:
-    """Rows of the table of objects that are whole."""
+    """Return the rows of the table, of `row_type`, of objects that are whole."""
     rows = np.zeros(len(records), row_type(records["intensity"].shape[1]))
     for name in ("root", "first", "area", "label"):
         rows[name] = records[name]

@@ -18,7 +18,7 @@ Connectivity = Literal[4, 8]
 
 
 class Borders(NamedTuple):
-    """Lines of pixels: top and bottom (w,), left and right (h,)."""
+    """The outermost lines of pixels of a block: top and bottom (w,), left and right (h,)."""
 
     top: np.ndarray
     bottom: np.ndarray
@@ -28,20 +28,31 @@ class Borders(NamedTuple):
 
 @dataclass(frozen=True)
 class Runs:
-    """The rows of a (height, width) block cut where the label changes; arrays of one value a run, in raster order.
+    """The rows of a block cut where the label changes; arrays of one value a run, in raster order.
 
-    starts: intp, the index of the first pixel in the raveled block. lengths: intp, pixels. labels: as the block's.
+        0 0 1 1 0 2        run   0 0 1 1 2 3
+        0 1 1 1 0 2              4 5 5 5 6 7
+
+    >>> runs = Runs.of(np.array([[0, 0, 1, 1, 0, 2], [0, 1, 1, 1, 0, 2]], np.uint8))
+    >>> runs.starts.tolist(), runs.lengths.tolist()
+    ([0, 2, 4, 5, 6, 7, 10, 11], [2, 2, 1, 1, 1, 3, 1, 1])
+    >>> runs.labels.tolist()
+    [0, 1, 0, 2, 0, 1, 0, 2]
     """
 
     height: int
+    """Pixels of the block, as is `width`."""
     width: int
     starts: np.ndarray
+    """(n,) intp, the index of the first pixel of each run in the raveled block."""
     lengths: np.ndarray
+    """(n,) intp, pixels."""
     labels: np.ndarray
+    """(n,) of the dtype of the block."""
 
     @classmethod
     def of(cls, block: np.ndarray) -> Runs:
-        """block: (h, w) integers."""
+        """Cut a block (h, w) of integers into its runs."""
         height, width = block.shape
         begins = np.ones(block.shape, bool)
         np.not_equal(block[:, 1:], block[:, :-1], out=begins[:, 1:])
@@ -52,7 +63,7 @@ class Runs:
         return len(self.starts)
 
     def borders(self, values: np.ndarray) -> Borders:
-        """The outermost pixels of the block, painted with one value a run."""
+        """Return the outermost pixels of the block, painted with one value a run."""
         rows = np.flatnonzero(self.starts % self.width == 0)
         first, last = slice(0, np.append(rows, len(self))[1]), slice(rows[-1], None)
         return Borders(
@@ -63,39 +74,56 @@ class Runs:
         )
 
     def painted(self, values: np.ndarray) -> np.ndarray:
-        """(height, width) of one value a run."""
+        """Return the block (height, width) painted with one value a run."""
         return np.repeat(values, self.lengths).reshape(self.height, self.width)
 
     @property
     def in_row(self) -> np.ndarray:
-        """(2, n) intp, runs that follow one another in a row."""
+        """Pairs (2, n) intp of runs that follow one another in a row."""
         right = np.flatnonzero(self.starts % self.width)
         return np.stack([right - 1, right])
 
 
 @dataclass(frozen=True)
 class Touching:
-    """How runs of neighbouring rows touch; pairs are (2, n) intp, indices of runs.
+    """How runs of neighbouring rows touch. Pairs are (2, n) intp, indices of runs.
 
-    joined: pairs of one object, or of one background component. straight and diagonal, (n,) int64, say along how
-    many pixel edges and across how many pixel corners: a pair of pixels is one across a corner where its object
-    holds a third of the four, or where the connectivity joins it.
-    beside: (background, object) that share a pixel edge; with holes alone, as are those below.
-    corner: (n,) intp, runs of background that meet an object at a corner such that filling them changes how many of
-    its corners are joined, each time by 1.
-    crossing: pairs of background runs on both sides of a corner that joins an object.
+        0 0 1 1 0 2        run   0 0 1 1 2 3      1 and 5 are of one object: 2 edges are between them, and 3 pairs
+        0 1 1 1 0 2              4 5 5 5 6 7      of pixels meet at a corner; 3 and 7 share an edge
+
+    >>> touching = Touching.of(Runs.of(np.array([[0, 0, 1, 1, 0, 2], [0, 1, 1, 1, 0, 2]])), 8, holes=False)
+    >>> touching.joined.tolist(), touching.straight.tolist(), touching.diagonal.tolist()
+    ([[3, 1], [7, 5]], [1, 2], [0, 3])
+
+    At a corner where two pixels of an object face two of the background, connectivity 8 joins the object, and 4 the
+    background:
+
+        1 0        run   0 1
+        0 1              2 3
+
+    >>> corner = Runs.of(np.array([[1, 0], [0, 1]]))
+    >>> Touching.of(corner, 8, holes=True).joined.tolist(), Touching.of(corner, 4, holes=True).joined.tolist()
+    ([[0], [3]], [[1], [2]])
     """
 
     joined: np.ndarray
+    """Pairs of one object, or of one background component."""
     straight: np.ndarray
+    """(n,) int64, along how many pixel edges the pairs of `joined` touch."""
     diagonal: np.ndarray
+    """(n,) int64, across how many pixel corners they do: a pair of pixels is one across a corner where its object
+    holds a third of the four, or where the connectivity joins it."""
     beside: np.ndarray
+    """Pairs of background and object that share a pixel edge. It is empty without holes, as are those below."""
     corner: np.ndarray
+    """(n,) intp, runs of background that meet an object at a corner such that filling them changes how many of its
+    corners are joined, each time by 1."""
     crossing: np.ndarray
+    """Pairs of background runs on both sides of a corner that joins an object."""
 
     @classmethod
     def of(cls, runs: Runs, connectivity: Connectivity, *, holes: bool) -> Touching:
-        """holes: join the background too, with the other connectivity."""
+        """Find what touches in a block. With holes, background is joined too, with the other connectivity."""
         starts, labels, width = runs.starts, runs.labels, runs.width
         index = np.repeat(np.arange(len(runs), dtype=np.int32), runs.lengths)
         second, last = np.searchsorted(starts, [width, (runs.height - 1) * width])
@@ -137,7 +165,7 @@ class Touching:
 
 
 def _shared(runs: Runs, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pixel edges that overlapping runs share, and pairs of their pixels that meet at a corner; (n,) int64 each."""
+    """Count the pixel edges that overlapping runs share, and their pairs of pixels at a corner; (n,) int64 each."""
     starts, ends = runs.starts, runs.starts + runs.lengths
     (top, low), (top_end, low_end) = starts[pairs], ends[pairs]
     top, top_end = top + runs.width, top_end + runs.width
@@ -147,12 +175,17 @@ def _shared(runs: Runs, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def background_first(pairs: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Of (2, n) pairs those of background and an object, as (background, object)."""
+    """Return those of the pairs (2, n) that are of background and an object, as (background, object)."""
     first, second = labels[pairs] == 0
     return np.concatenate([pairs[:, first & ~second], pairs[::-1, second & ~first]], axis=1)
 
 
 def components(pairs: np.ndarray, count: int) -> tuple[int, np.ndarray]:
-    """How many components `count` nodes make when these pairs are joined, and (count,) int32, the one of each."""
+    """Return how many components `count` nodes make when these pairs are joined, and the one of each, (count,) int32.
+
+    >>> count, owner = components(np.array([[0, 3], [2, 4]]), 5)
+    >>> count, owner.tolist()
+    (3, [0, 1, 0, 2, 2])
+    """
     graph = coo_array((np.ones(pairs.shape[1], np.int8), (pairs[0], pairs[1])), shape=(count, count))
     return connected_components(graph, directed=False)

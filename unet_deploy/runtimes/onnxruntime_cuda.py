@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from unet_deploy.model.contract import Pixels, Precision
-from unet_deploy.model.lower import Model, lower
+from unet_deploy.model.lower import lower
+from unet_deploy.model.onnx_file import ModelFile
 from unet_deploy.runtimes import DEFAULT_TILE, Limits
 from unet_deploy.runtimes.cuda import CudaDevice
 from unet_deploy.runtimes.onnx_program import CUDA_PROVIDER, OnnxProgram, check_cuda_provider
@@ -16,7 +17,7 @@ from unet_deploy.system.gpu import Gpu
 
 
 def open_onnx_on_cuda(
-    model: Model,
+    model: ModelFile,
     gpu: Gpu,
     *,
     precision: Precision = "fp16",

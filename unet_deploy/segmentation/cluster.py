@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-import signal
 import threading
 import time
 from collections.abc import Sequence
@@ -36,7 +35,8 @@ from unet_deploy.stream.planner import proof_plan
 from unet_deploy.stream.proof import prove
 from unet_deploy.stream.tta import averaged
 from unet_deploy.system.extras import require
-from unet_deploy.system.machine import default_ceiling
+from unet_deploy.system.interrupt import ignore_interrupts
+from unet_deploy.system.machine import default_ceiling, keep_to_share
 from unet_deploy.tiling import Region, TilePlan
 from unet_deploy.zoo import DEFAULT_MODEL, Wish, open_model, shipped_models
 
@@ -272,9 +272,8 @@ def dask_setup(worker: Any) -> None:
 
     A worker keeps to its part of the processors, and leaves Ctrl-C to the process that started it, which ends it.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    cores = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, cores[worker.name % len(cores) :: int(os.environ[_WORKERS])])
+    ignore_interrupts()
+    keep_to_share(worker.name, int(os.environ[_WORKERS]))
 
 
 _busy = threading.Lock()

@@ -11,9 +11,8 @@ import numpy as np
 
 from unet_deploy.errors import UsageError
 from unet_deploy.images import ImageInfo
-from unet_deploy.objects import Objects, ObjectTable, write_table
+from unet_deploy.objects import TABLE_SUFFIXES, Objects, ObjectTable, write_table
 from unet_deploy.objects.geojson import write_outlines
-from unet_deploy.objects.table import SUFFIXES
 from unet_deploy.stream.pipeline import DoneTile
 from unet_deploy.system.files import check_free
 from unet_deploy.tiling import Region
@@ -33,8 +32,8 @@ class Counted:
 
 def check_table(path: Path, *, overwrite: bool) -> None:
     """Raise unless a table of objects may be written under this name."""
-    if path.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"{path}: a table of objects ends in {', '.join(SUFFIXES)}")
+    if path.suffix.lower() not in TABLE_SUFFIXES:
+        raise UsageError(f"{path}: a table of objects ends in {', '.join(TABLE_SUFFIXES)}")
     check_free(path, overwrite=overwrite)
 
 

@@ -11,14 +11,14 @@ from pathlib import Path
 import imagecodecs
 import numpy as np
 
-from unet_deploy.images import ImageInfo, is_zarr
+from unet_deploy.images import ImageInfo, check_fits, is_zarr
 from unet_deploy.images.grey import measure_page
 from unet_deploy.images.window import Window
 from unet_deploy.masks.overlay import MOST_SIDE
 from unet_deploy.masks.tiff import LEVEL, written_bytes
 from unet_deploy.runtimes import Runtime
 from unet_deploy.segmentation.outputs import Outputs
-from unet_deploy.segmentation.run import Options, check_fits, open_level, plan_file, window_of
+from unet_deploy.segmentation.run import Options, open_level, plan_file, window_of
 from unet_deploy.stream.pipeline import DoneTile, stream
 from unet_deploy.stream.tta import averaged
 from unet_deploy.tiling import Region, TilePlan

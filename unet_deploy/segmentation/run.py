@@ -13,7 +13,7 @@ import numpy as np
 
 from unet_deploy._version import __version__
 from unet_deploy.errors import ImageError, ResourceError, UsageError
-from unet_deploy.images import ImageInfo, ImageSource, nearest_level, open_image, state_of
+from unet_deploy.images import ImageInfo, ImageSource, check_fits, nearest_level, open_image, state_of
 from unet_deploy.images.array import ArraySource
 from unet_deploy.images.grey import measure_page
 from unet_deploy.images.window import Window, aligned, check_inside
@@ -349,15 +349,6 @@ def pixels_of(paths: Iterable[Path], *, channel: int | None = None) -> Pixels:
         with suppress(ImageError), open_image(path, channel=channel) as source:
             dtypes.append(source.info.dtype)
     return pixels_for(*dtypes) if dtypes else "float32"
-
-
-def check_fits(info: ImageInfo, card: ModelCard) -> None:
-    """Raise ImageError unless the model takes as many channels as the image has."""
-    if info.channels == card.channels:
-        return
-    remedy = "choose one with --channel" if card.channels == 1 else "choose another model with --model"
-    has = "1 channel" if info.channels == 1 else f"{info.channels} channels"
-    raise ImageError(f"{info.name}: {has}, but model {card.name!r} takes {card.channels}; {remedy}")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, and that one process writes at a time."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
+from typing import IO, Any
 
 from unet_deploy.errors import ResourceError, UnetDeployError, UsageError
 
@@ -26,18 +27,18 @@ def check_free(path: Path, *, overwrite: bool) -> None:
 
 @contextmanager
 def replacing(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """Yields a name beside `path` to write to; it takes the name `path` when the block ends without an error.
+    """Yield a name beside `path` to write to; it takes the name `path` when the block ends without an error.
 
-    What killed processes left of such a file goes. Raises as `check_free`; an error of the file system becomes one line
-    that names `path`.
+    What killed processes left of such a file is removed. Raises as `check_free`; an error of the file system becomes
+    one line that names `path`.
     """
     check_free(path, overwrite=overwrite)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with file_errors(path), beside.open("wb") as held:
+    with file_errors(path), beside.open("wb") as unfinished:
         try:
             with suppress(OSError):  # a file system without locks keeps what is left
-                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                _drop_leftovers(path)
+                if try_lock(unfinished):
+                    _drop_leftovers(path)
             yield beside
             with beside.open("rb") as file:
                 os.fsync(file.fileno())
@@ -48,15 +49,34 @@ def replacing(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
 
 
 def _drop_leftovers(path: Path) -> None:
-    """Files that nobody holds a lock on any more."""
+    """Remove the unfinished files of `path` that no process holds a lock on any more."""
     for left in path.parent.glob(f".{escape(path.name)}.*.part"):
         with suppress(OSError), left.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            left.unlink()
+            if try_lock(file):
+                left.unlink()
+
+
+def try_lock(file: IO[Any]) -> bool:
+    """Lock an open file among processes until it is closed; return whether no other process holds the lock.
+
+    A lock ends with its process, so a killed one leaves none behind. Raises OSError on a file system without locks.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            return False
+        raise
+    return True
+
+
+def wait_for_lock(file: IO[Any]) -> None:
+    """Lock an open file as `try_lock` does, once no other process holds the lock."""
+    fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def sync_folder(folder: Path) -> None:
-    """A name that was given is on the disk; where a system cannot do that, it is later."""
+    """Put the names in a folder on the disk; a system that cannot do that puts them there later."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -67,7 +87,7 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def file_errors(path: Path) -> Iterator[None]:
-    """Turns an OSError of writing `path` into one line: ResourceError for a full disk, UnetDeployError otherwise."""
+    """Turn an OSError of writing `path` into one line: ResourceError for a full disk, UnetDeployError otherwise."""
     try:
         yield
     except OSError as error:
@@ -77,7 +97,7 @@ def file_errors(path: Path) -> Iterator[None]:
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file as hexadecimal text, read a piece at a time."""
+    """Return the SHA-256 of a file as hexadecimal text; it is read a piece at a time."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while piece := file.read(1 << 20):

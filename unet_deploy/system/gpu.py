@@ -22,7 +22,7 @@ class Gpu:
 
 
 def find_gpus() -> list[Gpu]:
-    """All GPUs, in the driver's order. Raises DeviceError, which says why, where there is none."""
+    """Return all GPUs, in the driver's order. Raises DeviceError, which says why, where there is none."""
     try:
         cuda = ctypes.CDLL("libcuda.so.1")
     except OSError as error:
@@ -56,7 +56,7 @@ def find_gpus() -> list[Gpu]:
 
 
 def find_gpu(index: int = 0) -> Gpu:
-    """One GPU. Raises DeviceError."""
+    """Return the GPU of this index. Raises DeviceError where there is none."""
     gpus = find_gpus()
     if index >= len(gpus):
         raise DeviceError(f"--device cuda:{index}: there are {len(gpus)} GPUs, cuda:0 to cuda:{len(gpus) - 1}")

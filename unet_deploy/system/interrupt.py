@@ -8,9 +8,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
+def ignore_interrupts() -> None:
+    """Let Ctrl-C do nothing to this process from now on."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 @contextmanager
 def held_interrupt() -> Iterator[Callable[[], bool]]:
-    """Holds Ctrl-C back, so that it never cuts a step in two; yields what tells whether it came.
+    """Hold Ctrl-C back, so that it never cuts a step in two; yield a function that tells whether it came.
 
     A second Ctrl-C acts at once. Off the main thread, where signals do not arrive, it does nothing.
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -15,10 +14,10 @@ from typing import TYPE_CHECKING
 from unet_deploy.errors import ModelError
 from unet_deploy.runtimes.agreement import Accuracy
 from unet_deploy.runtimes.tensorrt.record import build_engine, read_record, record_path
-from unet_deploy.system.files import file_errors, replacing
+from unet_deploy.system.files import file_errors, replacing, wait_for_lock
 
 if TYPE_CHECKING:
-    from unet_deploy.model.lower import Model
+    from unet_deploy.model.onnx_file import ModelFile
     from unet_deploy.runtimes.tensorrt.compilers import BuildOptions, Compiler
 
 
@@ -36,7 +35,7 @@ def key_of(*parts: object) -> str:
 
 
 def cached_engine(
-    model: Model,
+    model: ModelFile,
     compiler: Compiler,
     options: BuildOptions,
     gpu: str,
@@ -96,5 +95,5 @@ def _only_one(path: Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = path.with_name(f"{path.name}.lock").open("w")
     with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        wait_for_lock(lock)
         yield

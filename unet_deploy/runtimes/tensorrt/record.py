@@ -23,7 +23,7 @@ from unet_deploy.system.gpu import Gpu
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from unet_deploy.model.lower import Model
+    from unet_deploy.model.onnx_file import ModelFile
     from unet_deploy.runtimes.tensorrt.compilers import BuildOptions, Compiler
 
 ENGINE_SUFFIXES = (".engine", ".plan", ".trt")
@@ -105,7 +105,7 @@ def record_path(engine: Path) -> Path:
 
 
 def build_engine(
-    model: Model,
+    model: ModelFile,
     engine: Path,
     compiler: Compiler,
     options: BuildOptions,

@@ -1,0 +1,65 @@
+"""A model file is a graph and its card; its hash is of what decides an answer."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from unet_deploy.errors import ModelError
+from unet_deploy.model.card import METADATA_KEY, ModelCard
+from unet_deploy.model.onnx_file import read_model, write_card
+
+
+def test_the_hash_is_of_weights_and_nodes_and_not_of_words(small_models, tmp_path):
+    model = read_model(small_models["one"])
+    renamed = onnx.load(str(small_models["one"]))
+    card = ModelCard.from_json(renamed.metadata_props[0].value)
+    helper.set_model_props(renamed, {METADATA_KEY: card.to_json().replace('"name": "one"', '"name": "uno"')})
+    onnx.save(renamed, tmp_path / "renamed.onnx")
+    assert read_model(tmp_path / "renamed.onnx").weights_sha256 == model.weights_sha256
+    other = ModelCard.from_json(card.to_json().replace('"low": 1.0', '"low": 10.0'))
+    helper.set_model_props(renamed, {METADATA_KEY: other.to_json()})
+    onnx.save(renamed, tmp_path / "darker.onnx")  # another grey scale is another answer
+    assert read_model(tmp_path / "darker.onnx").weights_sha256 != model.weights_sha256
+    helper.set_model_props(renamed, {METADATA_KEY: card.to_json()})
+    head = next(each for each in renamed.graph.initializer if each.name == "head.weight")
+    head.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(head) + np.float32(1e-3), head.name))
+    onnx.save(renamed, tmp_path / "changed.onnx")
+    assert read_model(tmp_path / "changed.onnx").weights_sha256 != model.weights_sha256
+
+
+@pytest.mark.parametrize(("content", "says"), [(None, "no such model file"), (b"junk", "is no ONNX file")])
+def test_what_is_no_model_is_said(tmp_path, content, says):
+    path = tmp_path / "m.onnx"
+    if content:
+        path.write_bytes(content)
+    with pytest.raises(ModelError, match=says):
+        read_model(path)
+
+
+def test_another_card_leaves_the_graph_as_it_is(small_models, tmp_path):
+    model = read_model(small_models["one"])
+    write_card(model.path, tmp_path / "renamed.onnx", replace(model.card, name="renamed"))
+    renamed = read_model(tmp_path / "renamed.onnx")
+    assert renamed.card == replace(model.card, name="renamed")
+    assert renamed.proto.graph == model.proto.graph
+    assert renamed.weights_sha256 == model.weights_sha256
+
+
+@pytest.mark.parametrize("module", ["onnx_file", "nodes", "ports", "lower"])
+def test_without_onnx_the_line_that_installs_it_is_said(module):
+    script = f"""
+import sys
+sys.modules["onnx"] = None
+from unet_deploy.errors import MissingPackageError
+try:
+    import unet_deploy.model.{module}
+except MissingPackageError as error:
+    print(error)
+"""
+    said = subprocess.check_output([sys.executable, "-c", script], text=True)
+    assert said == "this needs onnx; run: pip install 'unet-deploy[compile]'\n"

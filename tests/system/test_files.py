@@ -1,0 +1,73 @@
+"""A file is whole or not there, and one process is at it."""
+
+import errno
+import fcntl
+import hashlib
+
+import pytest
+
+from unet_deploy.errors import ResourceError, UnetDeployError, UsageError
+from unet_deploy.system.files import check_free, file_errors, replacing, sha256_of, try_lock
+
+
+def refuse(code):
+    def flock(file, how):
+        raise OSError(code, "no")
+
+    return flock
+
+
+def test_a_lock_is_held_by_one_until_it_is_closed(tmp_path):
+    path = tmp_path / "output"
+    with path.open("w") as first, path.open("w") as second:
+        assert try_lock(first)
+        assert not try_lock(second)
+        first.close()
+        assert try_lock(second)
+
+
+def test_a_file_system_without_locks_is_no_other_process(tmp_path, monkeypatch):
+    monkeypatch.setattr(fcntl, "flock", refuse(errno.ENOLCK))
+    with (tmp_path / "output").open("w") as file, pytest.raises(OSError, match="no"):
+        try_lock(file)
+    with replacing(tmp_path / "mask") as beside:
+        beside.write_text("done")
+    assert (tmp_path / "mask").read_text() == "done"
+
+
+def test_a_file_appears_when_it_is_whole_and_leaves_nothing_when_it_fails(tmp_path):
+    path = tmp_path / "table.csv"
+    with pytest.raises(TypeError), replacing(path) as beside:
+        beside.write_text(None)
+    assert list(tmp_path.iterdir()) == []
+    with replacing(path) as beside:
+        beside.write_text("whole")
+        assert not path.exists()
+    assert path.read_text() == "whole"
+
+
+def test_names_that_are_taken_are_refused_with_the_remedy(tmp_path):
+    (tmp_path / "there").write_text("")
+    with pytest.raises(UsageError, match="pass --overwrite"):
+        check_free(tmp_path / "there", overwrite=False)
+    check_free(tmp_path / "there", overwrite=True)
+    with pytest.raises(UsageError, match="is a folder"):
+        check_free(tmp_path, overwrite=True)
+    with pytest.raises(UnetDeployError, match="make it first"):
+        check_free(tmp_path / "no" / "such", overwrite=True)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [(errno.ENOSPC, ResourceError), (errno.EDQUOT, ResourceError), (errno.EIO, UnetDeployError)],
+)
+def test_an_error_of_the_disk_is_one_line_that_names_the_file(tmp_path, code, kind):
+    with pytest.raises(kind, match=r"^[^\n]*mask\.tif: [^\n]+$") as seen, file_errors(tmp_path / "mask.tif"):
+        raise OSError(code, "broken")
+    assert type(seen.value) is kind
+
+
+def test_the_hash_of_a_file_is_that_of_its_bytes(tmp_path):
+    content = bytes(range(256)) * 10_000  # more than one piece
+    (tmp_path / "model").write_bytes(content)
+    assert sha256_of(tmp_path / "model") == hashlib.sha256(content).hexdigest()

@@ -1,0 +1,65 @@
+"""What this process may use, read from the system as the system says it."""
+
+import os
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from unet_deploy.system import machine
+
+
+def test_peak_memory_is_in_bytes_on_linux_and_on_macos(monkeypatch):
+    """getrusage counts in kilobytes on the first and in bytes on the second."""
+    monkeypatch.setattr(machine, "_read", lambda path: "")
+    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert machine.peak_memory() == pytest.approx(held * 1024, rel=0.1)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert machine.peak_memory() == pytest.approx(held, rel=0.1)
+
+
+def test_a_peak_is_at_least_what_is_held_and_knows_no_parent():
+    held = bytearray(256 << 20)
+    held[::4096] = b"x" * len(held[::4096])
+    child = subprocess.check_output(
+        [sys.executable, "-c", "from unet_deploy.system.machine import peak_memory; print(peak_memory())"]
+    )
+    assert int(child) < len(held) <= machine.resident_memory() <= machine.peak_memory()
+
+
+def test_a_container_limits_processors_and_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "_CGROUP", tmp_path)
+    (tmp_path / "cpu.max").write_text("100000 100000\n")
+    (tmp_path / "memory.max").write_text("5000\n")
+    (tmp_path / "memory.current").write_text("2000\n")
+    assert machine.usable_cores() == 1
+    assert machine.usable_memory() == 3000
+    (tmp_path / "memory.max").write_text("max\n")
+    assert machine.usable_memory() > 3000
+
+
+def test_a_system_that_tells_nothing_gets_no_ceiling(monkeypatch):
+    monkeypatch.setattr(machine, "_read", lambda path: "")
+    assert machine.usable_memory() is machine.total_memory() is machine.default_ceiling() is None
+    assert machine.resident_memory() == machine.peak_memory() > 0
+    assert machine.processor_name()
+
+
+def test_all_memory_is_more_than_what_is_free():
+    assert machine.usable_memory() < machine.total_memory()
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system pins no process")
+def test_workers_share_the_processors_among_them():
+    script = (
+        "import os, sys; from unet_deploy.system.machine import keep_to_share\n"
+        "keep_to_share(int(sys.argv[1]), 2); print(*os.sched_getaffinity(0))"
+    )
+    shares = [
+        set(subprocess.check_output([sys.executable, "-c", script, str(part)], text=True).split()) for part in (0, 1)
+    ]
+    cores = set(map(str, os.sched_getaffinity(0)))
+    assert set.union(*shares) == cores
+    assert len(cores) == 1 or not set.intersection(*shares)

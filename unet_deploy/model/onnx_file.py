@@ -1,0 +1,70 @@
+"""The model file: an ONNX graph and its card, read and written as one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from unet_deploy.errors import ModelError
+from unet_deploy.model.card import METADATA_KEY, ModelCard
+from unet_deploy.system.extras import importing
+
+with importing("onnx", "compile"):
+    import onnx
+    from onnx import helper
+
+QUANTIZING = frozenset({"QuantizeLinear", "DequantizeLinear"})
+"""Operators that only a model with 8-bit layers has."""
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """An ONNX model with a card, in memory."""
+
+    path: Path
+    proto: onnx.ModelProto
+    card: ModelCard
+
+    @property
+    def weights_sha256(self) -> str:
+        """The SHA-256 of all that decides an answer: nodes, weights, and the card but for its words."""
+        proto = onnx.ModelProto()
+        proto.CopyFrom(self.proto)
+        del proto.metadata_props[:]
+        proto.producer_name = proto.producer_version = proto.doc_string = ""
+        card = self.card
+        decides = (card.channels, card.classes, card.margin, card.stride, card.base, asdict(card.normalization))
+        digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode())
+        digest.update(proto.SerializeToString(deterministic=True))
+        return digest.hexdigest()
+
+    @property
+    def quantized(self) -> bool:
+        """Whether the graph holds 8-bit layers."""
+        return any(node.op_type in QUANTIZING for node in self.proto.graph.node)
+
+
+def read_model(path: Path) -> ModelFile:
+    """Read an ONNX file and its card. Raises ModelError where it is no ONNX file or has no card."""
+    try:
+        proto = onnx.load_model(str(path))
+    except FileNotFoundError as error:
+        raise ModelError(f"{path}: no such model file") from error
+    except Exception as error:  # protobuf's errors share no base class but this
+        raise ModelError(f"{path}: is no ONNX file") from error
+    text = next((each.value for each in proto.metadata_props if each.key == METADATA_KEY), None)
+    return ModelFile(path, proto, ModelCard.of_model(text, path))
+
+
+def save(proto: onnx.ModelProto, card: ModelCard, path: Path) -> None:
+    """Write a graph to `path` with the card as the only entry of its metadata."""
+    del proto.metadata_props[:]
+    helper.set_model_props(proto, {METADATA_KEY: card.to_json()})
+    onnx.save_model(proto, str(path))
+
+
+def write_card(model: Path, output: Path, card: ModelCard) -> None:
+    """Copy an ONNX file to `output` with another card."""
+    save(onnx.load_model(str(model)), card, output)

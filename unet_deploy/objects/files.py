@@ -1,0 +1,73 @@
+"""The files of a table of objects: CSV, Parquet, and GeoJSON points for QuPath."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unet_deploy.errors import UsageError
+from unet_deploy.objects.geojson import write_points
+from unet_deploy.objects.table import ObjectTable
+from unet_deploy.system.extras import require
+from unet_deploy.system.files import replacing
+
+_AT_A_TIME = 1 << 14
+"""Objects that are written together."""
+
+
+def _blocks(tables: tuple[ObjectTable, ...]) -> Iterator[dict[str, np.ndarray]]:
+    """Yield the columns of some objects at a time; the first block is there even where there is no object."""
+    for page, table in enumerate(tables):
+        for start in range(0, max(len(table), 1), _AT_A_TIME):
+            columns = table.columns(slice(start, start + _AT_A_TIME))
+            pages = {"page": np.full(len(columns["id"]), page, np.int32)} if len(tables) > 1 else {}
+            yield pages | columns
+
+
+def _write_csv(path: Path, tables: tuple[ObjectTable, ...]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        for number, block in enumerate(_blocks(tables)):
+            if number == 0:
+                writer.writerow(block)
+            writer.writerows(zip(*(column.tolist() for column in block.values()), strict=True))
+
+
+def _write_parquet(path: Path, tables: tuple[ObjectTable, ...]) -> None:
+    import pyarrow
+    from pyarrow.parquet import ParquetWriter
+
+    def arrow(block: dict[str, np.ndarray]) -> Any:
+        types = {"class_name": pyarrow.string()}
+        return pyarrow.table({name: pyarrow.array(values, types.get(name)) for name, values in block.items()})
+
+    blocks = map(arrow, _blocks(tables))
+    first = next(blocks)
+    with ParquetWriter(path, first.schema) as writer:
+        writer.write_table(first)
+        for block in blocks:
+            writer.write_table(block)
+
+
+_WRITERS = {".csv": _write_csv, ".parquet": _write_parquet, ".geojson": write_points}
+TABLE_SUFFIXES = tuple(_WRITERS)
+
+
+def write_table(path: Path, *tables: ObjectTable, overwrite: bool = False) -> None:
+    """Write the tables of the pages of an image to one .csv, .parquet or .geojson file, which appears when it is whole.
+
+    More pages than one are told apart by a first column `page`, from 0; in GeoJSON, whose points are the centroids, by
+    the plane. Raises UsageError for another suffix or a file that exists, MissingPackageError without pyarrow.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in TABLE_SUFFIXES:
+        raise UsageError(f"{path}: a table of objects is one of {' '.join(TABLE_SUFFIXES)}")
+    if suffix == ".parquet":
+        require("pyarrow", "objects")
+    write = _WRITERS[suffix]
+    with replacing(path, overwrite=overwrite) as beside:
+        write(beside, tables)
