@@ -304,7 +304,7 @@ def _open_engine_file(path: Path, wish: Wish, reference: Path | None = None) -> 
         raise DeviceError(f"{path}: an engine runs on an NVIDIA GPU; for a CPU give the .onnx model")
     record = read_record(path)  # what is wrong with the file is said even where nothing could run it
     gpu = find_gpu(wish.gpu_index)
-    from unet_deploy.runtimes.tensorrt.opening import open_engine
+    from unet_deploy.runtimes.tensorrt.engine import open_engine
 
     def open_reference() -> Runtime:
         return _reference(reference or find_reference(path, record))

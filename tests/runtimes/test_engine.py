@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ import pytest
 from unet_deploy.errors import DeviceError, ModelError, ResourceError, UsageError, VerificationError
 from unet_deploy.model.lower import Model, read_model
 from unet_deploy.runtimes.agreement import Accuracy
+from unet_deploy.runtimes.tensorrt import compilers
 from unet_deploy.runtimes.tensorrt.build import build_engine
+from unet_deploy.runtimes.tensorrt.compiler import Compiler, RunsOn
 from unet_deploy.runtimes.tensorrt.compilers import find_compiler
 from unet_deploy.runtimes.tensorrt.options import BuildOptions, Profile
 from unet_deploy.runtimes.tensorrt.record import (
@@ -23,6 +26,7 @@ from unet_deploy.runtimes.tensorrt.record import (
     record_path,
     set_accuracy,
 )
+from unet_deploy.runtimes.tensorrt.rtx import RtxCompiler
 from unet_deploy.system.gpu import Gpu
 from unet_deploy.zoo import find_reference
 
@@ -257,6 +261,69 @@ def test_a_compiler_that_is_not_here_is_said():
         find_compiler("tensorrt")
     with pytest.raises(UsageError, match="there are tensorrt"):
         find_compiler("nvcc")
+
+
+def test_auto_takes_tensorrt_first_and_for_targets_only_what_compiles_ahead_of_time(monkeypatch):
+    installed = {"tensorrt_rtx"}
+    monkeypatch.setattr(compilers, "is_installed", lambda name: name in installed)
+    assert find_compiler().name == find_compiler(targets=True).name == "tensorrt_rtx"
+    installed.add("tensorrt")
+    monkeypatch.setitem(compilers.COMPILERS, "tensorrt", PlayedTensorRt)
+    assert find_compiler().name == "tensorrt"
+    assert find_compiler(targets=True).name == "tensorrt_rtx"
+    installed.clear()
+    with pytest.raises(DeviceError, match=r"pip install 'unet-deploy\[tensorrt\]' or 'unet-deploy\[tensorrt-rtx\]'"):
+        find_compiler()
+    with pytest.raises(DeviceError, match=r"pip install 'unet-deploy\[tensorrt-rtx\]'$"):
+        find_compiler(targets=True)
+
+
+class PlayedTensorRt(Compiler):
+    """TensorRT 10.3 as far as it is asked what it has."""
+
+    def __init__(self):
+        levels = dict.fromkeys(["NONE", "AMPERE_PLUS"])
+        self.trt, self.version = SimpleNamespace(HardwareCompatibilityLevel=SimpleNamespace(__members__=levels)), "10.3"
+
+
+def test_what_tensorrt_does_not_have_is_said(small_models):
+    model, tensorrt = read_model(small_models["one"]), PlayedTensorRt()
+    tensorrt.check(options(model, targets=(), compatibility="ampere", version_compatible=True))
+    with pytest.raises(UsageError, match="TensorRT compiles for the GPU at hand; use --compiler tensorrt_rtx"):
+        tensorrt.check(options(model))
+    with pytest.raises(DeviceError, match=r"--hardware-compatibility same: TensorRT 10\.3 does not have it"):
+        tensorrt.check(options(model, targets=(), compatibility="same"))
+
+
+def test_an_engine_of_tensorrt_runs_on_the_gpu_that_it_was_compiled_for(small_models):
+    asked = options(read_model(small_models["one"]), targets=())
+    assert PlayedTensorRt().runs_on(asked, H200) == RunsOn("NVIDIA H200", ("9.0",))
+    assert RtxCompiler().runs_on(asked, H200) == RunsOn("NVIDIA H200", ("9.0",))
+    assert RtxCompiler().runs_on(replace(asked, targets=("sm86", "sm120")), H200) == RunsOn("", ("8.6", "12.0"))
+
+
+def test_kernel_timings_are_read_before_a_build_and_written_after_it(tmp_path):
+    file, given = tmp_path / "kernels.timings", []
+    config = SimpleNamespace(
+        create_timing_cache=given.append,
+        set_timing_cache=lambda cache, ignore_mismatch: True,
+        get_timing_cache=lambda: SimpleNamespace(serialize=lambda: b"timings"),
+    )
+    timed = PlayedTensorRt().with_timings(file)
+    with pytest.raises(KeyboardInterrupt), timed._timings(config):
+        raise KeyboardInterrupt
+    assert not file.exists()
+    for _ in range(2):
+        with timed._timings(config):
+            pass
+    assert file.read_bytes() == b"timings"
+    assert given == [b"", b"", b"timings"]
+
+
+def test_rtx_times_no_kernels(small_models, compiler, tmp_path):
+    model = read_model(small_models["one"])
+    build_engine(model, tmp_path / "e.engine", options(model), compiler.with_timings(tmp_path / "kernels.timings"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["e.engine", "e.engine.json"]
 
 
 def test_a_build_that_is_killed_leaves_nothing_half_written(small_models, tmp_path):

@@ -25,8 +25,7 @@ from unet_deploy.system.gpu import Gpu
 
 ENGINE_SUFFIXES = (".engine", ".plan", ".trt")
 FORMAT = 2
-_BEFORE_MIN_OPT_MAX = 1
-"""The format whose profiles had other names."""
+"""2: profiles are min, opt and max. A record of another format is refused."""
 _UNVERIFIED = "unverified"
 
 
@@ -80,26 +79,26 @@ class EngineRecord:
         try:
             plain = json.loads(text)
             written = plain.pop("format")
-            if written == _BEFORE_MIN_OPT_MAX:
-                record = cls._from_plain(_renamed_profile(plain), source)
+            if written == 1:
+                record = cls._from_plain(_from_format_1(plain))
                 raise ModelError(
                     f"{source}: written by an older version of unet-deploy; "
                     f"build the engine again: {record.rebuild_command(engine)}"
                 )
             if written != FORMAT:
                 raise ModelError(f"{source}: written by another version of unet-deploy; build the engine again")
-            return cls._from_plain(plain, source)
+            return cls._from_plain(plain)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ModelError(f"{source}: cannot be read ({reason(error)}); build the engine again") from error
 
     @classmethod
-    def _from_plain(cls, plain: object, source: Path) -> EngineRecord:
-        """Raises ValueError and TypeError for what is not as `to_json` writes it, and ModelError for the card."""
+    def _from_plain(cls, plain: object) -> EngineRecord:
+        """Raises ValueError, TypeError and KeyError for what is not as `to_json` writes it."""
         values = check_all("record", plain, _FIELDS)
         return cls(
             **values
             | {
-                "card": ModelCard.from_json(json.dumps(values["card"]), source=str(source)),
+                "card": _card_from_plain(values["card"]),
                 "capabilities": tuple(values["capabilities"]),
                 "options": BuildOptions.from_plain(values["options"]),
                 "accuracy": _accuracy_from_plain(values["accuracy"]),
@@ -123,6 +122,13 @@ _FIELDS: dict[str, Callable[[Any], bool]] = {
 }
 
 
+def _card_from_plain(plain: dict[str, Any]) -> ModelCard:
+    try:
+        return ModelCard.from_json(json.dumps(plain))
+    except ModelError as error:  # its remedy is to export the model again, and here it is the record that is damaged
+        raise ValueError("its model card") from error
+
+
 def _accuracy_to_plain(accuracy: Accuracy | None) -> str | dict[str, Any]:
     return asdict(accuracy) if accuracy else _UNVERIFIED
 
@@ -135,11 +141,11 @@ def _accuracy_from_plain(plain: Any) -> Accuracy | None:
     return accuracy
 
 
-def _renamed_profile(plain: dict[str, Any]) -> dict[str, Any]:
-    """A record of format 1 in the words of format 2."""
+def _from_format_1(plain: dict[str, Any]) -> dict[str, Any]:
+    """What a record of format 1 says of how its engine was made, in the words of today."""
     names = {"least": "min", "best": "opt", "most": "max"}
     profile = {names[name]: shape for name, shape in plain["options"]["profile"].items()}
-    return {**plain, "options": {**plain["options"], "profile": profile}}
+    return {**plain, "options": {**plain["options"], "profile": profile}, "accuracy": _UNVERIFIED}
 
 
 def record_path(engine: Path) -> Path:
