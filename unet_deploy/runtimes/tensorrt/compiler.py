@@ -64,7 +64,7 @@ class Compiler:
     """TensorRT. Raises DeviceError when it is not installed or too old."""
 
     name: ClassVar[Name] = "tensorrt"
-    without_gpu: ClassVar[str] = "take --compiler tensorrt_rtx to compile ahead of time"
+    without_gpu: ClassVar[str] = "to compile ahead of time take --compiler tensorrt_rtx --target sm86,sm89"
     """The remedy where there is no GPU to compile for."""
     timing_cache: Path | None = None
 

@@ -71,9 +71,8 @@ class Profile:
         if self.fixed:
             batch, height, width = self.max
             return ["--batch-size", str(batch), "--tile-size", f"{height}x{width}"]
-        return [
-            word for name, shape in asdict(self).items() for word in (f"--{name}-shapes", "x".join(map(str, shape)))
-        ]
+        shapes = {"--min-shapes": self.min, "--opt-shapes": self.opt, "--max-shapes": self.max}
+        return [word for option, shape in shapes.items() for word in (option, "x".join(map(str, shape)))]
 
 
 @dataclass(frozen=True)
