@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -271,7 +271,8 @@ def _compile_and_open(path: Path, wish: Wish, gpu: Gpu, compiler_name: str) -> R
     from unet_deploy.model.onnx_file import read_model
     from unet_deploy.runtimes.cuda import CudaDevice
     from unet_deploy.runtimes.tensorrt.cache import cached_engine
-    from unet_deploy.runtimes.tensorrt.compilers import BuildOptions, Profile, find_compiler
+    from unet_deploy.runtimes.tensorrt.compilers import find_compiler
+    from unet_deploy.runtimes.tensorrt.options import BuildOptions, Profile
     from unet_deploy.tiling import legal_side
 
     model, compiler = read_model(path), find_compiler(compiler_name)
@@ -287,15 +288,14 @@ def _compile_and_open(path: Path, wish: Wish, gpu: Gpu, compiler_name: str) -> R
     device = CudaDevice(gpu.index)
     try:
         with progress_bar(f"compiling {path.name} for {gpu.name}", "steps") as progress, device.active():
-            facts = f"{gpu.name} {gpu.capability}"
-            engine = cached_engine(model, compiler, options, facts, gpu_index=gpu.index, progress=progress)
+            engine = cached_engine(model, options, compiler, gpu, progress=progress)
     finally:
         device.close()
     return _open_engine_file(engine, wish, reference=path)
 
 
 def _open_engine_file(path: Path, wish: Wish, reference: Path | None = None) -> Runtime:
-    from unet_deploy.runtimes.tensorrt.cache import keep_accuracy, key_of
+    from unet_deploy.runtimes.tensorrt.cache import keep_accuracy, kept_accuracy, key_of
     from unet_deploy.runtimes.tensorrt.record import read_record, set_accuracy
     from unet_deploy.stream.proof import Proof
     from unet_deploy.system.gpu import find_gpu
@@ -304,7 +304,7 @@ def _open_engine_file(path: Path, wish: Wish, reference: Path | None = None) -> 
         raise DeviceError(f"{path}: an engine runs on an NVIDIA GPU; for a CPU give the .onnx model")
     record = read_record(path)  # what is wrong with the file is said even where nothing could run it
     gpu = find_gpu(wish.gpu_index)
-    from unet_deploy.runtimes.tensorrt.program import open_engine
+    from unet_deploy.runtimes.tensorrt.engine import open_engine
 
     def open_reference() -> Runtime:
         return _reference(reference or find_reference(path, record))
@@ -315,14 +315,11 @@ def _open_engine_file(path: Path, wish: Wish, reference: Path | None = None) -> 
         except UnetDeployError:  # a folder that is not ours to write to
             keep_accuracy(key_of(record.plan_sha256), accuracy)
 
-    return open_engine(
-        path,
-        record,
-        gpu,
-        probabilities=wish.probabilities,
-        tile_size=wish.tile_size,
-        proof=Proof(open_reference, keep),
-    )
+    accuracy = record.accuracy or kept_accuracy(key_of(record.plan_sha256))
+    known = replace(record, accuracy=accuracy)
+    ready = open_engine(path, known, gpu, probabilities=wish.probabilities, tile_size=wish.tile_size)
+    ready.proof = None if accuracy else Proof(open_reference, keep)
+    return ready
 
 
 def find_reference(engine: Path, record: EngineRecord) -> Path:

@@ -10,8 +10,10 @@ from unet_deploy.errors import ModelError, UsageError, VerificationError
 from unet_deploy.model.card import ModelCard
 from unet_deploy.model.onnx_file import read_model
 from unet_deploy.runtimes.agreement import Accuracy
-from unet_deploy.runtimes.tensorrt.compilers import BuildOptions, Profile, find_compiler
-from unet_deploy.runtimes.tensorrt.record import build_engine, set_accuracy, write_record
+from unet_deploy.runtimes.tensorrt.build import build_engine
+from unet_deploy.runtimes.tensorrt.compilers import find_compiler
+from unet_deploy.runtimes.tensorrt.options import BuildOptions, Profile
+from unet_deploy.runtimes.tensorrt.record import set_accuracy, write_record
 
 
 def parsed(folder):
@@ -44,7 +46,7 @@ def test_an_engine_of_tensorrt_becomes_a_repository_once_it_is_proved(small_mode
     model, engine = read_model(small_models["one"]), tmp_path / "one.engine"
     profile = Profile.of(2, 76, 92) if fixed else Profile((1, 44, 44), (2, 76, 92), (2, 76, 92))
     asked = BuildOptions(profile, pixels="uint16", targets=("sm86",))
-    record = build_engine(model, engine, find_compiler("tensorrt_rtx"), asked)
+    record = build_engine(model, engine, asked, find_compiler("tensorrt_rtx"))
     with pytest.raises(UsageError, match="Triton runs engines of TensorRT"):
         export_triton(engine, tmp_path / "models")
     write_record(engine, replace(record, compiler="tensorrt"))

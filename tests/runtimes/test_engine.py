@@ -1,10 +1,12 @@
 """Engines are really compiled here, by TensorRT for RTX, which needs no GPU to compile."""
 
 import json
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,15 +14,19 @@ import pytest
 from unet_deploy.errors import DeviceError, ModelError, ResourceError, UsageError, VerificationError
 from unet_deploy.model.onnx_file import ModelFile, read_model
 from unet_deploy.runtimes.agreement import Accuracy
-from unet_deploy.runtimes.tensorrt.compilers import BuildOptions, Compiler, Profile, find_compiler
+from unet_deploy.runtimes.tensorrt import compilers
+from unet_deploy.runtimes.tensorrt.build import build_engine
+from unet_deploy.runtimes.tensorrt.compiler import Compiler, RunsOn
+from unet_deploy.runtimes.tensorrt.compilers import find_compiler
+from unet_deploy.runtimes.tensorrt.options import BuildOptions, Profile
 from unet_deploy.runtimes.tensorrt.record import (
     EngineRecord,
-    build_engine,
     check_runs_here,
     read_record,
     record_path,
     set_accuracy,
 )
+from unet_deploy.runtimes.tensorrt.rtx import RtxCompiler
 from unet_deploy.system.gpu import Gpu
 from unet_deploy.zoo import find_reference
 
@@ -43,14 +49,14 @@ def options(model: ModelFile, **changes) -> BuildOptions:
 @pytest.fixture
 def built(small_models, compiler, tmp_path):
     model, engine = read_model(small_models["one"]), tmp_path / "one.engine"
-    return model, engine, build_engine(model, engine, compiler, options(model))
+    return model, engine, build_engine(model, engine, options(model), compiler)
 
 
 def test_the_shipped_model_compiles_and_its_record_says_what_it_is(nuclei, compiler, tmp_path):
     model, engine = read_model(nuclei), tmp_path / "nuclei.engine"
     steps = []
     asked = BuildOptions(Profile((1, 188, 188), (1, 572, 572), (2, 1212, 1212)), targets=("sm86", "sm89", "sm120"))
-    record = build_engine(model, engine, compiler, asked, progress=lambda *step: steps.append(step))
+    record = build_engine(model, engine, asked, compiler, progress=lambda *step: steps.append(step))
     assert read_record(engine) == record
     assert record.layers == {"fp16": 23}
     assert record.capabilities == ("8.6", "8.9", "12.0")
@@ -77,7 +83,7 @@ def test_the_original_network_of_31_million_parameters_compiles(compiler, tmp_pa
     model = read_model(tmp_path / "full.onnx")
     for pixels in ("uint8", "uint16", "float32"):
         asked = BuildOptions(Profile.of(1, 572, 572), pixels=pixels, probabilities=True, targets=("sm89",))
-        record = build_engine(model, tmp_path / f"{pixels}.engine", compiler, asked)
+        record = build_engine(model, tmp_path / f"{pixels}.engine", asked, compiler)
         assert record.layers == {"fp16": 23}
         assert record.limits.fixed
         assert (tmp_path / f"{pixels}.engine").stat().st_size > 50e6  # 31 million weights of two bytes
@@ -91,7 +97,7 @@ def card_of(network):
 
 def test_fp32_is_fp32(small_models, compiler, tmp_path):
     model = read_model(small_models["three"])
-    record = build_engine(model, tmp_path / "e.engine", compiler, options(model, precision="fp32"))
+    record = build_engine(model, tmp_path / "e.engine", options(model, precision="fp32"), compiler)
     assert set(record.layers) == {"fp32"}
 
 
@@ -119,10 +125,10 @@ def test_int8_layers_are_found_in_a_quantized_model(small_models, compiler, tmp_
         op_types_to_quantize=["Conv"],
     )
     model = read_model(path)
-    record = build_engine(model, tmp_path / "e.engine", compiler, options(model, precision="int8"))
+    record = build_engine(model, tmp_path / "e.engine", options(model, precision="int8"), compiler)
     assert record.layers["int8"] >= 10
     with pytest.raises(ModelError, match="take --precision int8"):
-        build_engine(model, tmp_path / "f.engine", compiler, options(model))
+        build_engine(model, tmp_path / "f.engine", options(model), compiler)
 
 
 # -- an engine is never used on trust ------------------------------------------------------------------------
@@ -140,7 +146,7 @@ def test_another_gpu_another_version_and_the_remedy_are_said(built):
     here = replace(record, gpu="NVIDIA RTX A4000", capabilities=("8.6",))
     with pytest.raises(DeviceError, match="compiled for NVIDIA RTX A4000, but here is NVIDIA RTX A5000"):
         check_runs_here(here, engine, record.compiler_version, replace(A4000, name="NVIDIA RTX A5000"))
-    wide = replace(here, options={**record.options, "compatibility": "ampere"})
+    wide = replace(here, options=replace(record.options, compatibility="ampere", targets=()))
     check_runs_here(wide, engine, record.compiler_version, H200)
 
 
@@ -183,7 +189,7 @@ def test_the_rebuild_command_makes_the_same_engine_again(built, small_models):
     command = record.rebuild_command(engine)
     assert command.startswith("unet-deploy build-engine ")
     done = subprocess.run(
-        [sys.executable, "-m", "unet_deploy.cli", *command.split()[1:], "--target", "sm86,sm89"],
+        [sys.executable, "-m", "unet_deploy.cli", *shlex.split(command)[1:]],
         capture_output=True,
         text=True,
         check=False,
@@ -220,7 +226,7 @@ def test_an_operator_that_the_compiler_does_not_know_is_named(small_models, comp
     relu = next(node for node in model.proto.graph.node if node.op_type == "Relu")
     relu.op_type = "Bernoulli"
     with pytest.raises(ModelError, match=r"cannot compile this model: node '.*' \(Bernoulli\)"):
-        build_engine(model, tmp_path / "e.engine", compiler, options(model, precision="fp32"))
+        build_engine(model, tmp_path / "e.engine", options(model, precision="fp32"), compiler)
     assert not list(tmp_path.iterdir())
 
 
@@ -240,21 +246,84 @@ def test_an_operator_that_the_compiler_does_not_know_is_named(small_models, comp
 def test_what_cannot_be_built_is_one_line_and_leaves_nothing(small_models, compiler, tmp_path, change, error, says):
     model = read_model(small_models["one"])
     with pytest.raises(error, match=says):
-        build_engine(model, tmp_path / "e.engine", compiler, options(model, **change))
+        build_engine(model, tmp_path / "e.engine", options(model, **change), compiler)
     assert not list(tmp_path.iterdir())
 
 
 def test_an_engine_is_not_replaced_without_being_told(built, compiler):
     model, engine, _ = built
     with pytest.raises(UsageError, match="--overwrite"):
-        build_engine(model, engine, compiler, options(model))
+        build_engine(model, engine, options(model), compiler)
 
 
 def test_a_compiler_that_is_not_here_is_said():
     with pytest.raises(DeviceError, match=r"pip install 'unet-deploy\[tensorrt\]'"):
-        Compiler("tensorrt")
+        find_compiler("tensorrt")
     with pytest.raises(UsageError, match="there are tensorrt"):
         find_compiler("nvcc")
+
+
+def test_auto_takes_tensorrt_first_and_for_targets_only_what_compiles_ahead_of_time(monkeypatch):
+    installed = {"tensorrt_rtx"}
+    monkeypatch.setattr(compilers, "is_installed", lambda name: name in installed)
+    assert find_compiler().name == find_compiler(targets=True).name == "tensorrt_rtx"
+    installed.add("tensorrt")
+    monkeypatch.setitem(compilers.COMPILERS, "tensorrt", PlayedTensorRt)
+    assert find_compiler().name == "tensorrt"
+    assert find_compiler(targets=True).name == "tensorrt_rtx"
+    installed.clear()
+    with pytest.raises(DeviceError, match=r"pip install 'unet-deploy\[tensorrt\]' or 'unet-deploy\[tensorrt-rtx\]'"):
+        find_compiler()
+    with pytest.raises(DeviceError, match=r"pip install 'unet-deploy\[tensorrt-rtx\]'$"):
+        find_compiler(targets=True)
+
+
+class PlayedTensorRt(Compiler):
+    """TensorRT 10.3 as far as it is asked what it has."""
+
+    def __init__(self):
+        levels = dict.fromkeys(["NONE", "AMPERE_PLUS"])
+        self.trt, self.version = SimpleNamespace(HardwareCompatibilityLevel=SimpleNamespace(__members__=levels)), "10.3"
+
+
+def test_what_tensorrt_does_not_have_is_said(small_models):
+    model, tensorrt = read_model(small_models["one"]), PlayedTensorRt()
+    tensorrt.check(options(model, targets=(), compatibility="ampere", version_compatible=True))
+    with pytest.raises(UsageError, match="TensorRT compiles for the GPU at hand; use --compiler tensorrt_rtx"):
+        tensorrt.check(options(model))
+    with pytest.raises(DeviceError, match=r"--hardware-compatibility same: TensorRT 10\.3 does not have it"):
+        tensorrt.check(options(model, targets=(), compatibility="same"))
+
+
+def test_an_engine_of_tensorrt_runs_on_the_gpu_that_it_was_compiled_for(small_models):
+    asked = options(read_model(small_models["one"]), targets=())
+    assert PlayedTensorRt().runs_on(asked, H200) == RunsOn("NVIDIA H200", ("9.0",))
+    assert RtxCompiler().runs_on(asked, H200) == RunsOn("NVIDIA H200", ("9.0",))
+    assert RtxCompiler().runs_on(replace(asked, targets=("sm86", "sm120")), H200) == RunsOn("", ("8.6", "12.0"))
+
+
+def test_kernel_timings_are_read_before_a_build_and_written_after_it(tmp_path):
+    file, given = tmp_path / "kernels.timings", []
+    config = SimpleNamespace(
+        create_timing_cache=given.append,
+        set_timing_cache=lambda cache, ignore_mismatch: True,
+        get_timing_cache=lambda: SimpleNamespace(serialize=lambda: b"timings"),
+    )
+    timed = PlayedTensorRt().with_timings(file)
+    with pytest.raises(KeyboardInterrupt), timed._timings(config):
+        raise KeyboardInterrupt
+    assert not file.exists()
+    for _ in range(2):
+        with timed._timings(config):
+            pass
+    assert file.read_bytes() == b"timings"
+    assert given == [b"", b"", b"timings"]
+
+
+def test_rtx_times_no_kernels(small_models, compiler, tmp_path):
+    model = read_model(small_models["one"])
+    build_engine(model, tmp_path / "e.engine", options(model), compiler.with_timings(tmp_path / "kernels.timings"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["e.engine", "e.engine.json"]
 
 
 def test_a_build_that_is_killed_leaves_nothing_half_written(small_models, tmp_path):

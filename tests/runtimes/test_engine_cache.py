@@ -9,8 +9,10 @@ import pytest
 from unet_deploy.model.onnx_file import read_model
 from unet_deploy.runtimes.agreement import Accuracy
 from unet_deploy.runtimes.tensorrt import cache as engine_cache
-from unet_deploy.runtimes.tensorrt.compilers import BuildOptions, Profile, find_compiler
+from unet_deploy.runtimes.tensorrt.compilers import find_compiler
+from unet_deploy.runtimes.tensorrt.options import BuildOptions, Profile
 from unet_deploy.runtimes.tensorrt.record import read_record, record_path
+from unet_deploy.system.gpu import Gpu
 
 pytest.importorskip("tensorrt_rtx")
 
@@ -26,8 +28,12 @@ def asked():
     return BuildOptions(Profile((1, 44, 44), (1, 76, 76), (1, 76, 76)), targets=("sm86",))
 
 
-def compile_it(model, asked, gpu="RTX A4000 8.6"):
-    return engine_cache.cached_engine(model, find_compiler("tensorrt_rtx"), asked, gpu)
+A4000 = Gpu(0, "RTX A4000", "8.6", "13.0")
+A5000 = replace(A4000, name="RTX A5000")
+
+
+def compile_it(model, asked, gpu=A4000):
+    return engine_cache.cached_engine(model, asked, find_compiler("tensorrt_rtx"), gpu)
 
 
 def test_an_engine_is_compiled_once(folder, small_models, asked):
@@ -43,14 +49,14 @@ def test_everything_that_decides_an_engine_is_in_its_key(folder, small_models, a
     model, other = read_model(small_models["one"]), read_model(small_models["colour"])
     wide = Profile((1, 44, 44), (1, 92, 92), (1, 92, 92))
     wanted = [
-        (model, asked, "A"),
-        (model, asked, "B"),
-        (model, replace(asked, precision="fp32"), "A"),
-        (model, replace(asked, pixels="uint16"), "A"),
-        (model, replace(asked, probabilities=True), "A"),
-        (model, replace(asked, profile=wide), "A"),
-        (model, replace(asked, targets=("sm89",)), "A"),
-        (other, asked, "A"),
+        (model, asked, A4000),
+        (model, asked, A5000),
+        (model, replace(asked, precision="fp32"), A4000),
+        (model, replace(asked, pixels="uint16"), A4000),
+        (model, replace(asked, probabilities=True), A4000),
+        (model, replace(asked, profile=wide), A4000),
+        (model, replace(asked, targets=("sm89",)), A4000),
+        (other, asked, A4000),
     ]
     assert len({compile_it(*each).name for each in wanted}) == len(wanted)
 
@@ -78,15 +84,18 @@ def test_of_two_processes_at_once_one_compiles(folder, small_models):
 import sys
 from pathlib import Path
 from unet_deploy.runtimes.tensorrt import cache as engine_cache
-from unet_deploy.runtimes.tensorrt.compilers import BuildOptions, Profile, find_compiler
+from unet_deploy.runtimes.tensorrt.compilers import find_compiler
+from unet_deploy.runtimes.tensorrt.options import BuildOptions, Profile
 from unet_deploy.model.onnx_file import read_model
+from unet_deploy.system.gpu import Gpu
 steps = []
 asked = BuildOptions(Profile((1, 188, 188), (1, 572, 572), (1, 572, 572)), targets=("sm86",))
 model = read_model(Path(sys.argv[1]))
 print("ready", flush=True)
 sys.stdin.readline()
+gpu = Gpu(0, "RTX A4000", "8.6", "13.0")
 engine = engine_cache.cached_engine(
-    model, find_compiler("tensorrt_rtx"), asked, "A", progress=lambda *step: steps.append(step)
+    model, asked, find_compiler("tensorrt_rtx"), gpu, progress=lambda *step: steps.append(step)
 )
 print(engine, bool(steps))
 """

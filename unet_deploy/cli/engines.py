@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unet_deploy.cli.app import NoProgress, Overwrite, app
-from unet_deploy.errors import DeviceError, UsageError
+from unet_deploy.errors import UsageError
 
 if TYPE_CHECKING:
     from unet_deploy.model.card import ModelCard
-    from unet_deploy.model.onnx_file import ModelFile
-    from unet_deploy.runtimes.tensorrt.compilers import BuildOptions, Profile
+    from unet_deploy.runtimes.tensorrt.options import Profile
 
 Shape = Annotated[str | None, typer.Option(metavar="NxHxW", help="Tiles, height and width of a submission.")]
 
@@ -58,21 +57,19 @@ def build_engine(
     no_progress: NoProgress = False,
 ) -> None:
     """Compile a model to a TensorRT engine."""
-    import os
-    from tempfile import TemporaryDirectory
     from typing import get_args
 
     from unet_deploy.system.extras import require
 
     require("onnx", "compile")
 
-    from unet_deploy.cli.console import parse_bytes, progress_bar, table
+    from unet_deploy.cli.console import parse_bytes, progress_bar, say, table
+    from unet_deploy.convert.engines import ProofImage, make_engine
     from unet_deploy.measure.inspection import describe
     from unet_deploy.model.contract import Pixels, Precision
     from unet_deploy.model.onnx_file import read_model
-    from unet_deploy.runtimes.tensorrt.compilers import BuildOptions, Compatibility, find_compiler
-    from unet_deploy.runtimes.tensorrt.record import build_engine, record_path
-    from unet_deploy.system.files import check_free, file_errors
+    from unet_deploy.runtimes.tensorrt.compilers import find_compiler
+    from unet_deploy.runtimes.tensorrt.options import BuildOptions, Compatibility
     from unet_deploy.zoo import find_model
 
     for option, value, kinds in (
@@ -96,48 +93,16 @@ def build_engine(
         compatibility=hardware_compatibility,  # type: ignore[arg-type]
         version_compatible=version_compatible,
     )
-    chosen = find_compiler(compiler, targets=bool(targets))
-    check_free(engine, overwrite=overwrite)
-    if image:
-        _check_image(image, source, options)
-    # Built and proved out of sight: an engine that is there stays until there is a better one.
-    staging = TemporaryDirectory(prefix=f".{engine.name}.", dir=engine.parent)
-    with staging as place, progress_bar(engine.name, "steps", shown=not no_progress) as progress:
-        built = Path(place) / engine.name
-        build_engine(source, built, chosen, options, timing_cache=timing_cache, progress=progress)
-        if image:
-            _verify_built(built, engine, source.path, image, limit)
-        with file_errors(engine):
-            os.replace(record_path(built), record_path(engine))
-            os.replace(built, engine)
+    chosen = find_compiler(compiler, targets=bool(targets)).with_timings(timing_cache)
+    proof = ProofImage(image, limit) if image else None
+    with progress_bar(engine.name, "steps", shown=not no_progress) as progress:
+        make_engine(source, engine, options, chosen, proof=proof, overwrite=overwrite, progress=progress, notify=say)
     print(table(describe(engine)))
-
-
-def _check_image(image: Path, model: ModelFile, options: BuildOptions) -> None:
-    """Raise before the build what would be wrong with the image after it."""
-    import numpy as np
-
-    from unet_deploy.images import check_fits, open_image
-    from unet_deploy.runtimes import narrow
-
-    with open_image(image) as source:
-        check_fits(source.info, model.card)
-        narrow(np.zeros(0, source.info.dtype), options.pixels, str(image))
-
-
-def _verify_built(built: Path, engine: Path, model: Path, image: Path, limit: float) -> None:
-    from unet_deploy.cli.console import say
-    from unet_deploy.measure.verify import verify_against
-
-    try:
-        verify_against(str(built), model, image, limit_ppm=limit).require(str(engine))
-    except DeviceError as error:
-        say(f"note: unverified: {error}")
 
 
 def _profile(card: ModelCard, tile_size: str | None, batch: int, shapes: tuple[str | None, ...]) -> Profile:
     from unet_deploy.runtimes import DEFAULT_TILE
-    from unet_deploy.runtimes.tensorrt.compilers import Profile
+    from unet_deploy.runtimes.tensorrt.options import Profile
     from unet_deploy.tiling import legal_side
 
     if any(shapes):

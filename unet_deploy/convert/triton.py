@@ -79,8 +79,8 @@ def _engine(engine: Path) -> tuple[ModelCard, str, str]:
         "tensorrt_plan",
         record.card,
         limits,
-        options["pixels"],
-        probabilities=options["probabilities"],
+        options.pixels,
+        probabilities=options.probabilities,
     )
     return record.card, text, "model.plan"
 

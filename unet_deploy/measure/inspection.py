@@ -73,10 +73,10 @@ def describe_engine(record: EngineRecord, engine: Path) -> Rows:
         ("runs on", f"{record.gpu or 'any GPU'} of compute capability {', '.join(record.capabilities)}"),
         (
             "precision",
-            f"{options['precision']}; layers: {', '.join(f'{n} {kind}' for kind, n in record.layers.items())}",
+            f"{options.precision}; layers: {', '.join(f'{n} {kind}' for kind, n in record.layers.items())}",
         ),
-        ("tiles", f"{limits.batch} of {sides} pixels, {options['pixels']}"),
-        ("returns", "labels and probabilities" if options["probabilities"] else "labels"),
+        ("tiles", f"{limits.batch} of {sides} pixels, {options.pixels}"),
+        ("returns", "labels and probabilities" if options.probabilities else "labels"),
         ("accuracy", proved),
     ]
 

@@ -121,7 +121,7 @@ def verify_against(
             raise ModelError(f"{file}: was not made of {reference}, but of other weights ({record.model})")
     with (
         open_image(path, channel=channel) as source,
-        open_model(file, probabilities=not engine or record.options["probabilities"], device="auto") as runtime,
+        open_model(file, probabilities=not engine or record.options.probabilities, device="auto") as runtime,
         OnnxRuntime(reference, probabilities=True) as truth,
     ):
         check_fits(source.info, runtime.card)

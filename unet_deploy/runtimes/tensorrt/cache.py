@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING
 
 from unet_deploy.errors import ModelError
 from unet_deploy.runtimes.agreement import Accuracy
-from unet_deploy.runtimes.tensorrt.record import build_engine, read_record, record_path
+from unet_deploy.runtimes.tensorrt.record import read_record, record_path
 from unet_deploy.system.files import file_errors, replacing, wait_for_lock
 
 if TYPE_CHECKING:
     from unet_deploy.model.onnx_file import ModelFile
-    from unet_deploy.runtimes.tensorrt.compilers import BuildOptions, Compiler
+    from unet_deploy.runtimes.tensorrt.compiler import Compiler
+    from unet_deploy.runtimes.tensorrt.options import BuildOptions
+    from unet_deploy.system.gpu import Gpu
+    from unet_deploy.system.progress import Progress
 
 
 def cache_folder() -> Path:
@@ -35,13 +38,7 @@ def key_of(*parts: object) -> str:
 
 
 def cached_engine(
-    model: ModelFile,
-    compiler: Compiler,
-    options: BuildOptions,
-    gpu: str,
-    *,
-    gpu_index: int = 0,
-    progress: Callable[[int, int, str], None] | None = None,
+    model: ModelFile, options: BuildOptions, compiler: Compiler, gpu: Gpu, *, progress: Progress | None = None
 ) -> Path:
     """The engine of a model for a GPU, compiled on first use.
 
@@ -49,29 +46,27 @@ def cached_engine(
     precision and profile. Of several processes one compiles and the others wait for it. An entry that is not what
     its record says is compiled again.
     """
-    key = key_of(model.weights_sha256, compiler.name, compiler.version, gpu, options.to_plain())
+    from unet_deploy.runtimes.tensorrt.build import build_engine  # the package onnx, which running does not need
+
+    here = f"{gpu.name} {gpu.capability}"
+    key = key_of(model.weights_sha256, compiler.name, compiler.version, here, options.to_plain())
     engine = cache_folder() / f"{model.path.stem}-{key}.engine"
     with _only_one(engine):
-        try:
-            record = read_record(engine)
-        except ModelError:
-            for leftover in (engine, record_path(engine)):
-                leftover.unlink(missing_ok=True)
-        else:
-            if record.weights_sha256 == model.weights_sha256:
-                return engine
-        timings = cache_folder() / f"{compiler.name}-{compiler.version}-{key_of(gpu)}.timings"
-        build_engine(
-            model,
-            engine,
-            compiler,
-            options,
-            overwrite=True,
-            gpu_index=gpu_index,
-            timing_cache=timings,
-            progress=progress,
-        )
+        if not _is_engine_of(engine, model):
+            timings = cache_folder() / f"{compiler.name}-{compiler.version}-{key_of(here)}.timings"
+            timed = compiler.with_timings(timings)
+            build_engine(model, engine, options, timed, gpu=gpu, overwrite=True, progress=progress)
     return engine
+
+
+def _is_engine_of(engine: Path, model: ModelFile) -> bool:
+    """Whether this engine is whole and of this model; what else stands in its place is removed."""
+    with suppress(ModelError):
+        if read_record(engine).weights_sha256 == model.weights_sha256:
+            return True
+    for leftover in (engine, record_path(engine)):
+        leftover.unlink(missing_ok=True)
+    return False
 
 
 def kept_accuracy(key: str) -> Accuracy | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from unet_deploy.errors import reason
+
 
 def make_logger(trt: Any) -> Any:
     """An ILogger of this TensorRT module; its `said` lists the errors. It must outlive what is made with it."""
@@ -15,6 +17,6 @@ def make_logger(trt: Any) -> Any:
 
         def log(self, severity: Any, message: str) -> None:
             if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
-                self.said.append(" ".join(message.split())[:300])
+                self.said.append(reason(message))
 
     return Logger()

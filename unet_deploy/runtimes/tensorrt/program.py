@@ -1,127 +1,64 @@
-"""TensorRT engines on the ring."""
+"""A TensorRT engine as a program of the ring."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from unet_deploy.errors import DeviceError, UnetDeployError, UsageError
+from unet_deploy.errors import DeviceError, UnetDeployError
 from unet_deploy.model.contract import IMAGE
 from unet_deploy.runtimes import Limits, OutOfMemoryError
-from unet_deploy.runtimes.cuda import CudaDevice, CudaGraph, CudaMemory, CudaStream
-from unet_deploy.runtimes.ring import Marks, Shape
-from unet_deploy.runtimes.streamed import SLOTS, StreamedRuntime, output_shapes, ports
-from unet_deploy.runtimes.tensorrt.cache import cache_folder, kept_accuracy, key_of
+from unet_deploy.runtimes.ring import Shape
+from unet_deploy.runtimes.streamed import output_shapes, ports
 from unet_deploy.runtimes.tensorrt.logger import make_logger
-from unet_deploy.runtimes.tensorrt.record import EngineRecord, check_runs_here, read_record, write_record
-from unet_deploy.stream.proof import Proof
-from unet_deploy.system.files import replacing
+from unet_deploy.runtimes.tensorrt.record import EngineRecord, read_record, write_record
 from unet_deploy.system.gpu import Gpu
 
-
-def open_engine(
-    engine: Path,
-    record: EngineRecord,
-    gpu: Gpu,
-    *,
-    probabilities: bool = False,
-    tile_size: int | None = None,
-    slots: int = SLOTS,
-    proof: Proof | None = None,
-    watch: Callable[[Marks], None] | None = None,
-) -> StreamedRuntime:
-    """Load an engine, once its record says that it fits this machine.
-
-    proof: what it has to show where it is unverified. tile_size: largest side, within the engine's own.
-    Raises VerificationError for one that failed its proof, DeviceError and UsageError.
-    """
-    trt = _load(record.compiler)
-    check_runs_here(record, engine, str(trt.__version__), gpu)
-    if probabilities and not record.options["probabilities"]:
-        raise DeviceError(
-            f"{engine}: answers with labels alone; build it again with --output probabilities: "
-            f"{record.rebuild_command(engine)} --output probabilities"
-        )
-    accuracy = record.accuracy or kept_accuracy(key_of(record.plan_sha256))
-    if accuracy:
-        accuracy.require(str(engine))
-    limits = _limits(record.limits, tile_size, engine)
-    cuda = CudaDevice(gpu.index)
-    return StreamedRuntime(
-        record.card,
-        f"{record.compiler} {record.compiler_version} on {gpu.name}",
-        cuda,
-        lambda limits: TensorRtProgram(cuda, trt, engine, record, gpu, limits),
-        limits,
-        pixels=record.options["pixels"],
-        probabilities=record.options["probabilities"],
-        slots=slots,
-        weights_sha256=record.weights_sha256,
-        proof=proof if accuracy is None else None,
-        watch=watch,
-    )
-
-
-def _limits(limits: Limits, tile_size: int | None, engine: Path) -> Limits:
-    if tile_size is None:
-        return limits
-    low, high = limits.least, limits.most
-    if not max(low) <= tile_size <= min(high):
-        raise UsageError(
-            f"--tile-size {tile_size}: {engine.name} takes {low[0]} x {low[1]} to {high[0]} x {high[1]} pixels; "
-            "leave it out"
-        )
-    return limits if limits.fixed else replace(limits, most=(tile_size, tile_size))
-
-
-def _load(compiler: str) -> Any:
-    try:
-        return import_module(compiler)
-    except Exception as error:  # a missing driver or library comes as any of several types
-        extra = compiler.replace("_", "-")
-        raise DeviceError(f"{compiler} cannot be loaded ({error}); run: pip install 'unet-deploy[{extra}]'") from error
+if TYPE_CHECKING:
+    from unet_deploy.runtimes.cuda import CudaDevice, CudaGraph, CudaMemory, CudaStream
 
 
 class TensorRtProgram:
     """A deserialised engine with one execution context, whose scratch memory is taken once.
 
-    Submissions run one after another on one stream. Where shapes are fixed, each slot's launch is a CUDA graph:
-    TensorRT for RTX captures it by itself, TensorRT is captured here.
+    Submissions run one after another on one stream. Where shapes are fixed, each slot's launch is a CUDA graph.
     """
 
     def __init__(
         self, device: CudaDevice, trt: Any, engine: Path, record: EngineRecord, gpu: Gpu, limits: Limits
     ) -> None:
         self.fixed = record.limits.fixed
-        self._card, self._probabilities = record.card, record.options["probabilities"]
-        self.inputs, self.outputs = ports(
-            record.card, limits, record.options["pixels"], probabilities=self._probabilities
-        )
+        self._record, self._gpu = record, gpu
+        options = record.options
+        self.inputs, self.outputs = ports(record.card, limits, options.pixels, probabilities=options.probabilities)
         self._logger = make_logger(trt)
         self._runtime = trt.Runtime(self._logger)
-        if record.options["version_compatible"]:
+        if options.version_compatible:
             self._runtime.engine_host_code_allowed = True
         self._engine = self._runtime.deserialize_cuda_engine(engine.read_bytes())
         if self._engine is None:
             raise self._refused(f"{engine}: {record.compiler} cannot load it")
         if record.inspected is None:
             _keep_layers(engine, record, inspect(trt, self._engine))
-        self._just_in_time = record.compiler == "tensorrt_rtx"
-        self._kernels = cache_folder() / f"{key_of(record.plan_sha256, gpu.name)}.kernels"
-        self._context = self._make_context(trt)
+        self._context = self._make_context(trt, trt.ExecutionContextAllocationStrategy.USER_MANAGED)
+        if self._context is None:
+            raise self._refused("the engine gives no execution context")
         self._shapes: dict[str, Shape] = {}
         self._scratch: CudaMemory | None = None
         if size := self._take_shapes({name: port.most for name, port in self.inputs.items()}):
             self._scratch = device.memory(size)
         self._scratch_size = size
         self.stream: CudaStream = device.stream()
-        self._graphs: dict[int, CudaGraph | None] | None = {} if self.fixed and not self._just_in_time else None
+        self._graphs: dict[int, CudaGraph | None] = {}
+
+    def _make_context(self, trt: Any, strategy: Any) -> Any:
+        """An execution context whose scratch memory is ours to give; None where there is none to be had."""
+        return self._engine.create_execution_context(strategy)
 
     def _refused(self, what: str) -> DeviceError:
         said = f" ({self._logger.said[0]})" if self._logger.said else ""
@@ -135,38 +72,11 @@ class TensorRtProgram:
         self._shapes = dict(shapes)
         return int(self._context.update_device_memory_size_for_shapes())
 
-    def _make_context(self, trt: Any) -> Any:
-        strategy = trt.ExecutionContextAllocationStrategy.USER_MANAGED
-        if self._just_in_time:
-            config = self._engine.create_runtime_config()
-            config.set_execution_context_allocation_strategy(strategy)
-            if self.fixed:
-                config.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
-            self._compiled = config.create_runtime_cache()
-            if self._kernels.is_file():  # refused by itself where it was made for another GPU, driver or version
-                self._compiled.deserialize(self._kernels.read_bytes())
-            config.set_runtime_cache(self._compiled)
-            context = self._engine.create_execution_context(config)
-        else:
-            context = self._engine.create_execution_context(strategy)
-        if context is None:
-            raise self._refused("the engine gives no execution context")
-        return context
-
-    def _keep_kernels(self) -> None:
-        """Write down what was compiled for this GPU, so that the next start need not: up to half a minute."""
-        with suppress(UnetDeployError, OSError, TypeError):  # only speed is lost
-            kernels = bytes(self._compiled.serialize())
-            if not self._kernels.is_file() or self._kernels.read_bytes() != kernels:
-                self._kernels.parent.mkdir(parents=True, exist_ok=True)
-                with replacing(self._kernels, overwrite=True) as beside:
-                    beside.write_bytes(kernels)
-
     def output_shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
-        return output_shapes(self._card, inputs[IMAGE], probabilities=self._probabilities)
+        return output_shapes(self._record.card, inputs[IMAGE], probabilities=self._record.options.probabilities)
 
     def launch(self, slot: int, shapes: Mapping[str, Shape], blocks: Mapping[str, CudaMemory]) -> None:
-        if self._graphs is None:
+        if not self.fixed:
             self._enqueue(shapes, blocks)
             return
         if slot not in self._graphs:  # the first run does what a capture must not: it may allocate and load
@@ -175,6 +85,8 @@ class TensorRtProgram:
             return
         graph = self._graphs[slot]
         if graph is None:
+            from unet_deploy.runtimes.cuda import CudaGraph  # PyCUDA, which compiling does not need
+
             # A launched graph keeps the addresses of its capture; a slot always comes with the same blocks.
             graph = self._graphs[slot] = CudaGraph(self.stream, lambda: self._enqueue(shapes, blocks))
         graph.launch()
@@ -190,12 +102,10 @@ class TensorRtProgram:
             raise self._refused("the engine cannot be run")
 
     def close(self) -> None:
-        for graph in (self._graphs or {}).values():
+        for graph in self._graphs.values():
             if graph:
                 graph.close()
         self._graphs = {}
-        if self._just_in_time:
-            self._keep_kernels()
         # TensorRT frees in this order without complaint: context, engine, runtime.
         del self._context, self._engine, self._runtime
         if self._scratch:

@@ -1,4 +1,4 @@
-"""Engines: a model compiled for a GPU, and the record beside it that says what it is and whether it was proved.
+"""The record beside an engine: what it is, what made it, what may run it, and whether it was proved.
 
 ENGINE is the compiler's plan and nothing else, so that every TensorRT tool reads it. ENGINE.json is its record. Nothing
 is deserialised before the record says that it is the very file, for this version and this GPU.
@@ -6,29 +6,27 @@ is deserialised before the record says that it is the very file, for this versio
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shlex
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, get_args
 
-from unet_deploy.errors import DeviceError, ModelError, UsageError
+from unet_deploy.errors import DeviceError, ModelError, reason
 from unet_deploy.model.card import ModelCard
 from unet_deploy.runtimes import Limits
 from unet_deploy.runtimes.agreement import Accuracy
-from unet_deploy.system.files import check_free, replacing
+from unet_deploy.runtimes.tensorrt.checked import check_all, counts_by_name, is_text, list_of, one_of
+from unet_deploy.runtimes.tensorrt.library import Name, version_numbers
+from unet_deploy.runtimes.tensorrt.options import BuildOptions, target_of
+from unet_deploy.system.files import replacing, sha256_of
 from unet_deploy.system.gpu import Gpu
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from unet_deploy.model.onnx_file import ModelFile
-    from unet_deploy.runtimes.tensorrt.compilers import BuildOptions, Compiler
-
 ENGINE_SUFFIXES = (".engine", ".plan", ".trt")
-_OPTIONS = ("profile", "precision", "pixels", "probabilities", "compatibility", "version_compatible")
-FORMAT = 1
+FORMAT = 2
+"""2: profiles are min, opt and max. A record of another format is refused."""
+_UNVERIFIED = "unverified"
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class EngineRecord:
     """The model file that it was made of, as it was given."""
     weights_sha256: str
     plan_sha256: str
-    compiler: str
+    compiler: Name
     compiler_version: str
     gpu: str
     """Name of the GPU that it was compiled for, empty where it was compiled ahead of time."""
@@ -48,8 +46,8 @@ class EngineRecord:
     """Compute capabilities that it runs on: ("8.6",)."""
     layers: dict[str, int]
     """Convolutions and their kin by the type they compute in, in the network that was compiled."""
-    options: dict[str, Any]
-    """Everything that was asked of the compiler: profile, precision, pixels, probabilities, targets and the rest."""
+    options: BuildOptions
+    """Everything that was asked of the compiler."""
     inspected: dict[str, int] | None = None
     """Layers by type as the engine itself tells, from the first time it is loaded on a GPU."""
     accuracy: Accuracy | None = None
@@ -58,127 +56,100 @@ class EngineRecord:
     @property
     def limits(self) -> Limits:
         """The submissions that it takes."""
-        profile = self.options["profile"]
-        fewest, *least = profile["least"]
-        batch, *most = profile["most"]
-        return Limits(batch, (least[0], least[1]), (most[0], most[1]), fewest, hard=True)
+        return self.options.profile.limits
 
     def rebuild_command(self, engine: Path) -> str:
-        """The line that makes it again, on the machine where it is typed."""
-        asked = self.options
-        least, best, most = ("x".join(map(str, asked["profile"][key])) for key in ("least", "best", "most"))
-        shapes = ["--min-shapes", least, "--opt-shapes", best, "--max-shapes", most]
-        if least == most:
-            shapes = ["--batch-size", str(self.limits.batch), "--tile-size", most.partition("x")[2]]
-        words = ["unet-deploy", "build-engine", self.model, "-o", str(engine), "--overwrite", *shapes]
-        words += ["--precision", asked["precision"], "--pixels", asked["pixels"]]
-        words += ["--output", "probabilities"] if asked["probabilities"] else []
-        words += ["--compiler", self.compiler]
-        return shlex.join(words)
+        """The line that makes it again, with every option that it was made with."""
+        words = ["unet-deploy", "build-engine", self.model, "-o", str(engine), "--overwrite"]
+        return shlex.join([*words, "--compiler", self.compiler, *self.options.arguments()])
 
     def to_json(self) -> str:
+        """The text of ENGINE.json."""
         plain = {field.name: getattr(self, field.name) for field in fields(self)}
         plain["card"] = json.loads(self.card.to_json())
-        plain["accuracy"] = asdict(self.accuracy) if self.accuracy else "unverified"
+        plain["options"] = self.options.to_plain()
+        plain["accuracy"] = _accuracy_to_plain(self.accuracy)
         return json.dumps({"format": FORMAT, **plain}, indent=2) + "\n"
 
     @classmethod
-    def from_json(cls, text: str, source: Path) -> EngineRecord:
-        """Read a record back. Raises ModelError."""
+    def from_json(cls, text: str, engine: Path) -> EngineRecord:
+        """Read the record of an engine back. Raises ModelError, with the remedy, for what is damaged or of another
+        format."""
+        source = record_path(engine)
         try:
             plain = json.loads(text)
-            if plain.pop("format") != FORMAT:
+            written = plain.pop("format")
+            if written == 1:
+                record = cls._from_plain(_from_format_1(plain))
+                raise ModelError(
+                    f"{source}: written by an older version of unet-deploy; "
+                    f"build the engine again: {record.rebuild_command(engine)}"
+                )
+            if written != FORMAT:
                 raise ModelError(f"{source}: written by another version of unet-deploy; build the engine again")
-            plain["card"] = ModelCard.from_json(json.dumps(plain["card"]), source=str(source))
-            plain["capabilities"] = tuple(plain["capabilities"])
-            accuracy = plain["accuracy"]
-            plain["accuracy"] = None if accuracy == "unverified" else Accuracy(**accuracy)
-            record = cls(**plain)
-            _ = record.limits, [record.options[key] for key in _OPTIONS]
-        except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
-            raise ModelError(f"{source}: cannot be read ({error}); build the engine again") from error
-        return record
+            return cls._from_plain(plain)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ModelError(f"{source}: cannot be read ({reason(error)}); build the engine again") from error
+
+    @classmethod
+    def _from_plain(cls, plain: object) -> EngineRecord:
+        """Raises ValueError, TypeError and KeyError for what is not as `to_json` writes it."""
+        values = check_all("record", plain, _FIELDS)
+        return cls(
+            **values
+            | {
+                "card": _card_from_plain(values["card"]),
+                "capabilities": tuple(values["capabilities"]),
+                "options": BuildOptions.from_plain(values["options"]),
+                "accuracy": _accuracy_from_plain(values["accuracy"]),
+            }
+        )
+
+
+_FIELDS: dict[str, Callable[[Any], bool]] = {
+    "card": lambda value: isinstance(value, dict),
+    "model": is_text,
+    "weights_sha256": is_text,
+    "plan_sha256": is_text,
+    "compiler": one_of(get_args(Name)),
+    "compiler_version": is_text,
+    "gpu": is_text,
+    "capabilities": list_of(is_text),
+    "layers": counts_by_name,
+    "options": lambda value: isinstance(value, dict),
+    "inspected": lambda value: value is None or counts_by_name(value),
+    "accuracy": lambda value: value == _UNVERIFIED or isinstance(value, dict),
+}
+
+
+def _card_from_plain(plain: dict[str, Any]) -> ModelCard:
+    try:
+        return ModelCard.from_json(json.dumps(plain))
+    except ModelError as error:  # its remedy is to export the model again, and here it is the record that is damaged
+        raise ValueError("its model card") from error
+
+
+def _accuracy_to_plain(accuracy: Accuracy | None) -> str | dict[str, Any]:
+    return asdict(accuracy) if accuracy else _UNVERIFIED
+
+
+def _accuracy_from_plain(plain: Any) -> Accuracy | None:
+    if plain == _UNVERIFIED:
+        return None
+    accuracy = Accuracy(**plain)
+    _ = accuracy.holds, str(accuracy)  # values of another type raise here, and not where it is used
+    return accuracy
+
+
+def _from_format_1(plain: dict[str, Any]) -> dict[str, Any]:
+    """What a record of format 1 says of how its engine was made, in the words of today."""
+    names = {"least": "min", "best": "opt", "most": "max"}
+    profile = {names[name]: shape for name, shape in plain["options"]["profile"].items()}
+    return {**plain, "options": {**plain["options"], "profile": profile}, "accuracy": _UNVERIFIED}
 
 
 def record_path(engine: Path) -> Path:
     return engine.with_name(engine.name + ".json")
-
-
-def build_engine(
-    model: ModelFile,
-    engine: Path,
-    compiler: Compiler,
-    options: BuildOptions,
-    *,
-    overwrite: bool = False,
-    gpu_index: int = 0,
-    timing_cache: Path | None = None,
-    progress: Callable[[int, int, str], None] | None = None,
-) -> EngineRecord:
-    """Compile a model and write ENGINE and ENGINE.json, unverified. Nothing is left half-written.
-
-    gpu_index: the GPU at hand that it is compiled for; its context must be current where that is not the first.
-    Raises UsageError, ModelError, DeviceError, ResourceError and VerificationError.
-    """
-    from unet_deploy.model.lower import lower
-    from unet_deploy.system.gpu import find_gpu
-
-    check_free(engine, overwrite=overwrite)
-    check_free(record_path(engine), overwrite=overwrite)
-    compiler.check(options)
-    check_profile(options, model.card)
-    if options.targets:
-        gpu, capabilities = "", tuple(f"{target[2:-1]}.{target[-1]}" for target in options.targets)
-    else:
-        try:
-            here = find_gpu(gpu_index)
-        except DeviceError as error:
-            remedy = "; name what to compile for: --target sm86,sm89" if compiler.ahead_of_time else ""
-            raise DeviceError(f"{compiler.name} compiles for the GPU at hand, but there is {error}{remedy}") from error
-        gpu, capabilities = here.name, (here.capability,)
-    lowered = lower(
-        model,
-        precision=options.precision,
-        pixels=options.pixels,
-        probabilities=options.probabilities,
-        shape=options.profile.most if options.profile.fixed else None,
-    )
-    plan = compiler.build(lowered, options, timing_cache=timing_cache, progress=progress)
-    record = EngineRecord(
-        card=model.card,
-        model=str(model.path),
-        weights_sha256=model.weights_sha256,
-        plan_sha256=hashlib.sha256(plan.data).hexdigest(),
-        compiler=compiler.name,
-        compiler_version=compiler.version,
-        gpu=gpu,
-        capabilities=capabilities,
-        layers=plan.layers,
-        options=options.to_plain(),
-    )
-    with replacing(engine, overwrite=overwrite) as beside:
-        beside.write_bytes(plan.data)
-    write_record(engine, record)
-    return record
-
-
-def check_profile(options: BuildOptions, card: ModelCard) -> None:
-    """Raise UsageError unless the network takes the profile's shapes, in order."""
-    profile = options.profile
-    for batch, height, width in (profile.least, profile.best, profile.most):
-        for side in (height, width):
-            if side < card.base or (side - card.base) % card.stride:
-                below = card.base + max(0, (side - card.base) // card.stride) * card.stride
-                raise UsageError(
-                    f"shape {batch}x{height}x{width}: model {card.name!r} takes sides of "
-                    f"{card.base} + k x {card.stride} pixels; "
-                    f"the nearest to {side} are {below} and {below + card.stride}"
-                )
-    if profile.least[0] != 1 and not profile.fixed:
-        raise UsageError(f"shapes: the smallest must be of 1 tile, not {profile.least[0]}: an image may end with one")
-    for low, high in ((profile.least, profile.best), (profile.best, profile.most)):
-        if any(a > b or a < 1 for a, b in zip(low, high, strict=True)):
-            raise UsageError("shapes: the smallest, the best and the largest must grow in this order, from 1 tile on")
 
 
 def read_record(engine: Path) -> EngineRecord:
@@ -193,22 +164,13 @@ def read_record(engine: Path) -> EngineRecord:
             f"{engine}: has no record {beside.name} beside it, which says what it is; "
             "make both with: unet-deploy build-engine"
         ) from error
-    record = EngineRecord.from_json(text, beside)
-    digest = _digest(engine)
-    if digest != record.plan_sha256:
+    record = EngineRecord.from_json(text, engine)
+    if sha256_of(engine) != record.plan_sha256:
         raise ModelError(
             f"{engine}: is not the engine that {beside.name} describes (cut short, changed or replaced); "
             f"build it again: {record.rebuild_command(engine)}"
         )
     return record
-
-
-def _digest(engine: Path) -> str:
-    digest = hashlib.sha256()
-    with engine.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def write_record(engine: Path, record: EngineRecord) -> None:
@@ -223,15 +185,12 @@ def set_accuracy(engine: Path, accuracy: Accuracy) -> None:
 
 def check_runs_here(record: EngineRecord, engine: Path, version: str, gpu: Gpu) -> None:
     """Raise DeviceError, with both sides and the remedy, unless this version on this GPU may load the engine."""
-    again = f"build it again here: {record.rebuild_command(engine)}"
-    major = record.compiler_version.partition(".")[0]
-    same = version == record.compiler_version
-    later = version_numbers(version) >= version_numbers(record.compiler_version) and version.partition(".")[0] == major
-    if not same and not (record.options["version_compatible"] and later):
+    again = f"build it again here: {_for_gpu(record, gpu).rebuild_command(engine)}"
+    if not _takes_version(record, version):
         raise DeviceError(
             f"{engine}: made by {record.compiler} {record.compiler_version}, but {version} is installed here; {again}"
         )
-    compatibility = record.options["compatibility"]
+    compatibility = record.options.compatibility
     ampere = compatibility == "ampere" and float(gpu.capability) >= 8.0
     if gpu.capability not in record.capabilities and not ampere:
         runs_on = ", ".join(record.capabilities)
@@ -241,6 +200,17 @@ def check_runs_here(record: EngineRecord, engine: Path, version: str, gpu: Gpu) 
         raise DeviceError(f"{engine}: compiled for {record.gpu}, but here is {gpu.name}; {again}")
 
 
-def version_numbers(version: str) -> tuple[int, ...]:
-    """ "10.3.0.26" as (10, 3, 0, 26), to compare."""
-    return tuple(int(part) for part in version.split(".") if part.isdigit())
+def _takes_version(record: EngineRecord, version: str) -> bool:
+    """Whether this version of the compiler's runtime loads it: the same, or a later one where it was built for that."""
+    if version == record.compiler_version:
+        return True
+    here, made = version_numbers(version), version_numbers(record.compiler_version)
+    return record.options.version_compatible and here[:1] == made[:1] and here >= made
+
+
+def _for_gpu(record: EngineRecord, gpu: Gpu) -> EngineRecord:
+    """As it would have been asked for to run on this GPU as well."""
+    targets, here = record.options.targets, target_of(gpu.capability)
+    if not targets or here in targets:
+        return record
+    return replace(record, options=replace(record.options, targets=(*targets, here)))
