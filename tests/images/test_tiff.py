@@ -286,14 +286,14 @@ def test_a_level_of_a_pyramid_is_an_image_of_its_own(tmp_path):
 
 
 def test_the_profile_of_colours_and_the_place_on_earth_go_to_the_mask(tmp_path):
-    from unet_deploy.masks.tiff import TiffMaskSink
+    from unet_deploy.masks import MaskForm, open_mask
 
     geo = [(33550, 12, 3, (0.5, 0.5, 0.0), True), (33922, 12, 6, (0.0, 0.0, 0.0, 4e5, 5e6, 0.0), True)]
     geo.append((34735, 3, 4, (1, 1, 0, 0), True))
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((300, 300), np.uint8), iccprofile=b"profile", extratags=geo)
     with TiffSource(tmp_path / "a.tif") as source:
         info = source.info
-    with TiffMaskSink(tmp_path / "m.tif", info, planes=1, dtype=np.dtype(np.uint8)) as sink:
+    with open_mask(tmp_path / "m.tif", MaskForm(info)) as sink:
         sink.write(0, Region(0, 0, 300, 300), np.zeros((1, 300, 300), np.uint8))
         sink.commit()
     with tifffile.TiffFile(tmp_path / "m.tif") as file:

@@ -21,8 +21,10 @@ import numcodecs  # noqa: E402
 from unet_deploy.errors import ImageError, UnetDeployError, UsageError  # noqa: E402
 from unet_deploy.images import ImageInfo  # noqa: E402
 from unet_deploy.images.zarr_image import ZarrSource  # noqa: E402
-from unet_deploy.masks import zarr as zarr_mask  # noqa: E402
-from unet_deploy.masks.zarr import CHUNK, ZarrMaskSink, filling_bytes, read_key  # noqa: E402
+from unet_deploy.masks import Keep, MaskForm, chunks, part  # noqa: E402
+from unet_deploy.masks.chunks import CHUNK, waiting_bytes  # noqa: E402
+from unet_deploy.masks.part import read_key  # noqa: E402
+from unet_deploy.masks.zarr import ZarrMaskSink  # noqa: E402
 from unet_deploy.tiling import Region  # noqa: E402
 
 KINDS = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
@@ -326,9 +328,20 @@ def image(pages=1, height=600, width=700, pixel_size_um=0.25):
     return ImageInfo("image.tif", pages, 1, height, width, np.dtype("u1"), pixel_size_um)
 
 
-def sink(path, info=None, planes=1, dtype=np.uint8, key=KEY, classes=("background", "nucleus"), **options):
-    info = info or image()
-    return ZarrMaskSink(path, info, planes=planes, dtype=np.dtype(dtype), key=key, classes=classes, **options)
+def sink(
+    path,
+    info=None,
+    planes=1,
+    dtype=np.uint8,
+    key=KEY,
+    classes=("background", "nucleus"),
+    region=None,
+    resume=False,
+    overwrite=False,
+    **options,
+):
+    form = MaskForm(info or image(), planes, np.dtype(dtype), region, classes)
+    return ZarrMaskSink(path, form, Keep(key, resume, overwrite), **options)
 
 
 def regions(height, width, tall, wide):
@@ -545,7 +558,7 @@ def test_a_run_broken_off_anywhere_resumes_to_the_same_bytes(tmp_path, version):
     assert os.listdir(path.parent) == ["m.zarr"]
 
 
-@pytest.mark.parametrize(("step", "after"), [("_shrink", 1), ("_settle", 0)])
+@pytest.mark.parametrize(("step", "after"), [("chunks.shrink", 1), ("part.settle", 0)])
 def test_a_commit_broken_off_is_finished_by_a_resume(tmp_path, monkeypatch, step, after):
     info, truth = image(1, TALL, WIDE), noise(1, 1, TALL, WIDE)
     whole = [(0, Region(0, 0, TALL, WIDE))]
@@ -554,9 +567,10 @@ def test_a_commit_broken_off_is_finished_by_a_resume(tmp_path, monkeypatch, step
         mask.commit()
     path = new_folder(tmp_path, "twice") / "m.zarr"
     calls = itertools.count()
-    real = getattr(zarr_mask, step)
+    module, step = {"chunks": chunks, "part": part}[step.split(".")[0]], step.split(".")[1]
+    real = getattr(module, step)
     with sink(path, info) as mask, monkeypatch.context() as patch:
-        patch.setattr(zarr_mask, step, lambda *args: real(*args) if next(calls) < after else interrupt())
+        patch.setattr(module, step, lambda *args: real(*args) if next(calls) < after else interrupt())
         fill(mask, truth, whole)
         with pytest.raises(KeyboardInterrupt):
             mask.commit()
@@ -630,11 +644,11 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
 from test_zarr import *
-from unet_deploy.masks.zarr import MaskWriter
+from unet_deploy.masks.chunks import ChunkWriter
 tree, column = Path(sys.argv[1]), int(sys.argv[2])
 truth = noise(1, 1, TALL, WIDE)
 parts = [Region(y, column, min(600, TALL - y), min(CHUNK, WIDE - column)) for y in range(0, TALL, 600)]
-fill(MaskWriter(tree, tree), truth, [(0, part) for part in parts])
+fill(ChunkWriter(tree, tree), truth, [(0, part) for part in parts])
 """
 
 
@@ -658,8 +672,8 @@ def test_chunks_that_wait_hold_no_more_than_is_said(tmp_path):
     with sink(tmp_path / "m.zarr", image(1, 2100, 3000)) as mask:
         for region in regions(2100, 3000, 700, 900):
             mask.write(0, region, np.ones((1, region.height, region.width), np.uint8))
-            most = max(most, sum(chunk.pixels.nbytes for chunk in mask._writer._filling.values()))
-    assert CHUNK**2 < most <= filling_bytes(3000, 1, np.dtype("u1"))
+            most = max(most, mask._writer.waiting)
+    assert CHUNK**2 < most <= waiting_bytes(3000, 1, np.dtype("u1"))
 
 
 def test_a_folder_that_is_missing_or_closed_is_one_line(tmp_path):

@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 from unet_deploy.errors import ResourceError, UnetDeployError, UsageError
 from unet_deploy.images import ImageInfo
+from unet_deploy.masks import Keep, MaskForm
 from unet_deploy.masks.tiff import TiffMaskSink
 from unet_deploy.tiling import Region
 
 
-def sink(path, pages=1, planes=1, height=600, width=700, dtype=np.uint8, tags=None, overwrite=False, **options):
+def sink(path, pages=1, planes=1, height=600, width=700, dtype=np.uint8, tags=None, region=None, **keep):
     image = ImageInfo("image.tif", pages, 1, height, width, np.dtype(np.uint8), tags=tags or {})
-    return TiffMaskSink(path, image, planes=planes, dtype=np.dtype(dtype), overwrite=overwrite, **options)
+    return TiffMaskSink(path, MaskForm(image, planes, np.dtype(dtype), region), Keep(**keep))
 
 
 def regions(height, width, tall, wide):
@@ -140,7 +141,7 @@ def test_a_pyramid_of_every_second_pixel(tmp_path):
     truth = np.random.default_rng(3).integers(0, 3, (2, 1, 2500, 1300)).astype(np.uint8)
     for name in ("mask.tif", "mask.ome.tif"):
         image = ImageInfo("image.tif", 2, 1, 2500, 1300, np.dtype(np.uint8), 0.25)
-        with TiffMaskSink(tmp_path / name, image, planes=1, dtype=np.dtype(np.uint8)) as mask:
+        with TiffMaskSink(tmp_path / name, MaskForm(image), Keep()) as mask:
             for page in (0, 1):
                 mask.write(page, Region(0, 0, 2500, 1300), truth[page])
             mask.commit()
@@ -198,6 +199,7 @@ from pathlib import Path
 import numpy as np
 from unet_deploy.errors import ResourceError
 from unet_deploy.images import ImageInfo
+from unet_deploy.masks import Keep, MaskForm
 from unet_deploy.masks.tiff import TiffMaskSink
 from unet_deploy.tiling import Region
 import signal
@@ -206,7 +208,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 noise = np.random.default_rng(0).integers(0, 255, (1, 1024, 1024), dtype=np.uint8)
 try:
     image = ImageInfo("image.tif", 1, 1, 1024, 1024, np.dtype("u1"))
-    with TiffMaskSink(Path(sys.argv[1]), image, planes=1, dtype=np.dtype("u1")) as m:
+    with TiffMaskSink(Path(sys.argv[1]), MaskForm(image), Keep()) as m:
         m.write(0, Region(0, 0, 1024, 1024), noise)
         m.commit()
 except ResourceError as error:
