@@ -157,13 +157,18 @@ class MaskFormat(ABC):
     def unfinished_key(self, path: Path) -> dict[str, Any]:
         """The key of the unfinished run of a mask; empty where there is none that this version could go on from."""
 
-    @abstractmethod
     def waiting_bytes(self, form: MaskForm) -> int:
-        """The most that blocks hold in memory which wait for the next row of tiles to be full."""
+        """The most that blocks hold in memory which are not full yet, when tiles come row by row.
 
-    @abstractmethod
+        That is a row of blocks: to the left of the tile those that it began, to the right those of the row above.
+        """
+        return (-(-form.image.width // self.block) + 2) * self.block**2 * form.planes * form.dtype.itemsize
+
     def written_bytes(self, form: MaskForm, share: float = 1.0) -> int:
         """The size of a finished mask whose pixels pack to this share of their bytes."""
+        from unet_deploy.masks.blocks import packed_bytes
+
+        return packed_bytes(form, share)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator
 from itertools import pairwise, product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import zarr
@@ -104,11 +103,6 @@ def drop_damaged(tree: Path) -> None:
                     level.read(lead, level.place(row, column))
                 except Exception:
                     file.unlink()
-
-
-def waiting_bytes(width: int, planes: int, dtype: np.dtype[Any]) -> int:
-    """The most that chunks hold which wait for tiles, when these come row by row."""
-    return (-(-width // CHUNK) + 2) * CHUNK**2 * planes * dtype.itemsize
 
 
 def all_levels(tree: Path) -> list[Level]:

@@ -12,7 +12,7 @@ import numpy as np
 from tifffile import TiffWriter
 
 from unet_deploy.masks import Keep, MaskForm, MaskFormat, MaskSink
-from unet_deploy.masks.blocks import PartialBlocks, level_sizes, packed_bytes, touched
+from unet_deploy.masks.blocks import PartialBlocks, level_sizes, touched
 from unet_deploy.masks.spool import Spool, read_key, spool_of
 from unet_deploy.system.files import check_free, replacing
 from unet_deploy.tiling import Region
@@ -215,12 +215,6 @@ class _Tiff(MaskFormat):
 
     def unfinished_key(self, path: Path) -> dict[str, Any]:
         return read_key(path)
-
-    def waiting_bytes(self, form: MaskForm) -> int:
-        return BLOCK * form.image.width * form.planes * form.dtype.itemsize
-
-    def written_bytes(self, form: MaskForm, share: float = 1.0) -> int:
-        return packed_bytes(form, share)
 
 
 FORMAT = _Tiff()

@@ -12,8 +12,7 @@ import numpy as np
 
 from unet_deploy.errors import UnetDeployError, UsageError
 from unet_deploy.masks import Keep, MaskForm, MaskFormat, MaskSink
-from unet_deploy.masks.blocks import packed_bytes
-from unet_deploy.masks.chunks import ChunkWriter, drop_damaged, shrink_all, waiting_bytes
+from unet_deploy.masks.chunks import ChunkWriter, drop_damaged, shrink_all
 from unet_deploy.masks.labels import is_mask, lay_out, place_of, register_labels
 from unet_deploy.masks.ome_zarr import CHUNK, MaskLayout, create_mask
 from unet_deploy.masks.part import PartFolder, part_of, read_key
@@ -137,12 +136,6 @@ class _OmeZarr(MaskFormat):
 
     def unfinished_key(self, path: Path) -> dict[str, Any]:
         return read_key(place_of(path))
-
-    def waiting_bytes(self, form: MaskForm) -> int:
-        return waiting_bytes(form.image.width, form.planes, form.dtype)
-
-    def written_bytes(self, form: MaskForm, share: float = 1.0) -> int:
-        return packed_bytes(form, share)
 
 
 FORMAT = _OmeZarr()
