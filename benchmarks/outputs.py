@@ -25,10 +25,10 @@ import tifffile
 from record import Spread, save
 
 from unet_deploy.images import open_image
-from unet_deploy.masks import MaskSink
+from unet_deploy.masks import Keep, MaskForm, open_mask
 from unet_deploy.masks.array import ArraySink
-from unet_deploy.masks.tiff import BLOCK, LEVEL, SMALLEST_LEVEL, TiffMaskSink
-from unet_deploy.masks.zarr import ZarrMaskSink
+from unet_deploy.masks.blocks import SMALLEST_LEVEL
+from unet_deploy.masks.tiff import BLOCK, LEVEL
 from unet_deploy.measure.sample import write_sample
 from unet_deploy.runtimes import Runtime
 from unet_deploy.segmentation.outputs import write_labels
@@ -140,17 +140,17 @@ class Runs:
                 tiff.write(level, subfiletype=1, **options)
 
     def tiff_alone(self) -> None:
-        self._write(TiffMaskSink(self._folder / "mask.tif", self._image, planes=1, dtype=np.dtype(np.uint8), key={}))
+        self._write("mask.tif")
 
     def zarr_alone(self) -> None:
-        mask, classes = self._folder / "mask.zarr", self._runtime.card.classes
-        self._write(ZarrMaskSink(mask, self._image, planes=1, dtype=np.dtype(np.uint8), key={}, classes=classes))
+        self._write("mask.zarr")
 
     def _segment(self, name: str, objects: Path | None = None) -> Report:
         return segment_file(self._slide, Outputs(self._folder / name, objects=objects), self._runtime)
 
-    def _write(self, sink: MaskSink) -> None:
-        with sink:
+    def _write(self, name: str) -> None:
+        form = MaskForm(self._image, classes=self._runtime.card.classes)
+        with open_mask(self._folder / name, form, Keep(key={})) as sink:
             for tile in self._plan:
                 sink.write(0, tile.write, self._labels[tile.write.slices][None])
             sink.commit()

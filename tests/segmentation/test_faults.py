@@ -48,8 +48,7 @@ def slide(tmp_path_factory, speckle):
 def small_pyramids():
     """Levels for these small masks too."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("unet_deploy.masks.tiff.SMALLEST_LEVEL", 200)
-        patch.setattr("unet_deploy.masks.ome_zarr.SMALLEST_LEVEL", 200)
+        patch.setattr("unet_deploy.masks.blocks.SMALLEST_LEVEL", 200)
         yield
 
 
@@ -175,7 +174,7 @@ def disk(code: int) -> Callable[[], OSError]:
 
 FULL, BAD = disk(errno.ENOSPC), disk(errno.EIO)
 NO_SPACE, NO_WRITE = "no space left", "cannot be written .Input/output error"
-TIFF, ZARR = "unet_deploy.masks.tiff", "unet_deploy.masks.zarr"
+TIFF, CHUNKS, PART = "unet_deploy.masks.tiff", "unet_deploy.masks.chunks", "unet_deploy.masks.part"
 FAULTS = {
     "decode": Fault("unet_deploy.images.tiff:TiffSource.crop", 20, broken(ImageError), ImageError, kept=0.3),
     "decode: memory": Fault("unet_deploy.images.tiff:TiffSource._segment", 20, broken(MemoryError), MemoryError),
@@ -185,16 +184,16 @@ FAULTS = {
     "submit": Fault("model:submit", 17, broken(RuntimeError), RuntimeError, kept=0.3),
     "submit: memory": Fault("model:submit", 3, broken(MemoryError), MemoryError),
     "result": Fault("model:result", 17, broken(RuntimeError), RuntimeError, kept=0.3),
-    "labels": Fault("unet_deploy.masks.blocks:Filling.take", 30, broken(RuntimeError), RuntimeError),
+    "labels": Fault("unet_deploy.masks.blocks:PartialBlock.take", 30, broken(RuntimeError), RuntimeError),
     "probabilities": Fault(f"{TIFF}:TiffMaskSink.write", 14, broken(RuntimeError), RuntimeError),
     "overlay": Fault("unet_deploy.masks.overlay:Overlay.add", 5, broken(RuntimeError), RuntimeError),
     "objects": Fault("unet_deploy.objects:Objects.add", 15, broken(RuntimeError), RuntimeError, kept=0.3),
     "compression": Fault(f"{TIFF}:TiffMaskSink._compress", 12, broken(MemoryError), MemoryError),
     "chunk: compression": Fault(
-        f"{ZARR}:_Level.write", 2, broken(MemoryError), MemoryError, kept=0.3, formats=("zarr",)
+        f"{CHUNKS}:Level.write", 2, broken(MemoryError), MemoryError, kept=0.3, formats=("zarr",)
     ),
-    "chunk: disk full": Fault(f"{ZARR}:_Level.write", 2, FULL, ResourceError, NO_SPACE, 0.3, ("zarr",)),
-    "chunk: disk broken": Fault(f"{ZARR}:_Level.write", 2, BAD, UnetDeployError, NO_WRITE, 0.3, ("zarr",)),
+    "chunk: disk full": Fault(f"{CHUNKS}:Level.write", 2, FULL, ResourceError, NO_SPACE, 0.3, ("zarr",)),
+    "chunk: disk broken": Fault(f"{CHUNKS}:Level.write", 2, BAD, UnetDeployError, NO_WRITE, 0.3, ("zarr",)),
     "sync": Fault("os:fdatasync", 5, BAD, UnetDeployError, NO_WRITE),
     "commit: objects": Fault("unet_deploy.objects:Objects.finish", 1, broken(MemoryError), MemoryError, kept=1),
     "commit: table": Fault("unet_deploy.objects.files:_blocks", 1, FULL, ResourceError, NO_SPACE, 1),
@@ -204,11 +203,11 @@ FAULTS = {
     "commit: second file": Fault(f"{TIFF}:TiffWriter.write", 5, FULL, ResourceError, NO_SPACE, 1),
     "commit: third file": Fault(f"{TIFF}:TiffWriter.write", 7, FULL, ResourceError, NO_SPACE, 1, ("tif",)),
     "commit: levels": Fault(f"{TIFF}:TiffMaskSink._shrink", 4, broken(MemoryError), MemoryError, kept=1),
-    "commit: levels of chunks": Fault(f"{ZARR}:_shrink", 1, FULL, ResourceError, NO_SPACE, 1, ("zarr",)),
+    "commit: levels of chunks": Fault(f"{CHUNKS}:shrink", 1, FULL, ResourceError, NO_SPACE, 1, ("zarr",)),
     "commit: first name": Fault("os:replace", 1, BAD, UnetDeployError, NO_WRITE, 1, ("tif",)),
     "commit: fourth name": Fault("os:replace", 4, BAD, UnetDeployError, NO_WRITE, 1, ("tif",)),
     "commit: last name": Fault("os:replace", 5, BAD, UnetDeployError, NO_WRITE, 1, ("tif",)),
-    "commit: folder's bytes": Fault(f"{ZARR}:_settle", 2, FULL, ResourceError, NO_SPACE, 1, ("zarr",)),
+    "commit: folder's bytes": Fault(f"{PART}:settle", 2, FULL, ResourceError, NO_SPACE, 1, ("zarr",)),
     "commit: folder's name": Fault("pathlib:Path.rename", 2, BAD, UnetDeployError, NO_WRITE, 1, ("zarr",)),
 }
 CASES = [pytest.param(fault, form, id=f"{name}, {form}") for name, fault in FAULTS.items() for form in fault.formats]

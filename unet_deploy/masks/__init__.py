@@ -1,49 +1,225 @@
-"""Masks out. One file for each format family, each a sink."""
+"""Pictures out: `open_mask` is the door, and there is one file for each kind of file behind it.
+
+What a mask is (`MaskForm`) and what becomes of one that is not finished or is there already (`Keep`) travel as values.
+`format_of` alone says which kind of file a name stands for; whoever wants to know more of it asks the `MaskFormat`.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from typing_extensions import Self
 
+from unet_deploy.images import TIFF_SUFFIXES, ImageInfo, is_zarr
+from unet_deploy.system.extras import require
 from unet_deploy.tiling import Region
 
+if TYPE_CHECKING:
+    from unet_deploy.images.ome_zarr import Axis
 
-class MaskSink(ABC):
-    """A mask that is written region by region, each pixel once, in any order.
 
-    A context manager. What was not committed when it closes is not under the file's name; a sink of a file keeps it
-    for a run that goes on.
-    """
+_UINT8 = np.dtype(np.uint8)
 
-    resumed: bool
-    """Whether it goes on from where an earlier run ended."""
+
+@dataclass(frozen=True)
+class MaskForm:
+    """What a mask is, before it has pixels: (pages, planes, height, width) of a dtype."""
+
+    image: ImageInfo
+    """The image that it is of, whose pages, height and width it has."""
+    planes: int = 1
+    """For each page of the image: 1 for labels and for numbers of objects, one a class for probabilities."""
+    dtype: np.dtype[Any] = _UINT8
+    region: Region | None = None
+    """What will be written of each page; the rest is 0. None for the whole."""
+    classes: tuple[str, ...] = ()
+    """Their names in the order of labels or planes, the background first; empty where numbers are no classes."""
+    axes: Sequence[Axis] | None = None
+    """Those of an OME-Zarr image; None where its pages are z."""
+
+    @property
+    def written(self) -> Region:
+        """What will be written of each page."""
+        return self.region or Region(0, 0, self.image.height, self.image.width)
+
+    @property
+    def is_labels(self) -> bool:
+        """Whether its numbers are labels: only integers are."""
+        return self.dtype.kind in "ui"
+
+
+@dataclass(frozen=True)
+class Keep:
+    """What becomes of a mask that is not finished, and of one that is there."""
+
+    key: Mapping[str, Any] | None = None
+    """What must be the same for a later run to go on, by names that a person understands. None: nothing is kept."""
+    resume: bool = False
+    """Whether to go on from what an unfinished run of the same key left."""
+    overwrite: bool = False
+    """Whether a mask that is there is replaced, and what an unfinished run left thrown away."""
+
+    @property
+    def replaces(self) -> bool:
+        """Whether a file that is there is replaced: a run that goes on may have given names to some before it ended."""
+        return self.overwrite or self.resume
+
+
+class MaskWriter(ABC):
+    """What fills a mask region by region, each pixel once, in any order. Of some formats several may fill one mask."""
 
     @abstractmethod
     def write(self, page: int, region: Region, planes: np.ndarray) -> None:
-        """Take (planes, h, w) for a region inside the image that covers whole blocks of the sink."""
+        """Take (planes, h, w) for a region inside the image; what is in finished blocks is left as it is."""
 
     @abstractmethod
     def has(self, page: int, region: Region) -> bool:
         """Whether all blocks that a region touches are finished, by this run or an earlier one."""
 
+
+class MaskSink(MaskWriter):
+    """A mask that is made: the writer that gives it its name.
+
+    It is a context manager. What was not committed when it closes is not under the file's name; where there is a key,
+    it is kept for a run that goes on.
+    """
+
+    resumed: bool
+    """Whether it goes on from where an earlier run ended."""
+
+    tree: Path | None = None
+    """The folder that writers of other processes (`MaskFormat.writer`) may fill; None where only this one can write."""
+
     @abstractmethod
     def read(self, page: int, region: Region) -> np.ndarray:
-        """(planes, h, w) of a region that it has."""
+        """The pixels of a region that it has, (planes, h, w)."""
 
     @abstractmethod
     def commit(self) -> None:
         """Finish the file; only now its name exists. What a later run would go on from goes with `close`."""
 
-    def keep(self) -> None:  # noqa: B027  (a sink that keeps nothing has nothing to do)
-        """After `commit`: let a later run go on all the same, because another file of this one is not finished."""
+    def keep(self) -> None:
+        """After `commit`: let a later run go on all the same, because another file of this one is not finished.
+
+        A sink that keeps nothing has nothing to do.
+        """
 
     @abstractmethod
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Let go of the file; closing twice does no harm."""
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+class MaskFormat(ABC):
+    """A kind of file that masks are written to. Its methods take the name as it was given, and open nothing."""
+
+    block: int
+    """Side in pixels of the blocks that are written whole."""
+    shared: bool
+    """Whether several processes may fill one mask."""
+    spooled: bool
+    """Whether finished blocks are on the disk twice, in a spool and in the file, until the run ends."""
+    joins_image: bool
+    """Whether the name may be that of the image itself, among whose labels the mask goes."""
+
+    @abstractmethod
+    def open(self, path: Path, form: MaskForm, keep: Keep) -> MaskSink:
+        """A sink for a new mask. Raises UsageError, UnetDeployError and ResourceError."""
+
+    def writer(self, tree: Path, path: Path, region: Region | None = None) -> MaskWriter:
+        """Another process's hand on a mask that grows in `tree`, which a sink has opened. Raises UnetDeployError."""
+        raise NotImplementedError(f"{path}: only one process can write it")
+
+    @abstractmethod
+    def check(self, path: Path, form: MaskForm, keep: Keep) -> None:
+        """Raise what `open` would of a name that cannot be had, without a trace."""
+
+    @abstractmethod
+    def is_finished(self, path: Path) -> bool:
+        """Whether a mask is there, whole."""
+
+    @abstractmethod
+    def unfinished(self, path: Path) -> Path:
+        """Where the finished blocks of a mask wait that is not whole."""
+
+    @abstractmethod
+    def unfinished_key(self, path: Path) -> dict[str, Any]:
+        """The key of the unfinished run of a mask; empty where there is none that this version could go on from."""
+
+    def waiting_bytes(self, form: MaskForm) -> int:
+        """The most that blocks hold in memory which are not full yet, when tiles come row by row.
+
+        That is a row of blocks: to the left of the tile those that it began, to the right those of the row above.
+        """
+        return (-(-form.image.width // self.block) + 2) * self.block**2 * form.planes * form.dtype.itemsize
+
+    def written_bytes(self, form: MaskForm, share: float = 1.0) -> int:
+        """The size of a finished mask whose pixels pack to this share of their bytes."""
+        from unet_deploy.masks.blocks import packed_bytes
+
+        return packed_bytes(form, share)
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """A format before its module is imported, which has it under the name FORMAT."""
+
+    name: str
+    suffixes: tuple[str, ...]
+    has: Callable[[Path], bool]
+    """Whether a name is that of such a mask."""
+    module: str
+    package: str | None = None
+    """What its module needs and may be missing; the extra that installs it has the same name."""
+
+    def load(self) -> MaskFormat:
+        if self.package:
+            require(self.package, self.package)
+        return import_module(self.module).FORMAT
+
+
+def _is_tiff(path: Path) -> bool:
+    return path.suffix.lower() in TIFF_SUFFIXES and not path.is_dir() and not is_zarr(path)
+
+
+_FORMATS = (
+    _Listed("TIFF", TIFF_SUFFIXES, _is_tiff, "unet_deploy.masks.tiff"),
+    _Listed("OME-Zarr", (".zarr",), is_zarr, "unet_deploy.masks.zarr", package="zarr"),
+)
+"""The first is that of names which say nothing."""
+
+
+def is_mask_name(path: Path) -> bool:
+    """Whether a name says of which kind the mask is."""
+    return any(each.has(path) for each in _FORMATS)
+
+
+def known_formats() -> str:
+    """The kinds of masks, and how their names end, for a message."""
+    names, ends = " or ".join(each.name for each in _FORMATS), " or ".join(each.suffixes[0] for each in _FORMATS)
+    return f"masks are {names}; give a name that ends in {ends}"
+
+
+def format_of(path: Path) -> MaskFormat:
+    """The kind of file that a mask of this name is. Raises MissingPackageError where it needs what is not installed.
+
+    >>> format_of(Path("mask.tif")).shared
+    False
+    """
+    return next((each for each in _FORMATS if each.has(path)), _FORMATS[0]).load()
+
+
+def open_mask(path: Path, form: MaskForm, keep: Keep = Keep()) -> MaskSink:
+    """A sink for a new mask of the kind that its name says. Raises UsageError, UnetDeployError and ResourceError."""
+    return format_of(path).open(path, form, keep)

@@ -1,39 +1,75 @@
-"""Blocks of an output that tiles fill together, and what is the same for every way of keeping those that are full."""
+"""Blocks of a mask: those that tiles fill together, and the levels of every second pixel that they make."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
-from unet_deploy.errors import UsageError
-from unet_deploy.system.files import try_lock
+from unet_deploy.masks import MaskForm
 from unet_deploy.tiling import Region
+
+SMALLEST_LEVEL = 1024
+"""A pyramid ends with the first level that is no larger than this."""
+
+_SIDE = 256
+_EMPTY = 300
+"""Bytes of a block of zeros, with its place in the file."""
 
 
 def touched(region: Region, side: int) -> Iterator[tuple[int, int]]:
-    """Row and column of every block of `side` pixels that a region has a part of."""
+    """Row and column of every block of `side` pixels that a region has a part of.
+
+    >>> list(touched(Region(y=0, x=200, height=100, width=100), 256))
+    [(0, 0), (0, 1)]
+    """
     for row in range(region.y // side, -(-region.bottom // side)):
         for column in range(region.x // side, -(-region.right // side)):
             yield row, column
 
 
+def level_sizes(height: int, width: int) -> list[tuple[int, int]]:
+    """Height and width of every level of a pyramid, the finest first.
+
+    >>> level_sizes(2500, 1300)
+    [(2500, 1300), (1250, 650), (625, 325)]
+    """
+    sizes = [(height, width)]
+    while max(sizes[-1]) > SMALLEST_LEVEL:
+        height, width = sizes[-1]
+        sizes.append((-(-height // 2), -(-width // 2)))
+    return sizes
+
+
+def packed_bytes(form: MaskForm, share: float) -> int:
+    """The size of a mask with its levels, whose pixels pack to this share of their bytes and whose zeros pack away.
+
+    It is counted in blocks of 256 for every format: what of a file is not pixels is small beside the doubt in `share`.
+    """
+
+    def blocks(height: int, width: int) -> int:
+        each = sum(-(-tall // _SIDE) * -(-wide // _SIDE) for tall, wide in level_sizes(height, width))
+        return each * form.image.pages * form.planes
+
+    written = form.written
+    packed = blocks(written.height, written.width) * _SIDE * _SIDE * form.dtype.itemsize * share
+    return int(packed) + blocks(form.image.height, form.image.width) * _EMPTY
+
+
 @dataclass
-class Filling:
-    """A block that some tiles have yet to write to. place: where it lies, with the pixels that it has."""
+class PartialBlock:
+    """A block that some tiles have yet to write to. place: where in the page it lies, with the pixels that it has."""
 
     place: Region
     pixels: np.ndarray
     missing: int
+    """Pixels that are to be written and were not."""
 
     @classmethod
-    def empty(cls, place: Region, wanted: Region, dtype: np.dtype[Any]) -> Filling:
-        """All 0, and full when the part of `wanted` in it is written."""
+    def empty(cls, place: Region, wanted: Region, dtype: np.dtype[Any]) -> PartialBlock:
+        """A block of zeros, which is full when the part of `wanted` in it is written."""
         inside = place.intersection(wanted)
         return cls(place, np.zeros((place.height, place.width), dtype), inside.height * inside.width)
 
@@ -46,34 +82,30 @@ class Filling:
         return self.missing == 0
 
 
-def lock(file: IO[Any], output: Path) -> None:
-    """Keep other processes off an unfinished output. Raises UsageError where one is at it."""
-    with suppress(OSError):  # of a file system without locks
-        if not try_lock(file):
-            raise UsageError(f"{output}: another run is writing it; wait for it, or give another name")
+class PartialBlocks:
+    """The blocks of a mask that wait for more tiles, by what the mask knows them by.
 
-
-def goes_on(output: Path, found: str, wanted: str, *, resume: bool) -> bool:
-    """Whether what an unfinished run left, by its key as JSON, is what this one would make.
-
-    Raises UsageError where it is and was not to be resumed, and where it is not and was.
+    wanted: what will be written of each page.
     """
-    if found != wanted and resume:
-        raise UsageError(
-            f"{output}: the unfinished run had another {_differs(found, wanted)}; "
-            "resume with the same, or start anew with --overwrite"
-        )
-    if found == wanted and not resume:
-        raise UsageError(
-            f"{output}: an unfinished run is kept beside it; go on with --resume, or start anew with --overwrite"
-        )
-    return found == wanted
 
+    def __init__(self, wanted: Region, dtype: np.dtype[Any]) -> None:
+        self._wanted, self._dtype = wanted, dtype
+        self._blocks: dict[Hashable, PartialBlock] = {}
 
-def _differs(found: str, wanted: str) -> str:
-    """The first name under which two keys are not the same."""
-    try:
-        theirs, ours = json.loads(found), json.loads(wanted)
-        return str(next(name for name in ours if theirs.get(name) != ours[name]))
-    except (ValueError, StopIteration, AttributeError):
-        return "version of this program"
+    def take(self, name: Hashable, place: Region, region: Region, pixels: np.ndarray) -> np.ndarray | None:
+        """Give a block its part of a region's pixels (h, w). Returns the block's own (h, w) when it is full, once."""
+        block = self._blocks.get(name)
+        if block is None:
+            block = self._blocks[name] = PartialBlock.empty(place, self._wanted, self._dtype)
+        if not block.take(region, pixels):
+            return None
+        del self._blocks[name]
+        return block.pixels
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the pixels that wait."""
+        return sum(block.pixels.nbytes for block in self._blocks.values())
+
+    def clear(self) -> None:
+        self._blocks.clear()

@@ -7,19 +7,18 @@ CRC-32, bytes. A record that was cut short ends what is believed.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import struct
 import time
 import zlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from unet_deploy.errors import UnetDeployError
-from unet_deploy.masks.blocks import goes_on, lock
+from unet_deploy.masks import Keep
+from unet_deploy.masks.unfinished import can_resume, header_of, key_of, lock
 from unet_deploy.system.files import file_errors
 
 _RECORD = struct.Struct("<QII")
@@ -28,20 +27,16 @@ _SYNC_SECONDS = 20.0
 
 
 class Spool:
-    """Blocks by number, written once each. Not safe to use from two threads.
+    """Blocks by number, written once each. It is not safe to use from two threads.
 
-    blocks: how many there can be. key: what must be the same for a run to go on, by names that a person understands;
-    None where nothing is to be kept.
-    resume: take over what is there. overwrite: throw it away.
-    Raises UsageError where an unfinished run of the same key is there and neither was asked for, where one of another
-    key was to be resumed, or where another process is at it; UnetDeployError and ResourceError where it cannot be
-    written.
+    blocks: how many there can be.
+    Raises UsageError where an unfinished run of the same key is there and neither resume nor overwrite was asked for,
+    where one of another key was to be resumed, or where another process is at it; UnetDeployError and ResourceError
+    where it cannot be written.
     """
 
-    def __init__(
-        self, output: Path, blocks: int, key: Mapping[str, Any] | None, *, resume: bool = False, overwrite: bool = False
-    ) -> None:
-        self._output, self._kept = output, key is not None
+    def __init__(self, output: Path, blocks: int, keep: Keep) -> None:
+        self._output, self._kept = output, keep.key is not None
         self.path = spool_of(output)
         self._places = np.zeros(blocks, np.int64)
         self._lengths = np.zeros(blocks, np.uint32)
@@ -50,9 +45,9 @@ class Spool:
             self._file = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
         try:
             lock(self._file, output)
-            header = json.dumps(dict(key or {}), sort_keys=True).encode() + b"\n"
-            if key is not None and (resume or not overwrite):
-                self._take_over(header, resume)
+            header = header_of(keep.key or {}).encode() + b"\n"
+            if keep.key is not None and (keep.resume or not keep.overwrite):
+                self._take_over(header, keep.resume)
             if not self.resumed:
                 self._start(header)
         except BaseException:
@@ -112,7 +107,7 @@ class Spool:
             begun = bool(self._places.any())
         else:
             begun = bool(self._file.read(1))
-        self.resumed = begun and goes_on(self._output, _text(found), _text(header), resume=resume)
+        self.resumed = begun and can_resume(self._output, _text(found), _text(header), resume=resume)
 
     def _scan(self) -> None:
         while len(head := self._file.read(_RECORD.size)) == _RECORD.size:
@@ -130,13 +125,12 @@ def spool_of(output: Path) -> Path:
 
 
 def read_key(output: Path) -> dict[str, Any]:
-    """The key of the unfinished run of an output; empty where there is none that can be read."""
+    """The key of the unfinished run of an output; empty where there is none that this version could go on from."""
     try:
         with spool_of(output).open("rb") as file:
-            key = json.loads(file.readline())
-    except (OSError, ValueError):
+            return key_of(file.readline())
+    except OSError:
         return {}
-    return key if isinstance(key, dict) else {}
 
 
 def _text(header: bytes) -> str:

@@ -1,8 +1,9 @@
-"""Masks out: tiled, compressed, pyramidal BigTIFF, written in any order and never whole in memory."""
+"""Tiled, compressed, pyramidal BigTIFF, written in any order and never whole in memory."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,24 +11,17 @@ import imagecodecs
 import numpy as np
 from tifffile import TiffWriter
 
-from unet_deploy.images import ImageInfo
-from unet_deploy.masks import MaskSink
-from unet_deploy.masks.blocks import Filling, touched
-from unet_deploy.masks.spool import Spool
+from unet_deploy.masks import Keep, MaskForm, MaskFormat, MaskSink
+from unet_deploy.masks.blocks import PartialBlocks, level_sizes, touched
+from unet_deploy.masks.spool import Spool, read_key, spool_of
 from unet_deploy.system.files import check_free, replacing
 from unet_deploy.tiling import Region
 
 BLOCK = 256
 """Side in pixels of a TIFF tile."""
 
-SMALLEST_LEVEL = 1024
-"""A pyramid ends with the first level that is no larger than this."""
-
 LEVEL = 4
 """Of deflate: beyond it there is little left to gain."""
-
-_EMPTY = 300
-"""Bytes of a block of zeros, with its place in the file."""
 
 
 class _Grid:
@@ -56,32 +50,19 @@ class TiffMaskSink(MaskSink):
 
     Blocks are compressed as soon as they are full, and kept in a spool beside `path`; `commit` puts them in order
     under the file's name, with levels of every second pixel for viewers, and OME metadata where the name ends in
-    .ome.tif. The bytes depend on the pixels alone, however often a run was broken off and resumed.
-    planes: TIFF pages for every page of the image. region: what will be written of each page, the whole by default;
-    the rest is 0. key, resume, overwrite: as for Spool.
-    Raises UsageError when `path` exists without `overwrite`, and as Spool.
+    .ome.tif. The bytes depend on the pixels alone, however often a run was broken off and resumed. The planes of a
+    page of the image are pages of the file, one after another.
+    Raises UsageError when `path` exists and is not to be replaced, and as Spool.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        image: ImageInfo,
-        *,
-        planes: int,
-        dtype: np.dtype[Any],
-        region: Region | None = None,
-        key: Mapping[str, Any] | None = None,
-        resume: bool = False,
-        overwrite: bool = False,
-    ) -> None:
-        check_free(path, overwrite=overwrite or resume)
-        self._path, self._overwrite = path, overwrite or resume
-        self._image, self._planes, self._dtype = image, planes, np.dtype(dtype)
-        self._region = region or Region(0, 0, image.height, image.width)
-        self._levels = list(_pyramid(image.pages * planes, image.height, image.width))
-        self._filling: dict[int, Filling] = {}
+    def __init__(self, path: Path, form: MaskForm, keep: Keep) -> None:
+        check_free(path, overwrite=keep.replaces)
+        self._path, self._form, self._replaces = path, form, keep.replaces
+        self._planes, self._dtype = form.planes, form.dtype
+        self._levels = _pyramid(form)
+        self._partial = PartialBlocks(form.written, form.dtype)
         last = self._levels[-1]
-        self._spool = Spool(path, last.first + last.count, key, resume=resume, overwrite=overwrite)
+        self._spool = Spool(path, last.first + last.count, keep)
         self.resumed = self._spool.resumed
         self._empty = self._compress(np.zeros((BLOCK, BLOCK), self._dtype))
         self._finished = False
@@ -114,12 +95,12 @@ class TiffMaskSink(MaskSink):
 
     def commit(self) -> None:
         self._check_whole()
-        for finer, coarser in zip(self._levels, self._levels[1:], strict=False):
+        for finer, coarser in pairwise(self._levels):
             self._shrink(finer, coarser)
         ome = self._path.name.lower().endswith((".ome.tif", ".ome.tiff"))
         first, *rest = self._levels
         with (
-            replacing(self._path, overwrite=self._overwrite) as beside,
+            replacing(self._path, overwrite=self._replaces) as beside,
             TiffWriter(beside, bigtiff=True, ome=ome) as tiff,
         ):
             options: dict[str, Any] = {
@@ -129,7 +110,7 @@ class TiffMaskSink(MaskSink):
                 "photometric": "minisblack",
                 "software": "unet-deploy",
             }
-            whole = {**options, **self._image.tags, "metadata": self._ome() if ome else None}
+            whole = {**options, **self._form.image.tags, "metadata": self._ome() if ome else None}
             tiff.write(self._blocks(first), shape=self._shape(first), subifds=len(rest), **whole)
             for level in rest:
                 tiff.write(self._blocks(level), shape=self._shape(level), subfiletype=1, metadata=None, **options)
@@ -139,20 +120,16 @@ class TiffMaskSink(MaskSink):
         self._finished = False
 
     def close(self) -> None:
-        self._filling.clear()
+        self._partial.clear()
         self._spool.close(keep=not self._finished)
 
     # -- blocks ----------------------------------------------------------------------------------------------
 
     def _fill(self, plane: int, row: int, column: int, region: Region, pixels: np.ndarray) -> None:
         number = self._levels[0].number(plane, row, column)
-        block = self._filling.get(number)
-        if block is None:
-            place = Region(row * BLOCK, column * BLOCK, BLOCK, BLOCK)
-            block = self._filling[number] = Filling.empty(place, self._region, self._dtype)
-        if block.take(region, pixels):
-            del self._filling[number]
-            self._spool.add(number, self._compress(block.pixels))
+        full = self._partial.take(number, Region(row * BLOCK, column * BLOCK, BLOCK, BLOCK), region, pixels)
+        if full is not None:
+            self._spool.add(number, self._compress(full))
 
     def _compress(self, pixels: np.ndarray) -> bytes:
         return bytes(imagecodecs.zlib_encode(pixels.tobytes(), level=LEVEL))
@@ -164,7 +141,7 @@ class TiffMaskSink(MaskSink):
         return pixels.reshape(BLOCK, BLOCK)
 
     def _check_whole(self) -> None:
-        blocks = list(touched(self._region, BLOCK))
+        blocks = list(touched(self._form.written, BLOCK))
         base = self._levels[0]
         missing = sum(
             base.number(plane, row, column) not in self._spool for plane in range(base.planes) for row, column in blocks
@@ -202,30 +179,42 @@ class TiffMaskSink(MaskSink):
         return (level.planes, level.height, level.width) if level.planes > 1 else (level.height, level.width)
 
     def _ome(self) -> dict[str, Any]:
-        axes = "ZC" if self._planes > 1 and self._image.pages > 1 else "C" if self._planes > 1 else "Z"
+        axes = "ZC" if self._planes > 1 and self._form.image.pages > 1 else "C" if self._planes > 1 else "Z"
         metadata: dict[str, Any] = {"axes": f"{axes}YX" if self._levels[0].planes > 1 else "YX"}
-        if size := self._image.pixel_size_um:
+        if size := self._form.image.pixel_size_um:
             unit = {"PhysicalSizeXUnit": "µm", "PhysicalSizeYUnit": "µm"}
             metadata |= {"PhysicalSizeX": size, "PhysicalSizeY": size, **unit}
         return metadata
 
 
-def _pyramid(planes: int, height: int, width: int) -> Iterator[_Grid]:
-    first = 0
-    while True:
-        grid = _Grid(planes, height, width, first)
-        yield grid
-        if max(height, width) <= SMALLEST_LEVEL:
-            return
-        first += grid.count
-        height, width = -(-height // 2), -(-width // 2)
+def _pyramid(form: MaskForm) -> list[_Grid]:
+    """The blocks of all levels, numbered one level after another."""
+    grids: list[_Grid] = []
+    for height, width in level_sizes(form.image.height, form.image.width):
+        first = grids[-1].first + grids[-1].count if grids else 0
+        grids.append(_Grid(form.image.pages * form.planes, height, width, first))
+    return grids
 
 
-def written_bytes(image: ImageInfo, window: ImageInfo, planes: int, itemsize: int, share: float = 1.0) -> int:
-    """Bytes of a mask whose blocks are empty but for those of a window, which pack to this share of their pixels."""
+class _Tiff(MaskFormat):
+    """TIFF, which one process writes."""
 
-    def blocks(info: ImageInfo) -> int:
-        *_, last = _pyramid(info.pages * planes, info.height, info.width)
-        return last.first + last.count
+    block, shared, spooled, joins_image = BLOCK, False, True, False
 
-    return int(blocks(window) * BLOCK * BLOCK * itemsize * share) + blocks(image) * _EMPTY
+    def open(self, path: Path, form: MaskForm, keep: Keep) -> TiffMaskSink:
+        return TiffMaskSink(path, form, keep)
+
+    def check(self, path: Path, form: MaskForm, keep: Keep) -> None:
+        check_free(path, overwrite=keep.replaces)
+
+    def is_finished(self, path: Path) -> bool:
+        return path.exists()
+
+    def unfinished(self, path: Path) -> Path:
+        return spool_of(path)
+
+    def unfinished_key(self, path: Path) -> dict[str, Any]:
+        return read_key(path)
+
+
+FORMAT = _Tiff()

@@ -20,8 +20,8 @@ from unet_deploy.errors import DeviceError, UnetDeployError
 from unet_deploy.images import open_image
 from unet_deploy.images.array import ArraySource
 from unet_deploy.images.grey import measure_page
+from unet_deploy.masks import MaskForm, open_mask
 from unet_deploy.masks.array import ArraySink
-from unet_deploy.masks.tiff import TiffMaskSink
 from unet_deploy.measure.roofline import peak_flops
 from unet_deploy.measure.sample import write_sample
 from unet_deploy.runtimes import Runtime
@@ -158,7 +158,7 @@ def _stages(runtime: Runtime, slide: Path, run: int) -> dict[str, float]:
     spent["copy in"], spent["copy out"] = copies.seconds()
     spent["compute"] -= spent["copy in"] + spent["copy out"]
     mask = slide.with_name(f"mask{run}.tif")
-    with timed("encode"), TiffMaskSink(mask, info, planes=1, dtype=np.dtype(np.uint8)) as sink:
+    with timed("encode"), open_mask(mask, MaskForm(info)) as sink:
         sink.write(0, Region(0, 0, info.height, info.width), labels.array[0])
         sink.commit()
     return spent

@@ -20,7 +20,7 @@ from scipy import ndimage
 from tifffile import TiffWriter
 
 from unet_deploy.images import ImageInfo
-from unet_deploy.masks.tiff import TiffMaskSink
+from unet_deploy.masks import Keep, MaskForm, open_mask
 from unet_deploy.system.files import replacing
 from unet_deploy.system.machine import usable_cores
 from unet_deploy.system.progress import Progress
@@ -209,7 +209,8 @@ def write_sample(
     total = slide.rows * slide.columns
     tags: dict[str, Any] = {"resolution": (1e4 / PIXEL_SIZE_UM,) * 2, "resolutionunit": 3}
     image = ImageInfo(str(path), 1, 1, height, width, dtype, PIXEL_SIZE_UM, tags=tags)
-    with TiffMaskSink(truth, image, planes=1, dtype=np.dtype(np.uint32), overwrite=overwrite) as sink:
+    form = MaskForm(image, dtype=np.dtype(np.uint32))
+    with open_mask(truth, form, Keep(overwrite=overwrite)) as sink:
 
         def tiles() -> Iterator[np.ndarray]:
             for index, (light, labels) in enumerate(_in_order(slide)):

@@ -28,6 +28,7 @@ from unet_deploy.errors import DeviceError, ImageError, ResourceError, UsageErro
 from unet_deploy.images import ImageSource, is_url, open_image, state_of
 from unet_deploy.images.grey import GreyScale, measure_page
 from unet_deploy.images.window import Window
+from unet_deploy.masks import format_of
 from unet_deploy.runtimes import Runtime
 from unet_deploy.segmentation.outputs import placed, write_labels
 from unet_deploy.stream.pipeline import Progress, Timing, stream
@@ -198,10 +199,8 @@ class Cluster:
         from distributed import TimeoutError as TooLong
         from distributed import wait
 
-        from unet_deploy.masks.ome_zarr import CHUNK
-
         began = time.perf_counter()
-        jobs = Jobs(work.plan, work.window, work.region, pages, CHUNK, self._workers())
+        jobs = Jobs(work.plan, work.window, work.region, pages, format_of(work.mask).block, self._workers())
         waiting, scales = iter(jobs), {}
         flying: set[Any] = set()
         tiles, done, total = pages * len(work.plan), 0, Timing(0.0, 0.0)
@@ -288,14 +287,12 @@ def _measure(work: Work, page: int) -> GreyScale:
 
 def _compute(work: Work, job: Job, grey: GreyScale) -> Timing:
     """Compute the tiles that touch a job, and write its chunks."""
-    from unet_deploy.masks.zarr import MaskWriter
-
     if not work.tree.is_dir():
         raise UsageError(f"{work.mask}: a worker does not see its folder; write to storage that all machines share")
     window = work.window
     tiles = work.plan.touching(job.region.moved(-window.y, -window.x))
     with _busy:
-        writer = MaskWriter(work.tree, work.mask, region=work.region)
+        writer = format_of(work.mask).writer(work.tree, work.mask, work.region)
         if writer.has(job.page, job.region):
             return Timing(0.0, 0.0, known=len(tiles))
         return stream(

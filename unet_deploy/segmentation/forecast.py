@@ -11,11 +11,12 @@ from pathlib import Path
 import imagecodecs
 import numpy as np
 
-from unet_deploy.images import ImageInfo, check_fits, is_zarr
+from unet_deploy.images import ImageInfo, check_fits
 from unet_deploy.images.grey import measure_page
 from unet_deploy.images.window import Window
+from unet_deploy.masks import format_of
 from unet_deploy.masks.overlay import MOST_SIDE
-from unet_deploy.masks.tiff import LEVEL, written_bytes
+from unet_deploy.masks.tiff import LEVEL
 from unet_deploy.runtimes import Runtime
 from unet_deploy.segmentation.outputs import Outputs
 from unet_deploy.segmentation.run import Options, open_level, plan_file, window_of
@@ -119,15 +120,10 @@ def _files(
     outputs: Outputs, image: ImageInfo, window: ImageInfo, classes: int, labels: float, probabilities: float
 ) -> Iterator[tuple[int, bool]]:
     """Bytes of each output, and whether its blocks wait in a spool."""
-
-    def blocks(planes: int, itemsize: int, share: float) -> int:
-        return written_bytes(image, window, planes, itemsize, share)
-
-    yield blocks(1, 1, labels), not is_zarr(outputs.mask)
-    if outputs.probabilities:
-        yield blocks(classes, 4, probabilities), True
-    if outputs.instances:
-        yield blocks(1, 4, labels), True
+    region = Region(0, 0, window.height, window.width)
+    for path, form in outputs.forms(image, classes, region):
+        share = labels if form.is_labels else probabilities
+        yield format_of(path).written_bytes(form, share), format_of(path).spooled
     if outputs.overlay:
         yield 3 * min(window.height, MOST_SIDE) * min(window.width, MOST_SIDE), False
 

@@ -8,9 +8,11 @@ from pathlib import Path
 
 from unet_deploy.errors import ImageError, UsageError
 from unet_deploy.images import RASTER_SUFFIXES, TIFF_SUFFIXES, is_url, is_zarr
+from unet_deploy.masks import format_of, is_mask_name, known_formats
 from unet_deploy.segmentation.outputs import Outputs, beside
 
-_OURS = (".mask.tif", ".probabilities.tif", ".overlay.png", ".instances.tif")
+_OURS = (".mask.tif", ".probabilities.tif", ".overlay.png", ".instances.tif", ".instances.zarr")
+"""How the names of files end that a run itself has chosen."""
 
 
 def find_images(inputs: Iterable[str]) -> list[Path]:
@@ -52,27 +54,13 @@ def name_outputs(
 ) -> list[Outputs]:
     """The files to make of each image.
 
-    One image and an output that ends in .tif: that file. Otherwise `output` is a folder, or the image's own by
-    default, of <stem>.mask.tif. objects, instances: a file, or for any number of images just what its name ends in.
+    objects, instances: a file, or for any number of images just what its name ends in.
     Raises UsageError when two images would share a file, or one would be overwritten.
     """
-    if output is None and any(map(is_url, images)):
-        raise UsageError("an image by URL has no folder of ours beside it; give the mask with --output")
-    if output is not None and len(images) == 1 and is_zarr(output):
-        masks = [output]
-    elif output is not None and len(images) == 1 and output.suffix and not output.is_dir():
-        if output.suffix.lower() not in TIFF_SUFFIXES:
-            raise UsageError(
-                f"{output}: masks are TIFF or OME-Zarr; give a name that ends in .tif or .zarr, or a folder"
-            )
-        masks = [output]
-    else:
-        if output is not None and output.suffix.lower() in TIFF_SUFFIXES and not output.is_dir():
-            raise UsageError(f"{output}: one mask file for {len(images)} images; give a folder")
-        masks = [(image.parent if output is None else output) / f"{image.stem}.mask.tif" for image in images]
+    masks = _name_masks(images, output)
     owners: dict[Path, Path] = {}
     for image, mask in zip(images, masks, strict=True):
-        if mask.resolve() == image.resolve() and not is_zarr(mask):
+        if mask.resolve() == image.resolve() and not format_of(mask).joins_image:
             raise UsageError(f"{mask}: is the image itself; give another --output")
         if mask in owners:
             raise UsageError(f"{mask}: both {owners[mask]} and {image} would be written here; segment them apart")
@@ -89,6 +77,23 @@ def name_outputs(
     ]
 
 
+def _name_masks(images: Sequence[Path], output: Path | None) -> list[Path]:
+    """The mask of each image.
+
+    One image and an output whose name is a mask's: that file. Otherwise `output` is a folder, or the image's own by
+    default, of <stem>.mask.tif. Raises UsageError.
+    """
+    if output is None and any(map(is_url, images)):
+        raise UsageError("an image by URL has no folder of ours beside it; give the mask with --output")
+    if output is not None and is_mask_name(output):
+        if len(images) > 1:
+            raise UsageError(f"{output}: one mask file for {len(images)} images; give a folder")
+        return [output]
+    if output is not None and len(images) == 1 and output.suffix and not output.is_dir():
+        raise UsageError(f"{output}: {known_formats()}, or a folder")
+    return [(image.parent if output is None else output) / f"{image.stem}.mask.tif" for image in images]
+
+
 def _named(asked: str | None, mask: Path, what: str, images: int) -> Path | None:
     """The file that was asked for, or one beside the mask where only its type was."""
     if asked is None:
@@ -102,7 +107,9 @@ def _named(asked: str | None, mask: Path, what: str, images: int) -> Path | None
 
 
 def _is_input(path: Path) -> bool:
+    if path.name.endswith(_OURS):
+        return False
     if path.suffix == ".zarr":
         return path.is_dir()
     known = path.suffix.lower() in TIFF_SUFFIXES + RASTER_SUFFIXES
-    return known and path.is_file() and not path.name.startswith(".") and not path.name.endswith(_OURS)
+    return known and path.is_file() and not path.name.startswith(".")

@@ -12,13 +12,10 @@ import numpy as np
 from typing_extensions import Self
 
 from unet_deploy.errors import UsageError
-from unet_deploy.images import ImageInfo, ImageSource, is_zarr
-from unet_deploy.masks import MaskSink
-from unet_deploy.masks.spool import read_key, spool_of
-from unet_deploy.masks.tiff import BLOCK, TiffMaskSink
+from unet_deploy.images import ImageInfo, ImageSource
+from unet_deploy.masks import Keep, MaskForm, MaskSink, format_of, open_mask
 from unet_deploy.segmentation.counting import Counted
 from unet_deploy.stream.pipeline import Consumer, DoneTile
-from unet_deploy.system.extras import require
 from unet_deploy.system.files import check_free
 from unet_deploy.tiling import Region, Tile
 
@@ -36,29 +33,17 @@ def beside(mask: Path) -> Path:
 
 def finished(mask: Path) -> bool:
     """Whether a mask is there, whole."""
-    if not is_zarr(mask):
-        return mask.exists()
-    from unet_deploy.masks.ome_zarr import is_mask
-
-    return is_mask(mask)
+    return format_of(mask).is_finished(mask)
 
 
 def unfinished(mask: Path) -> Path:
     """Where the finished blocks of a mask wait that is not whole."""
-    if not is_zarr(mask):
-        return spool_of(mask)
-    from unet_deploy.masks.zarr import part_of
-
-    return part_of(mask)
+    return format_of(mask).unfinished(mask)
 
 
 def unfinished_key(mask: Path) -> dict[str, Any]:
     """What the unfinished run of a mask was of; empty where there is none."""
-    if not is_zarr(mask):
-        return read_key(mask)
-    from unet_deploy.masks import zarr as zarr_mask
-
-    return zarr_mask.read_key(mask)
+    return format_of(mask).unfinished_key(mask)
 
 
 @dataclass(frozen=True)
@@ -96,21 +81,20 @@ class Outputs:
     @property
     def block(self) -> int | None:
         """Side in pixels of the blocks that several processes may write; None where only one may."""
-        if not is_zarr(self.mask):
-            return None
-        from unet_deploy.masks.ome_zarr import CHUNK
+        form = format_of(self.mask)
+        return form.block if form.shared else None
 
-        return CHUNK
+    def forms(self, image: ImageInfo, classes: int, region: Region | None = None) -> Iterator[tuple[Path, MaskForm]]:
+        """The files of pixels and what each holds. region: what of an image is written, the whole by default."""
+        yield self.mask, MaskForm(image, region=region)
+        if self.probabilities:
+            yield self.probabilities, MaskForm(image, classes, np.dtype(np.float32), region)
+        if self.instances:
+            yield self.instances, MaskForm(image, 1, np.dtype(np.uint32), region)
 
     def waiting_bytes(self, image: ImageInfo, classes: int) -> int:
         """The most that blocks hold which wait for the next row of tiles to be full."""
-        planes = 1 + (4 * classes if self.probabilities else 0) + (4 if self.instances else 0)
-        tiff = BLOCK * image.width * planes
-        if not is_zarr(self.mask):
-            return tiff
-        from unet_deploy.masks.zarr import filling_bytes
-
-        return tiff + filling_bytes(image.width, 1, np.dtype(np.uint8))
+        return sum(format_of(path).waiting_bytes(form) for path, form in self.forms(image, classes))
 
     def __iter__(self) -> Iterator[Path]:
         all_of_them = (self.mask, self.probabilities, self.overlay, self.objects, self.instances)
@@ -153,7 +137,7 @@ class Making:
             self._sinks = [stack.enter_context(mask)]
             self.consumers.append(placed(write_labels(mask), window, region))
             if outputs.probabilities:
-                scores = self._sink(outputs.probabilities, len(classes), np.float32)
+                scores = self._sink(outputs.probabilities, len(classes), np.float32, classes)
                 self._sinks.append(stack.enter_context(scores))
                 self.consumers.append(placed(write_probabilities(scores), window, region))
             if outputs.overlay:
@@ -171,7 +155,8 @@ class Making:
         if self._outputs.objects:
             check_table(self._outputs.objects, overwrite=replaced)
         if self._outputs.instances:
-            check_free(self._outputs.instances, overwrite=replaced)
+            form, keep = self._form(1, np.uint32), Keep(overwrite=replaced)
+            format_of(self._outputs.instances).check(self._outputs.instances, form, keep)
         self._counting = counting = Counting(counted, self._image, self._window, classes)
         self.consumers.append(lambda done: counting.add(replace(done, labels=self._inside(done))))
 
@@ -254,36 +239,25 @@ class Making:
         return in_mask(write, self._window, self._region)
 
     def _mask(self, classes: Sequence[str]) -> MaskSink:
-        if not is_zarr(self._outputs.mask):
-            check_free(self._outputs.mask, overwrite=self._overwrite)
-            return self._sink(self._outputs.mask, 1, np.uint8)
-        require("zarr", "zarr")
-        from unet_deploy.masks.zarr import ZarrMaskSink
+        """The mask's own sink. A finished one is never resumed: where the mask is, all is."""
+        mask = self._outputs.mask
+        format_of(mask).check(mask, self._form(1, np.uint8, classes), Keep(overwrite=self._overwrite))
+        return self._sink(mask, 1, np.uint8, classes)
 
-        return ZarrMaskSink(
-            self._outputs.mask,
-            self._image,
-            planes=1,
-            dtype=np.dtype(np.uint8),
-            region=self._region,
-            key=self._key,
-            classes=classes,
-            axes=self._axes,
-            resume=self._resume,
-            overwrite=self._overwrite,
-        )
+    def _sink(
+        self,
+        output: Path,
+        planes: int,
+        dtype: type[np.generic],
+        classes: Sequence[str] = (),
+        *,
+        kept: bool = True,
+    ) -> MaskSink:
+        keep = Keep(self._key if kept else None, self._resume, self._overwrite)
+        return open_mask(output, self._form(planes, dtype, classes), keep)
 
-    def _sink(self, output: Path, planes: int, dtype: type[np.generic], *, kept: bool = True) -> MaskSink:
-        return TiffMaskSink(
-            output,
-            self._image,
-            planes=planes,
-            dtype=np.dtype(dtype),
-            region=self._region,
-            key=self._key if kept else None,
-            resume=self._resume,
-            overwrite=self._overwrite,
-        )
+    def _form(self, planes: int, dtype: type[np.generic], classes: Sequence[str] = ()) -> MaskForm:
+        return MaskForm(self._image, planes, np.dtype(dtype), self._region, tuple(classes), self._axes)
 
     def __enter__(self) -> Self:
         return self

@@ -1,0 +1,63 @@
+"""What is the same for every way of keeping the finished blocks of a mask: whose they are, and who may go on.
+
+A record begins with the key of its run as JSON, which says what must be the same for another run to go on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+from unet_deploy.errors import UsageError
+from unet_deploy.system.files import try_lock
+
+KEY_VERSION = 2
+"""Of what the keys of all runs mean. It counts up when what is kept can no longer be gone on from."""
+
+_VERSION = "version of the record"
+
+
+def header_of(key: Mapping[str, Any]) -> str:
+    """A key as a record has it, on one line."""
+    return json.dumps({**key, _VERSION: KEY_VERSION}, sort_keys=True)
+
+
+def key_of(header: str | bytes) -> dict[str, Any]:
+    """The key that a record begins with; empty where that is none of this version."""
+    try:
+        key = json.loads(header)
+    except ValueError:
+        return {}
+    return key if isinstance(key, dict) and key.pop(_VERSION, None) == KEY_VERSION else {}
+
+
+def lock(file: IO[Any], output: Path) -> None:
+    """Keep other processes off an unfinished output. Raises UsageError where one is at it."""
+    with suppress(OSError):  # of a file system without locks
+        if not try_lock(file):
+            raise UsageError(f"{output}: another run is writing it; wait for it, or give another name")
+
+
+def can_resume(output: Path, found: str, wanted: str, *, resume: bool) -> bool:
+    """Whether what an unfinished run left, by the header of its record, is what this one would make.
+
+    Raises UsageError where it is and was not to be resumed, and where it is not and was.
+    """
+    if found == wanted and not resume:
+        raise UsageError(
+            f"{output}: an unfinished run is kept beside it; go on with --resume, or start anew with --overwrite"
+        )
+    if found != wanted and resume:
+        raise UsageError(f"{output}: the unfinished run {_difference(key_of(found), key_of(wanted))}")
+    return found == wanted
+
+
+def _difference(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
+    """How a run differs from this one, and what to do."""
+    name = next((name for name in ours if theirs.get(name) != ours[name]), None)
+    if not theirs or name is None:
+        return "is of another version of this program, which kept it in another way; start anew with --overwrite"
+    return f"had another {name}; resume with the same, or start anew with --overwrite"
