@@ -68,6 +68,13 @@ class AnnotatedSet:
     images: list[Annotated]
     training: list[Annotated]
     validation: list[Annotated]
+    rule: str
+    """By which images are held out."""
+
+    @property
+    def held_out(self) -> str:
+        """What is kept from training, for people."""
+        return f"{self.rule} held back: {len(self.validation)} of {len(self.images)} images"
 
 
 def read_data_set(data: DataSet, description: ModelDescription) -> AnnotatedSet:
@@ -79,7 +86,7 @@ def read_data_set(data: DataSet, description: ModelDescription) -> AnnotatedSet:
     pairs = find_pairs(data.path, data.masks)
     training, validation = split([pair.name for pair in pairs], data.validation)
     images = read_annotated(pairs, description.classes, description.normalization, data.mask_kind)
-    found = AnnotatedSet(images, [images[at] for at in training], [images[at] for at in validation])
+    found = AnnotatedSet(images, [images[at] for at in training], [images[at] for at in validation], data.validation)
     if absent := absent_class((each.labels for each in found.training), description.classes):
         raise DataError(
             f"{data.path}: class {absent!r} occurs only in what --validation {data.validation} holds back; "

@@ -32,6 +32,11 @@ class Run:
     log: list[dict[str, float]] = field(default_factory=list)
     """Step, mean loss, score and seconds of each validation."""
 
+    @property
+    def score(self) -> float | None:
+        """The latest validation score; None before there is one."""
+        return self.log[-1]["score"] if self.log else None
+
 
 def start(
     recipe: Recipe, channels: int, classes: int, device: torch.device, network: Callable[..., UNet] = UNet

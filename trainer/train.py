@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from torch import nn
 
 from trainer.augment import TileBatch
 from trainer.batches import batches
-from trainer.data import Annotated, DataSet, add_weights, read_data_set
+from trainer.data import Annotated, DataSet, Sample, add_weights, read_data_set
 from trainer.pictures import draw_curves, draw_validation
 from trainer.predict import validate
 from trainer.recipe import PRESETS, UNDESCRIBED, ModelDescription, Recipe
@@ -67,24 +67,60 @@ def train(
     Raises DataError, UsageError; ResourceError when the loss is no number any more.
     """
     files = Files(output)
-    if not resume:
-        check_free(output, overwrite=overwrite)
-        if files.checkpoint.exists() and not overwrite:
-            raise UsageError(f"{files.checkpoint} exists; pass --resume to go on with it, or --overwrite to start anew")
-    found = read_data_set(data, description)
-    samples = add_weights(found.training, len(description.classes), recipe)
+    _check_names(files, resume=resume, overwrite=overwrite)
+    annotated = read_data_set(data, description)
+    samples = add_weights(annotated.training, len(description.classes), recipe)
 
     torch.set_num_threads(usable_cores())
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     run = start(recipe, len(samples[0].image), len(description.classes), device)
-    fingerprint = fingerprint_of(recipe, description, found.images, data.validation)
+    fingerprint = fingerprint_of(recipe, description, annotated)
     if resume:
         load_checkpoint(files.checkpoint, run, fingerprint)
-    held_out = f"{data.validation} held back: {len(found.validation)} of {len(found.images)} images"
 
-    score = run.log[-1]["score"] if run.log else None
+    with held_interrupt() as interrupted, closing(_steps(run, samples, recipe, device)) as losses:
+        for loss in losses:
+            if run.step % evaluate_every == 0 or run.step == recipe.steps:
+                if _validate(run, annotated.validation, len(description.classes), device):
+                    save_weights(output, run, recipe, description, annotated)
+                save_checkpoint(files.checkpoint, run, fingerprint)
+                write_log(files.log, run.log)
+            if progress:
+                progress(State(run.step, recipe.steps, loss, run.score))
+            if interrupted():
+                save_checkpoint(files.checkpoint, run, fingerprint)
+                raise KeyboardInterrupt
+    best, _ = load_weights(output)
+    draw_curves(files.curves, run.log)
+    draw_validation(files.pictures, best.to(device), annotated.validation, device)
+    return run.best
+
+
+def _check_names(files: Files, *, resume: bool, overwrite: bool) -> None:
+    """Raise UsageError where a new run would take the place of an earlier one, finished or not."""
+    if resume:
+        return
+    check_free(files.output, overwrite=overwrite)
+    if files.checkpoint.exists() and not overwrite:
+        raise UsageError(f"{files.checkpoint} exists; pass --resume to go on with it, or --overwrite to start anew")
+
+
+def _validate(run: Run, images: Sequence[Annotated], classes: int, device: torch.device) -> bool:
+    """Score the running mean of the weights and log it; returns whether it is the best so far."""
+    score = validate(run.averaged, images, classes, device)
+    mean = sum(run.losses) / len(run.losses)
+    run.log.append({"step": run.step, "loss": mean, "score": score, "seconds": run.seconds})
+    run.losses.clear()
+    better = score > run.best
+    if better:
+        run.best, run.best_step = score, run.step
+    return better
+
+
+def _steps(run: Run, samples: Sequence[Sample], recipe: Recipe, device: torch.device) -> Generator[float, None, None]:
+    """Take the steps that are left, and yield the loss of each. Raises ResourceError when that is no number."""
     started = time.perf_counter() - run.seconds
-    with held_interrupt() as interrupted, closing(batches(samples, recipe, run.model.margin, run.step)) as drawn:
+    with closing(batches(samples, recipe, run.model.margin, run.step)) as drawn:
         for batch in drawn:
             loss = step(run, batch, recipe, device)
             if not math.isfinite(loss):
@@ -94,32 +130,7 @@ def train(
                 )
             run.losses.append(loss)
             run.seconds = time.perf_counter() - started
-            if run.step % evaluate_every == 0 or run.step == recipe.steps:
-                score = _validate(run, found.validation, len(description.classes), device)
-                if run.best_step == run.step:
-                    save_weights(output, run, recipe, description, held_out, found.validation)
-                save_checkpoint(files.checkpoint, run, fingerprint)
-                write_log(files.log, run.log)
-            if progress:
-                progress(State(run.step, recipe.steps, loss, score))
-            if interrupted():
-                save_checkpoint(files.checkpoint, run, fingerprint)
-                raise KeyboardInterrupt
-    best, _ = load_weights(output)
-    draw_curves(files.curves, run.log)
-    draw_validation(files.pictures, best.to(device), found.validation, device)
-    return run.best
-
-
-def _validate(run: Run, validation: Sequence[Annotated], classes: int, device: torch.device) -> float:
-    """Score the running mean, log it, and note whether it is the best so far; returns the score."""
-    score = validate(run.averaged, validation, classes, device)
-    mean = sum(run.losses) / len(run.losses)
-    run.log.append({"step": run.step, "loss": mean, "score": score, "seconds": run.seconds})
-    run.losses.clear()
-    if score > run.best:
-        run.best, run.best_step = score, run.step
-    return score
+            yield loss
 
 
 # -- the step ------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from trainer.data import Annotated
+from trainer.data import AnnotatedSet
 from trainer.recipe import ModelDescription, Recipe
 from trainer.run import Run
 from trainer.unet import UNet
@@ -59,16 +59,16 @@ class Files:
         return self.output.with_name(f"{self.output.stem}.{suffix}")
 
 
-def fingerprint_of(recipe: Recipe, description: ModelDescription, images: Sequence[Annotated], validation: str) -> str:
+def fingerprint_of(recipe: Recipe, description: ModelDescription, data: AnnotatedSet) -> str:
     """Hash what must not change between a run and its resumption: settings, pixels and labels.
 
-    validation: the rule by which images are held out. The learning rate may change.
+    The learning rate may change.
     """
     fixed = asdict(replace(recipe, learning_rate=0.0))
-    names = [each.name for each in images]
-    settings = [fixed, description.classes, asdict(description.normalization), names, validation]
+    names = [each.name for each in data.images]
+    settings = [fixed, description.classes, asdict(description.normalization), names, data.rule]
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for each in images:
+    for each in data.images:
         for pixels in (each.image, each.labels, each.objects):
             digest.update(np.ascontiguousarray(pixels).data)
     return digest.hexdigest()
@@ -107,26 +107,19 @@ def load_checkpoint(path: Path, run: Run, fingerprint: str) -> None:
         setattr(run, key, state[key])
 
 
-def save_weights(
-    path: Path,
-    run: Run,
-    recipe: Recipe,
-    description: ModelDescription,
-    held_out: str,
-    validation: Sequence[Annotated],
-) -> None:
+def save_weights(path: Path, run: Run, recipe: Recipe, description: ModelDescription, data: AnnotatedSet) -> None:
     """Write the averaged weights, the architecture, what the card needs, and real tiles to check an export on.
 
-    held_out: what was kept from training, for people. validation: those images; the tiles are of the first three.
+    The tiles are of the first three images for validation.
     """
     side = run.model.base + 2 * run.model.stride
     read = plan_tiles(side, side, run.model, tile=10 * side)[0].read
-    examples = [torch.from_numpy(ArraySource(each.image).read(0, read).copy()) for each in validation[:3]]
+    examples = [torch.from_numpy(ArraySource(each.image).read(0, read).copy()) for each in data.validation[:3]]
     state = {
         "format": FORMAT,
         "state": {name: value.cpu() for name, value in run.averaged.state_dict().items()},
         "architecture": {
-            "channels": len(validation[0].image),
+            "channels": len(data.validation[0].image),
             "classes": len(description.classes),
             "width": recipe.width,
             "depth": recipe.depth,
@@ -134,7 +127,7 @@ def save_weights(
         },
         "about": {**asdict(description), "classes": list(description.classes)},
         "recipe": asdict(recipe),
-        "split": held_out,
+        "split": data.held_out,
         "metrics": {SCORE: run.best, "steps": float(run.best_step)},
         "examples": examples,
     }

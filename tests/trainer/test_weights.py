@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from trainer.data import Annotated  # noqa: E402
+from trainer.data import Annotated, AnnotatedSet  # noqa: E402
 from trainer.export import export  # noqa: E402
 from trainer.recipe import PRESETS, ModelDescription  # noqa: E402
 from trainer.run import start  # noqa: E402
@@ -55,7 +55,8 @@ def test_a_run_has_the_fingerprint_that_earlier_versions_gave_it(preset, fingerp
     labels = (pixels[0] > 5).astype(np.uint8)
     images = [Annotated(name, pixels / 8, labels, labels.astype(np.int32) * 3) for name in "ab"]
     description = ModelDescription(("background", "cell"), Normalization("fixed", 0, 1 / 255))
-    assert fingerprint_of(PRESETS[preset], description, images, "last:1") == fingerprint
+    data = AnnotatedSet(images, images[:1], images[1:], "last:1")
+    assert fingerprint_of(PRESETS[preset], description, data) == fingerprint
 
 
 def test_what_stands_beside_the_weights_is_named_after_them():
