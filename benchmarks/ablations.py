@@ -23,13 +23,17 @@ from record import save
 from torch import nn
 from touching import draw_touching
 
-from trainer.augment import Augmentation
-from trainer.data import Annotated, Pair, Truth, add_weights, find_pairs, read_annotated, read_truths, split
-from trainer.evaluate import Evaluation, score_labels
+from trainer.batches import batches
+from trainer.data import Annotated, add_weights, read_annotated
 from trainer.predict import predict
-from trainer.recipe import PRESETS, Recipe, tailored
-from trainer.train import batches, start, step
+from trainer.recipe import PRESETS, Augmentation, Recipe, tailored
+from trainer.run import start
+from trainer.train import step
 from trainer.unet import UNet
+from unet_deploy.evaluation.evaluate import score_labels
+from unet_deploy.evaluation.measures import GROUPS, USUAL, Scoring
+from unet_deploy.evaluation.pairs import Pair, Truth, find_pairs, read_truths, split
+from unet_deploy.evaluation.scores import Evaluation
 from unet_deploy.model.card import Normalization
 
 BASE = replace(PRESETS["modern"], width=16)
@@ -106,7 +110,7 @@ class Experiment:
     rows: dict[str, Row]
     result: str
     """The name of the result, and of the rows in the working folder."""
-    partitions: bool = False
+    scoring: Scoring = USUAL
 
 
 EXPERIMENTS = {
@@ -125,7 +129,7 @@ EXPERIMENTS = {
             "width 64": Row(replace(EM, width=64)),
         },
         "ablations",
-        partitions=True,
+        scoring=Scoring(frozenset(GROUPS)),
     ),
     "nuclei": Experiment(NUCLEI, both(replace(BASE, learning_rate=NUCLEI.learning_rate)), "border-weights"),
     "axons": Experiment(
@@ -147,7 +151,7 @@ class Data:
 
     classes: tuple[str, ...]
     train: list[Annotated]
-    judges: list[Annotated]
+    validation: list[Annotated]
     pairs: list[Pair]
     truths: list[Truth]
 
@@ -180,7 +184,7 @@ def main() -> None:
         print(name, rows[name], flush=True)
     save(f"{experiment.result}-{asked.steps}", {"steps": asked.steps, "seed": BASE.seed, "rows": rows})
     if networks.keys() >= experiment.rows.keys() and asked.experiment == "nuclei":
-        labels = [[labels_of(mirrored(networks[name], each)) for each in data.judges] for name in experiment.rows]
+        labels = [[labels_of(mirrored(networks[name], each)) for each in data.validation] for name in experiment.rows]
         asked.picture.parent.mkdir(exist_ok=True)
         names = ("with border weights", "without border weights")
         draw_touching(asked.picture, data.pairs, data.truths, names, labels)
@@ -190,15 +194,15 @@ def main() -> None:
 def read(folder: Path, data_set: DataSet) -> Data:
     stacks = (folder / "train-volume.tif", folder / "train-labels.tif")
     pairs = find_pairs(*stacks) if stacks[0].exists() else find_pairs(folder)
-    kept, held = split([pair.name for pair in pairs], data_set.held_back)
+    training, validation = split([pair.name for pair in pairs], data_set.held_back)
     annotated = read_annotated(pairs, data_set.classes, Normalization())
     truths = read_truths(pairs, data_set.classes)
     return Data(
         data_set.classes,
-        [annotated[index] for index in kept],
-        [annotated[index] for index in held],
-        [pairs[index] for index in held],
-        [truths[index] for index in held],
+        [annotated[index] for index in training],
+        [annotated[index] for index in validation],
+        [pairs[index] for index in validation],
+        [truths[index] for index in validation],
     )
 
 
@@ -207,12 +211,12 @@ def trained(path: Path, row: Row, steps: int, data: Data) -> tuple[UNet, float]:
     recipe, device = replace(row.recipe, steps=steps), torch.device("cpu")
     run = start(recipe, 1, len(data.classes), device, row.network)
     if path.exists():
-        kept = torch.load(path, weights_only=True)
-        run.averaged.load_state_dict(kept["state"])
-        return run.averaged, kept["seconds"]
-    samples = add_weights(data.train, len(data.classes), w0=recipe.w0, sigma=recipe.sigma, balance=recipe.balance)
+        saved = torch.load(path, weights_only=True)
+        run.averaged.load_state_dict(saved["state"])
+        return run.averaged, saved["seconds"]
+    samples = add_weights(data.train, len(data.classes), recipe)
     began = time.perf_counter()
-    for batch in batches(samples, recipe, run.model, 0):
+    for batch in batches(samples, recipe, run.model.margin, 0):
         step(run, batch, recipe, device)
     seconds = time.perf_counter() - began
     torch.save({"state": run.averaged.state_dict(), "seconds": seconds}, path)
@@ -221,13 +225,11 @@ def trained(path: Path, row: Row, steps: int, data: Data) -> tuple[UNet, float]:
 
 def score(network: UNet, answer: Answer, data: Data, experiment: Experiment) -> dict[str, float]:
     scores = []
-    for each, truth in zip(data.judges, data.truths, strict=True):
+    for each, truth in zip(data.validation, data.truths, strict=True):
         probabilities = answer(network, each)
         labels = labels_of(probabilities)
-        shown = probabilities if experiment.partitions else None
-        scores.append(
-            score_labels(each.name, labels, truth, len(data.classes), shown, partitions=experiment.partitions)
-        )
+        shown = probabilities if experiment.scoring.by_threshold else None
+        scores.append(score_labels(each.name, labels, truth, len(data.classes), shown, experiment.scoring))
     return Evaluation(data.classes, tuple(scores)).overall()
 
 

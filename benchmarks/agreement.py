@@ -14,16 +14,16 @@ import numpy as np
 from data_sets import AXONS
 from record import save
 
-from trainer.data import find_pairs, read_pixels, read_truths
-from trainer.metrics import dice
 from unet_deploy import open_model, segment
+from unet_deploy.evaluation.overlap import Overlap
+from unet_deploy.evaluation.pairs import find_pairs, read_pixels, read_truths
 
 MYELIN = AXONS.classes.index("myelin")
 
 
 def main() -> None:
     folder, *models = map(Path, sys.argv[1:])
-    pairs = AXONS.judges(find_pairs(folder))
+    pairs = AXONS.validation(find_pairs(folder))
     truth = joined(each.labels for each in read_truths(pairs, AXONS.classes))
     images = [read_pixels(pair) for pair in pairs]
     probabilities = [joined(answers(model, images)) for model in models]
@@ -54,7 +54,7 @@ def joined(planes: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def myelin_dice(a: np.ndarray, b: np.ndarray) -> float:
-    return dice(a == MYELIN, b == MYELIN)
+    return Overlap.of(a == MYELIN, b == MYELIN).dice
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trainer.data import Pair, split
+from unet_deploy.evaluation.pairs import Pair, split
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class DataSet:
     """As `unet-deploy train --validation` takes it."""
     learning_rate: float
 
-    def judges(self, pairs: Sequence[Pair]) -> list[Pair]:
+    def validation(self, pairs: Sequence[Pair]) -> list[Pair]:
         """Those that are held back."""
         return [pairs[index] for index in split([pair.name for pair in pairs], self.held_back)[1]]
 

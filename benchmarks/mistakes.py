@@ -16,10 +16,12 @@ from record import save
 from registration import LABELS, VOLUME
 from scipy import ndimage
 
-from trainer.data import find_pairs, read_pixels, read_truths
-from trainer.evaluate import Evaluation, score_labels
-from trainer.metrics import splits_and_mergers, warp
 from unet_deploy import open_model, segment
+from unet_deploy.evaluation.evaluate import score_labels
+from unet_deploy.evaluation.measures import GROUPS, Scoring
+from unet_deploy.evaluation.pairs import find_pairs, read_pixels, read_truths
+from unet_deploy.evaluation.partitions import splits_and_mergers, warp
+from unet_deploy.evaluation.scores import Evaluation
 
 NEAR = (1, 2, 3)
 """Pixels from the drawn edge; those beside it are at 1."""
@@ -29,19 +31,19 @@ EIGHT = np.ones((3, 3))
 
 def main() -> None:
     model, folder = map(Path, sys.argv[1:])
-    pairs = ISBI.judges(find_pairs(folder / VOLUME, folder / LABELS))
+    pairs = ISBI.validation(find_pairs(folder / VOLUME, folder / LABELS))
     truths = read_truths(pairs, ISBI.classes)
-    scores, cells = [], []
+    scores, cells, scoring = [], [], Scoring(frozenset(GROUPS))
     with open_model(model, probabilities=True) as runtime:
         for pair, truth in zip(pairs, truths, strict=True):
             labels, probabilities = segment(read_pixels(pair), model=runtime, probabilities=True, tta=True)
-            scores.append(score_labels(pair.name, labels, truth, len(ISBI.classes), probabilities, partitions=True))
+            scores.append(score_labels(pair.name, labels, truth, len(ISBI.classes), probabilities, scoring))
             cells.append((1 - probabilities[0], truth.labels > 0))
     best = Evaluation(ISBI.classes, tuple(scores)).best
-    error, cut = best["pixel error"]
+    error, cut = best["pixel_error"]
     wrong = np.concatenate([edge_distance(truth)[(cell >= cut) != truth] for cell, truth in cells])
     figures = {"pixel error": error} | {f"within {near} of an edge": float((wrong <= near).mean()) for near in NEAR}
-    error, cut = best["warping error"]
+    error, cut = best["warping_error"]
     walls = [wall for cell, truth in cells for wall in lost_walls(cell >= cut, warp(cell >= cut, truth))]
     figures |= {
         "warping error": error,

@@ -15,6 +15,7 @@ from typing import Annotated
 import record
 import typer
 
+from trainer.data import DataSet
 from trainer.recipe import PRESETS, Recipe
 from trainer.train import State, train
 
@@ -29,10 +30,9 @@ def seconds_a_step(data: Path, folder: Path, recipe: Recipe, validation: str) ->
         stamps.append(time.perf_counter())
 
     train(
-        data,
+        DataSet(data, validation=validation),
         folder / "w.pt",
-        recipe=replace(recipe, steps=_CALIBRATION),
-        validation=validation,
+        replace(recipe, steps=_CALIBRATION),
         overwrite=True,
         evaluate_every=10**6,
         progress=stamp,
@@ -54,10 +54,9 @@ def main(
             step = seconds_a_step(data, Path(folder), recipe, validation)
             steps = max(1, round(seconds / step))
             score = train(
-                data,
+                DataSet(data, validation=validation),
                 Path(folder, "w.pt"),
-                recipe=replace(recipe, steps=steps),
-                validation=validation,
+                replace(recipe, steps=steps),
                 overwrite=True,
                 evaluate_every=max(1, steps // 3),
             )

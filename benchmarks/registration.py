@@ -12,7 +12,7 @@ import numpy as np
 import tifffile
 from scipy import ndimage
 
-from trainer.metrics import displacement
+from unet_deploy.evaluation.displacement import displacement
 
 VOLUME, LABELS = "train-volume.tif", "train-labels.tif"
 

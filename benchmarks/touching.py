@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from trainer.data import Pair, Truth, read_pixels
-from trainer.metrics import count_merged, mergers
-from trainer.sheet import draw_legend, grey_picture
-from trainer.weight_map import connected_objects
+from unet_deploy.evaluation.objects import connected_objects, count_merged, mergers
+from unet_deploy.evaluation.pairs import Pair, Truth, read_pixels
+from unet_deploy.evaluation.sheet import draw_legend, grey_picture
 from unet_deploy.system.files import replacing
 
 CROPS, SIDE = 4, 128

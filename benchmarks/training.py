@@ -20,10 +20,12 @@ from record import Spread, save
 from trainer import optimizer
 from trainer import train as training
 from trainer.augment import TileBatch, draw_batch
+from trainer.batches import batches
 from trainer.data import Sample
 from trainer.recipe import PRESETS, Recipe
-from trainer.weight_map import border_weights, connected_objects
-from trainer.weights import Run
+from trainer.run import Run, start
+from trainer.weight_map import border_weights
+from unet_deploy.evaluation.objects import connected_objects
 from unet_deploy.system.machine import bf16_pays
 
 STEPS = 6
@@ -83,8 +85,8 @@ class Loop:
     def __init__(self, way: Way, samples: list[Sample], recipe: Recipe, device: torch.device) -> None:
         recipe = replace(recipe, optimizer=way.optimizer)
         self._way, self._recipe, self._device = way, recipe, device
-        self._run = training.start(recipe, 1, 2, device)
-        self._batches = training.batches(samples, recipe, self._run.model, 0) if way.ahead else self._on_demand(samples)
+        self._run = start(recipe, 1, 2, device)
+        self._batches = batches(samples, recipe, self._run.model.margin, 0) if way.ahead else self._on_demand(samples)
         if not way.channels_last:
             self._run.model.to(memory_format=torch.contiguous_format)
         if way.compiled:

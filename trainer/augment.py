@@ -5,8 +5,8 @@ What hangs over the image is mirrored, as it is when the network is used.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,34 +14,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample, interpolate, pad
 
 from trainer.data import Sample
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """How far a tile may differ from the image it was cut from."""
-
-    elastic: float = 10.0
-    """Standard deviation in pixels of the displacements on a 3x3 grid (section 3.1 of the paper)."""
-    scale: float = 0.1
-    """Standard deviation of the logarithm of the zoom (ours)."""
-    grey: float = 0.1
-    """Standard deviation of the logarithms of gain and gamma (ours; the paper names grey value variations)."""
-    noise: float = 0.06
-    """Largest standard deviation of added noise, in network input units (ours)."""
-    blur: float = 0.1
-    """Share of tiles that are blurred by one to three 3x3 box filters (ours)."""
-    border: Literal["reflection", "zeros"] = "reflection"
-    """What hangs over the image: its mirror (section 3 of the paper), or nothing."""
-
-    def times(self, factor: float) -> Augmentation:
-        """The same with zoom, grey values, noise and blur that vary by `factor` as much; shapes bend as before."""
-        return replace(
-            self,
-            scale=self.scale * factor,
-            grey=self.grey * factor,
-            noise=self.noise * factor,
-            blur=min(1.0, self.blur * factor),
-        )
+from trainer.recipe import Augmentation
 
 
 @dataclass(frozen=True)
@@ -70,7 +43,7 @@ def draw_tile(
 
 
 def draw_batch(
-    samples: list[Sample], indices: np.ndarray, tile: int, margin: int, augmentation: Augmentation, seed: list[int]
+    samples: Sequence[Sample], indices: np.ndarray, tile: int, margin: int, augmentation: Augmentation, seed: list[int]
 ) -> TileBatch:
     """One tile of each indexed sample; the same seed draws the same batch."""
     rng = np.random.default_rng(seed)

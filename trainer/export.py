@@ -57,7 +57,7 @@ def export(weights: Path, output: Path, *, name: str | None = None, overwrite: b
 
 
 def _card(network: UNet, saved: dict[str, Any], name: str) -> ModelCard:
-    about = {**saved["about"], "normalization": Normalization(**saved["about"]["normalization"])}
+    description = {**saved["about"], "normalization": Normalization(**saved["about"]["normalization"])}
     channels = saved["architecture"]["channels"]
     split, metrics = _split(saved)
     return ModelCard(
@@ -69,12 +69,12 @@ def _card(network: UNet, saved: dict[str, Any], name: str) -> ModelCard:
         split=split,
         seed=saved["recipe"]["seed"],
         metrics=metrics,
-        **about,
+        **description,
     )
 
 
 def _split(saved: dict[str, Any]) -> tuple[str, dict[str, float]]:
-    """What was held back, and the scores. Weights of earlier versions name the split in that of their score alone."""
+    """Say what was held back, and the scores. Weights of earlier versions tell it in the name of their score alone."""
     split, metrics = saved.get("split", ""), {}
     for name, value in saved["metrics"].items():
         measure, named, rule = name.partition(f"{SCORE} ")

@@ -11,15 +11,15 @@ import numpy as np
 import torch
 
 from trainer.data import Annotated
-from trainer.metrics import dice
 from trainer.predict import predict
 from trainer.unet import UNet
+from unet_deploy.evaluation.overlap import Overlap
 from unet_deploy.system.colours import ORANGE, SKY_BLUE, hex_colour
 from unet_deploy.system.files import replacing
 
 
 def draw_curves(path: Path, log: Sequence[dict[str, float]]) -> None:
-    """Loss and validation score over steps, as a PNG."""
+    """Draw loss and validation score over steps, as a PNG."""
     figure, (axis,) = _figure(7, 4)
     steps = [row["step"] for row in log]
     axis.plot(steps, [row["loss"] for row in log], color="#0072B2", label="training loss")
@@ -33,9 +33,9 @@ def draw_curves(path: Path, log: Sequence[dict[str, float]]) -> None:
         figure.savefig(beside, format="png", dpi=120)
 
 
-def draw_validation(path: Path, model: UNet, judges: Sequence[Annotated], device: torch.device) -> None:
-    """Up to nine validation images with the outlines of truth and prediction, as a PNG."""
-    picked = [judges[round(at)] for at in np.linspace(0, len(judges) - 1, min(9, len(judges)))]
+def draw_validation(path: Path, model: UNet, images: Sequence[Annotated], device: torch.device) -> None:
+    """Draw up to nine validation images with the outlines of truth and prediction, as a PNG."""
+    picked = [images[round(at)] for at in np.linspace(0, len(images) - 1, min(9, len(images)))]
     columns = math.ceil(math.sqrt(len(picked)))
     figure, axes = _figure(4 * columns, 4 * math.ceil(len(picked) / columns), len(picked), columns)
     for axis, each in zip(axes, picked, strict=True):
@@ -44,7 +44,8 @@ def draw_validation(path: Path, model: UNet, judges: Sequence[Annotated], device
         for truth, colour in ((each.labels, hex_colour(SKY_BLUE)), (labels, hex_colour(ORANGE))):
             if truth.any():
                 axis.contour(truth > 0, [0.5], colors=colour, linewidths=0.8)
-        axis.set_title(f"{each.name}: Dice {dice(labels > 0, each.labels > 0):.3f}", fontsize=8)
+        dice = Overlap.of(labels > 0, each.labels > 0).dice
+        axis.set_title(f"{each.name}: Dice {dice:.3f}", fontsize=8)
         axis.set_axis_off()
     figure.suptitle("truth blue, prediction orange", fontsize=9)
     with replacing(path, overwrite=True) as beside:
@@ -52,7 +53,7 @@ def draw_validation(path: Path, model: UNet, judges: Sequence[Annotated], device
 
 
 def _figure(width: float, height: float, count: int = 1, columns: int = 1) -> tuple[Any, Any]:
-    """A Matplotlib figure without a window, and its axes."""
+    """Make a Matplotlib figure without a window, and its axes."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from trainer.data import Annotated
-from trainer.metrics import dice
 from trainer.unet import UNet
+from unet_deploy.evaluation.overlap import Overlap
 from unet_deploy.images.array import ArraySource
 from unet_deploy.runtimes import DEFAULT_TILE
 from unet_deploy.tiling import plan_tiles
@@ -33,11 +33,15 @@ def predict(model: UNet, image: np.ndarray, device: torch.device) -> Tensor:
     return out
 
 
-def validate(model: UNet, judges: Sequence[Annotated], classes: int, device: torch.device) -> float:
-    """Mean over images of the mean Dice of all classes but background that occur in truth or prediction."""
+def validate(model: UNet, images: Sequence[Annotated], classes: int, device: torch.device) -> float:
+    """Score a network on images that it was not trained on.
+
+    Returns the mean over images of the mean Dice of all classes but background that occur in truth or prediction.
+    """
     scores = []
-    for each in judges:
+    for each in images:
         labels = predict(model, each.image, device).argmax(0).cpu().numpy()
-        present = [k for k in range(1, classes) if (labels == k).any() or (each.labels == k).any()]
-        scores.append(sum(dice(labels == k, each.labels == k) for k in present) / len(present) if present else 1.0)
+        overlaps = [Overlap.of(labels == k, each.labels == k) for k in range(1, classes)]
+        dices = [overlap.dice for overlap in overlaps if overlap.predicted or overlap.true]
+        scores.append(sum(dices) / len(dices) if dices else 1.0)
     return sum(scores) / len(scores)

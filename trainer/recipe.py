@@ -1,12 +1,42 @@
-"""What decides a training, and the two presets."""
+"""What decides a training: every number with its unit and its reason, and the two presets.
+
+Sections, equations and figures are those of Ronneberger, Fischer and Brox 2015, "U-Net"; what has none is ours.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from trainer.augment import Augmentation
 from unet_deploy.model.card import Normalization
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far a tile may differ from the image it was cut from."""
+
+    elastic: float = 10.0
+    """Pixels: standard deviation of the displacements of a 3x3 grid (section 3.1)."""
+    scale: float = 0.1
+    """Standard deviation of the logarithm of the zoom: one tile in three is over a tenth larger or smaller."""
+    grey: float = 0.1
+    """Standard deviation of the logarithms of gain and gamma; section 3.1 names grey values, and no number."""
+    noise: float = 0.06
+    """Largest standard deviation of added noise, in network input units, where 1 is the brightest of an image."""
+    blur: float = 0.1
+    """Share of tiles that are blurred by one to three 3x3 box filters, as images out of focus are."""
+    border: Literal["reflection", "zeros"] = "reflection"
+    """What hangs over the image: its mirror (section 2, the overlap-tile strategy), or nothing."""
+
+    def times(self, factor: float) -> Augmentation:
+        """The same with zoom, grey values, noise and blur that vary by `factor` as much; shapes bend as before."""
+        return replace(
+            self,
+            scale=self.scale * factor,
+            grey=self.grey * factor,
+            noise=self.noise * factor,
+            blur=min(1.0, self.blur * factor),
+        )
 
 
 @dataclass(frozen=True)
@@ -14,39 +44,54 @@ class Recipe:
     """Everything that decides what a training gives, data apart."""
 
     width: int = 64
+    """Channels of the first level, doubled at each level below (figure 1)."""
     depth: int = 4
+    """Levels below the first (figure 1)."""
     dropout: float = 0.0
+    """Probability at the end of the contracting path, 0.5 in the paper (section 3.1)."""
     tile: int = 444
+    """Pixels a side of the input: at depth 4 any 188 + 16 k. The loss is taken over the 260 in its middle."""
     batch: int = 2
+    """Tiles a step, each around a random point of a random image; the paper takes one larger tile (section 3)."""
     steps: int = 6000
+    """Steps of the optimizer; the rate falls to a hundredth over them."""
     optimizer: Literal["muon", "adamw", "sgd"] = "muon"
+    """Muon is better after 2000 steps than AdamW after 6000 (docs/training.md); sgd is the paper's."""
     learning_rate: float = 5e-4
     """At 2e-3 Muon trains faster still, until on sparse data, nuclei, no unit of the deep levels answers any more."""
     momentum: float = 0.99
-    """Of sgd."""
+    """Of sgd: with one tile a step, the gradient is that of many tiles seen before (section 3)."""
     weight_decay: float = 1e-4
+    """Share of a weight that a step takes off at a rate of 1; in sgd, the factor of the L2 term."""
     warmup: int = 200
+    """Steps over which the rate rises from 0, while the optimizer's running means are of a few gradients only."""
     clip: float | None = 1.0
-    """Largest norm of the gradient; None leaves it as it is."""
+    """Largest norm of the gradient, so that one odd tile does not throw the weights; None leaves it as it is."""
     w0: float = 10.0
+    """Weight of the gaps between objects that touch (equation 2); 0 leaves them out."""
     sigma: float = 5.0
+    """Pixels: how wide a gap still counts (equation 2)."""
     balance: float = 0.25
+    """Classes weigh frequency^-balance: 1 gives each the same share of the loss, as in section 3, 0 each pixel."""
     average: float = 0.999
-    """Decay of the running mean of the weights, which is what is evaluated and kept; 0 keeps the weights."""
+    """Decay a step of the running mean of the weights, of about the last thousand steps: what is evaluated and kept.
+    0 keeps the weights themselves."""
     augmentation: Augmentation = field(default_factory=Augmentation)
     seed: int = 0
+    """Of the first weights, and with the number of a step of all that it draws."""
 
     @property
     def cosine(self) -> bool:
+        """Whether the rate warms up and then falls along half a cosine; sgd keeps it, as the paper does."""
         return self.optimizer != "sgd"
 
 
 PRESETS = {
     "modern": Recipe(),
-    # Section 3: stochastic gradient descent, momentum 0.99, one large tile a step, classes balanced.
+    # Section 3: stochastic gradient descent, momentum 0.99, one large tile a step, classes balanced; 3.1: dropout.
     "paper": Recipe(
         dropout=0.5,
-        tile=572,
+        tile=572,  # figure 1
         batch=1,
         optimizer="sgd",
         learning_rate=1e-3,
@@ -70,7 +115,7 @@ def tailored(preset: Recipe, *, strength: float = 1.0, **changes: float | None) 
 
 
 @dataclass(frozen=True)
-class About:
+class ModelDescription:
     """What the model card will say and training cannot know."""
 
     classes: tuple[str, ...] = ("background", "foreground")
@@ -79,3 +124,6 @@ class About:
     trained_on: str = ""
     license: str = ""
     command: str = ""
+
+
+UNDESCRIBED = ModelDescription()

@@ -1,31 +1,29 @@
-"""The training loop, top to bottom."""
+"""The training, top to bottom: data, loop, step."""
 
 from __future__ import annotations
 
 import math
-import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from queue import Queue
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from trainer.augment import TileBatch, draw_batch
-from trainer.data import MaskKind, Sample, absent_class, add_weights, find_pairs, read_annotated, split
-from trainer.optimizer import Muon
+from trainer.augment import TileBatch
+from trainer.batches import batches
+from trainer.data import Annotated, DataSet, Sample, add_weights, read_data_set
 from trainer.pictures import draw_curves, draw_validation
 from trainer.predict import validate
-from trainer.recipe import PRESETS, About, Recipe
+from trainer.recipe import PRESETS, UNDESCRIBED, ModelDescription, Recipe
+from trainer.run import Run, start
 from trainer.unet import UNet
 from trainer.weights import (
     Files,
-    Run,
     fingerprint_of,
     load_checkpoint,
     load_weights,
@@ -33,12 +31,10 @@ from trainer.weights import (
     save_weights,
     write_log,
 )
-from unet_deploy.errors import DataError, ResourceError, UsageError
+from unet_deploy.errors import ResourceError, UsageError
 from unet_deploy.system.files import check_free
 from unet_deploy.system.interrupt import held_interrupt
 from unet_deploy.system.machine import bf16_pays, usable_cores
-
-_PREFETCH = 3
 
 
 @dataclass(frozen=True)
@@ -53,14 +49,11 @@ class State:
 
 
 def train(
-    data: Path,
+    data: DataSet,
     output: Path,
-    *,
-    masks: Path | None = None,
     recipe: Recipe = PRESETS["modern"],
-    about: About | None = None,
-    mask_kind: MaskKind = "auto",
-    validation: str = "last:0.1",
+    description: ModelDescription = UNDESCRIBED,
+    *,
     evaluate_every: int = 500,
     resume: bool = False,
     overwrite: bool = False,
@@ -68,44 +61,66 @@ def train(
 ) -> float:
     """Train a U-Net and write its best weights to `output` (.pt); returns their validation score.
 
-    data: a folder with images/ and masks/, or an image stack with its label stack in `masks`.
-    Beside OUTPUT.pt stand OUTPUT.checkpoint.pt (for `resume`), .csv (the log), .curves.png and .validation.png.
-    Resuming gives what an uninterrupted run would have given.
+    evaluate_every: steps between validations. resume: go on from the checkpoint that an earlier run of the same data
+    and settings left; that gives what an uninterrupted run would have given.
+    Beside OUTPUT.pt stand OUTPUT.checkpoint.pt, .csv (the log), .curves.png and .validation.png.
     Raises DataError, UsageError; ResourceError when the loss is no number any more.
     """
-    about = about or About()
     files = Files(output)
-    if not resume:
-        check_free(output, overwrite=overwrite)
-        if files.checkpoint.exists() and not overwrite:
-            raise UsageError(f"{files.checkpoint} exists; pass --resume to go on with it, or --overwrite to start anew")
-    pairs = find_pairs(data, masks)
-    kept, held = split([pair.name for pair in pairs], validation)
-    annotated = read_annotated(pairs, about.classes, about.normalization, mask_kind)
-    if absent := absent_class((annotated[index].labels for index in kept), about.classes):
-        raise DataError(
-            f"{data}: class {absent!r} occurs only in what --validation {validation} holds back; hold back others"
-        )
-    samples = add_weights(
-        [annotated[index] for index in kept],
-        len(about.classes),
-        w0=recipe.w0,
-        sigma=recipe.sigma,
-        balance=recipe.balance,
-    )
-    judges = [annotated[index] for index in held]
-    held_back = f"{validation} held back: {len(held)} of {len(pairs)} images"
+    _check_names(files, resume=resume, overwrite=overwrite)
+    annotated = read_data_set(data, description)
+    samples = add_weights(annotated.training, len(description.classes), recipe)
 
     torch.set_num_threads(usable_cores())
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    run = start(recipe, samples[0].image.shape[0], len(about.classes), device)
-    fingerprint = fingerprint_of(recipe, about, annotated, validation)
+    run = start(recipe, len(samples[0].image), len(description.classes), device)
+    fingerprint = fingerprint_of(recipe, description, annotated)
     if resume:
         load_checkpoint(files.checkpoint, run, fingerprint)
 
-    score = run.log[-1]["score"] if run.log else None
+    with held_interrupt() as interrupted, closing(_steps(run, samples, recipe, device)) as losses:
+        for loss in losses:
+            if run.step % evaluate_every == 0 or run.step == recipe.steps:
+                if _validate(run, annotated.validation, len(description.classes), device):
+                    save_weights(output, run, recipe, description, annotated)
+                save_checkpoint(files.checkpoint, run, fingerprint)
+                write_log(files.log, run.log)
+            if progress:
+                progress(State(run.step, recipe.steps, loss, run.score))
+            if interrupted():
+                save_checkpoint(files.checkpoint, run, fingerprint)
+                raise KeyboardInterrupt
+    best, _ = load_weights(output)
+    draw_curves(files.curves, run.log)
+    draw_validation(files.pictures, best.to(device), annotated.validation, device)
+    return run.best
+
+
+def _check_names(files: Files, *, resume: bool, overwrite: bool) -> None:
+    """Raise UsageError where a new run would take the place of an earlier one, finished or not."""
+    if resume:
+        return
+    check_free(files.output, overwrite=overwrite)
+    if files.checkpoint.exists() and not overwrite:
+        raise UsageError(f"{files.checkpoint} exists; pass --resume to go on with it, or --overwrite to start anew")
+
+
+def _validate(run: Run, images: Sequence[Annotated], classes: int, device: torch.device) -> bool:
+    """Score the running mean of the weights and log it; returns whether it is the best so far."""
+    score = validate(run.averaged, images, classes, device)
+    mean = sum(run.losses) / len(run.losses)
+    run.log.append({"step": run.step, "loss": mean, "score": score, "seconds": run.seconds})
+    run.losses.clear()
+    better = score > run.best
+    if better:
+        run.best, run.best_step = score, run.step
+    return better
+
+
+def _steps(run: Run, samples: Sequence[Sample], recipe: Recipe, device: torch.device) -> Generator[float, None, None]:
+    """Take the steps that are left, and yield the loss of each. Raises ResourceError when that is no number."""
     started = time.perf_counter() - run.seconds
-    with held_interrupt() as interrupted, closing(batches(samples, recipe, run.model, run.step)) as drawn:
+    with closing(batches(samples, recipe, run.model.margin, run.step)) as drawn:
         for batch in drawn:
             loss = step(run, batch, recipe, device)
             if not math.isfinite(loss):
@@ -115,45 +130,14 @@ def train(
                 )
             run.losses.append(loss)
             run.seconds = time.perf_counter() - started
-            if run.step % evaluate_every == 0 or run.step == recipe.steps:
-                score = validate(run.averaged, judges, len(about.classes), device)
-                mean = sum(run.losses) / len(run.losses)
-                run.log.append({"step": run.step, "loss": mean, "score": score, "seconds": run.seconds})
-                run.losses.clear()
-                if score > run.best:
-                    run.best, run.best_step = score, run.step
-                    save_weights(output, run, recipe, about, held_back, judges)
-                save_checkpoint(files.checkpoint, run, fingerprint)
-                write_log(files.log, run.log)
-            if progress:
-                progress(State(run.step, recipe.steps, loss, score))
-            if interrupted():
-                save_checkpoint(files.checkpoint, run, fingerprint)
-                raise KeyboardInterrupt
-    best, _ = load_weights(output)
-    draw_curves(files.curves, run.log)
-    draw_validation(files.pictures, best.to(device), judges, device)
-    return run.best
-
-
-def start(
-    recipe: Recipe, channels: int, classes: int, device: torch.device, network: Callable[..., UNet] = UNet
-) -> Run:
-    """A network with random weights, its running mean, and the optimizer. Raises UsageError for an illegal tile."""
-    torch.manual_seed(recipe.seed)
-    model, averaged = (network(channels, classes, recipe.width, recipe.depth, recipe.dropout).to(device) for _ in "12")
-    if (recipe.tile - model.base) % model.stride or recipe.tile <= 2 * model.margin:
-        raise UsageError(f"--tile-size {recipe.tile}: sides are {model.base} + k x {model.stride} pixels at this depth")
-    averaged.load_state_dict(model.state_dict())
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Run(model, averaged, _optimizer(model, recipe))
+            yield loss
 
 
 # -- the step ------------------------------------------------------------------------------------------------
 
 
 def step(run: Run, batch: TileBatch, recipe: Recipe, device: torch.device) -> float:
-    """One step of the optimizer; returns the loss."""
+    """Take one step of the optimizer; returns the loss."""
     torch.manual_seed(_mix(recipe.seed, run.step))  # dropout, the same after a resume
     for group in run.optimizer.param_groups:
         group["lr"] = _learning_rate(recipe, run.step)
@@ -174,22 +158,8 @@ def step(run: Run, batch: TileBatch, recipe: Recipe, device: torch.device) -> fl
     return float(loss.detach())
 
 
-def _mixed_precision(device: torch.device) -> Any:
-    if device.type == "cuda":
-        return torch.autocast("cuda", torch.bfloat16)
-    return torch.autocast("cpu", torch.bfloat16) if bf16_pays() else nullcontext()
-
-
-def _optimizer(model: UNet, recipe: Recipe) -> torch.optim.Optimizer:
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(
-            model.parameters(), recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay
-        )
-    kind = Muon if recipe.optimizer == "muon" else torch.optim.AdamW
-    return kind(model.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
-
-
 def _learning_rate(recipe: Recipe, step: int) -> float:
+    """Rise from 0 over the warm-up, then fall along half a cosine to a hundredth; sgd keeps its rate."""
     if not recipe.cosine:
         return recipe.learning_rate
     if step < recipe.warmup:
@@ -198,46 +168,16 @@ def _learning_rate(recipe: Recipe, step: int) -> float:
     return recipe.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
+def _mixed_precision(device: torch.device) -> Any:
+    if device.type == "cuda":
+        return torch.autocast("cuda", torch.bfloat16)
+    return torch.autocast("cpu", torch.bfloat16) if bf16_pays() else nullcontext()
+
+
 @torch.no_grad()
 def _average(averaged: UNet, model: UNet, decay: float) -> None:
     for mean, now in zip(averaged.parameters(), model.parameters(), strict=True):
         mean.lerp_(now, 1 - decay)
-
-
-def batches(samples: list[Sample], recipe: Recipe, model: UNet, start: int) -> Generator[TileBatch, None, None]:
-    """Batches from step `start` on. Each depends on the seed and its step alone; a thread draws them ahead."""
-    # A larger image shows more, though not in proportion: its pixels are alike.
-    chances = np.sqrt([sample.labels.size for sample in samples])
-    chances /= chances.sum()
-    ready: Queue[TileBatch | BaseException] = Queue(_PREFETCH)
-    stop = threading.Event()
-
-    def draw() -> None:
-        try:
-            for step in range(start, recipe.steps):
-                picked = np.random.default_rng([recipe.seed, step]).choice(len(samples), recipe.batch, p=chances)
-                batch = draw_batch(
-                    samples, picked, recipe.tile, model.margin, recipe.augmentation, [recipe.seed, step, 1]
-                )
-                if stop.is_set():
-                    return
-                ready.put(batch)
-        except BaseException as error:
-            ready.put(error)
-
-    thread = threading.Thread(target=draw, name="batches", daemon=True)
-    thread.start()
-    try:
-        for _ in range(start, recipe.steps):
-            batch = ready.get()
-            if isinstance(batch, BaseException):
-                raise batch
-            yield batch
-    finally:
-        stop.set()
-        while not ready.empty():
-            ready.get_nowait()
-        thread.join()  # one that still draws when the process ends takes it down with it
 
 
 def _mix(seed: int, step: int) -> int:

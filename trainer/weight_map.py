@@ -15,12 +15,6 @@ REACH = 6
 """In sigmas: beyond it the border term is below 1.6e-7."""
 
 
-def connected_objects(foreground: np.ndarray) -> np.ndarray:
-    """Number the 4-connected components of a (H, W) bool mask: (H, W) int32, 0 the background."""
-    labels, _ = ndimage.label(foreground)
-    return labels.astype(np.int32)
-
-
 def border_weights(objects: np.ndarray, *, w0: float = 10.0, sigma: float = 5.0) -> np.ndarray:
     """The border term for object labels (H, W) int, 0 the background; (H, W) float32.
 

@@ -6,15 +6,16 @@ import csv
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from trainer.data import Annotated
-from trainer.recipe import About, Recipe
+from trainer.data import AnnotatedSet
+from trainer.recipe import ModelDescription, Recipe
+from trainer.run import Run
 from trainer.unet import UNet
 from unet_deploy.errors import DataError, ModelError, UsageError
 from unet_deploy.images.array import ArraySource
@@ -27,46 +28,54 @@ SCORE = "mean Dice, validation"
 """What the best weights are chosen by, as the card calls it."""
 
 
-@dataclass
-class Run:
-    """What changes while training."""
-
-    model: UNet
-    averaged: UNet
-    optimizer: torch.optim.Optimizer
-    step: int = 0
-    best: float = -1.0
-    best_step: int = 0
-    seconds: float = 0.0
-    losses: list[float] = field(default_factory=list)
-    """Of the steps since the last validation."""
-    log: list[dict[str, float]] = field(default_factory=list)
-
-
+@dataclass(frozen=True)
 class Files:
     """What stands beside the weights."""
 
-    def __init__(self, output: Path) -> None:
-        stem = output.with_suffix("")
-        self.checkpoint = stem.with_name(f"{stem.name}.checkpoint.pt")
-        self.log = stem.with_name(f"{stem.name}.csv")
-        self.curves = stem.with_name(f"{stem.name}.curves.png")
-        self.pictures = stem.with_name(f"{stem.name}.validation.png")
+    output: Path
+    """The weights, .pt."""
+
+    @property
+    def checkpoint(self) -> Path:
+        """What to resume from."""
+        return self._beside("checkpoint.pt")
+
+    @property
+    def log(self) -> Path:
+        """One row for each validation, as CSV."""
+        return self._beside("csv")
+
+    @property
+    def curves(self) -> Path:
+        """A picture of loss and score over steps."""
+        return self._beside("curves.png")
+
+    @property
+    def pictures(self) -> Path:
+        """Validation images with their outlines."""
+        return self._beside("validation.png")
+
+    def _beside(self, suffix: str) -> Path:
+        return self.output.with_name(f"{self.output.stem}.{suffix}")
 
 
-def fingerprint_of(recipe: Recipe, about: About, annotated: Sequence[Annotated], validation: str) -> str:
-    """What must not change between a run and its resumption: settings, pixels and labels. The learning rate may."""
+def fingerprint_of(recipe: Recipe, description: ModelDescription, data: AnnotatedSet) -> str:
+    """Hash what must not change between a run and its resumption: settings, pixels and labels.
+
+    The learning rate may change.
+    """
     fixed = asdict(replace(recipe, learning_rate=0.0))
-    settings = [fixed, about.classes, asdict(about.normalization), [each.name for each in annotated], validation]
+    names = [each.name for each in data.images]
+    settings = [fixed, description.classes, asdict(description.normalization), names, data.rule]
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for each in annotated:
+    for each in data.images:
         for pixels in (each.image, each.labels, each.objects):
             digest.update(np.ascontiguousarray(pixels).data)
     return digest.hexdigest()
 
 
 def save_checkpoint(path: Path, run: Run, fingerprint: str) -> None:
-    """Everything that the rest of the training depends on."""
+    """Write everything that the rest of the training depends on."""
     state = {
         "format": FORMAT,
         "fingerprint": fingerprint,
@@ -98,29 +107,27 @@ def load_checkpoint(path: Path, run: Run, fingerprint: str) -> None:
         setattr(run, key, state[key])
 
 
-def save_weights(path: Path, run: Run, recipe: Recipe, about: About, split: str, judges: Sequence[Annotated]) -> None:
-    """Averaged weights, the architecture, what the card needs, and a few real tiles to check an export on.
+def save_weights(path: Path, run: Run, recipe: Recipe, description: ModelDescription, data: AnnotatedSet) -> None:
+    """Write the averaged weights, the architecture, what the card needs, and real tiles to check an export on.
 
-    split: what was held back, for people.
+    The tiles are of the first three images for validation.
     """
     side = run.model.base + 2 * run.model.stride
-    examples = []
-    for each in judges[:3]:
-        read = plan_tiles(side, side, run.model, tile=10 * side)[0].read
-        examples.append(torch.from_numpy(ArraySource(each.image).read(0, read).copy()))
+    read = plan_tiles(side, side, run.model, tile=10 * side)[0].read
+    examples = [torch.from_numpy(ArraySource(each.image).read(0, read).copy()) for each in data.validation[:3]]
     state = {
         "format": FORMAT,
         "state": {name: value.cpu() for name, value in run.averaged.state_dict().items()},
         "architecture": {
-            "channels": int(judges[0].image.shape[0]),
-            "classes": len(about.classes),
+            "channels": len(data.validation[0].image),
+            "classes": len(description.classes),
             "width": recipe.width,
             "depth": recipe.depth,
             "dropout": recipe.dropout,
         },
-        "about": {**asdict(about), "classes": list(about.classes)},
+        "about": {**asdict(description), "classes": list(description.classes)},
         "recipe": asdict(recipe),
-        "split": split,
+        "split": data.held_out,
         "metrics": {SCORE: run.best, "steps": float(run.best_step)},
         "examples": examples,
     }
@@ -129,7 +136,7 @@ def save_weights(path: Path, run: Run, recipe: Recipe, about: About, split: str,
 
 
 def load_weights(path: Path) -> tuple[UNet, dict[str, Any]]:
-    """The network of a weights file, on the CPU, and all else the file holds. Raises ModelError."""
+    """Read the network of a weights file, on the CPU, and all else the file holds. Raises DataError and ModelError."""
     state = _load(path, "weights")
     try:
         model = UNet(**state["architecture"])
@@ -152,7 +159,7 @@ def _load(path: Path, what: str) -> dict[str, Any]:
 
 
 def write_log(path: Path, rows: Sequence[dict[str, float]]) -> None:
-    """One row for each validation, as CSV."""
+    """Write one row for each validation, as CSV."""
     with replacing(path, overwrite=True) as beside, beside.open("w", newline="") as file:
         writer = csv.DictWriter(file, ["step", "loss", "score", "seconds"])
         writer.writeheader()

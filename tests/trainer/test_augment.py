@@ -7,8 +7,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from trainer.augment import Augmentation, draw_batch, draw_tile  # noqa: E402
+from trainer.augment import draw_batch, draw_tile  # noqa: E402
 from trainer.data import Sample  # noqa: E402
+from trainer.recipe import Augmentation  # noqa: E402
 
 STILL = Augmentation(elastic=0, scale=0, grey=0, noise=0, blur=0)
 

@@ -1,70 +1,32 @@
-"""Data comes in as people have it, and what is wrong with it is said in one line."""
+"""Images become samples: normalised, objects that touch parted, gaps between them weighted."""
 
-import imagecodecs
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tifffile
 
-from trainer.data import add_weights, find_pairs, read_annotated, read_truths, separate, split
-from unet_deploy.errors import DataError, UsageError
+from trainer.data import add_weights, read_annotated, separate
+from trainer.recipe import PRESETS
+from unet_deploy.evaluation.pairs import find_pairs
 from unet_deploy.model.card import Normalization
 
 CLASSES = ("background", "cell")
 
 
-def read(folder, **options):
-    return read_annotated(find_pairs(folder), CLASSES, Normalization(), **options)
+MEASURED = Normalization()
 
 
-def test_pairs_are_sorted_stems(folder):
-    assert [pair.name for pair in find_pairs(folder)] == [f"cell{at}" for at in range(6)]
+def read(folder, normalization=MEASURED):
+    return read_annotated(find_pairs(folder), CLASSES, normalization)
 
 
-def test_two_stacks_pair_page_by_page(tmp_path):
-    rng = np.random.default_rng(0)
-    volume, labels = rng.integers(0, 255, (4, 50, 60), dtype=np.uint8), np.zeros((4, 50, 60), np.uint8)
-    labels[:, 10:20, 10:20] = 255
-    for name, stack in (("volume", volume), ("labels", labels)):
-        tifffile.imwrite(tmp_path / f"{name}.tif", stack, photometric="minisblack")
-    pairs = find_pairs(tmp_path / "volume.tif", tmp_path / "labels.tif")
-    annotated = read_annotated(pairs, CLASSES, Normalization("fixed", 0, 1))
-    assert len(annotated) == 4
-    np.testing.assert_array_equal(annotated[2].image[0], volume[2])
-    assert annotated[2].labels.max() == 1
-    tifffile.imwrite(tmp_path / "short.tif", labels[:3], photometric="minisblack")
-    with pytest.raises(DataError, match=r"volume\.tif has 4 pages, but .*short\.tif has 3"):
-        find_pairs(tmp_path / "volume.tif", tmp_path / "short.tif")
-
-
-def test_real_nuclei_are_read_as_instances(data):
-    pairs = find_pairs(data / "dsb2018")
-    assert len(pairs) == 557
-    truths = read_truths(pairs[:20], CLASSES)
-    assert max(truth.objects.max() for truth in truths) > 10
-    assert len(split([pair.name for pair in pairs], "every:10")[1]) == 56
-
-
-def test_the_real_em_stack_is_two_classes(data):
-    pairs = find_pairs(data / "isbi2012" / "train-volume.tif", data / "isbi2012" / "train-labels.tif")
-    truths = read_truths(pairs, ("membrane", "cell"))
-    assert len(truths) == 30
-    assert np.mean([(truth.labels == 0).mean() for truth in truths]) == pytest.approx(0.22, abs=0.01)
-
-
-@pytest.mark.parametrize(
-    ("rule", "held"),
-    [("last:0.2", [8, 9]), ("last:3", [7, 8, 9]), ("every:5", [0, 5]), ("last:0.01", [9])],
-)
-def test_validation_is_a_block_at_the_end_or_every_nth(rule, held):
-    kept, ours = split([str(n) for n in range(10)], rule)
-    assert ours == held
-    assert sorted(kept + ours) == list(range(10))
-
-
-@pytest.mark.parametrize("rule", ["first:3", "last:", "last:x", "last:10", "last:11", "every:1", "last:-1", ""])
-def test_a_split_that_leaves_nothing_is_refused(rule):
-    with pytest.raises(UsageError, match="--validation"):
-        split([str(n) for n in range(10)], rule)
+def test_an_image_is_normalised_as_a_whole(folder):
+    stored = tifffile.imread(folder / "images" / "cell2.tif")
+    fixed = read(folder, Normalization("fixed", 0, 1))[2]
+    np.testing.assert_array_equal(fixed.image, stored[None])
+    low, high = np.percentile(stored, (1, 99.8))
+    assert np.percentile(read(folder)[2].image, (1, 99.8)) == pytest.approx((0, 1), abs=1 / (high - low))
 
 
 def test_touching_objects_are_parted_by_one_pixel():
@@ -76,131 +38,31 @@ def test_touching_objects_are_parted_by_one_pixel():
     np.testing.assert_array_equal(separate(parted), parted)
 
 
-def test_instances_are_told_from_binary_and_class_masks(folder):
-    annotated = read(folder)
-    assert annotated[0].objects.max() > 3
-    assert set(np.unique(annotated[0].labels)) == {0, 1}
-    for path in (folder / "masks").iterdir():
-        tifffile.imwrite(path, (tifffile.imread(path) > 0).astype(np.uint8) * 255)
-    binary = read(folder)
-    assert set(np.unique(binary[0].labels)) == {0, 1}
-    for path in (folder / "masks").iterdir():
-        tifffile.imwrite(path, (tifffile.imread(path) > 0).astype(np.uint8) + (np.arange(90) > 70))
-    three = read_annotated(find_pairs(folder), ("background", "cell", "right"), Normalization())
-    assert set(np.unique(three[0].labels)) == {0, 1, 2}
-
-
-@pytest.mark.parametrize("values", [(0, 1), (0, 255), (1, 2)])
-def test_of_two_values_the_higher_is_the_foreground(folder, values):
-    expected = [tifffile.imread(path) > 0 for path in sorted((folder / "masks").iterdir())]
-    for path, mask in zip(sorted((folder / "masks").iterdir()), expected, strict=True):
-        tifffile.imwrite(path, np.where(mask, values[1], values[0]).astype(np.uint8))
-    for each, mask in zip(read(folder), expected, strict=True):
-        np.testing.assert_array_equal(each.labels, mask)
-
-
-def test_masks_said_to_be_binary_that_are_not_are_refused(folder):
-    with pytest.raises(DataError, match=r"values in masks that should hold two; see --mask-kind"):
-        read(folder, kind="binary")
+def test_of_objects_that_touch_the_parted_pixels_are_background(folder):
+    for each in read(folder):
+        np.testing.assert_array_equal(each.labels == 0, each.objects == 0)
+        np.testing.assert_array_equal(separate(each.objects), each.objects)
 
 
 def test_weights_are_higher_between_cells(folder):
-    samples = add_weights(read(folder), 2, w0=10, sigma=5, balance=1)
+    samples = add_weights(read(folder), 2, PRESETS["paper"])
     weights = np.concatenate([sample.weights[sample.labels == 0] for sample in samples])
     assert weights.max() > 5 * np.median(weights)
 
 
-def rewrite(path, pixels):
-    tifffile.imwrite(path, pixels)
-
-
-def truncate(path):
-    path.write_bytes(path.read_bytes()[:-50])
+def test_without_border_weights_a_pixel_weighs_as_its_class(folder):
+    samples = add_weights(read(folder), 2, replace(PRESETS["paper"], w0=0))
+    assert all(len(np.unique(sample.weights)) <= 2 for sample in samples)
 
 
 BAD = {
-    "no pair": (
-        lambda root: (root / "masks" / "cell2.tif").unlink(),
-        r"cell2\.tif: has no file named cell2\.\* in .*masks",
-    ),
-    "no image": (
-        lambda root: (root / "images" / "cell2.tif").unlink(),
-        r"cell2\.tif: has no file named cell2\.\* in .*images",
-    ),
-    "size": (
-        lambda root: rewrite(root / "masks" / "cell1.tif", np.ones((5, 6), np.uint8)),
-        r"masks/cell1\.tif: is 5 x 6 pixels, but its image .*images/cell1\.tif is 90 x 90",
-    ),
-    "float": (
-        lambda root: rewrite(root / "masks" / "cell1.tif", np.ones((90, 90), np.float32)),
-        r"cell1\.tif: mask pixels are float32; save label numbers as integers",
-    ),
-    "colour": (
-        lambda root: rewrite(root / "masks" / "cell1.tif", np.ones((90, 90, 3), np.uint8)),
-        r"cell1\.tif: a mask has one channel of label numbers, this has 3",
-    ),
-    "negative": (
-        lambda root: rewrite(root / "masks" / "cell1.tif", np.full((90, 90), -1, np.int16)),
-        r"cell1\.tif: label numbers below 0",
-    ),
-    "corrupt": (
-        lambda root: (root / "images" / "cell3.tif").write_bytes(b"II*\\0 broken"),
-        r"cell3\.tif: [^\n]*",
-    ),
-    "empty": (
-        lambda root: [rewrite(p, np.zeros((90, 90), np.uint8)) for p in (root / "masks").iterdir()],
-        r"masks: class 'cell' occurs in no mask",
-    ),
-    "one class": (
-        lambda root: [rewrite(p, np.ones((90, 90), np.uint8)) for p in (root / "masks").iterdir()],
-        r"masks: class 'background' occurs in no mask",
-    ),
-    "page": (
-        lambda root: tifffile.imwrite(
-            root / "masks" / "cell1.tif", np.ones((3, 90, 90), np.uint8), photometric="minisblack"
-        ),
-        r"masks/cell1\.tif: has 3 pages; save each as a file",
-    ),
-    "pages": (
-        lambda root: tifffile.imwrite(
-            root / "images" / "cell1.tif", np.ones((3, 90, 90), np.uint8), photometric="minisblack"
-        ),
-        r"images/cell1\.tif: has 3 pages; save each as a file",
-    ),
-    "jpeg": (
-        lambda root: (root / "masks" / "cell1.tif").rename(root / "masks" / "cell1.jpg"),
-        r"masks/cell1\.jpg: JPEG changes label numbers; save masks as PNG or TIFF",
-    ),
-    "truncated image": (
-        lambda root: truncate(root / "images" / "cell3.tif"),
-        r"images/cell3\.tif: the file ends before its pixels do; copy it again",
-    ),
-    "truncated mask": (
-        lambda root: truncate(root / "masks" / "cell3.tif"),
-        r"masks/cell3\.tif: the file ends before its pixels do; copy it again",
-    ),
-    "no picture": (
-        lambda root: (root / "images" / "cell3.tif").write_text("notes on cell 3"),
-        r"images/cell3\.tif: is not a readable TIFF",
-    ),
-    "folder": (
-        lambda root: [
-            (root / "images" / "cell9.tif").mkdir(),
-            rewrite(root / "masks" / "cell9.tif", np.ones((90, 90), np.uint8)),
-        ],
-        r"images/cell9\.tif: cannot be read",
-    ),
     "channels": (
         lambda root: tifffile.imwrite(root / "images" / "cell3.tif", np.ones((90, 90, 3), np.uint8), photometric="rgb"),
         r"images/cell3\.tif: 3 channels, but .*images/cell0\.tif has 1",
     ),
     "nan": (
-        lambda root: rewrite(root / "images" / "cell3.tif", np.full((90, 90), np.nan, np.float32)),
+        lambda root: tifffile.imwrite(root / "images" / "cell3.tif", np.full((90, 90), np.nan, np.float32)),
         r"images/cell3\.tif: has pixels that are NaN",
-    ),
-    "twice": (
-        lambda root: (root / "images" / "cell1.png").write_bytes(imagecodecs.png_encode(np.ones((9, 9), np.uint8))),
-        r"cell1\.tif: cell1\.png has the same stem",
     ),
 }
 
@@ -213,24 +75,3 @@ def test_what_is_wrong_is_one_line_with_the_file(folder, case):
         read(folder)
     assert raised.value.exit_code == 3
     assert "\n" not in str(raised.value)
-
-
-def test_a_folder_without_the_two_folders_says_what_is_wanted(tmp_path):
-    with pytest.raises(DataError, match="a folder with images/ and masks/"):
-        find_pairs(tmp_path)
-
-
-def test_what_is_no_image_by_its_name_may_lie_beside_the_images(folder):
-    (folder / "images" / "notes.txt").write_text("taken on a Monday")
-    (folder / "images" / "more").mkdir()
-    assert len(find_pairs(folder)) == 6
-
-
-def test_a_class_that_is_named_and_never_occurs_is_refused(folder):
-    with pytest.raises(DataError, match="class 'nerve' occurs in no mask"):
-        read_annotated(find_pairs(folder), (*CLASSES, "nerve"), Normalization(), "instances")
-
-
-def test_a_class_beyond_those_named_is_refused(folder):
-    with pytest.raises(DataError, match="only 2 classes are named"):
-        read(folder, kind="classes")

@@ -9,8 +9,9 @@ torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 
 from trainer import export as exporting  # noqa: E402
+from trainer.data import DataSet  # noqa: E402
 from trainer.export import IR_VERSION, OPSET, build, check, export  # noqa: E402
-from trainer.recipe import PRESETS, About  # noqa: E402
+from trainer.recipe import PRESETS, ModelDescription  # noqa: E402
 from trainer.train import train  # noqa: E402
 from trainer.unet import UNet  # noqa: E402
 from unet_deploy.errors import ModelError, UsageError, VerificationError  # noqa: E402
@@ -22,9 +23,11 @@ from unet_deploy.runtimes.onnxruntime import OnnxRuntime  # noqa: E402
 @pytest.fixture
 def weights(folder, tmp_path):
     recipe = replace(PRESETS["modern"], width=4, depth=2, tile=84, steps=10, warmup=1, seed=3)
-    about = About(("background", "cell"), pixel_size_um=0.5, trained_on="round cells", license="CC0-1.0")
+    description = ModelDescription(
+        ("background", "cell"), pixel_size_um=0.5, trained_on="round cells", license="CC0-1.0"
+    )
     path = tmp_path / "weights.pt"
-    train(folder, path, recipe=recipe, about=about, evaluate_every=10)
+    train(DataSet(folder), path, recipe, description, evaluate_every=10)
     return path
 
 

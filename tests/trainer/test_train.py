@@ -15,15 +15,17 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("matplotlib")
 
 from trainer import train as training  # noqa: E402
+from trainer.data import DataSet  # noqa: E402
 from trainer.predict import predict  # noqa: E402
-from trainer.recipe import PRESETS, About, tailored  # noqa: E402
+from trainer.recipe import PRESETS, ModelDescription, tailored  # noqa: E402
 from trainer.train import train  # noqa: E402
 from trainer.unet import UNet  # noqa: E402
 from trainer.weights import load_weights  # noqa: E402
-from unet_deploy.errors import DataError, ModelError, ResourceError, UsageError  # noqa: E402
+from unet_deploy.errors import DataError, ResourceError, UsageError  # noqa: E402
 from unet_deploy.model.card import Normalization  # noqa: E402
 
 TINY = replace(PRESETS["modern"], width=4, depth=2, tile=84, batch=2, steps=30, warmup=3, average=0.9, w0=2.0)
+CELLS = ModelDescription(("background", "cell"))
 
 
 def weights(path):
@@ -31,9 +33,7 @@ def weights(path):
 
 
 def run(folder, output, recipe=TINY, **options):
-    return train(
-        folder, output, recipe=recipe, about=About(classes=("background", "cell")), evaluate_every=10, **options
-    )
+    return train(DataSet(folder), output, recipe, CELLS, evaluate_every=10, **options)
 
 
 def test_it_learns_cells_from_a_handful_of_images(folder, tmp_path):
@@ -110,7 +110,7 @@ def test_resuming_with_other_settings_or_data_is_refused(folder, tmp_path):
     with refused:
         run(folder, output, replace(recipe, width=6), resume=True)
     with refused:
-        train(folder, output, recipe=recipe, about=About(normalization=Normalization("fixed")), resume=True)
+        train(DataSet(folder), output, recipe, replace(CELLS, normalization=Normalization("fixed")), resume=True)
     picture = folder / "images" / "cell0.tif"
     tifffile.imwrite(picture, 255 - tifffile.imread(picture))
     with refused:
@@ -140,9 +140,9 @@ def test_a_loss_that_is_no_number_is_one_line_and_keeps_the_checkpoint(folder, t
 def test_a_class_that_is_only_in_what_is_held_back_is_refused(folder, tmp_path):
     for at, path in enumerate(sorted((folder / "masks").iterdir())):
         tifffile.imwrite(path, (tifffile.imread(path) > 0) * np.uint8(1 + (at == 5)))
-    about = About(classes=("background", "cell", "nerve"))
+    three = ModelDescription(("background", "cell", "nerve"))
     with pytest.raises(DataError, match="class 'nerve' occurs only in what --validation last:1 holds back"):
-        train(folder, tmp_path / "w.pt", recipe=TINY, about=about, validation="last:1")
+        train(DataSet(folder, validation="last:1"), tmp_path / "w.pt", TINY, three)
 
 
 def test_a_tile_the_network_cannot_take_is_refused(folder, tmp_path):
@@ -162,17 +162,6 @@ def test_the_papers_preset_is_the_papers():
 def test_the_papers_preset_learns_cells(folder, tmp_path):
     recipe = replace(PRESETS["paper"], width=8, depth=2, tile=84, steps=200, learning_rate=3e-3)
     assert run(folder, tmp_path / "w.pt", recipe) > 0.7
-
-
-@pytest.mark.parametrize("content", [b"", b"PK\\x03\\x04 not weights"])
-def test_a_file_that_holds_no_weights_is_one_line(tmp_path, content):
-    path = tmp_path / "w.pt"
-    path.write_bytes(content)
-    with pytest.raises(ModelError, match=r"w\.pt: is no weights file of this trainer"):
-        load_weights(path)
-    torch.save({"format": 1, "state": {}}, path)
-    with pytest.raises(ModelError, match=r"w\.pt: holds no weights of this trainer"):
-        load_weights(path)
 
 
 def test_tiled_prediction_is_that_of_one_pass(folder):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.weight_map import border_weights, class_weights, connected_objects
+from trainer.weight_map import border_weights, class_weights
 
 
 def by_its_word(objects, w0, sigma):
@@ -50,10 +50,6 @@ def test_rare_classes_weigh_more_and_the_mean_weight_is_one():
     np.testing.assert_allclose(weights, [1 / 1.8, 5], rtol=1e-6)
     np.testing.assert_allclose(weights @ [0.9, 0.1], 1, rtol=1e-6)
     np.testing.assert_allclose(class_weights([900, 100], balance=0), [1, 1], rtol=1e-6)
-
-
-def test_diagonal_neighbours_are_two_objects():
-    assert connected_objects(np.eye(3, dtype=bool)).max() == 3
 
 
 @pytest.mark.parametrize("shape", [(1, 30), (30, 1)])

@@ -11,8 +11,8 @@ from unet_deploy.cli.app import NoProgress, Overwrite, Tta, app
 from unet_deploy.errors import UsageError
 
 if TYPE_CHECKING:
-    from trainer.data import MaskKind
-    from trainer.evaluate import Evaluation
+    from unet_deploy.evaluation.pairs import MaskKind
+    from unet_deploy.evaluation.scores import Evaluation
 
 NOTABLE = 0.25
 """Pixels from which masks that lie beside their images are worth a word."""
@@ -63,7 +63,8 @@ def train(
     from unet_deploy.system.extras import require
 
     require("torch", "train")
-    from trainer.recipe import PRESETS, About, tailored
+    from trainer.data import DataSet
+    from trainer.recipe import PRESETS, ModelDescription, tailored
     from trainer.train import train
     from trainer.weights import Files
 
@@ -78,7 +79,7 @@ def train(
         "learning_rate": learning_rate,
         "w0": border_weight,
     }
-    about = About(
+    description = ModelDescription(
         classes=tuple(name.strip() for name in classes.split(",")),
         pixel_size_um=pixel_size,
         trained_on=trained_on,
@@ -88,13 +89,10 @@ def train(
     try:
         with training_bar(output.name, shown=not no_progress) as progress:
             score = train(
-                data,
+                DataSet(data, masks, _mask_kind(mask_kind), validation),
                 output,
-                masks=masks,
-                recipe=tailored(PRESETS[preset], strength=augmentation, seed=seed, **chosen),
-                about=about,
-                mask_kind=_mask_kind(mask_kind),
-                validation=validation,
+                tailored(PRESETS[preset], strength=augmentation, seed=seed, **chosen),
+                description,
                 evaluate_every=evaluate_every,
                 resume=resume,
                 overwrite=overwrite,
@@ -151,46 +149,44 @@ def evaluate(
     no_progress: NoProgress = False,
 ) -> None:
     """Score a model on annotated images."""
-    from trainer.data import find_pairs, split
-    from trainer.evaluate import evaluate, parse_groups
-    from trainer.evaluate import record as record_figures
     from unet_deploy.cli.console import progress_bar, say
+    from unet_deploy.evaluation.evaluate import evaluate
+    from unet_deploy.evaluation.evaluate import record as record_figures
+    from unet_deploy.evaluation.measures import Scoring, parse_groups
+    from unet_deploy.evaluation.pairs import find_pairs, split
     from unet_deploy.system.extras import require
     from unet_deploy.system.files import check_free
     from unet_deploy.zoo import find_model, open_model
 
-    groups = parse_groups(metrics)
+    scoring = Scoring(parse_groups(metrics), min_size)
     file = find_model(model)
     if record:
         require("onnx", "train")
         if file.suffix != ".onnx":
             raise UsageError(f"--record: {file} is no .onnx file; evaluate the model that it was built from")
-    if "partitions" in groups:
+    if scoring.partitions:
         require("skimage", "train")
     if plot:
         require("matplotlib", "train")
         check_free(plot, overwrite=overwrite)
-    by_threshold = bool(groups & {"thresholds", "partitions"})
     pairs = find_pairs(data, masks)
     if validation:
         pairs = [pairs[index] for index in split([pair.name for pair in pairs], validation)[1]]
-    with open_model(model, probabilities=by_threshold or tta) as runtime:
+    with open_model(model, probabilities=scoring.by_threshold or tta) as runtime:
         with progress_bar(data.name, "images", shown=not no_progress) as progress:
             result = evaluate(
                 runtime,
                 pairs,
+                scoring,
                 mask_kind=_mask_kind(mask_kind),
                 tta=tta,
-                thresholds=by_threshold,
-                partitions="partitions" in groups,
-                min_size=min_size,
                 progress=progress,
             )
         if plot:
-            from trainer.sheet import draw_worst
+            from unet_deploy.evaluation.sheet import draw_worst
 
             draw_worst(plot, runtime, result, pairs, mask_kind=_mask_kind(mask_kind), tta=tta, overwrite=overwrite)
-    _print_evaluation(result, as_json, groups)
+    _print_evaluation(result, as_json, scoring.groups)
     if plot and not as_json:
         print(f"the worst images: {plot}")
     if record:
@@ -198,7 +194,7 @@ def evaluate(
         ways += [f"validation {validation}"] if validation else []
         ways += ["mean of 8 orientations"] if tta else []
         ways += [f"objects of {min_size} pixels and more"] if min_size else []
-        record_figures(file, result.overall(groups), ", ".join(ways))
+        record_figures(file, result.overall(scoring.groups), ", ".join(ways))
         say(f"{file}: the figures are in its card")
 
 
@@ -210,15 +206,19 @@ def score(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Score a mask against the truth."""
-    from trainer.evaluate import score_files
+    from unet_deploy.evaluation.evaluate import score_files
+    from unet_deploy.evaluation.measures import USUAL
 
-    _print_evaluation(score_files(mask, truth, min_size=min_size), as_json, {"overlap", "objects"})
+    _print_evaluation(score_files(mask, truth, min_size=min_size), as_json, USUAL.groups)
 
 
-def _print_evaluation(result: Evaluation, as_json: bool, groups: set[str]) -> None:
-    from trainer.evaluate import CUTS
+def _print_evaluation(result: Evaluation, as_json: bool, groups: frozenset[str]) -> None:
     from unet_deploy.cli.console import columns, say, table
+    from unet_deploy.evaluation.scores import CUTS
 
+    if result.without_objects:
+        images = f"{result.without_objects} of {len(result.scores)} images"
+        say(f"SEG: no true objects in {images}, which do not count")
     if as_json:
         import json
 
@@ -227,17 +227,22 @@ def _print_evaluation(result: Evaluation, as_json: bool, groups: set[str]) -> No
     if len(result.scores) > 1:
         head = ["image", *(f"Dice of {name}" for name in result.classes[1:]), "object F1 at IoU 0.5", "SEG"]
         rows: list[list[str | float]] = [
-            [each.name, *(area.dice for area in each.areas), each.matches[0].f1, each.seg[0] / max(1, each.seg[1])]
+            [
+                each.name,
+                *(overlap.dice for overlap in each.overlaps),
+                each.matches[0].f1,
+                "none" if each.seg is None else each.seg,
+            ]
             for each in result.scores
         ]
         print(columns(head, rows) + "\n")
     if result.cuts:
         cuts: list[list[str | float]] = [
-            [f"{cut:.1f}", *row.values()] for cut, row in zip(CUTS, result.cuts, strict=True)
+            [f"{cut:.1f}", *row.in_words.values()] for cut, row in zip(CUTS, result.cuts, strict=True)
         ]
-        print(columns(["threshold", *result.cuts[0]], cuts) + "\n")
-    shown = result.overall(groups)
-    print(table([("images", str(len(result.scores))), *((name, _number(value)) for name, value in shown.items())]))
+        print(columns(["threshold", *result.cuts[0].in_words], cuts) + "\n")
+    shown = result.figures(groups)
+    print(table([("images", str(len(result.scores))), *((each.words, each.text) for each in shown)]))
     if (displaced := result.displacement) and max(map(abs, displaced)) > NOTABLE:
         sides = (("up", "down"), ("left", "right"))
         ways = [f"{abs(by):.1f} {side[by > 0]}" for by, side in zip(displaced, sides, strict=True)]
@@ -245,7 +250,3 @@ def _print_evaluation(result: Evaluation, as_json: bool, groups: set[str]) -> No
             f"the masks lie {' and '.join(ways)} of what the model sees, in pixels: "
             "bring images and masks together and train again, and edges will be sharper"
         )
-
-
-def _number(value: float) -> str:
-    return str(value) if isinstance(value, int) else f"{value:.4f}"

@@ -7,13 +7,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
-from trainer.metrics import (
+from unet_deploy.evaluation.partitions import (
+    _NEIGHBOURS,
+    _rings,
     compare_partitions,
-    count_merged,
-    mergers,
     partition,
     pixel_error,
-    seg_measure,
     warp,
     warping_error,
 )
@@ -175,8 +174,6 @@ def test_a_warp_keeps_the_topology_and_only_comes_nearer(predicted, truth):
 
 def test_every_simple_point_keeps_the_topology_and_no_other_does():
     """All 2^16 masks of 4x4 pixels would do; all neighbourhoods in a frame that joins nothing do as well."""
-    from trainer.metrics import _NEIGHBOURS, _rings
-
     simple = _rings().simple
     for code in range(256):
         mask = np.zeros((7, 7), bool)
@@ -186,17 +183,3 @@ def test_every_simple_point_keeps_the_topology_and_no_other_does():
         flipped[3, 3] = True
         if simple[code]:
             assert topology(mask) == topology(flipped), code
-
-
-def test_seg_and_mergers_by_hand():
-    truth = np.array([[1, 1, 1, 0, 2, 2, 0, 3, 3]])
-    ours = np.array([[5, 5, 0, 0, 6, 6, 6, 6, 6]])
-    total, count = seg_measure(ours, truth)
-    assert count == 3
-    assert total == pytest.approx(2 / 3 + 2 / 5 + 2 / 5)  # each of 2 and 3 lies whole in the object of five pixels
-    assert count_merged(ours, truth) == 1
-    assert mergers(ours, truth) == {6: 2}
-    assert count_merged(truth, truth) == 0
-    half = np.array([[5, 5, 0, 0]]), np.array([[1, 1, 1, 1]])
-    assert seg_measure(*half) == (0, 1)  # exactly half is no match
-    assert seg_measure(np.zeros((2, 2), int), np.zeros((2, 2), int)) == (0, 0)

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from trainer.data import MaskKind, Pair, read_pixels, read_truths
-from trainer.evaluate import Evaluation, Score
+from unet_deploy.evaluation.pairs import MaskKind, Pair, Truth, read_pixels, read_truths
+from unet_deploy.evaluation.scores import Evaluation, Score
 from unet_deploy.masks.overlay import Overlay
 from unet_deploy.runtimes import Runtime
 from unet_deploy.segmentation.run import segment_array
 from unet_deploy.system.colours import BLUE, COLOURS, PURPLE, VERMILION
+from unet_deploy.system.extras import importing
 from unet_deploy.system.files import replacing
 from unet_deploy.tiling import Region
 
@@ -37,8 +38,12 @@ def draw_worst(
     tta: bool = False,
     overwrite: bool = False,
 ) -> None:
-    """Write a PNG of the images of the lowest scores: what was missed, invented, or given another class, in colour."""
-    from matplotlib.figure import Figure
+    """Write a PNG of the images of the lowest scores: what was missed, invented, or given another class, in colour.
+
+    Raises MissingPackageError without Matplotlib.
+    """
+    with importing("matplotlib", "train"):
+        from matplotlib.figure import Figure
 
     classes = evaluation.classes
     order = sorted(range(len(pairs)), key=lambda at: _quality(evaluation.scores[at]))[:MOST]
@@ -51,33 +56,45 @@ def draw_worst(
         pixels = read_pixels(pairs[at])
         labels = segment_array(pixels, runtime, None, tta=tta)[0][0]
         axes = [figure.add_subplot(down, across * panels, panels * place + panel + 1) for panel in range(panels)]
-        if panels > 1:
-            axes[0].imshow(_classes_shown(pixels, labels, classes), interpolation="nearest")
-            axes[0].set_title(f"{pairs[at].name[:32]}\nthe model's classes", fontsize=8)
-        axes[-1].imshow(compared(pixels, labels, truths[at].labels), interpolation="nearest")
-        if truths[at].labels.any():
-            axes[-1].contour(truths[at].labels > 0, [0.5], colors="white", linewidths=0.4)
-        axes[-1].set_title(f"{pairs[at].name[:32]}\n{_figures(evaluation.scores[at], classes)}", fontsize=8)
-        for axis in axes:
-            axis.set_axis_off()
-    meanings: list[tuple[str, Sequence[float]]] = [("missed", MISSED), ("invented", INVENTED)]
-    if len(classes) > 2:
-        named = [(name, COLOURS[label % len(COLOURS)]) for label, name in enumerate(classes[1:])]
-        meanings = [*named, *meanings, ("another class", MISTAKEN)]
-    draw_legend(figure, meanings)
+        _draw(axes, pixels, labels, truths[at], evaluation.scores[at], classes)
+    draw_legend(figure, _meanings(classes))
     with replacing(path, overwrite=overwrite) as beside:
         figure.savefig(beside, format="png", dpi=100)
 
 
+def _draw(
+    axes: Sequence[Any], pixels: np.ndarray, labels: np.ndarray, truth: Truth, score: Score, classes: Sequence[str]
+) -> None:
+    """Draw one image (C, H, W) and its labels (H, W): what is wrong in the last panel, the classes in one before it."""
+    if len(axes) > 1:
+        axes[0].imshow(_classes_shown(pixels, labels, classes), interpolation="nearest")
+        axes[0].set_title(f"{score.name[:32]}\nthe model's classes", fontsize=8)
+    axes[-1].imshow(compared(pixels, labels, truth.labels), interpolation="nearest")
+    if truth.labels.any():
+        axes[-1].contour(truth.labels > 0, [0.5], colors="white", linewidths=0.4)
+    axes[-1].set_title(f"{score.name[:32]}\n{_figures(score, classes)}", fontsize=8)
+    for axis in axes:
+        axis.set_axis_off()
+
+
+def _meanings(classes: Sequence[str]) -> list[tuple[str, Sequence[float]]]:
+    """What the colours of a sheet stand for."""
+    wrong: list[tuple[str, Sequence[float]]] = [("missed", MISSED), ("invented", INVENTED)]
+    if len(classes) <= 2:
+        return wrong
+    named = [(name, COLOURS[label % len(COLOURS)]) for label, name in enumerate(classes[1:])]
+    return [*named, *wrong, ("another class", MISTAKEN)]
+
+
 def _figures(score: Score, classes: Sequence[str]) -> str:
-    """What was measured of an image, in one line."""
+    """Say in one line what was measured of an image."""
     names = [f"{name} " for name in classes[1:]] if len(classes) > 2 else [""]
-    dices = ", ".join(f"{name}{area.dice:.3f}" for name, area in zip(names, score.areas, strict=True))
+    dices = ", ".join(f"{name}{overlap.dice:.3f}" for name, overlap in zip(names, score.overlaps, strict=True))
     return f"Dice {dices}, object F1 {score.matches[0].f1:.2f}, merged {score.merged}"
 
 
 def _classes_shown(pixels: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> np.ndarray:
-    """(h, w, 3) uint8: the image (C, H, W) with its classes (H, W) in colour, as `segment --overlay` draws it."""
+    """Draw an image (C, H, W) with its classes (H, W) in colour, as `segment --overlay` does: (h, w, 3) uint8."""
     channels, height, width = pixels.shape
     picture = Overlay(height, width, channels, classes)
     picture.add(Region(0, 0, height, width), pixels, labels)
@@ -93,7 +110,7 @@ def draw_legend(figure: Any, meanings: Sequence[tuple[str, Sequence[float]]]) ->
 
 
 def grey_picture(pixels: np.ndarray) -> np.ndarray:
-    """The first channel of an image (C, H, W) to look at: (H, W, 3) float32 of 0 to 255."""
+    """Make the first channel of an image (C, H, W) a picture to look at: (H, W, 3) float32 of 0 to 255."""
     grey = pixels[0].astype(np.float32)
     low, high = np.percentile(grey, (0.5, 99.7))
     grey = np.clip((grey - low) * (255 / max(high - low, 1e-6)), 0, 255)
@@ -101,7 +118,7 @@ def grey_picture(pixels: np.ndarray) -> np.ndarray:
 
 
 def compared(pixels: np.ndarray, labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8: the image (C, H, W) in grey, pixels whose class (H, W) is not the true one in colour."""
+    """Draw an image (C, H, W) in grey, pixels whose class (H, W) is not the true one in colour: (H, W, 3) uint8."""
     picture = grey_picture(pixels)
     wrong = labels != truth
     for where, colour in (
@@ -114,5 +131,5 @@ def compared(pixels: np.ndarray, labels: np.ndarray, truth: np.ndarray) -> np.nd
 
 
 def _quality(score: Score) -> float:
-    """What the worst is judged by: overlap and objects alike."""
-    return float(np.mean([area.dice for area in score.areas])) + score.matches[0].f1
+    """What the worst images are chosen by: overlap and objects alike."""
+    return float(np.mean([overlap.dice for overlap in score.overlaps])) + score.matches[0].f1

@@ -1,17 +1,22 @@
 """Evaluation runs the deployed model, and counts what a person would count."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import tifffile
 from command_line import error, unet_deploy
 
-from trainer.data import Truth, find_pairs
-from trainer.evaluate import Evaluation, evaluate, score_files, score_labels
-from trainer.sheet import INVENTED, MISSED, MISTAKEN
 from unet_deploy import open_model
 from unet_deploy.errors import DataError
+from unet_deploy.evaluation.evaluate import evaluate, score_files, score_labels
+from unet_deploy.evaluation.measures import GROUPS, Scoring
+from unet_deploy.evaluation.objects import Jaccard
+from unet_deploy.evaluation.pairs import Truth, find_pairs
+from unet_deploy.evaluation.scores import Evaluation
+from unet_deploy.evaluation.sheet import INVENTED, MISSED, MISTAKEN, compared, draw_worst
 from unet_deploy.system.colours import COLOURS
 
 
@@ -24,14 +29,14 @@ def test_scores_by_hand():
     found[6:9, 6:9] = 0
     found[6, 1] = 1
     score = score_labels("by hand", found, Truth(truth, objects), 2)
-    assert score.areas[0].dice == pytest.approx(2 * 9 / (10 + 18))
-    assert score.areas[0].iou == pytest.approx(9 / 19)
-    assert score.seg == (1, 2)
+    assert score.overlaps[0].dice == pytest.approx(2 * 9 / (10 + 18))
+    assert score.overlaps[0].iou == pytest.approx(9 / 19)
+    assert score.jaccard == Jaccard(1, 2)
     assert (score.matches[0].true, score.matches[0].false, score.matches[0].missed) == (1, 1, 1)
     perfect = score_labels("perfect", truth, Truth(truth, objects), 2)
     both = Evaluation(("background", "cell"), (score, perfect))
-    assert both.mean_dice == (pytest.approx((1 + 18 / 28) / 2),)
-    assert both.pooled[0].dice == pytest.approx(2 * 27 / (28 + 36))
+    assert both.by_class[0].mean_dice == pytest.approx((1 + 18 / 28) / 2)
+    assert both.by_class[0].dice == pytest.approx(2 * 27 / (28 + 36))
     assert both.seg == pytest.approx(3 / 4)
     assert both.f1[0] == pytest.approx(2 * 3 / (2 * 3 + 1 + 1))
 
@@ -47,16 +52,16 @@ def test_small_objects_are_left_out_before_objects_are_matched():
     both = np.stack([1 - foreground, foreground])
 
     def scored(least):
-        return score_labels("by hand", found, Truth(truth, objects), 2, both, min_size=least)
+        return score_labels("by hand", found, Truth(truth, objects), 2, both, Scoring(min_size=least))
 
     invented = [scored(least).matches[0].false for least in (0, 1, 2, 3, 9, 10)]
     assert invented == [2, 2, 1, 0, 0, 0]
     assert [scored(least).matches[0].true for least in (0, 9, 10)] == [2, 2, 0]
-    assert scored(10).seg == (0, 2)
-    assert [scored(least).cuts[5]["object F1 at IoU 0.5"] for least in (0, 3, 10)] == [2 * 2 / (4 + 2), 1, 0]
+    assert scored(10).jaccard == Jaccard(0, 2)
+    assert [scored(least).cuts[5].object_f1 for least in (0, 3, 10)] == [2 * 2 / (4 + 2), 1, 0]
     for least in (0, 3, 10):
-        assert scored(least).areas[0].dice == scored(0).areas[0].dice < 1
-        assert scored(least).cuts[5]["Dice"] == scored(0).cuts[5]["Dice"]
+        assert scored(least).overlaps[0].dice == scored(0).overlaps[0].dice < 1
+        assert scored(least).cuts[5].dice == scored(0).cuts[5].dice
 
 
 def test_the_shipped_model_finds_real_nuclei(data, nuclei):
@@ -64,7 +69,7 @@ def test_the_shipped_model_finds_real_nuclei(data, nuclei):
     with open_model(nuclei) as model:
         result = evaluate(model, pairs)
     assert len(result.scores) == 6
-    assert result.pooled[0].dice > 0.85
+    assert result.by_class[0].dice > 0.85
 
 
 def test_files_are_scored_page_by_page(tmp_path):
@@ -162,8 +167,6 @@ def test_a_truncated_mask_is_named(annotated):
 def test_a_sheet_of_three_classes_shows_each_in_its_colour(tmp_path, small_models):
     import imagecodecs
 
-    from trainer.sheet import draw_worst
-
     rng = np.random.default_rng(0)
     for kind in ("images", "masks"):
         (tmp_path / kind).mkdir()
@@ -215,20 +218,57 @@ def test_the_best_threshold_of_an_error_is_its_lowest():
     truth = Truth(np.array([[0, 0, 1, 1]], np.uint8), np.array([[0, 0, 1, 1]], np.int32))
     foreground = np.array([[0.05, 0.45, 0.55, 0.95]])
     both = np.stack([1 - foreground, foreground])
-    score = score_labels("x", (foreground > 0.5).astype(np.uint8), truth, 2, both, partitions=True)
+    score = score_labels("x", (foreground > 0.5).astype(np.uint8), truth, 2, both, Scoring(frozenset(GROUPS)))
     assert score.soft_dice == pytest.approx(2 * 1.5 / (0.05**2 + 0.45**2 + 0.55**2 + 0.95**2 + 2))
     result = Evaluation(("background", "cell"), (score,))
-    assert result.best["pixel error"] == (0, 0.5)
-    assert result.best["Dice"] == (1, 0.5)
-    assert result.cuts[0]["pixel error"] == 0.5
-    assert result.cuts[10]["Dice"] == 0
+    assert result.best["pixel_error"] == (0, 0.5)
+    assert result.best["dice"] == (1, 0.5)
+    assert result.cuts[0].pixel_error == 0.5
+    assert result.cuts[10].dice == 0
 
 
 def test_the_sheet_colours_what_is_wrong():
-    from trainer.sheet import compared
-
     truth = np.array([[0, 1, 1, 2]], np.uint8)
     labels = np.array([[1, 0, 1, 1]], np.uint8)
     picture = compared(np.zeros((1, 1, 4), np.uint8), labels, truth)
     for at, colour in ((0, INVENTED), (1, MISSED), (2, (0, 0, 0)), (3, MISTAKEN)):
         np.testing.assert_array_equal(picture[0, at], (0.65 * np.array(colour)).astype(np.uint8))
+
+
+HIDDEN = (
+    "import sys; [sys.modules.__setitem__(name, None) for name in {!r}.split()]; from unet_deploy.cli import main; "
+)
+
+
+@pytest.mark.parametrize(
+    ("hidden", "words"),
+    [
+        ("torch onnx skimage matplotlib", ["score", "masks/0.tif", "masks/1.tif"]),
+        ("torch onnx skimage matplotlib", ["evaluate", "nuclei", ".", "--metrics", "thresholds"]),
+        ("torch onnx matplotlib", ["evaluate", "nuclei", ".", "--metrics", "partitions"]),
+        ("torch onnx skimage", ["evaluate", "nuclei", ".", "--plot", "worst.png"]),
+    ],
+)
+def test_scoring_wants_no_torch_and_each_extra_only_where_it_is_used(annotated, hidden, words):
+    pytest.importorskip("skimage")
+    pytest.importorskip("matplotlib")
+    script = HIDDEN.format(hidden) + f"sys.argv = ['unet-deploy', *{words!r}]; main()"
+    done = subprocess.run([sys.executable, "-c", script], cwd=annotated, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "SEG" in done.stdout or "--metrics" in words
+
+
+@pytest.mark.parametrize(
+    ("hidden", "words"),
+    [
+        ("skimage", ["--metrics", "all"]),
+        ("matplotlib", ["--plot", "worst.png"]),
+        ("onnx", ["--record"]),
+    ],
+)
+def test_a_package_that_is_wanted_and_missing_is_named_before_any_image_is_read(annotated, hidden, words):
+    words = ["evaluate", "nuclei", "nowhere", *words]
+    script = HIDDEN.format(f"torch {hidden}") + f"sys.argv = ['unet-deploy', *{words!r}]; main()"
+    done = subprocess.run([sys.executable, "-c", script], cwd=annotated, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr == f"error: this needs {hidden}; run: pip install 'unet-deploy[train]'\n"

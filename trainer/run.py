@@ -1,0 +1,63 @@
+"""What changes while training: the network, the running mean of its weights, and the optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+
+from trainer.optimizer import Muon
+from trainer.recipe import Recipe
+from trainer.unet import UNet
+from unet_deploy.errors import UsageError
+
+
+@dataclass
+class Run:
+    """The state of a training, all of which a checkpoint holds."""
+
+    model: UNet
+    averaged: UNet
+    """Its weights are the running mean of the model's."""
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+    best: float = -1.0
+    """The best validation score so far."""
+    best_step: int = 0
+    seconds: float = 0.0
+    """Spent training, over all resumptions."""
+    losses: list[float] = field(default_factory=list)
+    """Of the steps since the last validation."""
+    log: list[dict[str, float]] = field(default_factory=list)
+    """Step, mean loss, score and seconds of each validation."""
+
+    @property
+    def score(self) -> float | None:
+        """The latest validation score; None before there is one."""
+        return self.log[-1]["score"] if self.log else None
+
+
+def start(
+    recipe: Recipe, channels: int, classes: int, device: torch.device, network: Callable[..., UNet] = UNet
+) -> Run:
+    """Make a network with random weights, its running mean, and the optimizer.
+
+    network: makes it, from channels, classes, width, depth and dropout. Raises UsageError for an illegal tile.
+    """
+    torch.manual_seed(recipe.seed)
+    model, averaged = (network(channels, classes, recipe.width, recipe.depth, recipe.dropout).to(device) for _ in "12")
+    if (recipe.tile - model.base) % model.stride or recipe.tile <= 2 * model.margin:
+        raise UsageError(f"--tile-size {recipe.tile}: sides are {model.base} + k x {model.stride} pixels at this depth")
+    averaged.load_state_dict(model.state_dict())
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Run(model, averaged, _optimizer(model, recipe))
+
+
+def _optimizer(model: UNet, recipe: Recipe) -> torch.optim.Optimizer:
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(
+            model.parameters(), recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay
+        )
+    kind = Muon if recipe.optimizer == "muon" else torch.optim.AdamW
+    return kind(model.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)

@@ -1,0 +1,158 @@
+"""How good a deployed model is: the same tiling and runtime as `unet-deploy segment`, against annotated images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from unet_deploy.errors import DataError
+from unet_deploy.evaluation.displacement import displacement
+from unet_deploy.evaluation.measures import USUAL, Scoring
+from unet_deploy.evaluation.objects import (
+    IOU_THRESHOLDS,
+    connected_objects,
+    count_merged,
+    match_objects,
+    objects_of_size,
+    seg_measure,
+)
+from unet_deploy.evaluation.overlap import Overlap, soft_dice
+from unet_deploy.evaluation.pairs import MaskKind, Pair, Truth, check_size, read_pixels, read_truths
+from unet_deploy.evaluation.partitions import compare_partitions, partition, pixel_error, warping_error
+from unet_deploy.evaluation.scores import CUTS, CutScore, Evaluation, Score
+from unet_deploy.images import check_fits, open_image
+from unet_deploy.images.array import ArraySource
+from unet_deploy.images.grey import check_dtype, to_float32
+from unet_deploy.model.card import ModelCard
+from unet_deploy.runtimes import Runtime
+from unet_deploy.segmentation.run import segment_array
+from unet_deploy.system.files import replacing
+from unet_deploy.system.progress import Progress
+from unet_deploy.tiling import Region
+
+
+def evaluate(
+    runtime: Runtime,
+    pairs: Sequence[Pair],
+    scoring: Scoring = USUAL,
+    *,
+    mask_kind: MaskKind = "auto",
+    tta: bool = False,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Segment the image of every pair and score it. Raises DataError and ImageError.
+
+    scoring: what is measured; by threshold it wants a runtime with probabilities.
+    tta: answer with the mean over eight orientations.
+    """
+    classes = runtime.card.classes
+    truths = read_truths(pairs, classes, mask_kind)
+    scores = []
+    for at, (pair, truth) in enumerate(zip(pairs, truths, strict=True)):
+        pixels = _read_fitting(pair, runtime.card)
+        check_size(pair, pixels, truth)
+        labels, probabilities = segment_array(pixels, runtime, None, probabilities=scoring.by_threshold, tta=tta)
+        seen = None if probabilities is None else probabilities[0]
+        scores.append(score_labels(pair.name, labels[0], truth, len(classes), seen, scoring))
+        if progress:
+            progress(at + 1, len(pairs))
+    return Evaluation(classes, tuple(scores))
+
+
+def _read_fitting(pair: Pair, card: ModelCard) -> np.ndarray:
+    """The image of a pair as stored, (C, H, W). Raises ImageError unless the model can take it."""
+    pixels, name = read_pixels(pair), str(pair.image)
+    check_fits(ArraySource(pixels, name=name).info, card, remedy="save as many, or take another")
+    check_dtype(pixels.dtype, name)
+    to_float32(pixels, name)
+    return pixels
+
+
+def score_files(mask: Path, truth: Path, *, min_size: int = 0) -> Evaluation:
+    """Score the foreground of a mask file against a file of true objects, page by page, in memory.
+
+    Truth with more than two values numbers its objects; with two, they are its connected components.
+    min_size: objects of the mask of fewer pixels are left out.
+    Raises DataError when the two do not fit.
+    """
+    with open_image(mask) as ours, open_image(truth) as theirs:
+        shapes = [(s.info.pages, s.info.channels, s.info.height, s.info.width) for s in (ours, theirs)]
+        if shapes[0] != shapes[1] or shapes[0][1] != 1:
+            texts = [" x ".join(map(str, shape)) for shape in shapes]
+            raise DataError(f"{mask}: is {texts[0]} (pages, channels, pixels), but {truth} is {texts[1]}")
+        pages, _, height, width = shapes[0]
+        whole = Region(0, 0, height, width)
+        scoring = Scoring(min_size=min_size)
+        scores = []
+        for page in range(pages):
+            labels, objects = (source.crop(page, whole)[0] for source in (ours, theirs))
+            if len(np.unique(objects[objects != 0])) <= 1:
+                objects = connected_objects(objects != 0)
+            found, there = ((each != 0).astype(np.uint8) for each in (labels, objects))
+            name = f"{mask.name}[{page}]"
+            scores.append(score_labels(name, found, Truth(there, objects), classes=2, scoring=scoring))
+    return Evaluation(("background", "foreground"), tuple(scores))
+
+
+def score_labels(
+    name: str,
+    labels: np.ndarray,
+    truth: Truth,
+    classes: int,
+    probabilities: np.ndarray | None = None,
+    scoring: Scoring = USUAL,
+) -> Score:
+    """Score class indices (H, W), and where given the probabilities (K, H, W) of all classes."""
+    objects = objects_of_size(labels > 0, scoring.min_size)
+    score = Score(
+        name,
+        tuple(Overlap.of(labels == k, truth.labels == k) for k in range(1, classes)),
+        tuple(match_objects(objects, truth.objects, IOU_THRESHOLDS)),
+        seg_measure(objects, truth.objects),
+        count_merged(objects, truth.objects),
+    )
+    if probabilities is None:
+        return score
+    foreground = 1 - probabilities[0]
+    return replace(
+        score,
+        cuts=tuple(score_foreground(foreground >= cut, truth, scoring) for cut in CUTS),
+        soft_dice=soft_dice(probabilities, truth.labels),
+        displacement=displacement(probabilities, truth.labels),
+    )
+
+
+def score_foreground(found: np.ndarray, truth: Truth, scoring: Scoring) -> CutScore:
+    """Score a foreground (H, W) bool, as one threshold makes it."""
+    there = truth.labels > 0
+    objects = objects_of_size(found, scoring.min_size)
+    score = CutScore(
+        Overlap.of(found, there).dice,
+        match_objects(objects, truth.objects, (0.5,))[0].f1,
+        pixel_error(found, there),
+    )
+    if not scoring.partitions:
+        return score
+    compared = compare_partitions(partition(found), connected_objects(there))
+    return replace(
+        score,
+        v_rand=compared.v_rand,
+        v_info=compared.v_info,
+        rand_error=compared.rand_error,
+        warping_error=warping_error(found, there),
+    )
+
+
+def record(model: Path, figures: Mapping[str, float], images: str) -> None:
+    """Write figures over `images` into the card of a model file, in the place of earlier ones.
+
+    The file is replaced when the new one is whole; nodes and weights stay as they are. Raises ModelError.
+    """
+    from unet_deploy.model.onnx_file import read_model, write_card
+
+    card = replace(read_model(model).card, evaluation=figures, evaluated_on=images)
+    with replacing(model, overwrite=True) as beside:
+        write_card(model, beside, card)

@@ -1,0 +1,211 @@
+"""Annotated images: which files belong together, which are held out, and what a mask says is true."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from unet_deploy.errors import DataError, UsageError
+from unet_deploy.evaluation.objects import connected_objects
+from unet_deploy.images import RASTER_SUFFIXES, TIFF_SUFFIXES, ImageInfo, open_image
+from unet_deploy.system.machine import usable_cores
+from unet_deploy.tiling import Region
+
+MaskKind = Literal["auto", "binary", "classes", "instances"]
+"""What the integers of a mask number: docs/training.md."""
+
+JPEG_SUFFIXES = (".jpg", ".jpeg")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Where one image and its mask lie: files, and the page in each."""
+
+    name: str
+    image: Path
+    mask: Path
+    page: int = 0
+    pages: int = 1
+    """Of either file."""
+
+
+def find_pairs(data: Path, masks: Path | None = None) -> list[Pair]:
+    """Pairs of a folder with images/ and masks/ of the same stems, sorted, or the pages of two stacks.
+
+    Raises DataError for a missing folder, a file without its pair, or stacks of different length.
+    """
+    if masks is not None:
+        return _stack_pairs(data, masks)
+    folders = {kind: data / kind for kind in ("images", "masks")}
+    if not all(folder.is_dir() for folder in folders.values()):
+        raise DataError(f"{data}: training data is a folder with images/ and masks/, or an image stack and --masks")
+    images, truths = (_by_stem(folder) for folder in folders.values())
+    for stem in sorted(images.keys() ^ truths.keys()):
+        there, missing = (images[stem], "masks") if stem in images else (truths[stem], "images")
+        raise DataError(f"{there}: has no file named {stem}.* in {folders[missing]}; add it or take this one away")
+    if not images:
+        raise DataError(f"{folders['images']}: no image in it")
+    for mask in truths.values():
+        if mask.suffix.lower() in JPEG_SUFFIXES:
+            raise DataError(f"{mask}: JPEG changes label numbers; save masks as PNG or TIFF")
+    return [Pair(stem, images[stem], truths[stem]) for stem in sorted(images)]
+
+
+def _by_stem(folder: Path) -> dict[str, Path]:
+    known = TIFF_SUFFIXES + RASTER_SUFFIXES
+    files: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in known and not path.name.startswith("."):
+            if path.stem in files:
+                raise DataError(f"{path}: {files[path.stem].name} has the same stem; keep one of them")
+            files[path.stem] = path
+    return files
+
+
+def _stack_pairs(data: Path, masks: Path) -> list[Pair]:
+    with open_image(data) as images, open_image(masks) as truths:
+        pages = (images.info.pages, truths.info.pages)
+    if pages[0] != pages[1]:
+        raise DataError(f"{data} has {pages[0]} pages, but {masks} has {pages[1]}; they must pair up")
+    return [Pair(f"{data.stem}[{page}]", data, masks, page, pages[0]) for page in range(pages[0])]
+
+
+def split(names: Sequence[str], rule: str) -> tuple[list[int], list[int]]:
+    """Choose which images to train on and which to validate on: the indices of either.
+
+    rule: "last:0.1" or "last:6" takes the last tenth or the last six as one block, so that neighbouring slices of a
+    stack never stand on both sides; "fold:2/5" the second of five such blocks; "every:10" each tenth, from the first;
+    "names:a,b" those of these names. Raises UsageError.
+    """
+    validation = _held_out(names, rule)
+    training = sorted(set(range(len(names))) - set(validation))
+    if not training or not validation or validation[0] < 0:
+        raise UsageError(
+            f"--validation {rule}: of {len(names)} images that leaves {len(training)} to train on; add images"
+        )
+    return training, validation
+
+
+def _held_out(names: Sequence[str], rule: str) -> list[int]:
+    kind, _, amount = rule.partition(":")
+    count = len(names)
+    try:
+        if kind == "names":
+            return sorted(names.index(name) for name in amount.split(","))
+        if kind == "fold":
+            block, blocks = map(int, amount.split("/"))
+            if 1 <= block <= blocks:
+                return list(range(count * (block - 1) // blocks, count * block // blocks))
+        if kind == "every" and int(amount) >= 2:
+            return list(range(0, count, int(amount)))
+        if kind == "last" and (number := float(amount)) > 0:
+            size = max(1, round(number * count) if number < 1 else int(number))
+            return list(range(count - size, count))
+    except ValueError:
+        pass
+    unknown = "no such image; " if kind == "names" else ""
+    raise UsageError(f"--validation {rule}: {unknown}say last:0.1, last:6, fold:1/5, every:10 or names:first,second")
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What a mask says of an image."""
+
+    labels: np.ndarray
+    """(H, W) uint8, class indices."""
+    objects: np.ndarray
+    """(H, W) int32, numbered objects, 0 the background."""
+
+
+def read_truths(pairs: Sequence[Pair], classes: Sequence[str], kind: MaskKind = "auto") -> list[Truth]:
+    """Read all masks. Raises DataError for masks that hold no labels, and for classes that never occur."""
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        masks = list(pool.map(_read_mask, pairs))
+    kind = _decide_kind(masks, len(classes)) if kind == "auto" else kind
+    if kind == "binary":
+        masks, kind = _as_classes(masks, pairs), "classes"
+    truths = [_truth(mask, pair, kind, len(classes)) for mask, pair in zip(masks, pairs, strict=True)]
+    if absent := absent_class((truth.labels for truth in truths), classes):
+        where = pairs[0].mask.parent
+        raise DataError(f"{where}: class {absent!r} occurs in no mask; check the masks, or name the classes they have")
+    return truths
+
+
+def read_pixels(pair: Pair) -> np.ndarray:
+    """The image of a pair as stored, (C, H, W)."""
+    with open_image(pair.image) as source:
+        _check_pages(source.info, pair)
+        return source.crop(pair.page, Region(0, 0, source.info.height, source.info.width))
+
+
+def check_size(pair: Pair, image: np.ndarray, truth: Truth) -> None:
+    """Raise DataError unless an image (C, H, W) and its mask are of one size."""
+    if image.shape[1:] != truth.labels.shape:
+        sizes = [" x ".join(map(str, shape)) for shape in (image.shape[1:], truth.labels.shape)]
+        raise DataError(f"{pair.mask}: is {sizes[1]} pixels, but its image {pair.image} is {sizes[0]}")
+
+
+def absent_class(labels: Iterable[np.ndarray], classes: Sequence[str]) -> str | None:
+    """The name of the first class that no pixel is of."""
+    counts = count_pixels(labels, len(classes))
+    return next((name for name, count in zip(classes, counts, strict=True) if count == 0), None)
+
+
+def count_pixels(labels: Iterable[np.ndarray], classes: int) -> np.ndarray:
+    """Pixels of each class, (classes,) int64."""
+    counts = np.zeros(classes, np.int64)
+    for each in labels:
+        counts += np.bincount(each.reshape(-1), minlength=classes)
+    return counts
+
+
+def _read_mask(pair: Pair) -> np.ndarray:
+    with open_image(pair.mask) as source:
+        info = source.info
+        _check_pages(info, pair)
+        if info.channels != 1:
+            raise DataError(f"{pair.mask}: a mask has one channel of label numbers, this has {info.channels}")
+        if info.dtype.kind not in "bui":
+            raise DataError(f"{pair.mask}: mask pixels are {info.dtype}; save label numbers as integers")
+        mask = source.crop(pair.page, Region(0, 0, info.height, info.width))[0]
+    if mask.dtype.kind == "i" and mask.min() < 0:
+        raise DataError(f"{pair.mask}: label numbers below 0; number objects or classes from 0")
+    return mask
+
+
+def _check_pages(info: ImageInfo, pair: Pair) -> None:
+    if info.pages != pair.pages:
+        raise DataError(f"{info.name}: has {info.pages} pages; save each as a file, or give two stacks with --masks")
+
+
+def _decide_kind(masks: Sequence[np.ndarray], classes: int) -> MaskKind:
+    """Two values in all are foreground and background; more are classes when more than two are named."""
+    values: set[int] = set()
+    for mask in masks:
+        values.update(np.unique(mask).tolist())
+        if len(values) > 2:
+            return "classes" if classes > 2 else "instances"
+    return "binary" if classes == 2 else "classes"
+
+
+def _as_classes(masks: Sequence[np.ndarray], pairs: Sequence[Pair]) -> list[np.ndarray]:
+    """Masks of two values, 0 and 255 or 1 and 2, as 0 and 1: the higher one is the foreground."""
+    values = np.unique(np.concatenate([np.unique(mask) for mask in masks]))
+    if len(values) > 2:
+        raise DataError(f"{pairs[0].mask.parent}: {len(values)} values in masks that should hold two; see --mask-kind")
+    return [(mask > (values[0] if len(values) == 2 else 0)).astype(np.uint8) for mask in masks]
+
+
+def _truth(mask: np.ndarray, pair: Pair, kind: MaskKind, classes: int) -> Truth:
+    if kind == "instances":
+        objects = np.unique(mask, return_inverse=True)[1].reshape(mask.shape) + (0 if (mask == 0).any() else 1)
+        return Truth((mask > 0).astype(np.uint8), objects.astype(np.int32))
+    if mask.max() >= classes:
+        raise DataError(f"{pair.mask}: label {mask.max()}, but only {classes} classes are named; name all, from 0")
+    labels = mask.astype(np.uint8)
+    return Truth(labels, connected_objects(labels > 0))
