@@ -33,8 +33,8 @@ from unet_deploy.images.grey import check_dtype, to_float32
 from unet_deploy.model.card import ModelCard
 from unet_deploy.runtimes import Runtime
 from unet_deploy.segmentation.run import segment_array
-from unet_deploy.stream.pipeline import Progress
 from unet_deploy.system.files import replacing
+from unet_deploy.system.progress import Progress
 from unet_deploy.tiling import Region
 
 GROUPS = ("overlap", "objects", "thresholds", "partitions")

@@ -13,7 +13,7 @@ from unet_deploy.tiling import Region
 
 def filled(image, labels, classes=("background", "cell"), tall=10_000, wide=10_000):
     channels, height, width = image.shape
-    picture = Overlay(height, width, channels, classes)
+    picture = Overlay(Region(0, 0, height, width), channels, classes)
     for y in range(0, height, tall):
         for x in range(0, width, wide):
             part = slice(y, y + tall), slice(x, x + wide)

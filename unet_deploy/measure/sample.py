@@ -21,9 +21,9 @@ from tifffile import TiffWriter
 
 from unet_deploy.images import ImageInfo
 from unet_deploy.masks.tiff import TiffMaskSink
-from unet_deploy.stream.pipeline import Progress
 from unet_deploy.system.files import replacing
 from unet_deploy.system.machine import usable_cores
+from unet_deploy.system.progress import Progress
 from unet_deploy.tiling import Region
 
 BLOCK = 512
