@@ -95,7 +95,8 @@ def segment(image: np.ndarray | str | Path, output: str | Path | None = None, **
     output: the mask to write, of a file.
     Raises UnetDeployError.
 
-    >>> tifffile.imwrite("cells.tif", image)
+    >>> import numpy as np, tifffile
+    >>> tifffile.imwrite("cells.tif", np.zeros((120, 150), np.uint8))
     >>> report = segment("cells.tif", "cells.mask.tif", overlay=True, roi=(0, 0, 100, 100))
     >>> [path.name for path in report.outputs]
     ['cells.mask.tif', 'cells.mask.overlay.png']

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,6 +27,7 @@ from unet_deploy.cli.app import (
 from unet_deploy.errors import UnetDeployError, UsageError
 
 if TYPE_CHECKING:
+    from unet_deploy.images import ImageSource
     from unet_deploy.runtimes import Runtime
     from unet_deploy.segmentation.cluster import Cluster
     from unet_deploy.segmentation.forecast import Forecast
@@ -93,7 +94,8 @@ def segment(
     from unet_deploy.cli.console import parse_bytes, say
     from unet_deploy.segmentation.inputs import find_images, name_outputs
     from unet_deploy.segmentation.outputs import finished, unfinished
-    from unet_deploy.segmentation.run import Options, parse_region, pixels_of
+    from unet_deploy.segmentation.planning import first_look
+    from unet_deploy.segmentation.run import Options, parse_region
     from unet_deploy.zoo import Wish
 
     paths = find_images(images)
@@ -109,9 +111,12 @@ def segment(
         precision=precision,
         tile_size=tile_size,
         batch_size=batch_size,
-        pixels=pixels_of(paths, channel=channel),
     )
-    with _machines(model, wish, scheduler, workers) as (ready, cluster):
+    look = first_look(paths, Options(channel=channel, level=_parse_level(level)))
+    with (
+        look as (pixels, source),
+        _machines(model, replace(wish, pixels=pixels), scheduler, workers) as (ready, cluster),
+    ):
         options = Options(
             tile_size=None if ready.limits.hard else tile_size,  # an engine has taken it as its limit
             channel=channel,
@@ -131,7 +136,7 @@ def segment(
                 elif dry_run:
                     _print_forecast(path, outputs, ready, options, cluster)
                 else:
-                    _segment_one(path, outputs, ready, options, cluster, shown=not no_progress)
+                    _segment_one(path, source, outputs, ready, options, cluster, shown=not no_progress)
             except (UnetDeployError, KeyboardInterrupt) as error:
                 if not isinstance(error, UsageError) and unfinished(outputs.mask).exists():
                     say(f"{outputs.mask}: what is finished is kept; go on with the same command and --resume")
@@ -177,7 +182,14 @@ def _parse_level(text: str) -> int | None:
 
 
 def _segment_one(
-    path: Path, outputs: Outputs, runtime: Runtime, options: Options, cluster: Cluster | None, *, shown: bool
+    path: Path,
+    source: ImageSource | None,
+    outputs: Outputs,
+    runtime: Runtime,
+    options: Options,
+    cluster: Cluster | None,
+    *,
+    shown: bool,
 ) -> None:
     from unet_deploy.cli.console import progress_bar
     from unet_deploy.segmentation.compute import stream_here
@@ -185,7 +197,9 @@ def _segment_one(
 
     with progress_bar(path.name, shown=shown) as progress:
         outputs.mask.parent.mkdir(parents=True, exist_ok=True)
-        report = segment_file(path, outputs, runtime, options, compute=cluster or stream_here, progress=progress)
+        report = segment_file(
+            path, outputs, runtime, options, compute=cluster or stream_here, progress=progress, source=source
+        )
     _print_report(report)
 
 

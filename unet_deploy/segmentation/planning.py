@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from unet_deploy.errors import ResourceError, UsageError
+from unet_deploy.errors import ImageError, ResourceError, UsageError
 from unet_deploy.images import ImageInfo, ImageSource, nearest_level, open_image
 from unet_deploy.model.card import ModelCard
+from unet_deploy.model.contract import Pixels, pixels_for
 from unet_deploy.runtimes import Runtime
 from unet_deploy.segmentation.options import Options
 from unet_deploy.segmentation.outputs import Outputs, unfinished_key
@@ -19,6 +21,27 @@ from unet_deploy.tiling import Region, TilePlan, aligned
 def open_file(path: Path, options: Options) -> ImageSource:
     """Open an image, once: at the level that is asked for, or at the finest for `turn_to_level` to choose."""
     return open_image(path, channel=options.channel, level=options.level or 0)
+
+
+@contextmanager
+def first_look(paths: Sequence[Path], options: Options) -> Iterator[tuple[Pixels, ImageSource | None]]:
+    """The narrowest pixels that hold those of all these files, before a model is opened that is to serve them.
+
+    A single image stays open and comes with them, so that it is opened but once; of many the headers are looked at.
+    Files that cannot be read are left for later.
+    """
+    dtypes = []
+    with ExitStack() as stack:
+        kept: ImageSource | None = None
+        for path in paths:
+            with suppress(ImageError):
+                source = open_file(path, options)
+                dtypes.append(source.info.dtype)
+                if len(paths) == 1:
+                    kept = stack.enter_context(source)
+                else:
+                    source.close()
+        yield pixels_for(*dtypes) if dtypes else "float32", kept
 
 
 def turn_to_level(source: ImageSource, card: ModelCard, options: Options) -> int:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 
 from unet_deploy._version import __version__
 from unet_deploy.errors import ImageError, UsageError
-from unet_deploy.images import ImageInfo, ImageSource, open_image, state_of
+from unet_deploy.images import ImageInfo, ImageSource, state_of
 from unet_deploy.images.array import ArraySource
 from unet_deploy.masks.array import ArraySink
 from unet_deploy.model.card import ModelCard
@@ -32,7 +32,7 @@ from unet_deploy.system.progress import Progress
 from unet_deploy.tiling import Region, TilePlan
 from unet_deploy.zoo import open_model
 
-__all__ = ["Options", "Outputs", "Report", "segment", "segment_array", "segment_file", "segment_open_file"]
+__all__ = ["Options", "Outputs", "Report", "segment", "segment_array", "segment_file"]
 
 Model = str | Path | Runtime | None
 """A model file, an engine, a shipped model's name, what `open_model` returned; None for the default model."""
@@ -139,6 +139,7 @@ def segment_file(
     device: str = "auto",
     compute: Compute = stream_here,
     progress: Progress | None = None,
+    source: ImageSource | None = None,
 ) -> Report:
     """Segment an image file of any size; it is never whole in memory.
 
@@ -148,6 +149,7 @@ def segment_file(
     device: of a model that is opened here: auto, cpu, cuda or cuda:N.
     compute: who computes the tiles, by default this process.
     progress: called with tiles done and tiles in all.
+    source: the image, where `planning.first_look` has opened it already with these options; it is left open.
 
     All files appear when all are complete. What a run that fails has finished is kept for one with
     `Options(resume=True)`.
@@ -165,10 +167,12 @@ def segment_file(
     """
     path = Path(image)
     outputs = output if isinstance(output, Outputs) else Outputs(Path(output))
-    with open_file(path, options) as source:
+    with ExitStack() as stack:
+        opened = source or stack.enter_context(open_file(path, options))
         scored = options.tta or outputs.probabilities is not None
-        with _ready(model, scored, device, pixels_for(source.info.dtype), options.tile_size) as runtime:
-            return segment_open_file(path, source, outputs, runtime, options, compute=compute, progress=progress)
+        pixels = pixels_for(opened.info.dtype)
+        runtime = stack.enter_context(_ready(model, scored, device, pixels, options.tile_size))
+        return _run(path, opened, outputs, runtime, options, compute, progress)
 
 
 def segment_path(
@@ -192,17 +196,16 @@ def segment_path(
     return segment_file(image, outputs, model, Options(**options), device=device, compute=compute, progress=progress)
 
 
-def segment_open_file(
+def _run(
     path: Path,
     source: ImageSource,
     outputs: Outputs,
     runtime: Runtime,
-    options: Options = DEFAULTS,
-    *,
-    compute: Compute = stream_here,
-    progress: Progress | None = None,
+    options: Options,
+    compute: Compute,
+    progress: Progress | None,
 ) -> Report:
-    """Segment an image that `open_file` has opened with the same options; both it and the model are left open."""
+    """Segment an image that is open with a model that is ready."""
     options = replace(options, max_memory=compute.share(options.max_memory))
     level = turn_to_level(source, runtime.card, options)
     info = source.info
@@ -241,18 +244,6 @@ def _key(task: Task, outputs: Outputs) -> dict[str, Any]:
         "set of outputs": [each.name for each in outputs],
         "tile size": json.loads(json.dumps(asdict(task.plan))),
     }
-
-
-def pixels_of(paths: Iterable[Path], *, channel: int | None = None) -> Pixels:
-    """The narrowest pixels that hold those of all these files; files that cannot be read are left for later.
-
-    One look at the header of each, before a model is opened that is to serve them all.
-    """
-    dtypes = []
-    for path in paths:
-        with suppress(ImageError), open_image(path, channel=channel) as source:
-            dtypes.append(source.info.dtype)
-    return pixels_for(*dtypes) if dtypes else "float32"
 
 
 def check_fits(info: ImageInfo, card: ModelCard) -> None:
