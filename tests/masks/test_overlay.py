@@ -38,6 +38,16 @@ def test_tiles_and_whole_give_the_same_picture(tall, wide):
     assert np.abs(whole.astype(int) - pieces).max() <= 1
 
 
+def test_a_region_is_shown_as_if_it_were_the_image():
+    rng = np.random.default_rng(4)
+    image, labels = rng.integers(0, 255, (1, 90, 120)).astype(np.uint8), (rng.random((90, 120)) < 0.3).astype(np.uint8)
+    part = Overlay(Region(500, 300, 90, 120), 1, ("background", "cell"))
+    for top, bottom in ((0, 40), (40, 90)):
+        rows = slice(top, bottom)
+        part.add(Region(500 + top, 300, *labels[rows].shape), image[:, rows], labels[rows])
+    np.testing.assert_array_equal(part.picture(), filled(image, labels, tall=40).picture())
+
+
 def test_each_class_has_its_colour_and_the_background_none():
     labels = np.repeat(np.arange(3, dtype=np.uint8), 20)[None].repeat(60, axis=0)
     picture = filled(np.zeros((1, 60, 60), np.uint8), labels, ("background", "myelin", "axon")).picture()

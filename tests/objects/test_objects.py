@@ -267,6 +267,24 @@ def test_an_image_without_objects_has_an_empty_table(tmp_path):
     assert json.loads((tmp_path / "none.geojson").read_text())["features"] == []
 
 
+@given(st.data(), masks(), st.booleans())
+def test_objects_of_a_region_are_where_it_lies_in_the_image(data, mask, fill_holes):
+    regions = data.draw(tilings(*mask.shape))
+    options = {"channels": 1, "classes": CLASSES, "fill_holes": fill_holes}
+    near, far = Objects(Region(0, 0, *mask.shape), **options), Objects(Region(200, 3000, *mask.shape), **options)
+    for region in regions:
+        labels = mask[region.slices]
+        near.add(region, labels[None], labels)
+        far.add(region.moved(200, 3000), labels[None], labels)
+    expected, found = near.finish().columns(), far.finish().columns()
+    for name, column in found.items():
+        shift = {"y": 200, "x": 3000}.get(name[-1], 0) if name.startswith(("centroid", "bbox")) else 0
+        np.testing.assert_array_equal(column, expected[name] + shift if shift else expected[name])
+    for region in regions:
+        there = far.instances(region.moved(200, 3000), mask[region.slices])
+        np.testing.assert_array_equal(there, near.instances(region, mask[region.slices]))
+
+
 def test_what_is_missing_or_uneven_is_said():
     objects = Objects(Region(0, 0, 4, 4), channels=1, classes=CLASSES, connectivity=4)
     half = np.ones((4, 2), np.uint8)

@@ -20,7 +20,7 @@ from test_tiling import networks
 
 from unet_deploy.errors import DeviceError, ImageError, ModelError, ResourceError
 from unet_deploy.images import state_of
-from unet_deploy.segmentation.cluster import Jobs
+from unet_deploy.segmentation.cluster import Job, Jobs
 from unet_deploy.segmentation.run import Options, Outputs, segment_file
 from unet_deploy.tiling import Region, aligned, legal_side, plan_tiles
 from unet_deploy.zoo import Wish, open_model
@@ -194,6 +194,36 @@ def test_a_worker_asks_for_a_proof_once_an_image_and_not_at_every_job(slide, sma
     for _ in range(3):
         clusters._runtime(work)
     assert len(asked) == 1
+    for kept in (clusters._proved, clusters._loaded, clusters._opened):
+        kept.cache_clear()
+
+
+def test_a_worker_fills_probabilities_too_where_they_have_a_tree(slide, small_models, tmp_path):
+    from unet_deploy.images.grey import measure_page
+    from unet_deploy.images.tiff import TiffSource
+    from unet_deploy.masks.zarr import ZarrMaskSink
+
+    model, region = small_models["one"], Region(500, 400, 700, 705)
+    with (
+        open_model(model, runtime="onnxruntime", device="cpu", probabilities=True) as runtime,
+        TiffSource(slide) as image,
+    ):
+        covered, grey = aligned(region, runtime.card.stride), measure_page(image, 1, runtime.card.normalization)
+        plan = plan_tiles(*covered.sides, runtime.card, tile=572, origin=covered.origin)
+        how = {"image": image.info, "region": region, "key": {}, "classes": runtime.card.classes}
+        facts = (runtime.weights_sha256, runtime.name, slide, None, 0, state_of(slide), False, False, plan, region)
+        with (
+            ZarrMaskSink(tmp_path / "mask.zarr", planes=1, dtype=np.dtype(np.uint8), **how) as mask,
+            ZarrMaskSink(tmp_path / "scores.zarr", planes=2, dtype=np.dtype(np.float32), **how) as scores,
+        ):
+            trees = tuple((sink.path, sink.tree) for sink in (mask, scores))
+            work = clusters.Work(str(model), replace(WISH, probabilities=True), *facts, trees)
+            job = Job(1, region)
+            first, again = clusters._compute(work, job, grey), clusters._compute(work, job, grey)
+            assert (first.resumed, again.resumed) == (0, len(plan))
+            labels, answer = mask.read(1, region)[0], scores.read(1, region)
+    np.testing.assert_array_equal(labels, answer.argmax(axis=0))
+    np.testing.assert_allclose(answer.sum(axis=0), 1, atol=1e-5)
     for kept in (clusters._proved, clusters._loaded, clusters._opened):
         kept.cache_clear()
 
