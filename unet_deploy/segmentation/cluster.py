@@ -4,17 +4,17 @@ This process plans, opens the mask and gives it its name; a worker gets a job, c
 writes its chunks into storage that all of them share. A worker that dies has finished a chunk or not begun it, so its
 jobs are done again by others, and the mask is that of a single machine.
 
-A mask of 3 x 4 chunks, its jobs of 2 chunks each, and two workers:
+A mask of 3 x 4 chunks, cut into jobs of two chunks, and one worker, which has a job at hand and three that wait:
 
-    +---+---+---+---+       jobs, in order     in flight, at most 3 a worker + 1      worker 1: job 1
-    | 0   0 | 1   1 |                                                                 worker 2: job 3
-    +---+---+---+---+       4 5           ->   1 2 3                              ->  waiting:  job 2
-    | 2   2 | 3   3 |
-    +---+---+---+---+                          finished: 0
-    | 4   4 | 5   5 |
-    +---+---+---+---+       Worker 1 dies: job 1 goes to worker 2, which finds the chunks that were finished.
+    +---+---+---+---+
+    | 0   0 | 1   1 |       not sent yet        with the workers        finished
+    +---+---+---+---+
+    | 2   2 | 3   3 |            5        ->      1  2  3  4      ->       0
+    +---+---+---+---+
+    | 4   4 | 5   5 |       When the worker dies, another begins job 1 again, and leaves the chunks that are there.
+    +---+---+---+---+
 
-The last step is this process's own: it goes over the finished mask, for the outputs that need all of it in order.
+The last step is this process's own: it goes over the finished mask for the outputs that need all tiles in order.
 """
 
 from __future__ import annotations

@@ -330,6 +330,8 @@ class Writer(Protocol):
 
 
 def write_labels(sink: Writer) -> Consumer:
+    """A consumer that writes the labels of tiles, one plane a page."""
+
     def consume(done: DoneTile) -> None:
         sink.write(done.page, done.tile.write, done.labels[None])
 
@@ -337,6 +339,8 @@ def write_labels(sink: Writer) -> Consumer:
 
 
 def write_probabilities(sink: Writer) -> Consumer:
+    """A consumer that writes the probabilities of tiles, a plane for each class."""
+
     def consume(done: DoneTile) -> None:
         assert done.probabilities is not None
         sink.write(done.page, done.tile.write, done.probabilities)
@@ -345,6 +349,8 @@ def write_probabilities(sink: Writer) -> Consumer:
 
 
 def paint(picture: Overlay) -> Consumer:
+    """A consumer that adds the tiles of the first page to a picture."""
+
     def consume(done: DoneTile) -> None:
         if done.page == 0:
             picture.add(done.tile.write, done.image, done.labels)
