@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from unet_deploy.images.array import ArraySource
 from unet_deploy.model.card import ModelCard, Normalization
 from unet_deploy.runtimes import Answer, Limits, OutOfMemoryError
-from unet_deploy.stream.pipeline import Channel, DoneTile, Stopped, stream
+from unet_deploy.stream.channel import Channel, Stopped
+from unet_deploy.stream.pipeline import DoneTile, stream
 from unet_deploy.tiling import plan_tiles
 
 CARD = ModelCard("threshold", 1, ("dark", "bright"), 4, 4, 12, Normalization("fixed", 0, 1))

@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -21,58 +21,12 @@ from unet_deploy.images import ImageSource
 from unet_deploy.images.grey import GreyScale, measure_page, to_float32
 from unet_deploy.model.card import ModelCard, Normalization
 from unet_deploy.runtimes import Answer, OutOfMemoryError, Runtime
+from unet_deploy.stream.channel import Channel, Stopped
 from unet_deploy.system.progress import Progress
 from unet_deploy.tiling import Region, Sides, Tile
 
-T = TypeVar("T")
-
 QUEUED = 2
 """Tiles that wait between two stages."""
-
-
-class Stopped(Exception):
-    """The other end of a channel has failed."""
-
-
-class Channel(Generic[T]):
-    """A bounded queue with an end: `close` lets the reader finish, `stop` makes both ends raise Stopped."""
-
-    def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
-        self._items: deque[T] = deque()
-        self._changed = threading.Condition()
-        self._closed = self._stopped = False
-
-    def put(self, item: T) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._stopped or len(self._items) < self._capacity)
-            if self._stopped:
-                raise Stopped
-            self._items.append(item)
-            self._changed.notify_all()
-
-    def __iter__(self) -> Iterator[T]:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._stopped or self._closed or self._items)
-                if self._stopped:
-                    raise Stopped
-                if not self._items:
-                    return
-                item = self._items.popleft()
-                self._changed.notify_all()
-            yield item
-
-    def close(self) -> None:
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-
-    def stop(self) -> None:
-        with self._changed:
-            self._stopped = True
-            self._items.clear()
-            self._changed.notify_all()
 
 
 @dataclass(frozen=True)
