@@ -80,7 +80,7 @@ def ratios(name: str, slow: float) -> list[float]:
     with open_model(device="cpu", runtime=name, pixels="uint8") as runtime:
         source = ArraySource(image)
         grey = measure_page(source, 0, runtime.card.normalization)
-        tile = source.read(0, plan_for(runtime, source.info)[0].read)
+        tile = source.read(0, plan_for(runtime, source.info.region)[0].read)
         feeds = {IMAGE: tile[None].astype(np.float32), OFFSET: grey.offset[None], SCALE: grey.scale[None]}
         bare = BARE[name](feeds)
         ours = Slowed(runtime, slow) if slow else runtime

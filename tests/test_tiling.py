@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unet_deploy.errors import UsageError
-from unet_deploy.tiling import Region, legal_side, mirror, plan_tiles
+from unet_deploy.tiling import Region, aligned, legal_side, mirror, plan_tiles
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ def plans(draw):
     network = draw(networks())
     height, width = draw(st.integers(1, 40 * network.stride)), draw(st.integers(1, 40 * network.stride))
     tile = draw(st.integers(legal_side(2 * network.margin + network.stride, network), 1400))
-    return network, tile, plan_tiles(height, width, network, tile=tile)
+    origin = tuple(network.stride * draw(st.integers(0, 50)) for _ in "yx")
+    return network, tile, plan_tiles(height, width, network, tile=tile, origin=origin)
 
 
 def test_the_original_network_takes_572_and_gives_388():
@@ -64,10 +65,11 @@ def test_larger_tiles_waste_less_halo():
 @given(plans())
 def test_every_pixel_is_written_exactly_once(planned):
     _, _, plan = planned
-    written = np.zeros((plan.height, plan.width), np.int64)
+    written, once = np.zeros((2, plan.region.bottom, plan.region.right), np.int64)
     for tile in plan:
         written[tile.write.slices] += 1
-    assert (written == 1).all()
+    once[plan.region.slices] = 1
+    np.testing.assert_array_equal(written, once)
 
 
 @given(plans())
@@ -88,6 +90,51 @@ def test_every_read_is_legal_within_the_tile_size_and_covers_its_write(planned):
 def test_origins_keep_to_the_pooling_phase(planned):
     network, _, plan = planned
     assert all(tile.write.y % network.stride == 0 == tile.write.x % network.stride for tile in plan)
+
+
+@given(plans(), st.data())
+def test_a_plan_begins_at_its_origin_and_is_the_same_wherever_that_is(planned, data):
+    network, size, plan = planned
+    down, right = (network.stride * data.draw(st.integers(-5, 50)) for _ in "yx")
+    origin = plan.region.y + down, plan.region.x + right
+    other = plan_tiles(plan.height, plan.width, network, tile=size, origin=origin)
+    assert other[0].write.origin == origin
+    for tile, moved in zip(plan, other, strict=True):
+        assert (tile.read.moved(down, right), tile.write.moved(down, right)) == (moved.read, moved.write)
+
+
+@given(plans(), st.data())
+def test_tiles_that_touch_a_region_are_those_that_write_some_of_it(planned, data):
+    _, _, plan = planned
+    y, x = (data.draw(st.integers(-100, 700)) for _ in "yx")
+    region = Region(y, x, *(data.draw(st.integers(1, 600)) for _ in "yx"))
+    expected = [tile for tile in plan if 0 not in tile.write.intersection(region).sides]
+    assert plan.touching(region) == expected
+
+
+@given(plans(), st.data())
+def test_a_divided_tile_writes_the_same_pixels_from_what_it_reads(planned, data):
+    network, size, plan = planned
+    tile = plan[data.draw(st.integers(0, len(plan) - 1))]
+    most = data.draw(st.integers(legal_side(2 * network.margin + network.stride, network), size))
+    written, once = np.zeros((2, plan.region.bottom, plan.region.right), np.int64)
+    for part in tile.divided(network, (most, most)):
+        written[part.write.slices] += 1
+        assert max(part.read.sides) <= most
+        assert part.read.intersection(tile.read) == part.read
+        assert (part.read.y - tile.read.y) % network.stride == (part.read.x - tile.read.x) % network.stride == 0
+    once[tile.write.slices] = 1
+    np.testing.assert_array_equal(written, once)
+
+
+@given(st.integers(0, 500), st.integers(0, 500), st.integers(1, 300), st.sampled_from([2, 16, 32]))
+def test_an_aligned_region_begins_on_the_stride_and_ends_where_it_did(y, x, side, stride):
+    region = Region(y, x, side, side + 1)
+    found = aligned(region, stride)
+    assert found.y % stride == found.x % stride == 0
+    assert 0 <= y - found.y < stride
+    assert 0 <= x - found.x < stride
+    assert (found.bottom, found.right) == (region.bottom, region.right)
 
 
 @given(plans())

@@ -1,32 +1,111 @@
 """U-Net segmentation of images of any size.
 
->>> import unet_deploy
->>> mask = unet_deploy.segment(image)                    # (H, W) array -> (H, W) uint8 class indices
->>> unet_deploy.segment("big.tif", "mask.tif")           # file -> file, never whole in memory
->>> with unet_deploy.open_model("model.onnx") as model:  # load once, segment many
-...     masks = [unet_deploy.segment(image, model=model) for image in images]
+>>> import numpy as np, tifffile, unet_deploy
+>>> image = np.zeros((300, 400), np.uint8)
+>>> mask = unet_deploy.segment(image)  # (H, W) array -> (H, W) uint8 class indices
+>>> mask.shape, mask.dtype
+((300, 400), dtype('uint8'))
+
+>>> tifffile.imwrite("big.tif", image)
+>>> report = unet_deploy.segment_file("big.tif", "mask.tif")  # file -> file, never whole in memory
+>>> len(report.plan), tifffile.imread("mask.tif").shape
+(1, (300, 400))
+
+>>> with unet_deploy.open_model("nuclei") as model:  # load once, segment many
+...     masks = [unet_deploy.segment(image, model=model) for image in (image, image.T)]
 """
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from unet_deploy._version import __version__
 
-__all__ = ["ModelCard", "__version__", "open_model", "segment"]
-
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+
+    from unet_deploy.errors import (
+        DataError,
+        DeviceError,
+        ImageError,
+        MissingPackageError,
+        ModelError,
+        ResourceError,
+        UnetDeployError,
+        UsageError,
+        VerificationError,
+    )
     from unet_deploy.model.card import ModelCard
-    from unet_deploy.segmentation.run import segment
+    from unet_deploy.segmentation.options import ObjectRules, Options
+    from unet_deploy.segmentation.outputs import Outputs
+    from unet_deploy.segmentation.run import Report, segment_file
     from unet_deploy.zoo import open_model
 
-_HOMES = {"ModelCard": "model.card", "open_model": "zoo", "segment": "segmentation.run"}
+__all__ = [
+    "DataError",
+    "DeviceError",
+    "ImageError",
+    "MissingPackageError",
+    "ModelCard",
+    "ModelError",
+    "ObjectRules",
+    "Options",
+    "Outputs",
+    "Report",
+    "ResourceError",
+    "UnetDeployError",
+    "UsageError",
+    "VerificationError",
+    "__version__",
+    "open_model",
+    "segment",
+    "segment_file",
+]
+
+_HOMES = {
+    "ModelCard": "model.card",
+    "ObjectRules": "segmentation.options",
+    "Options": "segmentation.options",
+    "Outputs": "segmentation.outputs",
+    "Report": "segmentation.run",
+    "open_model": "zoo",
+    "segment_file": "segmentation.run",
+}
 
 
 def __getattr__(name: str) -> Any:
     # Loaded when first asked for: `unet-deploy --help` must not wait for NumPy.
-    if name in _HOMES:
-        from importlib import import_module
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
 
-        return getattr(import_module(f"unet_deploy.{_HOMES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"unet_deploy.{_HOMES.get(name, 'errors')}"), name)
+
+
+def segment(image: np.ndarray | str | Path, output: str | Path | None = None, **how: Any) -> Any:
+    """Segment an array in memory, or an image file into a mask file.
+
+    image: an array (H, W), (C, H, W) or (pages, C, H, W) of grey values: see `segmentation.run.segment`, which takes
+    model, device, tile_size, probabilities, tta and progress, and returns labels, with `probabilities` those too.
+    Or a file: see `segment_file`, which takes model, device, compute and progress, and returns a Report. Here the
+    fields of `Options` are given by their names; `probabilities` and `overlay` write files beside the mask.
+    output: the mask to write, of a file.
+    Raises UnetDeployError.
+
+    >>> import numpy as np, tifffile
+    >>> tifffile.imwrite("cells.tif", np.zeros((120, 150), np.uint8))
+    >>> report = segment("cells.tif", "cells.mask.tif", overlay=True, roi=(0, 0, 100, 100))
+    >>> [path.name for path in report.outputs]
+    ['cells.mask.tif', 'cells.mask.overlay.png']
+    """
+    from unet_deploy.errors import UsageError
+    from unet_deploy.segmentation import run
+
+    if isinstance(image, (str, os.PathLike)):
+        return run.segment_path(image, output, **how)
+    if output is not None or any(how.pop(name, None) for name in ("overlay", "channel", "roi", "resume", "overwrite")):
+        raise UsageError("segment(array): output, overlay, channel, roi and resume are for image files")
+    return run.segment(image, **how)

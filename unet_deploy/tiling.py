@@ -1,9 +1,25 @@
 """Where the tiles of an image lie. Integer arithmetic only: no pixel is read here.
 
-A U-Net of valid convolutions turns an input of side n into an output of side n - 2 * margin. Its max-pooling
-fixes a phase: two tiles agree on the pixels they share only when their origins differ by a multiple of
-`stride` (16 for the original network). Every plan keeps to that, so a tiled answer equals the answer for the
-whole image in one pass; it costs the few surplus output pixels (4 for the original) that a tile then drops.
+A U-Net of valid convolutions turns an input of side n into an output of side n - 2 * margin. What a tile writes is
+right to its last pixel when it reads `margin` pixels more on every side. A row of 8 pixels shows what happens
+otherwise, under a network that adds up three neighbours, whose margin is 1:
+
+>>> row = np.array([0, 0, 0, 1, 1, 0, 0, 0])
+>>> def network(start, stop, pixels):  # the answer for pixels start..stop-1 of a row that is mirrored at its ends
+...     return np.convolve(pixels[mirror(start - 1, stop + 1, len(pixels))], [1, 1, 1], "valid")
+>>> network(0, 8, row)  # the whole row at once
+array([0, 0, 1, 2, 2, 1, 0, 0])
+>>> np.concatenate([network(0, 4, row[:4]), network(0, 4, row[4:])])  # two halves, each mirrored: a seam
+array([0, 0, 1, 1, 1, 1, 0, 0])
+>>> np.concatenate([network(0, 4, row), network(4, 8, row)])  # two halves that read one pixel of each other: none
+array([0, 0, 1, 2, 2, 1, 0, 0])
+
+Max-pooling fixes a phase besides: two tiles agree on the pixels they share only when their origins differ by a
+multiple of `stride` (16 for the original network). Every plan keeps to that, so a tiled answer equals the answer for
+the whole image in one pass; it costs the few surplus output pixels (4 for the original) that a tile then drops.
+
+There is one coordinate system, the image's: a plan for a part of an image begins elsewhere, and its tiles are still
+in pixels of the image.
 """
 
 from __future__ import annotations
@@ -34,12 +50,21 @@ class Geometry(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A half-open rectangle in image pixels. It may hang over the image."""
+    """A half-open rectangle in image pixels: its first pixel is at (y, x). It may hang over the image."""
 
     y: int
     x: int
     height: int
     width: int
+
+    @property
+    def origin(self) -> tuple[int, int]:
+        """The first pixel, (y, x)."""
+        return self.y, self.x
+
+    @property
+    def sides(self) -> Sides:
+        return self.height, self.width
 
     @property
     def bottom(self) -> int:
@@ -59,15 +84,33 @@ class Region:
 
     @property
     def slices(self) -> tuple[slice, slice]:
+        """Where its pixels are in an array of the whole image."""
         return slice(self.y, self.bottom), slice(self.x, self.right)
+
+    def slices_in(self, other: Region) -> tuple[slice, slice]:
+        """Where its pixels are in an array of another region, inside which it lies.
+
+        >>> Region(100, 40, 8, 8).slices_in(Region(96, 32, 64, 64))
+        (slice(4, 12, None), slice(8, 16, None))
+        """
+        return self.moved(-other.y, -other.x).slices
 
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One step of a plan. The network's output for `read` starts exactly at `write`'s first pixel.
+    """One step of a plan: what the network reads, and what of its answer is written.
 
-    read: what the network sees; where it hangs over the image, the reader mirrors.
-    write: what the mask gets; inside the image. The writes of a plan cover it exactly once.
+    read.y, read.x
+    +---------------------------+
+    |  halo, `margin` pixels    |
+    |    write.y, write.x       |    The network's answer for `read` begins exactly at the first pixel of `write`.
+    |   +--------------------+  |    Where it is larger than `write`, the surplus on the right and below is
+    |   |       write        |  |    dropped: the next tile begins there, or the image ends.
+    |   |                    |  |
+    |   +--------------------+  |    `read` may hang over the image, and is mirrored there.
+    |     surplus               |    `write` is inside it; the writes of a plan cover its region exactly once.
+    |  halo                     |
+    +---------------------------+
     """
 
     read: Region
@@ -75,10 +118,7 @@ class Tile:
 
     def divided(self, geometry: Geometry, most: Sides) -> list[Tile]:
         """Tiles of at most `most` that write the same pixels from what this one reads, with the same answer."""
-        return [
-            Tile(part.read.moved(self.write.y, self.write.x), part.write.moved(self.write.y, self.write.x))
-            for part in plan_tiles(self.write.height, self.write.width, geometry, tile=most)
-        ]
+        return list(plan_tiles(*self.write.sides, geometry, tile=most, origin=self.write.origin))
 
 
 def legal_side(least: int, geometry: Geometry) -> int:
@@ -93,6 +133,9 @@ def mirror(start: int, stop: int, size: int) -> np.ndarray:
     The border pixel is not repeated (d c b | a b c d | c b a), as often as it takes, so a margin may be wider
     than the image. Returns (stop - start,) intp. Section 3 of Ronneberger et al. 2015: missing context is
     extrapolated by mirroring.
+
+    >>> mirror(-3, 7, 4)
+    array([3, 2, 1, 0, 1, 2, 3, 2, 1, 0])
     """
     if size == 1:
         return np.zeros(stop - start, np.intp)
@@ -103,20 +146,37 @@ def mirror(start: int, stop: int, size: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class TilePlan(Sequence[Tile]):
-    """The tiles of a height x width image, row by row, made as they are asked for.
+    """The tiles of a region of an image, row by row, made as they are asked for.
 
+    region: what the tiles write, together and each pixel once; the whole image, or a part of it. A part has the
+    answer of the whole where its origin is a multiple of the stride, see `aligned`.
     step_y, step_x: pixels between neighbouring tile origins, multiples of the stride.
     least: the smallest input (height, width) that the runtime takes; what a tile at the border lacks is mirrored.
+
+    >>> from types import SimpleNamespace
+    >>> original = SimpleNamespace(margin=92, stride=16, base=188)  # Ronneberger et al. 2015
+    >>> plan = plan_tiles(1000, 1500, original, tile=572, origin=(32, 64))
+    >>> len(plan), plan.rows, plan.columns
+    (12, 3, 4)
+    >>> plan[0]
+    Tile(read=Region(y=-60, x=-28, height=572, width=572), write=Region(y=32, x=64, height=384, width=384))
     """
 
-    height: int
-    width: int
+    region: Region
     step_y: int
     step_x: int
     margin: int
     stride: int
     base: int
     least: Sides = (0, 0)
+
+    @property
+    def height(self) -> int:
+        return self.region.height
+
+    @property
+    def width(self) -> int:
+        return self.region.width
 
     @property
     def rows(self) -> int:
@@ -143,15 +203,19 @@ class TilePlan(Sequence[Tile]):
 
     def _tile(self, index: int) -> Tile:
         row, column = divmod(index, self.columns)
-        y, x = row * self.step_y, column * self.step_x
-        height, width = min(self.step_y, self.height - y), min(self.step_x, self.width - x)
-        sides = (self._input_side(side, least) for side, least in zip((height, width), self.least, strict=True))
-        return Tile(Region(y - self.margin, x - self.margin, *sides), Region(y, x, height, width))
+        y, x = self.region.y + row * self.step_y, self.region.x + column * self.step_x
+        write = Region(y, x, self.step_y, self.step_x).intersection(self.region)
+        sides = (self._input_side(side, least) for side, least in zip(write.sides, self.least, strict=True))
+        return Tile(Region(y - self.margin, x - self.margin, *sides), write)
 
     def touching(self, region: Region) -> list[Tile]:
         """The tiles that write something of a region."""
-        rows = range(max(0, region.y // self.step_y), min(self.rows, -(-region.bottom // self.step_y)))
-        columns = range(max(0, region.x // self.step_x), min(self.columns, -(-region.right // self.step_x)))
+        part = region.intersection(self.region)
+        if not part.height or not part.width:
+            return []
+        top, left = part.y - self.region.y, part.x - self.region.x
+        rows = range(top // self.step_y, -(-(top + part.height) // self.step_y))
+        columns = range(left // self.step_x, -(-(left + part.width) // self.step_x))
         return [self._tile(row * self.columns + column) for row in rows for column in columns]
 
     def _input_side(self, write: int, least: int) -> int:
@@ -169,23 +233,48 @@ class TilePlan(Sequence[Tile]):
 
     @property
     def overhead(self) -> float:
-        """Pixels that the network reads for every pixel of the image: 1 is no halo at all."""
+        """Pixels that the network reads for every pixel that is written: 1 is no halo at all."""
         heights = sum(self._tile(r * self.columns).read.height for r in range(self.rows))
         widths = sum(self._tile(c).read.width for c in range(self.columns))
         return heights * widths / (self.height * self.width)
 
 
-def plan_tiles(height: int, width: int, geometry: Geometry, *, tile: int | Sides, least: Sides = (0, 0)) -> TilePlan:
-    """Cut a height x width image into tiles whose network input is at most `tile` pixels, a side or (height, width).
+def plan_tiles(
+    height: int,
+    width: int,
+    geometry: Geometry,
+    *,
+    tile: int | Sides,
+    least: Sides = (0, 0),
+    origin: tuple[int, int] = (0, 0),
+) -> TilePlan:
+    """Cut height x width pixels into tiles whose network input is at most `tile` pixels, a side or (height, width).
 
     least: no input is smaller than this (height, width); equal to `tile`, all inputs have one shape.
+    origin: the first pixel (y, x) in the image, for a part of one.
     Raises UsageError when `tile` is too small for the network.
+
+    >>> from types import SimpleNamespace
+    >>> original = SimpleNamespace(margin=92, stride=16, base=188)
+    >>> [tile.write.x for tile in plan_tiles(384, 1000, original, tile=572)]
+    [0, 384, 768]
     """
     if height < 1 or width < 1:
         raise ValueError(f"an image of {height} x {width} pixels has nothing to cut")
     tall, wide = (tile, tile) if isinstance(tile, int) else tile
     step_y, step_x = _step(height, geometry, tall), _step(width, geometry, wide)
-    return TilePlan(height, width, step_y, step_x, geometry.margin, geometry.stride, geometry.base, least)
+    region = Region(*origin, height, width)
+    return TilePlan(region, step_y, step_x, geometry.margin, geometry.stride, geometry.base, least)
+
+
+def aligned(region: Region, stride: int) -> Region:
+    """The region from the next multiples of the stride on, up and left: tiles pool there as they do in the whole image.
+
+    >>> aligned(Region(301, 517, 100, 100), 16)
+    Region(y=288, x=512, height=113, width=105)
+    """
+    y, x = region.y // stride * stride, region.x // stride * stride
+    return Region(y, x, region.bottom - y, region.right - x)
 
 
 def _step(side: int, geometry: Geometry, tile: int) -> int:

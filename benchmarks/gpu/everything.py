@@ -45,7 +45,7 @@ def correctness(runtime: Runtime, model: Path, image: np.ndarray) -> dict[str, A
     """Every label of an image against float32 on the CPU."""
     source = ArraySource(image)
     with OnnxRuntime(model, probabilities=True) as reference:
-        seen = measure(runtime, reference, source, plan_for(runtime, source.info))
+        seen = measure(runtime, reference, source, plan_for(runtime, source.info.region))
     return {"labels_differ_ppm": seen.labels_differ_ppm, "pixels": seen.pixels, "holds": seen.holds}
 
 
@@ -54,7 +54,7 @@ def latency(runtime: Runtime, image: np.ndarray, runs: int = LATENCY_RUNS) -> di
     source = ArraySource(image)
     grey = measure_page(source, 0, runtime.card.normalization)
     side = legal_side(image.shape[0] + 2 * runtime.card.margin, runtime.card)
-    plan = plan_for(runtime, source.info, side)
+    plan = plan_for(runtime, source.info.region, side)
     pixels = source.read(0, plan[0].read)
     times = []
     for _ in range(runs + 10):
@@ -71,7 +71,7 @@ def overlap(runtime: Runtime, marks: list[Any], image: np.ndarray) -> dict[str, 
     source = ArraySource(image)
     marks.clear()
     grey = measure_page(source, 0, runtime.card.normalization)
-    timing = stream(source, plan_for(runtime, source.info), runtime, [lambda done: None], greys=lambda page: grey)
+    timing = stream(source, plan_for(runtime, source.info.region), runtime, [lambda done: None], greys={0: grey})
     return {"wall_s": timing.wall, **shares(marks)}
 
 

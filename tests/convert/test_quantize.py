@@ -48,7 +48,7 @@ def test_both_cpu_runtimes_run_it(small, nuclei, images, runtime):
         open_image(images[1]) as source,
     ):
         assert "int8" in fast.name
-        assert measure(fast, exact, source, plan_for(fast, source.info, 700)).labels_differ_ppm < 5_000
+        assert measure(fast, exact, source, plan_for(fast, source.info.region, 700)).labels_differ_ppm < 5_000
 
 
 def test_the_graph_for_tensorrt_says_nearly_the_same(small, images):
@@ -61,7 +61,7 @@ def test_the_graph_for_tensorrt_says_nearly_the_same(small, images):
         from unet_deploy.images.grey import measure_page
 
         grey = measure_page(source, 0, model.card.normalization)
-        tile = source.read(0, plan_for(open_model(small[0], device="cpu"), source.info, 444)[0].read)
+        tile = source.read(0, plan_for(open_model(small[0], device="cpu"), source.info.region, 444)[0].read)
     feeds = {OFFSET: grey.offset[None], SCALE: grey.scale[None]}
     answers = []
     for proto, pixels in ((model.proto, tile[None].astype(np.float32)), (lowered, tile[None])):

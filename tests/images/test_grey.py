@@ -10,6 +10,7 @@ from unet_deploy.errors import ImageError
 from unet_deploy.images.array import ArraySource
 from unet_deploy.images.grey import measure_grey, measure_page, to_float32
 from unet_deploy.model.card import Normalization
+from unet_deploy.tiling import Region
 
 DTYPES = [bool, np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32, np.float16, np.float32, np.float64]
 
@@ -52,6 +53,15 @@ def test_the_grey_scale_does_not_depend_on_how_the_page_is_cut(pieces):
     cut = measure_grey(lambda: np.array_split(pixels, pieces, axis=1), 1, Normalization(), name="cut")
     assert whole.offset == cut.offset
     assert whole.scale == cut.scale
+
+
+def test_the_grey_scale_of_a_region_is_that_of_its_pixels(monkeypatch):
+    pixels = np.random.default_rng(5).integers(0, 60_000, (2, 90, 70), dtype=np.uint16)
+    region = Region(13, 21, 60, 40)
+    monkeypatch.setattr("unet_deploy.images.grey._BAND_PIXELS", 700)
+    found = measure_page(ArraySource(pixels), 0, Normalization(), region)
+    alone = measure_page(ArraySource(pixels[(slice(None), *region.slices)]), 0, Normalization())
+    np.testing.assert_array_equal((found.offset, found.scale), (alone.offset, alone.scale))
 
 
 def test_a_sparse_slide_keeps_its_few_bright_pixels():

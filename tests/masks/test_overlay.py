@@ -13,7 +13,7 @@ from unet_deploy.tiling import Region
 
 def filled(image, labels, classes=("background", "cell"), tall=10_000, wide=10_000):
     channels, height, width = image.shape
-    picture = Overlay(height, width, channels, classes)
+    picture = Overlay(Region(0, 0, height, width), channels, classes)
     for y in range(0, height, tall):
         for x in range(0, width, wide):
             part = slice(y, y + tall), slice(x, x + wide)
@@ -36,6 +36,16 @@ def test_tiles_and_whole_give_the_same_picture(tall, wide):
         overlay.MOST_SIDE = with_factor
     assert max(whole.shape) <= 200
     assert np.abs(whole.astype(int) - pieces).max() <= 1
+
+
+def test_a_region_is_shown_as_if_it_were_the_image():
+    rng = np.random.default_rng(4)
+    image, labels = rng.integers(0, 255, (1, 90, 120)).astype(np.uint8), (rng.random((90, 120)) < 0.3).astype(np.uint8)
+    part = Overlay(Region(500, 300, 90, 120), 1, ("background", "cell"))
+    for top, bottom in ((0, 40), (40, 90)):
+        rows = slice(top, bottom)
+        part.add(Region(500 + top, 300, *labels[rows].shape), image[:, rows], labels[rows])
+    np.testing.assert_array_equal(part.picture(), filled(image, labels, tall=40).picture())
 
 
 def test_each_class_has_its_colour_and_the_background_none():

@@ -52,7 +52,9 @@ def masks(draw, most=14):
 def collected(mask, regions, connectivity, image=None, **options):
     """The table, and the instances of the whole mask from those of the regions."""
     image = mask[None] if image is None else image
-    objects = Objects(*mask.shape, channels=len(image), classes=CLASSES, connectivity=connectivity, **options)
+    objects = Objects(
+        Region(0, 0, *mask.shape), channels=len(image), classes=CLASSES, connectivity=connectivity, **options
+    )
     for region in regions:
         objects.add(region, image[(slice(None), *region.slices)], mask[region.slices])
     table = objects.finish()
@@ -198,7 +200,7 @@ def test_moments_keep_their_digits_far_from_the_corner_of_a_huge_image():
     y, x = np.mgrid[:64, :64]
     disc = ((y - 30) ** 2 / 400 + (x - 33) ** 2 / 300 < 1).astype(np.uint8)
     near = collected(disc, grid(disc, 20), 8)[0].columns()
-    far = Objects(1 << 21, 64, channels=1, classes=CLASSES, connectivity=8)
+    far = Objects(Region(0, 0, 1 << 21, 64), channels=1, classes=CLASSES, connectivity=8)
     empty = np.zeros((1 << 16, 64), np.uint8)
     for top in range(0, (1 << 21) - (1 << 16), 1 << 16):
         far.add(Region(top, 0, *empty.shape), empty[None], empty)
@@ -265,8 +267,26 @@ def test_an_image_without_objects_has_an_empty_table(tmp_path):
     assert json.loads((tmp_path / "none.geojson").read_text())["features"] == []
 
 
+@given(st.data(), masks(), st.booleans())
+def test_objects_of_a_region_are_where_it_lies_in_the_image(data, mask, fill_holes):
+    regions = data.draw(tilings(*mask.shape))
+    options = {"channels": 1, "classes": CLASSES, "fill_holes": fill_holes}
+    near, far = Objects(Region(0, 0, *mask.shape), **options), Objects(Region(200, 3000, *mask.shape), **options)
+    for region in regions:
+        labels = mask[region.slices]
+        near.add(region, labels[None], labels)
+        far.add(region.moved(200, 3000), labels[None], labels)
+    expected, found = near.finish().columns(), far.finish().columns()
+    for name, column in found.items():
+        shift = {"y": 200, "x": 3000}.get(name[-1], 0) if name.startswith(("centroid", "bbox")) else 0
+        np.testing.assert_array_equal(column, expected[name] + shift if shift else expected[name])
+    for region in regions:
+        there = far.instances(region.moved(200, 3000), mask[region.slices])
+        np.testing.assert_array_equal(there, near.instances(region, mask[region.slices]))
+
+
 def test_what_is_missing_or_uneven_is_said():
-    objects = Objects(4, 4, channels=1, classes=CLASSES, connectivity=4)
+    objects = Objects(Region(0, 0, 4, 4), channels=1, classes=CLASSES, connectivity=4)
     half = np.ones((4, 2), np.uint8)
     objects.add(Region(0, 0, 4, 2), half[None], half)
     with pytest.raises(RuntimeError, match="never added"):
@@ -382,7 +402,7 @@ def test_memory_follows_the_objects_and_not_the_pixels():
     y, x = np.mgrid[: tile + 20, : tile + 20]
     pattern = (((y % 20) - 9) ** 2 + ((x % 20) - 9) ** 2 < 50).astype(np.uint8)
     tracemalloc.start()
-    objects = Objects(side, side, channels=1, classes=CLASSES, connectivity=8)
+    objects = Objects(Region(0, 0, side, side), channels=1, classes=CLASSES, connectivity=8)
     for top in range(0, side, tile - 7):
         for left in range(0, side, tile - 7):
             labels = pattern[top % 20 :, left % 20 :][: min(tile - 7, side - top), : min(tile - 7, side - left)]

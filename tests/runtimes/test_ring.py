@@ -104,7 +104,7 @@ def test_a_failure_anywhere_on_the_device_is_what_the_user_sees(at, slots, refus
     before = None
     try:
         with runtime(device, slots=slots) as model:
-            stream(ArraySource(image), plan_for(model, ArraySource(image).info), model, [lambda done: None])
+            stream(ArraySource(image), plan_for(model, ArraySource(image).info.region), model, [lambda done: None])
     except DeviceFailure as error:
         before = error
     assert (before is not None) == (device.count >= at)
@@ -138,7 +138,7 @@ def test_a_slide_through_the_whole_stream(seed, most, pixels):
     with runtime(device, replace(LIMITS, batch=most), pixels=pixels) as model:
         source = ArraySource(image)
         scales = [grey(high / 2, 1e-2), grey(high / 3, 1e-3)]
-        stream(source, plan_for(model, source.info), model, [consume], greys=lambda page: scales[page])
+        stream(source, plan_for(model, source.info.region), model, [consume], greys=dict(enumerate(scales)))
     for page, low, scale in ((0, high / 2, 1e-2), (1, high / 3, 1e-3)):
         np.testing.assert_array_equal(mask[page], truth(image[page, 0], low, scale))
     assert device.held == 0
@@ -159,7 +159,7 @@ def test_a_small_device_gets_smaller_submissions_and_never_holds_more_than_it_ha
     with contextlib.nullcontext() if fits else pytest.raises(OutOfMemoryError, match="even for one tile of 12 x 12"):
         with runtime(device, replace(LIMITS, batch=most), slots=slots) as model:
             source = ArraySource(image)
-            stream(source, plan_for(model, source.info), model, [consume], greys=lambda page: grey())
+            stream(source, plan_for(model, source.info.region), model, [consume], greys={0: grey()})
         np.testing.assert_array_equal(mask, truth(image[0, 0]))
     assert device.most_held <= room
     assert device.held == 0

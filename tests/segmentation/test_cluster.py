@@ -20,9 +20,9 @@ from test_tiling import networks
 
 from unet_deploy.errors import DeviceError, ImageError, ModelError, ResourceError
 from unet_deploy.images import state_of
-from unet_deploy.segmentation.cluster import Jobs
+from unet_deploy.segmentation.cluster import Job, Jobs
 from unet_deploy.segmentation.run import Options, Outputs, segment_file
-from unet_deploy.tiling import Region, legal_side, plan_tiles
+from unet_deploy.tiling import Region, aligned, legal_side, plan_tiles
 from unet_deploy.zoo import Wish, open_model
 
 pytest.importorskip("distributed")
@@ -61,7 +61,7 @@ def files_of(folder):
 
 def by(cluster, slide, model, mask, options=SMALL, progress=None):
     with open_model(model, runtime="onnxruntime", device="cpu") as runtime:
-        return segment_file(slide, Outputs(mask), runtime, options, cluster=cluster, progress=progress)
+        return segment_file(slide, Outputs(mask), runtime, options, compute=cluster, progress=progress)
 
 
 @given(networks(), st.data())
@@ -70,16 +70,15 @@ def test_every_chunk_is_in_one_job_and_every_pixel_of_a_job_in_its_tiles(network
     side = data.draw(st.integers(legal_side(2 * network.margin + network.stride, network), 800 + 2 * network.margin))
     y, x = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
     region = Region(y, x, data.draw(st.integers(1, height - y)), data.draw(st.integers(1, width - x)))
-    top, left = (at // network.stride * network.stride for at in (y, x))
-    window = Region(top, left, region.bottom - top, region.right - left)
-    plan = plan_tiles(window.height, window.width, network, tile=side)
+    covered = aligned(region, network.stride)
+    plan = plan_tiles(*covered.sides, network, tile=side, origin=covered.origin)
     chunk = data.draw(st.sampled_from([16, 64, 100]))
     written = np.zeros((pages, height, width), np.int64)
     owners = {}
-    for number, job in enumerate(Jobs(plan, window, region, pages, chunk, data.draw(st.integers(0, 5)))):
+    for number, job in enumerate(Jobs(plan, region, pages, chunk, data.draw(st.integers(0, 5)))):
         computed = np.zeros((height, width), bool)
-        for tile in plan.touching(job.region.moved(-window.y, -window.x)):
-            computed[tile.write.moved(window.y, window.x).slices] = True
+        for tile in plan.touching(job.region):
+            computed[tile.write.slices] = True
         assert computed[job.region.slices].all()
         written[(job.page, *job.region.slices)] += 1
         for row in range(job.region.y // chunk, -(-job.region.bottom // chunk)):
@@ -122,7 +121,7 @@ def test_a_worker_that_is_killed_leaves_no_trace(slide, small_models, alone, tmp
         assert len(os.sched_getaffinity(0)) == 1 or not set.intersection(*shares)
         report = by(cluster, slide, small_models["one"], tmp_path / "mask.zarr", progress=kill)
     assert 0 < killed[0] < 2 * len(report.plan)
-    assert report.timing.known == 0
+    assert report.timing.resumed == 0
     assert files_of(tmp_path / "mask.zarr") == alone
 
 
@@ -179,7 +178,7 @@ def test_what_a_worker_meets_is_said_once(slide, small_models, tmp_path):
         cluster._model, cluster._wish = str(model), WISH
         work, copy = cluster.work, tmp_path / "copy.tif"
         copy.write_bytes(slide.read_bytes()[:-1])
-        cluster.work = lambda *at, **rest: replace(work(*at, **rest), image=copy)
+        cluster.work = lambda *at: replace(work(*at), image=copy)
         with pytest.raises(ImageError, match="sees another file"):
             by(cluster, slide, model, mask, replace(SMALL, overwrite=True))
 
@@ -191,10 +190,40 @@ def test_a_worker_asks_for_a_proof_once_an_image_and_not_at_every_job(slide, sma
     with open_model(model, runtime="onnxruntime", device="cpu") as runtime:
         plan = plan_tiles(2140, 1220, runtime.card, tile=300)
         facts = (str(model), WISH, runtime.weights_sha256, runtime.name, slide, None, 0, state_of(slide), False, False)
-        work = clusters.Work(*facts, plan, whole, whole, tmp_path / "mask.zarr", tmp_path / "tree")
+        work = clusters.Work(*facts, plan, whole, ((tmp_path / "mask.zarr", tmp_path / "tree"),))
     for _ in range(3):
         clusters._runtime(work)
     assert len(asked) == 1
+    for kept in (clusters._proved, clusters._loaded, clusters._opened):
+        kept.cache_clear()
+
+
+def test_a_worker_fills_probabilities_too_where_they_have_a_tree(slide, small_models, tmp_path):
+    from unet_deploy.images.grey import measure_page
+    from unet_deploy.images.tiff import TiffSource
+    from unet_deploy.masks.zarr import ZarrMaskSink
+
+    model, region = small_models["one"], Region(500, 400, 700, 705)
+    with (
+        open_model(model, runtime="onnxruntime", device="cpu", probabilities=True) as runtime,
+        TiffSource(slide) as image,
+    ):
+        covered, grey = aligned(region, runtime.card.stride), measure_page(image, 1, runtime.card.normalization)
+        plan = plan_tiles(*covered.sides, runtime.card, tile=572, origin=covered.origin)
+        how = {"image": image.info, "region": region, "key": {}, "classes": runtime.card.classes}
+        facts = (runtime.weights_sha256, runtime.name, slide, None, 0, state_of(slide), False, False, plan, region)
+        with (
+            ZarrMaskSink(tmp_path / "mask.zarr", planes=1, dtype=np.dtype(np.uint8), **how) as mask,
+            ZarrMaskSink(tmp_path / "scores.zarr", planes=2, dtype=np.dtype(np.float32), **how) as scores,
+        ):
+            trees = tuple((sink.path, sink.tree) for sink in (mask, scores))
+            work = clusters.Work(str(model), replace(WISH, probabilities=True), *facts, trees)
+            job = Job(1, region)
+            first, again = clusters._compute(work, job, grey), clusters._compute(work, job, grey)
+            assert (first.resumed, again.resumed) == (0, len(plan))
+            labels, answer = mask.read(1, region)[0], scores.read(1, region)
+    np.testing.assert_array_equal(labels, answer.argmax(axis=0))
+    np.testing.assert_allclose(answer.sum(axis=0), 1, atol=1e-5)
     for kept in (clusters._proved, clusters._loaded, clusters._opened):
         kept.cache_clear()
 

@@ -180,7 +180,7 @@ FAULTS = {
     "decode: memory": Fault("unet_deploy.images.tiff:TiffSource._segment", 20, broken(MemoryError), MemoryError),
     "decode: a bug": Fault("unet_deploy.images.tiff:TiffSource.crop", 20, broken(KeyError), KeyError, kept=0.3),
     "reader's thread ends": Fault("unet_deploy.images.tiff:TiffSource.crop", 20, broken(SystemExit), SystemExit),
-    "grey": Fault("unet_deploy.segmentation.run:measure_page", 2, broken(RuntimeError), RuntimeError),
+    "grey": Fault("unet_deploy.stream.pipeline:measure_page", 2, broken(RuntimeError), RuntimeError),
     "submit": Fault("model:submit", 17, broken(RuntimeError), RuntimeError, kept=0.3),
     "submit: memory": Fault("model:submit", 3, broken(MemoryError), MemoryError),
     "result": Fault("model:result", 17, broken(RuntimeError), RuntimeError, kept=0.3),
@@ -238,7 +238,7 @@ def goes_on(slide, folder, form, model, unbroken, kept=0.0):
     assert not stream_threads()
     assert not (folder / f"mask.{form}").exists()
     report = run(slide, folder, form, model, resume=True)
-    assert report.timing.known >= kept * tiles
+    assert report.timing.resumed >= kept * tiles
     assert contents(folder) == files[form]
 
 

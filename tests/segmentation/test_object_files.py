@@ -11,7 +11,7 @@ from command_line import error, unet_deploy
 from scipy import ndimage
 
 import unet_deploy as api
-from unet_deploy.segmentation.counting import Counted
+from unet_deploy.segmentation.options import ObjectRules
 from unet_deploy.segmentation.run import Options, Outputs, segment_file
 from unet_deploy.tiling import Region
 
@@ -59,7 +59,7 @@ def test_a_table_and_numbers_are_those_of_the_whole_mask(slide, small_models, tm
 
 def test_a_resumed_run_and_a_region_count_the_same(slide, small_models, tmp_path, monkeypatch):
     region = Region(210, 330, 500, 603)
-    options = Options(120, roi=region, counted=Counted(8, 5, fill_holes=True), resume=True)
+    options = Options(120, roi=region, objects=ObjectRules(8, 5, fill_holes=True), resume=True)
 
     def outputs(name):
         folder = tmp_path / name
@@ -72,7 +72,7 @@ def test_a_resumed_run_and_a_region_count_the_same(slide, small_models, tmp_path
         with pytest.raises(RuntimeError, match="plug"):
             segment_file(slide, outputs("again"), model, options)
         again = segment_file(slide, outputs("again"), model, options)
-    assert again.timing.known > 0
+    assert again.timing.resumed > 0
     assert again.objects == report.objects > 20
     for path in outputs("once"):
         assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes(), path.name

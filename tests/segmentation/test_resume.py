@@ -114,7 +114,7 @@ def test_it_does_not_mix_models_images_or_settings(slide, small_models, tmp_path
     mask = tmp_path / "mask.tif"
     arguments = ("segment", slide, "-o", mask, "--tile-size", 300, "--runtime", "onnxruntime")
     with api.open_model(small_models["one"], runtime="onnxruntime") as model:
-        monkeypatch.setattr("unet_deploy.segmentation.outputs.Making.commit", lambda self: 1 / 0)
+        monkeypatch.setattr("unet_deploy.segmentation.outputs.OutputWriter.commit", lambda self: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             segment_file(slide, Outputs(mask), model, Options(300))
     monkeypatch.undo()
@@ -127,7 +127,7 @@ def test_it_does_not_mix_models_images_or_settings(slide, small_models, tmp_path
     _, said = unet_deploy(*arguments, "-m", small_models["one"], "--resume")
     assert "is finished already" in said
     os.utime(slide, ns=(1, 1))
-    monkeypatch.setattr("unet_deploy.segmentation.outputs.Making.commit", lambda self: 1 / 0)
+    monkeypatch.setattr("unet_deploy.segmentation.outputs.OutputWriter.commit", lambda self: 1 / 0)
     with api.open_model(small_models["one"], runtime="onnxruntime") as model, pytest.raises(ZeroDivisionError):
         segment_file(slide, Outputs(mask), model, Options(300, overwrite=True))
     monkeypatch.undo()
@@ -146,7 +146,7 @@ def test_a_region_is_what_the_whole_has_there(slide, nuclei, tmp_path, roi):
     expected[inside] = whole[inside]
     found = tifffile.imread(tmp_path / "mask.tif")
     assert (found != expected).mean() < 1e-5  # ties
-    assert report.image.height < height + 16
+    assert report.plan.height < height + 16
 
 
 def test_a_region_beyond_the_image_or_beyond_sense_is_refused(slide, nuclei, tmp_path):

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import unet_deploy
+from unet_deploy import errors
 from unet_deploy.errors import ImageError, UsageError
 from unet_deploy.images import open_image
 from unet_deploy.masks.overlay import legend
@@ -189,8 +190,10 @@ def test_verify_finds_no_seam_and_would_find_one(tmp_path, nuclei, speckle):
     assert compare(labels, scores, labels, other_scores).not_finite == 1
 
 
-def test_the_public_api_is_three_names():
-    assert sorted(unet_deploy.__all__) == ["ModelCard", "open_model", "segment"]
+def test_the_face_has_what_a_script_needs_and_all_errors():
+    needed = {"segment", "segment_file", "open_model", "ModelCard", "Options", "Outputs", "Report", "ObjectRules"}
+    kinds = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)}
+    assert set(unet_deploy.__all__) == needed | kinds | {"__version__"}
     assert all(hasattr(unet_deploy, name) for name in unet_deploy.__all__)
     assert Path(unet_deploy.__file__).with_name("py.typed").exists()
 

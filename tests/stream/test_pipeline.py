@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from unet_deploy.images.array import ArraySource
 from unet_deploy.model.card import ModelCard, Normalization
 from unet_deploy.runtimes import Answer, Limits, OutOfMemoryError
-from unet_deploy.stream.pipeline import Channel, DoneTile, Stopped, stream
+from unet_deploy.stream.channel import Channel, Stopped
+from unet_deploy.stream.pipeline import DoneTile, stream
 from unet_deploy.tiling import plan_tiles
 
 CARD = ModelCard("threshold", 1, ("dark", "bright"), 4, 4, 12, Normalization("fixed", 0, 1))
@@ -26,15 +27,15 @@ class Threshold:
     def __init__(self, slots: int = 1, fails_at: int | None = None, delay: float = 0.0, batch: int = 1) -> None:
         self.card, self.slots, self.fails_at, self.delay = replace(CARD), slots, fails_at, delay
         self.limits = Limits(batch, (12, 12), (28, 28))
-        self.flying = self.most_flying = self.count = 0
+        self.in_flight = self.most_in_flight = self.count = 0
 
     def memory(self, height, width):
         return None
 
     def submit(self, tiles, greys):
         assert 1 <= len(tiles) == len(greys) <= self.limits.batch
-        self.flying += 1
-        self.most_flying = max(self.most_flying, self.flying)
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
         self.count += 1
         tiles = np.stack(tiles)
         answer: list[Answer] = []
@@ -51,7 +52,7 @@ class Threshold:
     def result(self, ticket):
         thread, answer, number = ticket
         thread.join()
-        self.flying -= 1
+        self.in_flight -= 1
         if number == self.fails_at:
             raise RuntimeError(f"tile {number} failed")
         return answer[0]
@@ -95,7 +96,7 @@ def test_every_tile_arrives_once_in_order_and_right(slots, pages, delay, batch):
     np.testing.assert_array_equal(mask, image[:, 0] > 100)
     assert order == sorted(order)
     assert seen == [(n + 1, pages * len(plan)) for n in range(pages * len(plan))]
-    assert runtime.most_flying <= slots
+    assert runtime.most_in_flight <= slots
 
 
 def test_the_stream_never_runs_far_ahead_of_a_slow_disk():
@@ -130,7 +131,7 @@ class Cramped(Threshold):
 
     def shrink(self):
         self.limits, self.shrunk = self.limits.halved(self.card), self.shrunk + 1
-        self.flying = 0
+        self.in_flight = 0
 
 
 @settings(max_examples=30, deadline=None)

@@ -164,7 +164,8 @@ def test_room_is_left_for_a_table_of_objects():
     runtime = SimpleNamespace(limits=limits, card=ORIGINAL, memory=lambda height, width: 800 * height * width)
     image, ceiling = ImageInfo("slide.tif", 1, 1, 100_000, 100_000, np.dtype(np.uint8)), 2 << 30
     without, dense, countless = (
-        plan_for(runtime, image, None, Budget(runtime, 10**8, 10, table), ceiling) for table in (0, 10**8, 10**12)
+        plan_for(runtime, image.region, None, Budget(runtime, 10**8, 10, table), ceiling)
+        for table in (0, 10**8, 10**12)
     )
 
     def peak(plan) -> int:

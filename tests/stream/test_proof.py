@@ -72,7 +72,7 @@ def test_the_limit_is_in_labels_in_a_million(small_models, speckle):
     runtime = Wrong(small_models["one"], share=0.01)
     source = ArraySource(speckle)
     with open_model(small_models["one"], device="cpu", probabilities=True) as reference:
-        accuracy = measure(runtime, reference, source, plan_for(runtime, source.info))
+        accuracy = measure(runtime, reference, source, plan_for(runtime, source.info.region))
     assert 8_000 < accuracy.labels_differ_ppm < 12_000
     assert not accuracy.holds
     assert replace(accuracy, limit_ppm=20_000).holds
@@ -93,7 +93,7 @@ def prove_on(runtime, image):
     from unet_deploy.images.array import ArraySource
 
     source = ArraySource(image)
-    return prove(runtime, source, lambda: plan_for(runtime, source.info))
+    return prove(runtime, source, lambda: plan_for(runtime, source.info.region))
 
 
 def test_short_memory_in_a_proof_shrinks_the_tiles_as_it_does_later(small_models, speckle):
@@ -147,4 +147,4 @@ def test_a_runtime_with_nothing_to_show_is_left_alone(small_models, speckle):
 
     with open_model(small_models["one"], device="cpu") as runtime:
         source = ArraySource(speckle)
-        assert prove(runtime, source, lambda: plan_for(runtime, source.info)) is None
+        assert prove(runtime, source, lambda: plan_for(runtime, source.info.region)) is None

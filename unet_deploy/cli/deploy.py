@@ -27,10 +27,11 @@ from unet_deploy.cli.app import (
 from unet_deploy.errors import UnetDeployError, UsageError
 
 if TYPE_CHECKING:
+    from unet_deploy.images import ImageSource
     from unet_deploy.runtimes import Runtime
     from unet_deploy.segmentation.cluster import Cluster
-    from unet_deploy.segmentation.counting import Counted
     from unet_deploy.segmentation.forecast import Forecast
+    from unet_deploy.segmentation.options import ObjectRules
     from unet_deploy.segmentation.run import Options, Outputs, Report
     from unet_deploy.zoo import Wish
 
@@ -91,10 +92,10 @@ def segment(
 ) -> None:
     """Segment images of any size into tiled masks of class indices, TIFF or OME-Zarr."""
     from unet_deploy.cli.console import parse_bytes, say
-    from unet_deploy.images.window import parse_region
     from unet_deploy.segmentation.inputs import find_images, name_outputs
     from unet_deploy.segmentation.outputs import finished, unfinished
-    from unet_deploy.segmentation.run import Options, pixels_of
+    from unet_deploy.segmentation.planning import first_look
+    from unet_deploy.segmentation.run import Options, parse_region
     from unet_deploy.zoo import Wish
 
     paths = find_images(images)
@@ -110,9 +111,12 @@ def segment(
         precision=precision,
         tile_size=tile_size,
         batch_size=batch_size,
-        pixels=pixels_of(paths, channel=channel),
     )
-    with _machines(model, wish, scheduler, workers) as (ready, cluster):
+    look = first_look(paths, Options(channel=channel, level=_parse_level(level)))
+    with (
+        look as (pixels, source),
+        _machines(model, replace(wish, pixels=pixels), scheduler, workers) as (ready, cluster),
+    ):
         options = Options(
             tile_size=None if ready.limits.hard else tile_size,  # an engine has taken it as its limit
             channel=channel,
@@ -120,7 +124,7 @@ def segment(
             max_memory=parse_bytes(max_memory),
             skip_background=skip_background,
             tta=tta,
-            counted=_counted(connectivity, min_size, fill_holes),
+            objects=_counted(connectivity, min_size, fill_holes),
             roi=parse_region(roi) if roi else None,
             resume=resume,
             overwrite=overwrite,
@@ -132,7 +136,7 @@ def segment(
                 elif dry_run:
                     _print_forecast(path, outputs, ready, options, cluster)
                 else:
-                    _segment_one(path, outputs, ready, options, cluster, shown=not no_progress)
+                    _segment_one(path, source, outputs, ready, options, cluster, shown=not no_progress)
             except (UnetDeployError, KeyboardInterrupt) as error:
                 if not isinstance(error, UsageError) and unfinished(outputs.mask).exists():
                     say(f"{outputs.mask}: what is finished is kept; go on with the same command and --resume")
@@ -161,13 +165,13 @@ def _machines(
         yield stack.enter_context(open_model(model, **asdict(wish), tell=say)), cluster
 
 
-def _counted(connectivity: int, min_size: int, fill_holes: bool) -> Counted:
-    from unet_deploy.segmentation.counting import Counted
+def _counted(connectivity: int, min_size: int, fill_holes: bool) -> ObjectRules:
+    from unet_deploy.segmentation.options import ObjectRules
 
     if connectivity == 8:
-        return Counted(8, min_size, fill_holes)
+        return ObjectRules(8, min_size, fill_holes)
     if connectivity == 4:
-        return Counted(4, min_size, fill_holes)
+        return ObjectRules(4, min_size, fill_holes)
     raise UsageError(f"--connectivity {connectivity}: pixels have 4 or 8 neighbours")
 
 
@@ -178,14 +182,24 @@ def _parse_level(text: str) -> int | None:
 
 
 def _segment_one(
-    path: Path, outputs: Outputs, runtime: Runtime, options: Options, cluster: Cluster | None, *, shown: bool
+    path: Path,
+    source: ImageSource | None,
+    outputs: Outputs,
+    runtime: Runtime,
+    options: Options,
+    cluster: Cluster | None,
+    *,
+    shown: bool,
 ) -> None:
     from unet_deploy.cli.console import progress_bar
+    from unet_deploy.segmentation.compute import stream_here
     from unet_deploy.segmentation.run import segment_file
 
     with progress_bar(path.name, shown=shown) as progress:
         outputs.mask.parent.mkdir(parents=True, exist_ok=True)
-        report = segment_file(path, outputs, runtime, options, cluster=cluster, progress=progress)
+        report = segment_file(
+            path, outputs, runtime, options, compute=cluster or stream_here, progress=progress, source=source
+        )
     _print_report(report)
 
 
@@ -197,8 +211,8 @@ def _print_report(report: Report) -> None:
     if report.proved:
         say(f"proved on first use: {report.proved}")
     tiles = report.image.pages * len(report.plan)
-    if report.timing.known:
-        say(f"resumed: {report.timing.known} of {tiles} tiles were finished already")
+    if report.timing.resumed:
+        say(f"resumed: {report.timing.resumed} of {tiles} tiles were finished already")
     if report.timing.skipped:
         say(f"skipped as background: {report.timing.skipped} of {tiles} tiles")
     if report.objects is not None:
@@ -212,11 +226,10 @@ def _print_report(report: Report) -> None:
 
 def _print_forecast(path: Path, outputs: Outputs, runtime: Runtime, options: Options, cluster: Cluster | None) -> None:
     from unet_deploy.cli.console import bytes_text, say, table
+    from unet_deploy.segmentation.compute import stream_here
     from unet_deploy.segmentation.forecast import forecast
 
-    if cluster:
-        options = replace(options, max_memory=cluster.share(options.max_memory))
-    found = forecast(path, runtime, outputs, options)
+    found = forecast(path, runtime, outputs, options, compute=cluster or stream_here)
     print(table(_forecast_rows(found, runtime)))
     if cluster:
         say("note: memory and time are those of one process that does it all")
@@ -234,7 +247,7 @@ def _forecast_rows(found: Forecast, runtime: Runtime) -> list[tuple[str, str]]:
         for disk in (found.likely, found.most)
     )
     return [
-        ("image", f"{image.name}: {image.pages} x {image.channels} x {image.height} x {image.width} {image.dtype}"),
+        ("image", f"{image.name}: {image.pages} x {image.channels} x {tiles.height} x {tiles.width} {image.dtype}"),
         ("model", f"{runtime.card.name} on {runtime.name}"),
         ("tiles", f"{image.pages * len(tiles)} ({tiles.rows} x {tiles.columns} a page)"),
         ("tile size", f"{tiles.input_height} x {tiles.input_width} in, {tiles.step_y} x {tiles.step_x} out"),

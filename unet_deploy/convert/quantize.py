@@ -104,7 +104,7 @@ def _feeds(reference: OnnxRuntime, images: Sequence[Path]) -> Iterator[dict[str,
         with open_image(path) as source:
             check_fits(source.info, card)
             grey = measure_page(source, 0, card.normalization)
-            for tile in plan_for(reference, source.info, min(TILE, reference.limits.most[0])):
+            for tile in plan_for(reference, source.info.region, min(TILE, reference.limits.most[0])):
                 feeds = {IMAGE: source.read(0, tile.read)[None].astype(np.float32)}
                 if card.normalization.method == "percentile":
                     feeds |= {OFFSET: grey.offset[None], SCALE: grey.scale[None]}
@@ -143,7 +143,7 @@ def _accuracy(draft: Path, reference: OnnxRuntime, images: Sequence[Path], limit
     with OnnxRuntime(draft, probabilities=True) as runtime:
         for path in images:
             with open_image(path) as source:
-                plan = plan_for(runtime, source.info, min(TILE, runtime.limits.most[0]))
+                plan = plan_for(runtime, source.info.region, min(TILE, runtime.limits.most[0]))
                 found.append(measure(runtime, reference, source, plan))
     pixels = sum(each.pixels for each in found)
     return Accuracy(

@@ -96,7 +96,7 @@ def _figures(score: Score, classes: Sequence[str]) -> str:
 def _classes_shown(pixels: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> np.ndarray:
     """Draw an image (C, H, W) with its classes (H, W) in colour, as `segment --overlay` does: (h, w, 3) uint8."""
     channels, height, width = pixels.shape
-    picture = Overlay(height, width, channels, classes)
+    picture = Overlay(Region(0, 0, height, width), channels, classes)
     picture.add(Region(0, 0, height, width), pixels, labels)
     return picture.picture()
 

@@ -43,6 +43,11 @@ class ImageInfo:
     note: str = ""
     """One line on what of the file is not read (other series, alpha), empty when all is."""
 
+    @property
+    def region(self) -> Region:
+        """All of a page."""
+        return Region(0, 0, self.height, self.width)
+
 
 class ImageSource(ABC):
     """An image that is read region by region. A context manager; not safe to read from two threads."""
@@ -68,6 +73,10 @@ class ImageSource(ABC):
         top, left = int(rows.min()), int(columns.min())
         inside = Region(top, left, int(rows.max()) + 1 - top, int(columns.max()) + 1 - left)
         return self.crop(page, inside)[:, (rows - top)[:, None], columns - left]
+
+    def turn_to(self, level: int) -> None:
+        """Read another level of the pyramid from now on, 0 the finest. Raises ImageError where there is none."""
+        check_level(level, 1, self.info.name)
 
     @abstractmethod
     def close(self) -> None: ...

@@ -56,15 +56,21 @@ def to_float32(pixels: np.ndarray, name: str) -> np.ndarray:
     return values
 
 
-def measure_page(source: ImageSource, page: int, normalization: Normalization) -> GreyScale:
-    """Measure the grey scale of one page, read once or twice for percentiles, not at all for a fixed scale."""
+def measure_page(
+    source: ImageSource, page: int, normalization: Normalization, region: Region | None = None
+) -> GreyScale:
+    """Measure the grey scale of one page, or of a region of it.
+
+    Reads it once or twice for percentiles, not at all for a fixed scale.
+    """
     info = source.info
     check_dtype(info.dtype, info.name)
-    rows = max(1, min(info.height, _BAND_PIXELS // (info.width * info.channels)))
+    part = region or info.region
+    rows = max(1, min(part.height, _BAND_PIXELS // (part.width * info.channels)))
 
     def bands() -> Iterable[np.ndarray]:
-        for y in range(0, info.height, rows):
-            yield source.crop(page, Region(y, 0, min(rows, info.height - y), info.width))
+        for y in range(part.y, part.bottom, rows):
+            yield source.crop(page, Region(y, part.x, min(rows, part.bottom - y), part.width))
 
     return measure_grey(bands, info.channels, normalization, name=info.name)
 

@@ -45,6 +45,7 @@ class TiffSource(ImageSource):
 
     def __init__(self, path: Path, *, channel: int | None = None, level: int = 0) -> None:
         self._path = path
+        self._channel = channel
         self._cache: BlockCache[tuple[int, int]] = BlockCache(CACHE_BYTES)
         try:
             self._file = TiffFile(path)
@@ -52,14 +53,19 @@ class TiffSource(ImageSource):
             raise ImageError(f"{path}: cannot be read ({error.strerror or error})") from error
         except Exception as error:
             raise ImageError(f"{path}: is not a readable TIFF ({reason(error)}); save it again") from error
+        self.turn_to(level)
+
+    def turn_to(self, level: int) -> None:
+        self._cache.clear()
+        self.cache_bytes = 0
         try:
-            self._open(channel, level)
+            self._open(self._channel, level)
         except ImageError:
             self.close()
             raise
         except Exception as error:
             self.close()
-            raise ImageError(f"{path}: its TIFF structure is damaged ({reason(error)}); save it again") from error
+            raise ImageError(f"{self._path}: its TIFF structure is damaged ({reason(error)}); save it again") from error
 
     def _open(self, channel: int | None, level: int) -> None:
         all_series = self._file.series

@@ -45,9 +45,16 @@ class ZarrSource(ImageSource):
 
     def __init__(self, path: Path | str, *, channel: int | None = None, level: int = 0) -> None:
         self._path = path
+        self._channel = channel
         self._cache: BlockCache[Index] = BlockCache(CACHE_BYTES)
+        self._node: zarr.Group | zarr.Array | None = None
+        self.turn_to(level)
+
+    def turn_to(self, level: int) -> None:
+        path = self._path
+        self._cache.clear()
         try:
-            self._open(channel, level)
+            self._open(self._channel, level)
         except ImageError:
             raise
         except FileNotFoundError as error:
@@ -60,7 +67,8 @@ class ZarrSource(ImageSource):
             raise ImageError(f"{path}: its Zarr metadata are not readable ({reason(error)}); save it again") from error
 
     def _open(self, channel: int | None, level: int) -> None:
-        node = zarr.open(str(self._path), mode="r")
+        node = self._node if self._node is not None else zarr.open(str(self._path), mode="r")
+        self._node = node
         if isinstance(node, zarr.Group):
             levels, self.axes, note = _find_levels(self._path, node, level)
         else:

@@ -32,9 +32,12 @@ class Overlay:
     """Collects regions into a canvas of at most MOST_SIDE pixels a side, by averaging whole squares of pixels.
 
     Memory is bounded by the canvas. Regions may come in any order and need not align with the squares.
+    shown: what of the image the picture shows.
     """
 
-    def __init__(self, height: int, width: int, channels: int, classes: Sequence[str]) -> None:
+    def __init__(self, shown: Region, channels: int, classes: Sequence[str]) -> None:
+        height, width = shown.sides
+        self._origin = shown.origin
         self._factor = -(-max(height, width) // MOST_SIDE)
         shape = (-(-height // self._factor), -(-width // self._factor))
         self._names = tuple(classes[1:])
@@ -47,7 +50,8 @@ class Overlay:
     def add(self, region: Region, image: np.ndarray, labels: np.ndarray) -> None:
         """image: (C, h, w) grey values, labels: (h, w) class indices, both of the region."""
         rows, columns = (
-            np.arange(*ends) // self._factor for ends in ((region.y, region.bottom), (region.x, region.right))
+            (np.arange(first, end) - origin) // self._factor
+            for first, end, origin in zip(region.origin, (region.bottom, region.right), self._origin, strict=True)
         )
         there = np.ix_(np.unique(rows), np.unique(columns))
         shown = image if self._colour else image[:1]

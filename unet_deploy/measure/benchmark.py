@@ -111,7 +111,7 @@ def _measure(model: Path, runtime: Runtime, slide: Path, image: np.ndarray, runs
     warm = times[min(WARM_UP, len(times) - 1) :]
     p50, p95, p99 = (float(value) for value in np.percentile(warm, (50, 95, 99)))
     stages = [_stages(runtime, slide, run) for run in range(min(runs, 3))]
-    plan = plan_for(runtime, ArraySource(image).info)
+    plan = plan_for(runtime, ArraySource(image).info.region)
     return Figures(
         runtime=runtime.name,
         machine=f"{processor_name()}, {usable_cores()} cores",
@@ -144,7 +144,7 @@ def _stages(runtime: Runtime, slide: Path, run: int) -> dict[str, float]:
     with timed("decode"), open_image(slide) as file:
         info = file.info
         pixels = file.crop(0, Region(0, 0, info.height, info.width))
-    source, plan, copies = ArraySource(pixels), plan_for(runtime, info), _Copies(runtime)
+    source, plan, copies = ArraySource(pixels), plan_for(runtime, info.region), _Copies(runtime)
     with timed("prepare"):
         grey = measure_page(source, 0, runtime.card.normalization)
     labels = ArraySink((1, 1, info.height, info.width), np.dtype(np.uint8))

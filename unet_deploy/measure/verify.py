@@ -127,7 +127,7 @@ def verify_against(
         check_fits(source.info, runtime.card)
         if runtime.card.classes != truth.card.classes or runtime.card.margin != truth.card.margin:
             raise ModelError(f"{file}: is another network than {reference}; compare it with the model it was made of")
-        accuracy = measure(runtime, truth, source, plan_for(runtime, source.info), limit_ppm=limit_ppm)
+        accuracy = measure(runtime, truth, source, plan_for(runtime, source.info.region), limit_ppm=limit_ppm)
     if engine:
         set_accuracy(file, accuracy)
     return accuracy
@@ -137,7 +137,7 @@ def _answer(pixels: np.ndarray, plan: TilePlan, runtime: Runtime, grey: GreyScal
     labels = ArraySink((1, 1, plan.height, plan.width), np.dtype(np.uint8))
     scores = ArraySink((1, len(runtime.card.classes), plan.height, plan.width), np.dtype(np.float32))
     consumers = [write_labels(labels), write_probabilities(scores)]
-    stream(ArraySource(pixels), plan, runtime, consumers, greys=lambda page: grey)
+    stream(ArraySource(pixels), plan, runtime, consumers, greys={0: grey})
     return labels.array[0, 0], scores.array[0]
 
 

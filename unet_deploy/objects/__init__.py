@@ -34,12 +34,13 @@ class _TileObjects:
 
 
 class Objects:
-    """Collects regions that cover a (height, width) image once, cut into rows of tiles of one height each.
+    """Collects tiles that cover a region of an image once, cut into rows of one height each.
 
     An object is a connected component of the pixels of one class; class 0 is background. Regions may come in any
     order, but what is held follows the rows of tiles that are begun and not complete.
 
-    channels: of the images. classes: their names, background first.
+    region: what the tiles cover; tiles and the table alike are in pixels of the image.
+    channels: of the image. classes: their names, background first.
     connectivity: the neighbours of a pixel, 4 or 8.
     min_size: objects of fewer pixels are left out.
     fill_holes: background that borders on one object alone, and not on the border of the image, belongs to that
@@ -66,8 +67,7 @@ class Objects:
 
     def __init__(
         self,
-        height: int,
-        width: int,
+        region: Region,
         *,
         channels: int,
         classes: Sequence[str],
@@ -76,7 +76,8 @@ class Objects:
         fill_holes: bool = False,
         pixel_size_um: float | None = None,
     ) -> None:
-        self._height, self._width, self._channels = height, width, channels
+        self._region, self._channels = region, channels
+        self._height, self._width = region.sides
         self._classes, self._pixel_size_um = tuple(classes), pixel_size_um
         self._connectivity, self._holes, self._min_size = connectivity, fill_holes, min_size
         self._offsets: dict[Region, int] = {}
@@ -86,7 +87,7 @@ class Objects:
         self._done = 0
         # What crosses the line between the rows above and those to come, or waits for what does.
         self._live = np.zeros(0, record_type(channels))
-        self._line = np.full(width, -1, np.int32)
+        self._line = np.full(region.width, -1, np.int32)
         self._rims = Rims.none()
         self._whole = [np.zeros(0, row_type(channels))]
         self._joins: list[tuple[np.ndarray, np.ndarray]] = []
@@ -95,7 +96,8 @@ class Objects:
     def add(self, region: Region, image: np.ndarray, labels: np.ndarray) -> None:
         """Add a region that was not added before. image: (C, h, w) grey values; labels: (h, w) uint8, class indices."""
         runs, touching, count, owner = self._components(labels)
-        records = measured(runs, touching, owner, count, region, image, self._width)
+        place = region.moved(-self._region.y, -self._region.x)  # sums are of small numbers, wherever the region lies
+        records = measured(runs, touching, owner, count, place, image, self._width)
         records["root"] = self._count + np.arange(count)
         rims = Rims.none()
         if self._holes:
@@ -107,7 +109,7 @@ class Objects:
             rims = Rims(beside, touching.crossing).mapped(owner)
         self._offsets[region] = self._count
         self._count += count
-        self._rows.setdefault(region.y, []).append(_TileObjects(region, records, runs.borders(owner), rims))
+        self._rows.setdefault(place.y, []).append(_TileObjects(place, records, runs.borders(owner), rims))
         while self._done in self._rows and sum(p.region.width for p in self._rows[self._done]) == self._width:
             self._settle(self._rows.pop(self._done))
 
@@ -130,6 +132,9 @@ class Objects:
         while self._joins:
             parts, roots = self._joins.pop()
             self._numbers[parts] = self._numbers[roots]
+        for axis, origin in zip("yx", self._region.origin, strict=True):
+            table[f"centroid_{axis}"] += origin
+            table[f"bbox_{axis}"] += origin
         return ObjectTable(table, self._classes, self._pixel_size_um)
 
     def instances(self, region: Region, labels: np.ndarray) -> np.ndarray:

@@ -3,6 +3,18 @@
 This process plans, opens the mask and gives it its name; a worker gets a job, computes the tiles that touch it, and
 writes its chunks into storage that all of them share. A worker that dies has finished a chunk or not begun it, so its
 jobs are done again by others, and the mask is that of a single machine.
+
+A mask of 3 x 4 chunks, cut into jobs of two chunks, and one worker, which has a job at hand and three that wait:
+
+    +---+---+---+---+
+    | 0   0 | 1   1 |       not sent yet        with the workers        finished
+    +---+---+---+---+
+    | 2   2 | 3   3 |            5        ->      1  2  3  4      ->       0
+    +---+---+---+---+
+    | 4   4 | 5   5 |       When the worker dies, another begins job 1 again, and leaves the chunks that are there.
+    +---+---+---+---+
+
+The last step is this process's own: it goes over the finished mask for the outputs that need all tiles in order.
 """
 
 from __future__ import annotations
@@ -27,17 +39,18 @@ from unet_deploy._version import __version__
 from unet_deploy.errors import DeviceError, ImageError, ResourceError, UsageError
 from unet_deploy.images import ImageSource, is_url, open_image, state_of
 from unet_deploy.images.grey import GreyScale, measure_page
-from unet_deploy.images.window import Window
 from unet_deploy.masks import format_of
 from unet_deploy.runtimes import Runtime
-from unet_deploy.segmentation.outputs import placed, write_labels
-from unet_deploy.stream.pipeline import Progress, Timing, stream
+from unet_deploy.segmentation.compute import Task, stream_here
+from unet_deploy.segmentation.outputs import OutputWriter, cut_to, write_labels, write_probabilities
+from unet_deploy.stream.pipeline import Timing, stream
 from unet_deploy.stream.planner import proof_plan
 from unet_deploy.stream.proof import prove
 from unet_deploy.stream.tta import averaged
 from unet_deploy.system.extras import require
 from unet_deploy.system.interrupt import ignore_interrupts
 from unet_deploy.system.machine import default_ceiling, keep_to_share
+from unet_deploy.system.progress import Progress
 from unet_deploy.tiling import Region, TilePlan
 from unet_deploy.zoo import DEFAULT_MODEL, Wish, open_model, shipped_models
 
@@ -71,13 +84,10 @@ class Work:
     tta: bool
     skip_background: bool
     plan: TilePlan
-    window: Region
-    """Where in the image the plan lies."""
     region: Region
     """What of the image is to be in the mask."""
-    mask: Path
-    tree: Path
-    """The folder in which the mask grows."""
+    trees: tuple[tuple[Path, Path], ...]
+    """The mask's name and the folder in which it grows; then those of the probabilities, where they are wanted."""
     version: str = __version__
 
 
@@ -94,14 +104,16 @@ class Jobs(Sequence[Job]):
 
     Where tiles fill whole chunks a job is a run of tiles, of which each of the workers gets at least eight where there
     are as many. Elsewhere the tiles on the border of two jobs are computed twice.
+
+    region: what is to be in the mask. chunk: its side, in pixels. pages: of the image.
     """
 
-    def __init__(self, plan: TilePlan, window: Region, region: Region, pages: int, chunk: int, workers: int) -> None:
+    def __init__(self, plan: TilePlan, region: Region, pages: int, chunk: int, workers: int) -> None:
         each = pages * len(plan) / max(1, workers)
         run = min(LONGEST_JOB, max(1, int(each / 8)))
         steps = min(_MOST_STEPS, max(2, int(math.sqrt(each / 2))))
-        self._tall = _side(plan.step_y, plan.height, window.y, chunk, 1, steps)
-        self._wide = _side(plan.step_x, plan.width, window.x, chunk, run, steps)
+        self._tall = _side(plan.step_y, plan.height, plan.region.y, chunk, 1, steps)
+        self._wide = _side(plan.step_x, plan.width, plan.region.x, chunk, run, steps)
         self._region, self._pages = region, pages
         self._top, self._left = region.y // chunk * chunk, region.x // chunk * chunk
         self._rows = -(-(region.bottom - self._top) // self._tall)
@@ -130,7 +142,7 @@ def _side(step: int, extent: int, origin: int, chunk: int, run: int, steps: int)
 
 
 class Cluster:
-    """The workers of a scheduler, or as many of our own on this machine. A context manager.
+    """The workers of a scheduler, or as many of our own on this machine: a `Compute`, and a context manager.
 
     model, wish: what the workers open, as `open_model` does here; a path must be there on all machines.
     scheduler: its address, tcp://host:8786. workers: how many to start here, each with its share of the processors.
@@ -171,55 +183,65 @@ class Cluster:
             self._open = stack.pop_all()
 
     def share(self, max_memory: int | None) -> int | None:
-        """Of what all processes on this machine may hold, the part of one."""
         if self._workers_here is None:
             return max_memory
         ceiling = max_memory or default_ceiling()
         return ceiling and ceiling // (self._workers_here + 1)
 
-    def work(self, runtime: Runtime, *, image: Path, mask: Path, tree: Path, **rest: Any) -> Work:
+    def fill(self, task: Task, writer: OutputWriter, progress: Progress | None) -> Timing:
+        """Let the workers write the mask; then hand its tiles to the consumers that need them all, in order.
+
+        Raises what a worker raised, and ResourceError where workers die or stay away; finished chunks are kept.
+        """
+        resumed = writer.resumed
+        far = self._compute_all(self.work(task, writer), task.source.info.pages, progress)
+        here = stream_here.fill(task, writer, None)
+        return replace(far, wall=far.wall + here.wall, resumed=far.resumed if resumed else 0)
+
+    def work(self, task: Task, writer: OutputWriter) -> Work:
         """What is to be done, with the names of files as other machines see them."""
         return Work(
             model=self._model,
             wish=self._wish,
-            weights_sha256=runtime.weights_sha256,
-            runtime=runtime.name,
-            image=image if is_url(image) else image.resolve(),
-            state=state_of(image),
-            mask=mask.resolve(),
-            tree=tree.resolve(),
-            **rest,
+            weights_sha256=task.runtime.weights_sha256,
+            runtime=task.runtime.name,
+            image=task.path if is_url(task.path) else task.path.resolve(),
+            channel=task.options.channel,
+            level=task.level,
+            state=state_of(task.path),
+            tta=task.options.tta,
+            skip_background=task.options.skip_background,
+            plan=task.plan,
+            region=task.region,
+            trees=tuple((output.resolve(), tree.resolve()) for output, tree in writer.trees),
         )
 
-    def fill(self, work: Work, pages: int, *, progress: Progress | None = None) -> Timing:
-        """Write all chunks of a mask but those that are there; `compute` is the sum over all workers.
-
-        Raises what a worker raised, and ResourceError where workers die or stay away; finished chunks are kept.
-        """
+    def _compute_all(self, work: Work, pages: int, progress: Progress | None) -> Timing:
+        """Let every job be done; `compute` is the sum over all workers."""
         from distributed import TimeoutError as TooLong
         from distributed import wait
 
         began = time.perf_counter()
-        jobs = Jobs(work.plan, work.window, work.region, pages, format_of(work.mask).block, self._workers())
+        jobs = Jobs(work.plan, work.region, pages, format_of(work.trees[0][0]).block, self._workers())
         waiting, scales = iter(jobs), {}
-        flying: set[Any] = set()
+        in_flight: set[Any] = set()
         tiles, done, total = pages * len(work.plan), 0, Timing(0.0, 0.0)
         try:
             while True:
-                for job in islice(waiting, max(0, 3 * self._workers() + 1 - len(flying))):
+                for job in islice(waiting, max(0, 3 * self._workers() + 1 - len(in_flight))):
                     if job.page not in scales:  # only the latest page's is kept here; jobs that wait keep their own
                         scales = {job.page: self._client.submit(_measure, work, job.page, pure=False)}
-                    flying.add(self._client.submit(_compute, work, job, scales[job.page], pure=False))
-                if not flying:
+                    in_flight.add(self._client.submit(_compute, work, job, scales[job.page], pure=False))
+                if not in_flight:
                     break
                 with suppress(TooLong), self._client.as_current():
-                    wait(flying, timeout=PATIENCE, return_when="FIRST_COMPLETED")
-                finished = {future for future in flying if future.done()}
+                    wait(in_flight, timeout=PATIENCE, return_when="FIRST_COMPLETED")
+                finished = {future for future in in_flight if future.done()}
                 if not finished and not self._workers():
                     raise ResourceError(f"{self.name}: has no workers; start some: dask worker {self.name}")
                 for future in finished:
                     total += self._result(future)
-                flying -= finished
+                in_flight -= finished
                 done += len(finished)
                 if progress:
                     progress(tiles * done // len(jobs), tiles)
@@ -227,9 +249,9 @@ class Cluster:
             raise self._gone() from None
         except BaseException:
             with suppress(Exception):
-                self._client.cancel(list(flying), force=True)
+                self._client.cancel(list(in_flight), force=True)
             raise
-        return replace(total, wall=time.perf_counter() - began, known=min(tiles, total.known))
+        return replace(total, wall=time.perf_counter() - began, resumed=min(tiles, total.resumed))
 
     def _workers(self) -> int:
         if self._client.status != "running":
@@ -287,20 +309,21 @@ def _measure(work: Work, page: int) -> GreyScale:
 
 def _compute(work: Work, job: Job, grey: GreyScale) -> Timing:
     """Compute the tiles that touch a job, and write its chunks."""
-    if not work.tree.is_dir():
-        raise UsageError(f"{work.mask}: a worker does not see its folder; write to storage that all machines share")
-    window = work.window
-    tiles = work.plan.touching(job.region.moved(-window.y, -window.x))
+    for output, tree in work.trees:
+        if not tree.is_dir():
+            raise UsageError(f"{output}: a worker does not see its folder; write to storage that all machines share")
+    tiles = work.plan.touching(job.region)
     with _busy:
-        writer = format_of(work.mask).writer(work.tree, work.mask, work.region)
-        if writer.has(job.page, job.region):
-            return Timing(0.0, 0.0, known=len(tiles))
+        writers = [format_of(output).writer(tree, output, work.region) for output, tree in work.trees]
+        if all(writer.has(job.page, job.region) for writer in writers):
+            return Timing(0.0, 0.0, resumed=len(tiles))
+        consumers = [write(writer) for write, writer in zip((write_labels, write_probabilities), writers, strict=False)]
         return stream(
-            Window(_source(work), window, page=job.page),
+            _source(work),
             tiles,
             averaged(_runtime(work), work.tta),
-            [placed(write_labels(writer, job.page), window, job.region)],
-            greys=lambda page: grey,
+            [cut_to(job.region, consumer) for consumer in consumers],
+            greys={job.page: grey},
             skip_background=work.skip_background,
         )
 
@@ -337,7 +360,7 @@ def _runtime(work: Work) -> Runtime:
 def _proved(model: str, wish: Wish, image: Path, channel: int | None, level: int) -> Runtime:
     """Once for each image, as one process does: a blank one settles nothing, and would be asked at every job."""
     runtime, source = _loaded(model, wish), _opened(image, channel, level)
-    prove(runtime, source, lambda: proof_plan(runtime, source.info))
+    prove(runtime, source, lambda: proof_plan(runtime, source.info.region))
     return runtime
 
 

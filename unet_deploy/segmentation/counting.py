@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from unet_deploy.errors import UsageError
 from unet_deploy.images import ImageInfo
-from unet_deploy.objects import TABLE_SUFFIXES, Objects, ObjectTable, write_table
+from unet_deploy.objects import TABLE_SUFFIXES, Objects, write_table
 from unet_deploy.objects.geojson import write_outlines
+from unet_deploy.segmentation.options import ObjectRules
 from unet_deploy.stream.pipeline import DoneTile
 from unet_deploy.system.files import check_free
 from unet_deploy.tiling import Region
-
-
-@dataclass(frozen=True)
-class Counted:
-    """What counts as an object."""
-
-    connectivity: Literal[4, 8] = 4
-    """Neighbours of a pixel."""
-    min_size: int = 0
-    """Objects of fewer pixels are left out."""
-    fill_holes: bool = False
-    """Whether background inside one object belongs to it."""
 
 
 def check_table(path: Path, *, overwrite: bool) -> None:
@@ -37,23 +24,21 @@ def check_table(path: Path, *, overwrite: bool) -> None:
     check_free(path, overwrite=overwrite)
 
 
-class Counting:
-    """A consumer of finished tiles that writes what is asked for in `finish`.
+class ObjectWriter:
+    """Collects the objects of finished tiles, and writes what is asked for in `finish`.
 
-    window: where the first pixel of tile coordinates lies in the image, and how far they reach.
+    region: what the tiles of each page cover.
     """
 
-    def __init__(self, counted: Counted, image: ImageInfo, window: Region, classes: Sequence[str]) -> None:
-        self._window = window
+    def __init__(self, rules: ObjectRules, image: ImageInfo, region: Region, classes: Sequence[str]) -> None:
         self._pages = [
             Objects(
-                window.height,
-                window.width,
+                region,
                 channels=image.channels,
                 classes=classes,
-                connectivity=counted.connectivity,
-                min_size=counted.min_size,
-                fill_holes=counted.fill_holes,
+                connectivity=rules.connectivity,
+                min_size=rules.min_size,
+                fill_holes=rules.fill_holes,
                 pixel_size_um=image.pixel_size_um,
             )
             for _ in range(image.pages)
@@ -72,7 +57,7 @@ class Counting:
         image = np.empty((len(done.image), done.whole.height, done.whole.width), done.image.dtype)
         labels = np.empty(image.shape[1:], np.uint8)
         for part in self._parts:
-            place = part.tile.write.moved(-done.whole.y, -done.whole.x).slices
+            place = part.tile.write.slices_in(done.whole)
             image[(slice(None), *place)], labels[place] = part.image, part.labels
         self._parts.clear()
         self._count(done.page, done.whole, image, labels)
@@ -92,16 +77,15 @@ class Counting:
         """Write the table, and return how many objects there are.
 
         labels_of: the labels (h, w) of a region of a page, as they were added. number: takes the ids (h, w) uint32 of
-        the objects in each region of the image.
+        the objects in each of these regions.
         """
 
         def numbered(page: int) -> Iterator[tuple[Region, np.ndarray]]:
             for at, region in self._regions:
                 if at == page:
-                    ids = self._pages[page].instances(region, labels_of(page, region))
-                    yield region.moved(self._window.y, self._window.x), ids
+                    yield region, self._pages[page].instances(region, labels_of(page, region))
 
-        tables = [self._placed(page.finish()) for page in self._pages]
+        tables = [page.finish() for page in self._pages]
         if number:
             for page in range(len(tables)):
                 for region, ids in numbered(page):
@@ -111,10 +95,3 @@ class Counting:
         elif table:
             write_table(table, *tables, overwrite=overwrite)
         return sum(map(len, tables))
-
-    def _placed(self, table: ObjectTable) -> ObjectTable:
-        """Coordinates of the window as those of the image."""
-        for axis, offset in (("y", self._window.y), ("x", self._window.x)):
-            for name in (f"centroid_{axis}", f"bbox_{axis}"):
-                table.rows[name] += offset
-        return table

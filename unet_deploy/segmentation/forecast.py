@@ -11,15 +11,16 @@ from pathlib import Path
 import imagecodecs
 import numpy as np
 
-from unet_deploy.images import ImageInfo, check_fits
+from unet_deploy.images import ImageInfo, ImageSource, check_fits
 from unet_deploy.images.grey import measure_page
-from unet_deploy.images.window import Window
 from unet_deploy.masks import format_of
 from unet_deploy.masks.overlay import MOST_SIDE
 from unet_deploy.masks.tiff import LEVEL
 from unet_deploy.runtimes import Runtime
+from unet_deploy.segmentation.compute import Compute, stream_here
+from unet_deploy.segmentation.options import Options
 from unet_deploy.segmentation.outputs import Outputs
-from unet_deploy.segmentation.run import Options, open_level, plan_file, window_of
+from unet_deploy.segmentation.planning import covered_region, open_file, plan_file, turn_to_level
 from unet_deploy.stream.pipeline import DoneTile, stream
 from unet_deploy.stream.tta import averaged
 from unet_deploy.tiling import Region, TilePlan
@@ -65,35 +66,37 @@ class _Sample:
     probabilities: float
 
 
-def forecast(path: Path, runtime: Runtime, outputs: Outputs, options: Options) -> Forecast:
+def forecast(
+    path: Path, runtime: Runtime, outputs: Outputs, options: Options, *, compute: Compute = stream_here
+) -> Forecast:
     """What `segment_file` would do. Computes one tile and writes nothing.
 
-    Call it with the model loaded: that memory counts.
+    Call it with the model loaded: that memory counts. Memory and time are those of one process that does it all.
     """
-    with open_level(path, runtime.card, options) as source:
-        check_fits(source.info, runtime.card)
+    options = replace(options, max_memory=compute.share(options.max_memory))
+    with open_file(path, options) as source:
+        turn_to_level(source, runtime.card, options)
+        info = source.info
+        check_fits(info, runtime.card)
         ready = averaged(runtime, options.tta)
-        view = Window(source, window_of(source.info, ready.card, options))
-        plan, memory = plan_file(view, ready, outputs, options)
-        sample = _sample(view, plan, ready)
+        region = covered_region(info, ready.card, options)
+        plan, memory = plan_file(source, region, ready, outputs, options)
+        sample = _sample(source, plan, ready)
         most, likely = (
-            _disk(_files(outputs, source.info, view.info, len(ready.card.classes), *shares))
+            _disk(_files(outputs, info, region, len(ready.card.classes), *shares))
             for shares in ((1.0, 1.0), (sample.labels, sample.probabilities))
         )
-        return Forecast(view.info, plan, memory, most, likely, _free(outputs.mask), sample.seconds)
+        return Forecast(info, plan, memory, most, likely, _free(outputs.mask), sample.seconds)
 
 
-def _sample(view: Window, plan: TilePlan, runtime: Runtime) -> _Sample:
+def _sample(source: ImageSource, plan: TilePlan, runtime: Runtime) -> _Sample:
     """Compute a whole tile from the middle of the first page, and scale its time to all tiles of all pages."""
-    info = view.info
+    info = source.info
     tile = plan[(plan.rows - 1) // 2 * plan.columns + (plan.columns - 1) // 2]
-    band = Window(view, Region(tile.write.y, 0, tile.write.height, info.width))
+    band = Region(tile.write.y, 0, tile.write.height, info.width)
     start = time.perf_counter()
-    grey = measure_page(band, 0, runtime.card.normalization)
-    measuring = (time.perf_counter() - start) * info.height / tile.write.height
-    part = Window(view, tile.write)
-    part.info = replace(part.info, pages=1)
-    once = replace(plan, height=tile.write.height, width=tile.write.width)
+    grey = measure_page(source, 0, runtime.card.normalization, band)
+    measuring = (time.perf_counter() - start) * info.height / band.height
     shares = [1.0, 1.0]
 
     def pack(done: DoneTile) -> None:
@@ -102,12 +105,12 @@ def _sample(view: Window, plan: TilePlan, runtime: Runtime) -> _Sample:
             shares[1] = _packed(done.probabilities)
 
     def compute() -> float:
-        return stream(part, once, runtime, [pack], greys=lambda page: grey).wall
+        return stream(source, [tile], runtime, [pack], greys={0: grey}).wall
 
     seconds = compute()
     if seconds < _LONG:
         seconds = compute()
-    alike = plan.overhead * info.height * info.width / (tile.read.height * tile.read.width)
+    alike = plan.overhead * plan.height * plan.width / (tile.read.height * tile.read.width)
     return _Sample(info.pages * (measuring + alike * seconds), *shares)
 
 
@@ -117,15 +120,17 @@ def _packed(pixels: np.ndarray) -> float:
 
 
 def _files(
-    outputs: Outputs, image: ImageInfo, window: ImageInfo, classes: int, labels: float, probabilities: float
+    outputs: Outputs, image: ImageInfo, region: Region, classes: int, labels: float, probabilities: float
 ) -> Iterator[tuple[int, bool]]:
-    """Bytes of each output, and whether its blocks wait in a spool."""
-    region = Region(0, 0, window.height, window.width)
+    """Bytes of each output, and whether its blocks wait in a spool.
+
+    region: what tiles write of each page. labels, probabilities: packed bytes for each byte.
+    """
     for path, form in outputs.forms(image, classes, region):
         share = labels if form.is_labels else probabilities
         yield format_of(path).written_bytes(form, share), format_of(path).spooled
     if outputs.overlay:
-        yield 3 * min(window.height, MOST_SIDE) * min(window.width, MOST_SIDE), False
+        yield 3 * min(region.height, MOST_SIDE) * min(region.width, MOST_SIDE), False
 
 
 def _disk(files: Iterator[tuple[int, bool]]) -> Disk:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +14,8 @@ from typing_extensions import Self
 from unet_deploy.errors import UsageError
 from unet_deploy.images import ImageInfo, ImageSource
 from unet_deploy.masks import Keep, MaskForm, MaskSink, format_of, open_mask
-from unet_deploy.segmentation.counting import Counted
+from unet_deploy.segmentation.counting import ObjectWriter, check_table
+from unet_deploy.segmentation.options import ObjectRules
 from unet_deploy.stream.pipeline import Consumer, DoneTile
 from unet_deploy.system.files import check_free
 from unet_deploy.tiling import Region, Tile
@@ -22,7 +23,6 @@ from unet_deploy.tiling import Region, Tile
 if TYPE_CHECKING:
     from unet_deploy.images.ome_zarr import Axis
     from unet_deploy.masks.overlay import Overlay
-    from unet_deploy.segmentation.counting import Counting
 
 
 def beside(mask: Path) -> Path:
@@ -48,7 +48,11 @@ def unfinished_key(mask: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Outputs:
-    """The files to make of an image; only `mask` is always made."""
+    """The files to make of an image; only `mask` is always made.
+
+    >>> [path.name for path in Outputs.beside("slide.mask.tif", probabilities=True, objects="cells.csv")]
+    ['slide.mask.tif', 'slide.mask.probabilities.tif', 'cells.csv']
+    """
 
     mask: Path
     probabilities: Path | None = None
@@ -61,21 +65,21 @@ class Outputs:
     @classmethod
     def beside(
         cls,
-        mask: Path,
+        mask: str | Path,
         *,
         probabilities: bool = False,
         overlay: bool = False,
-        objects: Path | None = None,
-        instances: Path | None = None,
+        objects: str | Path | None = None,
+        instances: str | Path | None = None,
     ) -> Outputs:
         """Names derived from the mask's: mask.probabilities.tif, mask.overlay.png."""
-        base = beside(mask)
+        base = beside(Path(mask))
         return cls(
-            mask,
+            Path(mask),
             base.with_name(f"{base.name}.probabilities.tif") if probabilities else None,
             base.with_name(f"{base.name}.overlay.png") if overlay else None,
-            objects,
-            instances,
+            Path(objects) if objects else None,
+            Path(instances) if instances else None,
         )
 
     @property
@@ -101,97 +105,106 @@ class Outputs:
         return (path for path in all_of_them if path)
 
 
-class Making:
+@dataclass(frozen=True)
+class Subject:
+    """What is segmented: an open image, what tiles cover of it, and what of that is to be in the mask."""
+
+    source: ImageSource
+    covered: Region
+    """What the tiles of each page write."""
+    region: Region
+    """What is to be in the mask, inside `covered`; the rest is 0."""
+    classes: Sequence[str]
+
+
+class OutputWriter:
     """The outputs of one image while they are made. A context manager; what is not committed is kept for a resume.
 
-    image: the whole image's. source: the window of it that is segmented, with its first pixel at (window.y, window.x).
-    region: what is to be in the mask, inside the window; the rest is 0. key, resume, overwrite: as for Spool.
+    Raises UsageError where a file exists and is not to be replaced, or where an unfinished run forbids it.
     """
 
-    def __init__(
-        self,
-        outputs: Outputs,
-        image: ImageInfo,
-        source: ImageSource,
-        classes: Sequence[str],
-        *,
-        window: Region,
-        region: Region,
-        counted: Counted,
-        axes: Sequence[Axis] | None = None,
-        key: Mapping[str, Any],
-        resume: bool,
-        overwrite: bool,
-    ) -> None:
-        from unet_deploy.masks.overlay import Overlay
-
-        self._outputs, self._image, self._source = outputs, image, source
-        self._window, self._region, self._key = window, region, key
-        self._resume, self._overwrite, self._axes = resume, overwrite, axes
+    def __init__(self, outputs: Outputs, subject: Subject, rules: ObjectRules, keep: Keep) -> None:
+        self._outputs, self._source, self._image = outputs, subject.source, subject.source.info
+        self._region = subject.region
+        self._axes: Sequence[Axis] | None = getattr(subject.source, "axes", None)
+        self._key, self._resume, self._overwrite = keep.key, keep.resume, keep.overwrite
+        self._replaces = keep.overwrite or keep.resume
         self._picture: Overlay | None = None
-        self._counting: Counting | None = None
+        self._object_writer: ObjectWriter | None = None
+        self._sinks: list[MaskSink] = []
         self.objects: int | None = None
+        """How many there are, once they were counted."""
         self.consumers: list[Consumer] = []
         with ExitStack() as stack:
-            mask = self._mask(classes)
-            self._sinks = [stack.enter_context(mask)]
-            self.consumers.append(placed(write_labels(mask), window, region))
+            self._add_sink(stack.enter_context(self._mask(subject.classes)), write_labels)
             if outputs.probabilities:
-                scores = self._sink(outputs.probabilities, len(classes), np.float32, classes)
-                self._sinks.append(stack.enter_context(scores))
-                self.consumers.append(placed(write_probabilities(scores), window, region))
+                scores = self._sink(outputs.probabilities, len(subject.classes), np.float32, subject.classes)
+                self._add_sink(stack.enter_context(scores), write_probabilities)
             if outputs.overlay:
-                check_free(outputs.overlay, overwrite=overwrite or resume)
-                self._picture = Overlay(window.height, window.width, image.channels, classes)
-                self.consumers.append(paint(self._picture))
+                self._add_picture(outputs.overlay, subject)
             if outputs.objects or outputs.instances:
-                self._count(counted, classes)
+                self._add_objects(rules, subject)
             self._open = stack.pop_all()
 
-    def _count(self, counted: Counted, classes: Sequence[str]) -> None:
-        from unet_deploy.segmentation.counting import Counting, check_table
+    def _add_sink(self, sink: MaskSink, write: Callable[[MaskSink], Consumer]) -> None:
+        self._sinks.append(sink)
+        self.consumers.append(cut_to(self._region, write(sink)))
 
-        replaced = self._overwrite or self._resume
+    def _add_picture(self, path: Path, subject: Subject) -> None:
+        from unet_deploy.masks.overlay import Overlay
+
+        check_free(path, overwrite=self._replaces)
+        self._picture = Overlay(subject.covered, self._image.channels, subject.classes)
+        self.consumers.append(paint(self._picture))
+
+    def _add_objects(self, rules: ObjectRules, subject: Subject) -> None:
         if self._outputs.objects:
-            check_table(self._outputs.objects, overwrite=replaced)
+            check_table(self._outputs.objects, overwrite=self._replaces)
         if self._outputs.instances:
-            form, keep = self._form(1, np.uint32), Keep(overwrite=replaced)
+            form, keep = self._form(1, np.uint32), Keep(overwrite=self._replaces)
             format_of(self._outputs.instances).check(self._outputs.instances, form, keep)
-        self._counting = counting = Counting(counted, self._image, self._window, classes)
-        self.consumers.append(lambda done: counting.add(replace(done, labels=self._inside(done))))
+        writer = self._object_writer = ObjectWriter(rules, self._image, subject.covered, subject.classes)
+        self.consumers.append(lambda done: writer.add(self._masked(done)))
 
     @property
-    def tree(self) -> Path:
-        """The folder in which an OME-Zarr mask grows, for other processes. Raises UsageError for another mask."""
-        tree = getattr(self._sinks[0], "tree", None)
-        if tree is None:
-            raise UsageError(f"{self._outputs.mask}: several machines write an OME-Zarr mask; give one: -o mask.zarr")
-        if self._outputs.probabilities:
-            raise UsageError(f"{self._outputs.probabilities}: several machines write no probabilities; leave them out")
-        return tree
+    def trees(self) -> list[tuple[Path, Path]]:
+        """The mask's name, and the folder in which it grows, for other processes; then the probabilities' where asked.
+
+        Raises UsageError for outputs that one process alone can write.
+        """
+        paths = [path for path in (self._outputs.mask, self._outputs.probabilities) if path]
+        trees: list[tuple[Path, Path]] = []
+        for path, sink in zip(paths, self._sinks, strict=True):
+            tree = getattr(sink, "tree", None)
+            if tree is None and not trees:
+                raise UsageError(f"{path}: several machines write an OME-Zarr mask; give one: -o mask.zarr")
+            if tree is None:
+                raise UsageError(f"{path}: several machines write no probabilities; leave them out")
+            trees.append((path, tree))
+        return trees
 
     @property
     def resumed(self) -> bool:
         """Whether some tiles were finished by an earlier run."""
         return all(sink.resumed for sink in self._sinks)
 
-    def known(self, page: int, tile: Tile) -> DoneTile | None:
-        """A tile that an earlier run finished, as far as any consumer looks at it."""
-        region, _ = self._in_mask(tile.write)
-        if not all(sink.has(page, region) for sink in self._sinks):
+    def finished_tile(self, page: int, tile: Tile) -> DoneTile | None:
+        """A tile that is in the files already, as far as any consumer looks at it; None where it is not."""
+        inside = tile.write.intersection(self._region)
+        if not all(sink.has(page, inside) for sink in self._sinks):
             return None
-        if self._picture is None and self._counting is None:
+        if self._picture is None and self._object_writer is None:
             nothing = np.empty((0, 0), np.uint8)
-            return DoneTile(page, tile, nothing, nothing, None, tile.write, known=True)
+            return DoneTile(page, tile, nothing, nothing, None, tile.write, resumed=True)
         labels, image = self._labels(page, tile.write), self._source.crop(page, tile.write)
-        return DoneTile(page, tile, image, labels, None, tile.write, known=True)
+        return DoneTile(page, tile, image, labels, None, tile.write, resumed=True)
 
     def commit(self) -> None:
         """Give all files their names, the mask last: where it is, all is."""
-        if self._counting:
-            self._write_objects(self._counting)
+        if self._object_writer:
+            self._write_objects(self._object_writer)
         if self._picture and self._outputs.overlay:
-            self._picture.save(self._outputs.overlay, overwrite=self._overwrite or self._resume)
+            self._picture.save(self._outputs.overlay, overwrite=self._replaces)
         try:
             for sink in reversed(self._sinks):
                 sink.commit()
@@ -200,43 +213,38 @@ class Making:
                 sink.keep()
             raise
 
-    def _write_objects(self, counting: Counting) -> None:
-        replaced = self._overwrite or self._resume
+    def _write_objects(self, writer: ObjectWriter) -> None:
         with ExitStack() as stack:
             sink = None
             if self._outputs.instances:
                 sink = stack.enter_context(self._sink(self._outputs.instances, 1, np.uint32, kept=False))
 
             def number(page: int, region: Region, ids: np.ndarray) -> None:
-                place = region.intersection(self._region)
+                inside = region.intersection(self._region)
                 assert sink
-                sink.write(page, place, ids[None][(slice(None), *place.moved(-region.y, -region.x).slices)])
+                sink.write(page, inside, ids[None][(slice(None), *inside.slices_in(region))])
 
-            self.objects = counting.finish(
-                self._labels, table=self._outputs.objects, number=number if sink else None, overwrite=replaced
+            self.objects = writer.finish(
+                self._labels, table=self._outputs.objects, number=number if sink else None, overwrite=self._replaces
             )
             if sink:
                 sink.commit()
 
-    def _labels(self, page: int, write: Region) -> np.ndarray:
-        """What is in the mask for a region of the window, (h, w); 0 where nothing is to be."""
-        labels = np.zeros((write.height, write.width), np.uint8)
-        place, inside = self._in_mask(write)
-        labels[inside] = self._sinks[0].read(page, place)[0]
+    def _labels(self, page: int, region: Region) -> np.ndarray:
+        """What is in the mask for a region, (h, w) uint8; 0 where nothing is to be."""
+        labels = np.zeros(region.sides, np.uint8)
+        inside = region.intersection(self._region)
+        labels[inside.slices_in(region)] = self._sinks[0].read(page, inside)[0]
         return labels
 
-    def _inside(self, done: DoneTile) -> np.ndarray:
-        """The labels of a tile, 0 where nothing is to be in the mask."""
-        write = done.tile.write
-        place, inside = self._in_mask(write)
-        if (place.height, place.width) == (write.height, write.width):
-            return done.labels
-        labels = np.zeros_like(done.labels)
-        labels[inside] = done.labels[inside]
-        return labels
-
-    def _in_mask(self, write: Region) -> tuple[Region, tuple[slice, slice]]:
-        return in_mask(write, self._window, self._region)
+    def _masked(self, done: DoneTile) -> DoneTile:
+        """The tile with labels of 0 where nothing is to be in the mask."""
+        inside = done.tile.write.intersection(self._region)
+        if inside == done.tile.write:
+            return done
+        labels, place = np.zeros_like(done.labels), inside.slices_in(done.tile.write)
+        labels[place] = done.labels[place]
+        return replace(done, labels=labels)
 
     def _mask(self, classes: Sequence[str]) -> MaskSink:
         """The mask's own sink. A finished one is never resumed: where the mask is, all is."""
@@ -266,44 +274,35 @@ class Making:
         self._open.close()
 
 
-def in_mask(write: Region, window: Region, region: Region) -> tuple[Region, tuple[slice, slice]]:
-    """Where in the image the part of a tile of a window lies that is to be in the mask, and where in the tile."""
-    place = write.moved(window.y, window.x).intersection(region)
-    return place, place.moved(-window.y - write.y, -window.x - write.x).slices
-
-
-def placed(consumer: Consumer, window: Region, region: Region) -> Consumer:
-    """A consumer of what tiles of a window of the image have inside a region of it, as one of tiles of the image.
-
-    What an earlier run finished is in the mask already, and left out.
-    """
+def cut_to(region: Region, consumer: Consumer) -> Consumer:
+    """A consumer that is handed what tiles have inside a region, and nothing that is in the files already."""
 
     def consume(done: DoneTile) -> None:
-        place, inside = in_mask(done.tile.write, window, region)
-        if done.known or not place.height or not place.width:
-            return
-        scores = None if done.probabilities is None else done.probabilities[(slice(None), *inside)]
-        consumer(replace(done, tile=Tile(done.tile.read, place), labels=done.labels[inside], probabilities=scores))
+        part = done.tile.write.intersection(region)
+        if not done.resumed and part.height and part.width:
+            consumer(done.cut(part))
 
     return consume
 
 
 class Writer(Protocol):
-    """What takes regions of pages, as MaskSink.write does."""
+    """What takes regions of pages, as `MaskSink.write` does."""
 
     def write(self, page: int, region: Region, planes: np.ndarray) -> None: ...
 
 
-def write_labels(sink: Writer, page: int = 0) -> Consumer:
-    """page: of the sink, where the first page of the tiles goes."""
+def write_labels(sink: Writer) -> Consumer:
+    """A consumer that writes the labels of tiles, one plane a page."""
 
     def consume(done: DoneTile) -> None:
-        sink.write(page + done.page, done.tile.write, done.labels[None])
+        sink.write(done.page, done.tile.write, done.labels[None])
 
     return consume
 
 
-def write_probabilities(sink: MaskSink) -> Consumer:
+def write_probabilities(sink: Writer) -> Consumer:
+    """A consumer that writes the probabilities of tiles, a plane for each class."""
+
     def consume(done: DoneTile) -> None:
         assert done.probabilities is not None
         sink.write(done.page, done.tile.write, done.probabilities)
@@ -312,6 +311,8 @@ def write_probabilities(sink: MaskSink) -> Consumer:
 
 
 def paint(picture: Overlay) -> Consumer:
+    """A consumer that adds the tiles of the first page to a picture."""
+
     def consume(done: DoneTile) -> None:
         if done.page == 0:
             picture.add(done.tile.write, done.image, done.labels)

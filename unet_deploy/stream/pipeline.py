@@ -1,5 +1,8 @@
 """The stream: read -> infer -> write, each on its own thread, joined by bounded queues.
 
+    image -> [read] -> at most QUEUED tiles -> [infer] -> at most QUEUED tiles -> [write] -> consumers
+              thread                        caller's thread                        thread
+
 The first error in any stage stops the others and is the one that the caller sees.
 """
 
@@ -8,69 +11,22 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 
 from unet_deploy.images import ImageSource
 from unet_deploy.images.grey import GreyScale, measure_page, to_float32
-from unet_deploy.model.card import ModelCard
+from unet_deploy.model.card import ModelCard, Normalization
 from unet_deploy.runtimes import Answer, OutOfMemoryError, Runtime
+from unet_deploy.stream.channel import Channel, Stopped
+from unet_deploy.system.progress import Progress
 from unet_deploy.tiling import Region, Sides, Tile
-
-T = TypeVar("T")
-Progress = Callable[[int, int], None]
-"""Called with tiles done and tiles in all, on the thread that called `stream`."""
 
 QUEUED = 2
 """Tiles that wait between two stages."""
-
-
-class Stopped(Exception):
-    """The other end of a channel has failed."""
-
-
-class Channel(Generic[T]):
-    """A bounded queue with an end: `close` lets the reader finish, `stop` makes both ends raise Stopped."""
-
-    def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
-        self._items: deque[T] = deque()
-        self._changed = threading.Condition()
-        self._closed = self._stopped = False
-
-    def put(self, item: T) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._stopped or len(self._items) < self._capacity)
-            if self._stopped:
-                raise Stopped
-            self._items.append(item)
-            self._changed.notify_all()
-
-    def __iter__(self) -> Iterator[T]:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._stopped or self._closed or self._items)
-                if self._stopped:
-                    raise Stopped
-                if not self._items:
-                    return
-                item = self._items.popleft()
-                self._changed.notify_all()
-            yield item
-
-    def close(self) -> None:
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-
-    def stop(self) -> None:
-        with self._changed:
-            self._stopped = True
-            self._items.clear()
-            self._changed.notify_all()
 
 
 @dataclass(frozen=True)
@@ -87,14 +43,13 @@ class ReadTile:
     """False for a part of a divided tile that others follow."""
 
     def divided(self, card: ModelCard, most: Sides) -> list[ReadTile]:
-        """Itself cut to inputs of at most `most`."""
+        """The same tile as several, whose inputs are of at most `most`."""
         parts = self.tile.divided(card, most)
-        top, left = self.tile.read.y, self.tile.read.x
         return [
             replace(
                 self,
                 tile=part,
-                pixels=self.pixels[(slice(None), *part.read.moved(-top, -left).slices)],
+                pixels=self.pixels[(slice(None), *part.read.slices_in(self.tile.read))],
                 last_part=self.last_part and part is parts[-1],
             )
             for part in parts
@@ -115,8 +70,19 @@ class DoneTile:
     """(K, h, w) float32, where they were asked for."""
     whole: Region
     """What the plan's tile writes; `tile` is a part of it where memory was short."""
-    known: bool = False
+    resumed: bool = False
     """Whether it was finished by an earlier run, and is in the mask already."""
+
+    def cut(self, region: Region) -> DoneTile:
+        """What of it lies in a region, which its `write` holds."""
+        inside = region.slices_in(self.tile.write)
+        return replace(
+            self,
+            tile=Tile(self.tile.read, region),
+            image=self.image[(slice(None), *inside)],
+            labels=self.labels[inside],
+            probabilities=None if self.probabilities is None else self.probabilities[(slice(None), *inside)],
+        )
 
 
 class Consumer(Protocol):
@@ -133,11 +99,31 @@ class Timing:
     compute: float
     skipped: int = 0
     """Tiles that were taken for background without computing them."""
-    known: int = 0
+    resumed: int = 0
     """Tiles that an earlier run had finished."""
 
     def __add__(self, other: Timing) -> Timing:
         return Timing(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
+
+
+class PageScales(Mapping[int, GreyScale]):
+    """The grey scale of each page of an image, measured when it is asked for."""
+
+    def __init__(self, source: ImageSource, normalization: Normalization) -> None:
+        self._source, self._normalization = source, normalization
+
+    def __getitem__(self, page: int) -> GreyScale:
+        return measure_page(self._source, page, self._normalization)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(len(self)))
+
+    def __len__(self) -> int:
+        return self._source.info.pages
+
+
+Resumed = Callable[[int, Tile], DoneTile | None]
+"""Looks up a tile of a page: as an earlier run left it, or None where it is still to be computed."""
 
 
 def stream(
@@ -146,15 +132,16 @@ def stream(
     runtime: Runtime,
     consumers: Sequence[Consumer],
     *,
-    greys: Callable[[int], GreyScale] | None = None,
-    known: Callable[[int, Tile], DoneTile | None] | None = None,
+    greys: Mapping[int, GreyScale] | None = None,
+    resumed: Resumed | None = None,
     skip_background: bool = False,
     progress: Progress | None = None,
 ) -> Timing:
     """Run every tile of every page through the runtime and hand each to all consumers, in the plan's order.
 
-    greys: the grey scale of a page, by default measured from the source. known: a tile of a page as an earlier run
-    left it, which is handed on as it is. skip_background: give tiles that are uniform class 0 without computing them.
+    greys: the pages to run, each with its grey scale; by default all, by their own. resumed: finds a tile that an
+    earlier run has finished, which is handed on as it is. skip_background: give tiles that are uniform class 0 without
+    computing them. progress: called with tiles done and tiles in all, on the thread that called.
     Raises whatever a stage raised first; all threads have ended when it returns or raises.
     """
     read: Channel[ReadTile | DoneTile] = Channel(QUEUED)
@@ -176,19 +163,17 @@ def stream(
         thread.start()
         return thread
 
-    def grey_of(page: int) -> GreyScale:
-        return measure_page(source, page, runtime.card.normalization)
-
+    scales = PageScales(source, runtime.card.normalization) if greys is None else greys
     start = time.perf_counter()
     timing = Timing(0.0, 0.0)
     threads = [
-        stage("read", lambda: _read(source, plan, greys or grey_of, known, read)),
+        stage("read", lambda: _read(source, plan, scales, resumed, read)),
         stage("write", lambda: _write(done, consumers)),
     ]
     try:
-        inference = _Inference(runtime, done, len(plan) * source.info.pages, progress, skip_background)
+        inference = _Inference(runtime, done, len(plan) * len(scales), progress, skip_background)
         inference.run(read)
-        timing = Timing(0.0, inference.compute, inference.skipped, inference.known)
+        timing = Timing(0.0, inference.compute, inference.skipped, inference.resumed)
         done.close()
     except Stopped:
         pass
@@ -206,18 +191,18 @@ def stream(
 def _read(
     source: ImageSource,
     plan: Sequence[Tile],
-    greys: Callable[[int], GreyScale],
-    known: Callable[[int, Tile], DoneTile | None] | None,
+    greys: Mapping[int, GreyScale],
+    resumed: Resumed | None,
     read: Channel[ReadTile | DoneTile],
 ) -> None:
-    for page in range(source.info.pages):
+    for page in greys:
         grey: GreyScale | None = None
         for tile in plan:
-            done = known(page, tile) if known else None
+            done = resumed(page, tile) if resumed else None
             if done is not None:
                 read.put(done)
                 continue
-            grey = grey or greys(page)
+            grey = grey or greys[page]  # not measured where all of a page is finished
             pixels = source.read(page, tile.read)
             if pixels.dtype.kind == "f":
                 pixels = to_float32(pixels, source.info.name)
@@ -232,9 +217,9 @@ class _Inference:
         self, runtime: Runtime, done: Channel[DoneTile], total: int, progress: Progress | None, skip_background: bool
     ) -> None:
         self._runtime, self._done, self._total, self._progress = runtime, done, total, progress
-        self._skip_background, self.skipped, self.known = skip_background, 0, 0
+        self._skip_background, self.skipped, self.resumed = skip_background, 0, 0
         self._waiting: deque[ReadTile] = deque()
-        self._flying: deque[tuple[list[ReadTile], Any]] = deque()
+        self._in_flight: deque[tuple[list[ReadTile], Any]] = deque()
         self._most: Sides | None = None
         self._finished = 0
         self.compute = 0.0
@@ -244,7 +229,7 @@ class _Inference:
             if isinstance(tile, DoneTile):
                 self._advance(to_the_end=True)
                 self._hand_on(tile)
-                self.known += 1
+                self.resumed += 1
             elif self._skip_background and is_uniform(tile.pixels, tile.grey):
                 self._advance(to_the_end=True)
                 self._skip(tile)
@@ -254,14 +239,14 @@ class _Inference:
         self._advance(to_the_end=True)
 
     def _advance(self, *, to_the_end: bool = False) -> None:
-        """Submit full batches, and land what the slots have no room for; to the end: until nothing waits or flies."""
+        """Submit full batches, and land what the slots have no room for; to the end: until all tiles are handed on."""
         while True:
             try:
                 while batch := self._next_batch(partial=to_the_end):
                     self._submit(batch)
-                    while len(self._flying) >= self._runtime.slots:
+                    while len(self._in_flight) >= self._runtime.slots:
                         self._land()
-                while to_the_end and self._flying:
+                while to_the_end and self._in_flight:
                     self._land()
                 return
             except OutOfMemoryError:
@@ -281,16 +266,16 @@ class _Inference:
 
     def _submit(self, batch: list[ReadTile]) -> None:
         start = time.perf_counter()
-        self._flying.append((batch, None))  # before it is submitted: a submission that fails is one to start over
+        self._in_flight.append((batch, None))  # before it is submitted: a submission that fails is one to start over
         ticket = self._runtime.submit([tile.pixels for tile in batch], [tile.grey for tile in batch])
-        self._flying[-1] = batch, ticket
+        self._in_flight[-1] = batch, ticket
         self.compute += time.perf_counter() - start
 
     def _land(self) -> None:
         start = time.perf_counter()
-        batch, ticket = self._flying[0]
+        batch, ticket = self._in_flight[0]
         answer = self._runtime.result(ticket)
-        self._flying.popleft()
+        self._in_flight.popleft()
         self.compute += time.perf_counter() - start
         for index, tile in enumerate(batch):
             self._hand_on(_cut(tile, answer, index, self._runtime.card.margin), last_part=tile.last_part)
@@ -312,11 +297,11 @@ class _Inference:
         self.skipped += 1
 
     def _start_over_smaller(self) -> None:
-        """Take back what flies; finished tiles are kept."""
+        """Take back what is in flight; finished tiles are kept."""
         self._runtime.shrink()
         self._most = self._runtime.limits.most
-        again = [tile for batch, _ in self._flying for tile in batch] + list(self._waiting)
-        self._flying.clear()
+        again = [tile for batch, _ in self._in_flight for tile in batch] + list(self._waiting)
+        self._in_flight.clear()
         self._waiting = deque(part for tile in again for part in self._fitting(tile))
 
     def _fitting(self, tile: ReadTile) -> list[ReadTile]:

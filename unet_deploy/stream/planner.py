@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from unet_deploy.errors import ResourceError, UsageError
-from unet_deploy.images import ImageInfo, ImageSource
+from unet_deploy.images import ImageSource
 from unet_deploy.runtimes import Runtime
 from unet_deploy.stream.pipeline import QUEUED
 from unet_deploy.system.machine import default_ceiling, resident_memory
-from unet_deploy.tiling import Geometry, Sides, TilePlan, legal_side, plan_tiles
+from unet_deploy.tiling import Geometry, Region, Sides, TilePlan, legal_side, plan_tiles
 
 WORK_MARGIN = 0.62
 """Share of the two margins that costs no work."""
@@ -42,15 +42,16 @@ def choose_plan(
     most: Sides,
     fits: Callable[[int, int], bool] = lambda height, width: True,
     least: Sides = (0, 0),
+    origin: tuple[int, int] = (0, 0),
 ) -> TilePlan:
     """The plan of least work whose largest input (height, width) fits and has sides of at most `most`.
 
-    Of plans that are within WORTH of the best, the one of the smallest tiles. least: as for `plan_tiles`.
+    Of plans that are within WORTH of the best, the one of the smallest tiles. least, origin: as for `plan_tiles`.
     Raises ResourceError when not even the smallest tile fits.
     """
-
+    region = Region(*origin, height, width)
     candidates = [
-        _of_one_shape(TilePlan(height, width, step_y, step_x, geometry.margin, geometry.stride, geometry.base, least))
+        _of_one_shape(TilePlan(region, step_y, step_x, geometry.margin, geometry.stride, geometry.base, least))
         for step_y in _steps(height, geometry, most[0])
         for step_x in _steps(width, geometry, most[1])
     ]
@@ -122,9 +123,16 @@ class Budget:
 
     @classmethod
     def of(
-        cls, source: ImageSource, runtime: Runtime, *, probabilities: bool, overlay: bool, objects: bool = False
+        cls,
+        source: ImageSource,
+        region: Region,
+        runtime: Runtime,
+        *,
+        probabilities: bool,
+        overlay: bool,
+        objects: bool = False,
     ) -> Budget:
-        """A run's budget as the process stands now: the model is loaded, the image is open."""
+        """The budget of a run over a region, as the process stands now: the model is loaded, the image is open."""
         from unet_deploy.masks.overlay import canvas_bytes
 
         info, card = source.info, runtime.card
@@ -133,8 +141,8 @@ class Budget:
         # A tile is there twice while it is mirrored; finished ones wait with their pixels for the writer.
         waiting = (2 * QUEUED + 3) * stored + (QUEUED + 1) * (1 + scores)
         waiting += _OBJECT_BYTES if objects else 0
-        canvas = canvas_bytes(info.height, info.width, info.channels, len(card.classes)) if overlay else 0
-        table = info.pages * info.height * info.width // _PIXELS_AN_OBJECT * _TABLE_BYTES if objects else 0
+        canvas = canvas_bytes(*region.sides, info.channels, len(card.classes)) if overlay else 0
+        table = info.pages * region.height * region.width // _PIXELS_AN_OBJECT * _TABLE_BYTES if objects else 0
         return cls(runtime, resident_memory() + source.cache_bytes + canvas + _SPARE, waiting, table)
 
     def peak(self, height: int, width: int) -> int | None:
@@ -160,14 +168,15 @@ _CAREFUL = 0.88
 
 def plan_for(
     runtime: Runtime,
-    info: ImageInfo,
+    region: Region,
     tile_size: int | None = None,
     budget: Budget | None = None,
     max_memory: int | None = None,
     block: int | None = None,
 ) -> TilePlan:
-    """The tiles of an image for a runtime: those of least work under a ceiling of memory, or of `tile_size`.
+    """The tiles of a region for a runtime: those of least work under a ceiling of memory, or of `tile_size`.
 
+    region: of an image, the whole of it being `info.region`. tile_size: the most, in pixels a side.
     max_memory: bytes that the whole process may hold, by default a share of what is free.
     block: side of the blocks of the mask, for tiles that fill whole ones where that costs next to nothing.
     Raises UsageError, and ResourceError where nothing fits.
@@ -178,12 +187,12 @@ def plan_for(
         if limits.hard and not max(low) <= tile_size <= min(high):
             takes = f"{low[0]} x {low[1]}" + ("" if low == high else f" to {high[0]} x {high[1]}")
             raise UsageError(f"--tile-size {tile_size}: {runtime.name} takes tiles of {takes} pixels; leave it out")
-        plan = plan_tiles(info.height, info.width, card, tile=tile_size, least=limits.least)
+        plan = plan_tiles(*region.sides, card, tile=tile_size, least=limits.least, origin=region.origin)
         if block is None or limits.hard:
             return plan
         return fill_blocks(plan, block, lambda height, width: max(height, width) <= tile_size)
     if limits.hard:
-        return plan_tiles(info.height, info.width, card, tile=limits.most, least=limits.least)
+        return plan_tiles(*region.sides, card, tile=limits.most, least=limits.least, origin=region.origin)
     plan_tiles(1, 1, card, tile=limits.most)  # says what is wrong with a --tile-size that is too small
     ceiling = max_memory or default_ceiling()
 
@@ -196,7 +205,7 @@ def plan_for(
     def may(height: int, width: int) -> bool:
         return height <= limits.most[0] and width <= limits.most[1] and fits(height, width)
 
-    plan = choose_plan(info.height, info.width, card, most=limits.most, fits=fits, least=limits.least)
+    plan = choose_plan(*region.sides, card, most=limits.most, fits=fits, least=limits.least, origin=region.origin)
     return plan if block is None else fill_blocks(plan, block, may)
 
 
@@ -204,7 +213,7 @@ PROOF_TILE = 700
 """Side of the tiles that a CPU's runtime is proved on: two runtimes are in memory at once."""
 
 
-def proof_plan(runtime: Runtime, info: ImageInfo) -> TilePlan:
+def proof_plan(runtime: Runtime, region: Region) -> TilePlan:
     """Tiles to prove a runtime on: its own where shapes matter to it, small ones elsewhere."""
     limits = runtime.limits
-    return plan_for(runtime, info, None if limits.hard else min(PROOF_TILE, *limits.most))
+    return plan_for(runtime, region, None if limits.hard else min(PROOF_TILE, *limits.most))

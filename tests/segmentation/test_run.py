@@ -1,0 +1,118 @@
+"""From a path to files: what is opened, who computes, and what an unfinished run must have in common with the next."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tifffile
+from command_line import error
+
+import unet_deploy as api
+from unet_deploy.cli import app
+from unet_deploy.errors import UsageError
+from unet_deploy.images.tiff import TiffSource
+from unet_deploy.segmentation import run
+from unet_deploy.segmentation.compute import stream_here
+from unet_deploy.segmentation.forecast import forecast
+from unet_deploy.tiling import Region
+
+
+@pytest.fixture
+def slide(tmp_path, speckle):
+    path = tmp_path / "slide.ome.tif"
+    size = {"PhysicalSizeX": 0.5, "PhysicalSizeXUnit": "µm", "PhysicalSizeY": 0.5, "PhysicalSizeYUnit": "µm"}
+    with tifffile.TiffWriter(path, ome=True) as file:
+        file.write(speckle, subifds=1, tile=(128, 128), metadata={"axes": "YX", **size})
+        file.write(speckle[::2, ::2], tile=(128, 128), subfiletype=1)
+    return path
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """How often a TIFF was opened."""
+    begin, times = TiffSource.__init__, []
+
+    def counted(self, *arguments, **options):
+        times.append(arguments)
+        begin(self, *arguments, **options)
+
+    monkeypatch.setattr(TiffSource, "__init__", counted)
+    return times
+
+
+def test_the_command_opens_a_single_image_once(slide, tmp_path, small_models, opened):
+    words = ["segment", str(slide), "-m", str(small_models["one"]), "--level", "1", "-o", str(tmp_path / "mask.tif")]
+    app(words, standalone_mode=False)
+    assert len(opened) == 1
+    assert tifffile.imread(tmp_path / "mask.tif").shape == (250, 250)
+
+
+def test_paths_are_enough_and_the_image_is_opened_once(slide, tmp_path, small_models, speckle, opened):
+    report = api.segment_file(slide, tmp_path / "mask.tif", small_models["one"])
+    assert len(opened) == 1
+    assert report.megapixels == 0.25
+    expected = api.segment(speckle, model=small_models["one"])
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "mask.tif"), expected)
+
+
+def test_the_level_is_chosen_on_the_image_that_is_open(slide, tmp_path, small_models, speckle, opened, monkeypatch):
+    with api.open_model(small_models["one"]) as model:
+        monkeypatch.setattr(model, "card", replace(model.card, pixel_size_um=1.1))
+        api.segment_file(slide, tmp_path / "mask.tif", model, api.Options(level=None))
+        assert len(opened) == 1
+        np.testing.assert_array_equal(
+            tifffile.imread(tmp_path / "mask.tif"), api.segment(speckle[::2, ::2], model=model)
+        )
+
+
+class Elsewhere:
+    """Computes here after all, in a third of the memory, and keeps what it was asked."""
+
+    def share(self, max_memory):
+        return max_memory and max_memory // 3
+
+    def fill(self, task, writer, progress):
+        self.task = task
+        return stream_here.fill(task, writer, progress)
+
+
+def test_who_computes_is_handed_in(slide, tmp_path, small_models):
+    elsewhere, options = Elsewhere(), api.Options(max_memory=3_000_000_000, roi=Region(37, 50, 200, 210))
+    with api.open_model(small_models["one"]) as model:
+        here = api.segment_file(slide, tmp_path / "here.tif", model, options)
+        there = api.segment_file(slide, tmp_path / "there.tif", model, options, compute=elsewhere)
+        assert forecast(slide, model, api.Outputs(tmp_path / "m.tif"), options, compute=elsewhere).plan == there.plan
+    assert elsewhere.task.options.max_memory == 1_000_000_000
+    assert elsewhere.task.region == options.roi
+    assert elsewhere.task.plan.region == Region(36, 48, 201, 212) == here.plan.region
+    assert (tmp_path / "there.tif").read_bytes() == (tmp_path / "here.tif").read_bytes()
+
+
+def test_an_unfinished_run_of_an_older_format_is_refused_in_one_line(slide, tmp_path, small_models, monkeypatch):
+    monkeypatch.setattr(run, "FORMAT", 1)
+    monkeypatch.setattr("unet_deploy.segmentation.outputs.OutputWriter.commit", lambda self: 1 / 0)
+    masks = [tmp_path / name for name in ("mask.tif", "mask.zarr")]
+    with api.open_model(small_models["one"], runtime="onnxruntime") as model:
+        for mask in masks:
+            with pytest.raises(ZeroDivisionError):
+                api.segment_file(slide, mask, model, api.Options(300))
+    monkeypatch.undo()
+    words = ("segment", slide, "-m", small_models["one"], "--runtime", "onnxruntime", "--tile-size", 300, "--resume")
+    for mask in masks:
+        line = error(*words, "-o", mask, code=2)
+        assert line.startswith(f"error: {mask}: the unfinished run had another format; ")
+        assert "start anew with --overwrite" in line
+
+
+def test_segment_hands_a_path_on_and_says_what_is_for_files_alone(slide, tmp_path, small_models, speckle):
+    how = {"model": small_models["one"], "roi": (8, 16, 50, 60), "overlay": True}
+    report = api.segment(str(slide), str(tmp_path / "m.tif"), **how)
+    assert [path.name for path in report.outputs] == ["m.tif", "m.overlay.png"]
+    assert not tifffile.imread(tmp_path / "m.tif")[58:].any()
+    with pytest.raises(UsageError, match="give the mask file to write"):
+        api.segment(slide)
+    for options in ({"output": "m.tif"}, {"roi": (0, 0, 5, 5)}, {"resume": True}):
+        with pytest.raises(UsageError, match="are for image files"):
+            api.segment(speckle, **options)
+    with pytest.raises(TypeError, match="colour"):
+        api.segment(slide, tmp_path / "n.tif", colour="red")

@@ -1,0 +1,53 @@
+"""How to segment a file, whatever the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from unet_deploy.tiling import Region
+
+
+@dataclass(frozen=True)
+class ObjectRules:
+    """What counts as an object."""
+
+    connectivity: Literal[4, 8] = 4
+    """Neighbours of a pixel."""
+    min_size: int = 0
+    """Objects of fewer pixels are left out."""
+    fill_holes: bool = False
+    """Whether background inside one object belongs to it."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to segment a file, whatever the model.
+
+    >>> Options(tile_size=700, roi=Region(2000, 3000, 1024, 1024), resume=True).level
+    0
+    """
+
+    tile_size: int | None = None
+    """Largest side of the network's input in pixels, None for what the planner takes; the answer is the same."""
+    channel: int | None = None
+    """Which channel of a multi-channel file, from 0."""
+    level: int | None = 0
+    """Which level of a pyramid, 0 the finest; None for the one whose pixels are nearest to the model's in size."""
+    max_memory: int | None = None
+    """Bytes that the whole process may hold, None for a share of what is free."""
+    skip_background: bool = False
+    """Whether uniform tiles are class 0 without being computed."""
+    tta: bool = False
+    """Whether the answer is the mean over eight orientations of each tile."""
+    objects: ObjectRules = field(default_factory=ObjectRules)
+    """What counts as an object, where a table or numbers of objects are made."""
+    roi: Region | None = None
+    """What of each page is segmented, by the grey scale of the whole; the rest of the mask is 0."""
+    resume: bool = False
+    """Whether to go on where an earlier run of the same image, model and settings was broken off."""
+    overwrite: bool = False
+    """Whether files that exist are replaced."""
+
+
+DEFAULTS = Options()
