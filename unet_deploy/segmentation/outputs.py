@@ -175,7 +175,7 @@ class OutputWriter:
         paths = [path for path in (self._outputs.mask, self._outputs.probabilities) if path]
         trees: list[tuple[Path, Path]] = []
         for path, sink in zip(paths, self._sinks, strict=True):
-            tree = getattr(sink, "tree", None)
+            tree = sink.tree
             if tree is None and not trees:
                 raise UsageError(f"{path}: several machines write an OME-Zarr mask; give one: -o mask.zarr")
             if tree is None:
