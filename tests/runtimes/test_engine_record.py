@@ -163,7 +163,7 @@ def whole() -> dict:
     return json.loads(record_of(options, accuracy=accuracy, inspected={"Half": 3}).to_json())
 
 
-JUNK = [None, True, -1, 3, 0.5, "junk", "", [], ["junk"], [1, 2, 3], {}, {"junk": 1}]
+JUNK = [None, True, -1, 0, 3, 1e999, 0.5, "junk", "", [], ["junk"], [1, 2, 3], {}, {"junk": 1}]
 
 
 @given(st.sampled_from(list(paths_in(whole()))), st.sampled_from(JUNK))
