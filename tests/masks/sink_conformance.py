@@ -243,6 +243,19 @@ class FileSinkConformance(SinkConformance):
         )
         assert not self.begin(path, asked, overwrite=True)
 
+    def test_other_processes_write_where_the_format_is_shared(self, tmp_path):
+        asked = form(PAGES, TALL, WIDE)
+        path = self.name(tmp_path, asked)
+        with self.open(path, asked) as mask:
+            assert (mask.tree is not None) == format_of(path).shared
+            if mask.tree is None:
+                with pytest.raises(UsageError, match="only one process can write such a mask"):
+                    format_of(path).writer(tmp_path, path)
+                return
+            fill(format_of(path).writer(mask.tree, path), TRUTH, JOBS)
+            mask.commit()
+        np.testing.assert_array_equal(self.levels(path)[0], TRUTH)
+
     def test_two_runs_do_not_meet(self, tmp_path):
         asked = form(PAGES, TALL, WIDE)
         path = self.name(tmp_path, asked)

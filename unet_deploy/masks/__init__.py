@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from typing_extensions import Self
 
+from unet_deploy.errors import UsageError
 from unet_deploy.images import TIFF_SUFFIXES, ImageInfo, is_zarr
 from unet_deploy.system.extras import require
 from unet_deploy.tiling import Region
@@ -138,8 +139,11 @@ class MaskFormat(ABC):
         """A sink for a new mask. Raises UsageError, UnetDeployError and ResourceError."""
 
     def writer(self, tree: Path, path: Path, region: Region | None = None) -> MaskWriter:
-        """Another process's hand on a mask that grows in `tree`, which a sink has opened. Raises UnetDeployError."""
-        raise NotImplementedError(f"{path}: only one process can write it")
+        """A writer for another process, of a mask that grows in the `tree` of a sink.
+
+        Raises UsageError where the format is not shared, and UnetDeployError where the folder cannot be written.
+        """
+        raise UsageError(f"{path}: only one process can write such a mask; give a name that ends in .zarr")
 
     @abstractmethod
     def check(self, path: Path, form: MaskForm, keep: Keep) -> None:

@@ -71,7 +71,7 @@ def name_outputs(
             probabilities=probabilities,
             overlay=overlay,
             objects=_named(objects, mask, "objects", len(masks)),
-            instances=_named(instances, mask, "instances", len(masks)),
+            instances=_named_mask(instances, mask, "instances", len(masks)),
         )
         for mask in masks
     ]
@@ -95,15 +95,26 @@ def _name_masks(images: Sequence[Path], output: Path | None) -> list[Path]:
 
 
 def _named(asked: str | None, mask: Path, what: str, images: int) -> Path | None:
-    """The file that was asked for, or one beside the mask where only its type was."""
+    """The file that was asked for, or one beside the mask where only its type was, in one word."""
     if asked is None:
         return None
-    if Path(asked).suffix:
+    path = Path(asked)
+    if path.suffix or len(path.parts) > 1:
         if images > 1:
-            raise UsageError(f"--{what} {asked}: one file for {images} images; give just {Path(asked).suffix[1:]}")
-        return Path(asked)
+            raise UsageError(
+                f"--{what} {asked}: one file for {images} images; give just {path.suffix[1:] or 'its type'}"
+            )
+        return path
     base = beside(mask)
     return base.with_name(f"{base.name}.{what}.{asked}")
+
+
+def _named_mask(asked: str | None, mask: Path, what: str, images: int) -> Path | None:
+    """The same for a file of pixels. Raises UsageError where its name is not that of a mask."""
+    path = _named(asked, mask, what, images)
+    if path and not is_mask_name(path):
+        raise UsageError(f"--{what} {asked}: {known_formats()}")
+    return path
 
 
 def _is_input(path: Path) -> bool:
