@@ -19,17 +19,20 @@ from trainer.recipe import Augmentation
 
 @dataclass(frozen=True)
 class TileBatch:
-    """image: (N, C, n, n) float32; labels: (N, m, m) int64; weights: (N, m, m) float32, with m = n - 2 * margin."""
+    """N tiles of n pixels a side, and the truth of the m = n - 2 * margin in their middle."""
 
     image: Tensor
+    """(N, C, n, n) float32, network input."""
     labels: Tensor
+    """(N, m, m) int64, class indices."""
     weights: Tensor
+    """(N, m, m) float32, how much each pixel counts in the loss."""
 
 
 def draw_tile(
     sample: Sample, tile: int, margin: int, augmentation: Augmentation, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """A tile of `tile` input pixels a side around a random point of the sample: one element of a TileBatch."""
+    """Draw a tile of `tile` input pixels a side around a random point of the sample: one element of a TileBatch."""
     height, width = sample.labels.shape
     grid = _grid(tile, augmentation, rng)
     grid += torch.tensor([rng.uniform(0, width - 1), rng.uniform(0, height - 1)], dtype=torch.float32)
@@ -45,7 +48,7 @@ def draw_tile(
 def draw_batch(
     samples: Sequence[Sample], indices: np.ndarray, tile: int, margin: int, augmentation: Augmentation, seed: list[int]
 ) -> TileBatch:
-    """One tile of each indexed sample; the same seed draws the same batch."""
+    """Draw one tile of each indexed sample; the same seed draws the same batch."""
     rng = np.random.default_rng(seed)
     drawn = [draw_tile(samples[index], tile, margin, augmentation, rng) for index in indices]
     images, labels, weights = (torch.stack(parts) for parts in zip(*drawn, strict=True))
@@ -53,7 +56,7 @@ def draw_batch(
 
 
 def _grid(tile: int, augmentation: Augmentation, rng: np.random.Generator) -> Tensor:
-    """(tile, tile, 2) float32: x and y in image pixels of every pixel of the tile, the tile's centre at 0."""
+    """Draw x and y in image pixels of every pixel of a tile, its centre at 0: (tile, tile, 2) float32."""
     axis = torch.arange(tile, dtype=torch.float32) - (tile - 1) / 2
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     flat = torch.stack([x, y], dim=-1)
@@ -67,7 +70,7 @@ def _grid(tile: int, augmentation: Augmentation, rng: np.random.Generator) -> Te
 
 
 def _resample(planes: Tensor, grid: Tensor, mode: str, border: str = "reflection") -> Tensor:
-    """(C, H, W) at a (h, w, 2) grid: (C, h, w). Reflection about pixel centres is the mirror of the tiling."""
+    """Sample planes (C, H, W) at a (h, w, 2) grid: (C, h, w). Reflection about pixel centres is the tiling's mirror."""
     return grid_sample(planes[None], grid[None], mode=mode, padding_mode=border, align_corners=True)[0]
 
 

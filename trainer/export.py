@@ -85,13 +85,7 @@ def _split(saved: dict[str, Any]) -> tuple[str, dict[str, float]]:
 
 def check(path: Path, network: UNet, card: ModelCard, examples: Sequence[torch.Tensor]) -> None:
     """Raise VerificationError unless ONNX Runtime's probabilities are PyTorch's, on normalised tiles (C, h, w)."""
-    # The examples are normalised already; a scale that is not 1 makes the graph's own normalisation part of the check.
-    grey = GreyScale(np.full(card.channels, 7, np.float32), np.full(card.channels, 0.25, np.float32))
-    if card.normalization.method == "fixed":
-        fixed = card.normalization
-        grey = GreyScale(
-            np.full(card.channels, fixed.offset, np.float32), np.full(card.channels, fixed.scale, np.float32)
-        )
+    grey = _grey_of(card)
     worst = 0.0
     with OnnxRuntime(path, probabilities=True) as runtime, torch.no_grad():
         for example in examples:
@@ -109,6 +103,16 @@ def check(path: Path, network: UNet, card: ModelCard, examples: Sequence[torch.T
         raise VerificationError(
             f"model {card.name!r}: ONNX Runtime's probabilities are {worst:.2g} from PyTorch's; nothing written"
         )
+
+
+def _grey_of(card: ModelCard) -> GreyScale:
+    """The grey scale by which normalised tiles are taken back to grey values: the card's own, where it has one.
+
+    Elsewhere one that is not 1, so that the graph's normalisation is part of the check.
+    """
+    fixed = card.normalization if card.normalization.method == "fixed" else Normalization("fixed", 7, 0.25)
+    offset, scale = (np.full(card.channels, value, np.float32) for value in (fixed.offset, fixed.scale))
+    return GreyScale(offset, scale)
 
 
 # -- the graph -----------------------------------------------------------------------------------------------

@@ -31,11 +31,13 @@ class Pair:
     mask: Path
     page: int = 0
     pages: int = 1
-    """Of either file."""
+    """How many pages either file has."""
 
 
 def find_pairs(data: Path, masks: Path | None = None) -> list[Pair]:
-    """Pairs of a folder with images/ and masks/ of the same stems, sorted, or the pages of two stacks.
+    """Pair the files of a folder with images/ and masks/ by their stems, sorted, or the pages of two stacks.
+
+    data: the folder, or the image stack whose label stack is `masks`.
 
     Raises DataError for a missing folder, a file without its pair, or stacks of different length.
     """
@@ -137,7 +139,7 @@ def read_truths(pairs: Sequence[Pair], classes: Sequence[str], kind: MaskKind = 
 
 
 def read_pixels(pair: Pair) -> np.ndarray:
-    """The image of a pair as stored, (C, H, W)."""
+    """Read the image of a pair as stored, (C, H, W). Raises ImageError, and DataError for stray pages."""
     with open_image(pair.image) as source:
         _check_pages(source.info, pair)
         return source.crop(pair.page, Region(0, 0, source.info.height, source.info.width))
@@ -151,13 +153,13 @@ def check_size(pair: Pair, image: np.ndarray, truth: Truth) -> None:
 
 
 def absent_class(labels: Iterable[np.ndarray], classes: Sequence[str]) -> str | None:
-    """The name of the first class that no pixel is of."""
+    """Name the first class that no pixel is of; None where all occur."""
     counts = count_pixels(labels, len(classes))
     return next((name for name, count in zip(classes, counts, strict=True) if count == 0), None)
 
 
 def count_pixels(labels: Iterable[np.ndarray], classes: int) -> np.ndarray:
-    """Pixels of each class, (classes,) int64."""
+    """Count the pixels of each class: (classes,) int64."""
     counts = np.zeros(classes, np.int64)
     for each in labels:
         counts += np.bincount(each.reshape(-1), minlength=classes)
@@ -184,7 +186,10 @@ def _check_pages(info: ImageInfo, pair: Pair) -> None:
 
 
 def _decide_kind(masks: Sequence[np.ndarray], classes: int) -> MaskKind:
-    """Two values in all are foreground and background; more are classes when more than two are named."""
+    """Tell a kind from the values of all masks: two are foreground and background, more are numbers of something.
+
+    More than two values are classes where more than two classes are named, and numbered objects elsewhere.
+    """
     values: set[int] = set()
     for mask in masks:
         values.update(np.unique(mask).tolist())
@@ -194,7 +199,7 @@ def _decide_kind(masks: Sequence[np.ndarray], classes: int) -> MaskKind:
 
 
 def _as_classes(masks: Sequence[np.ndarray], pairs: Sequence[Pair]) -> list[np.ndarray]:
-    """Masks of two values, 0 and 255 or 1 and 2, as 0 and 1: the higher one is the foreground."""
+    """Bring masks of two values, 0 and 255 or 1 and 2, to 0 and 1: the higher one is the foreground."""
     values = np.unique(np.concatenate([np.unique(mask) for mask in masks]))
     if len(values) > 2:
         raise DataError(f"{pairs[0].mask.parent}: {len(values)} values in masks that should hold two; see --mask-kind")
