@@ -190,8 +190,9 @@ def segment_path(
     """`segment_file` with the fields of `Options` given one by one, and files beside the mask by their kind."""
     if output is None:
         raise UsageError("segment(file): give the mask file to write as `output`")
-    if roi := options.get("roi"):
-        options["roi"] = Region(*(astuple(roi) if isinstance(roi, Region) else roi))
+    roi = options.get("roi")
+    if roi is not None and not isinstance(roi, Region):
+        options["roi"] = Region(*roi)
     outputs = Outputs.beside(output, probabilities=probabilities, overlay=overlay)
     return segment_file(image, outputs, model, Options(**options), device=device, compute=compute, progress=progress)
 
