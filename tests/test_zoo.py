@@ -4,11 +4,11 @@ from importlib.util import find_spec
 
 import pytest
 
-from unet_deploy import zoo as models
 from unet_deploy.errors import DeviceError, UsageError
+from unet_deploy.runtimes import table
 from unet_deploy.system import gpu
 from unet_deploy.system.gpu import Gpu
-from unet_deploy.zoo import Wish, open_model
+from unet_deploy.zoo import Request, open_model
 
 
 def no_gpu() -> bool:
@@ -24,7 +24,7 @@ without_gpu = pytest.mark.skipif(not no_gpu(), reason="this machine has a GPU")
 @without_gpu
 def test_auto_takes_the_cpu_without_a_word_where_there_is_no_gpu(small_models):
     said = []
-    with open_model(small_models["one"], tell=said.append) as runtime:
+    with open_model(small_models["one"], notify=said.append) as runtime:
         assert runtime.name == ("OpenVINO fp32, CPU" if find_spec("openvino") else "ONNX Runtime fp32, CPU")
     assert not said
 
@@ -40,9 +40,9 @@ def test_auto_says_why_it_falls_back_to_the_cpu(small_models, monkeypatch):
     """A GPU, and nothing installed that can use it: cuda is an error, auto goes on and says so."""
     here = [Gpu(0, "NVIDIA T4", "7.5", "12.9")]
     monkeypatch.setattr(gpu, "find_gpus", lambda: here)
-    monkeypatch.setattr(models, "find_spec", lambda name: None)
+    monkeypatch.setattr(table, "find_spec", lambda name: None)
     said = []
-    with open_model(small_models["one"], tell=said.append) as runtime:
+    with open_model(small_models["one"], notify=said.append) as runtime:
         assert runtime.name == "ONNX Runtime fp32, CPU"
     assert len(said) == 1
     assert said[0].startswith("note: using the CPU: no runtime works on NVIDIA T4: tensorrt is not installed;")
@@ -63,7 +63,7 @@ def test_an_onnx_runtime_for_cpus_alone_is_said(small_models, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("wish", "says"),
+    ("asked", "says"),
     [
         ({"device": "gpu"}, "there are auto, cpu, cuda and cuda:N"),
         ({"device": "cpu:1"}, "there are auto, cpu"),
@@ -73,9 +73,9 @@ def test_an_onnx_runtime_for_cpus_alone_is_said(small_models, monkeypatch):
         ({"batch_size": 0}, "take at least 1"),
     ],
 )
-def test_wishes_that_no_machine_grants(wish, says):
+def test_requests_that_no_machine_grants(asked, says):
     with pytest.raises(UsageError, match=says):
-        Wish(**wish)
+        Request(**asked)
 
 
 def test_what_a_cpu_does_not_do(small_models):

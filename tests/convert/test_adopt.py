@@ -12,7 +12,7 @@ from command_line import error, unet_deploy
 from onnx import TensorProto, helper, numpy_helper
 
 from unet_deploy import open_model, segment
-from unet_deploy.convert.adopt import DEEPEST, SEAMS, Wish, adopt
+from unet_deploy.convert.adopt import DEEPEST, SEAMS, AdoptOptions, adopt
 from unet_deploy.convert.external import read_network
 from unet_deploy.errors import ModelError, UnetDeployError, UsageError, VerificationError
 from unet_deploy.model.card import Normalization
@@ -114,7 +114,7 @@ def test_tiles_of_an_adopted_network_give_its_own_answer_for_the_whole_image(kin
     (channels, planes), options = KINDS[kind]
     foreign = Foreign(channels, planes, **options).save(tmp_path / "foreign.onnx")
     model = tmp_path / "adopted.onnx"
-    card = adopt(foreign, model, Wish(stride=4, normalization=FIXED)).card
+    card = adopt(foreign, model, AdoptOptions(stride=4, normalization=FIXED)).card
     assert card.margin % 4 == 0
     assert 0 < card.margin <= 24
     assert card.base == 2 * card.margin + 4
@@ -135,7 +135,7 @@ def test_tiles_of_an_adopted_network_give_its_own_answer_for_the_whole_image(kin
 
 def test_a_network_without_padding_brings_its_margin(speckle, tmp_path):
     foreign = Foreign(1, 2, pad=0).save(tmp_path / "foreign.onnx")
-    card = adopt(foreign, tmp_path / "adopted.onnx", Wish("valid", stride=4, normalization=FIXED)).card
+    card = adopt(foreign, tmp_path / "adopted.onnx", AdoptOptions("valid", stride=4, normalization=FIXED)).card
     assert card.margin == 10
     assert own_answer(foreign, np.zeros((1, card.base, card.base))).shape[1] == card.base - 20
     image = speckle[:498, :498]
@@ -201,8 +201,8 @@ def test_a_margin_too_small_is_refused_with_the_one_that_is_not(tmp_path):
     assert "with a margin of 4 tiles leave seams" in said
     assert not model.exists()
     enough = int(re.search(r"take --margin (\d+)", said)[1])
-    assert adopt(foreign, model, Wish(stride=4, margin=enough)).card.margin == enough
-    seamed = adopt(foreign, model, Wish(stride=4, margin=4), allow_seams=True, overwrite=True)
+    assert adopt(foreign, model, AdoptOptions(stride=4, margin=enough)).card.margin == enough
+    seamed = adopt(foreign, model, AdoptOptions(stride=4, margin=4), allow_seams=True, overwrite=True)
     assert seamed.card.margin == 4
     assert seamed.card.metrics[SEAMS] > 1e-4
 
@@ -211,9 +211,9 @@ def test_a_margin_too_small_is_refused_with_the_one_that_is_not(tmp_path):
 def test_a_network_that_looks_at_a_whole_tile_is_named_as_one(operator, tmp_path):
     foreign, model = Foreign(1, 2, between=operator).save(tmp_path / "foreign.onnx"), tmp_path / "adopted.onnx"
     with pytest.raises(VerificationError, match=rf"no margin helps, as it looks at a whole tile at once \({operator}"):
-        adopt(foreign, model, Wish(stride=4))
+        adopt(foreign, model, AdoptOptions(stride=4))
     assert not model.exists()
-    made = adopt(foreign, model, Wish(stride=4, margin=32), allow_seams=True)
+    made = adopt(foreign, model, AdoptOptions(stride=4, margin=32), allow_seams=True)
     assert made.whole_tile == (operator,)
     assert made.card.metrics[SEAMS] > 1e-4
 
@@ -232,13 +232,13 @@ def test_a_stride_too_small_is_noticed(tmp_path):
     net.nodes[-1].output[0] = "labels"
     foreign = net.save(tmp_path / "foreign.onnx")
     with pytest.raises(VerificationError, match="take --stride 4"):
-        adopt(foreign, tmp_path / "adopted.onnx", Wish(stride=2))
-    assert adopt(foreign, tmp_path / "adopted.onnx", Wish(stride=4)).card.stride == 4
+        adopt(foreign, tmp_path / "adopted.onnx", AdoptOptions(stride=2))
+    assert adopt(foreign, tmp_path / "adopted.onnx", AdoptOptions(stride=4)).card.stride == 4
 
 
 def test_a_fixed_shape_is_freed_where_the_graph_allows_it(tmp_path):
     foreign = Foreign(1, 2).save(tmp_path / "foreign.onnx", shape=[1, 1, 256, 256])
-    assert adopt(foreign, tmp_path / "adopted.onnx", Wish(stride=4)).card.base < 256
+    assert adopt(foreign, tmp_path / "adopted.onnx", AdoptOptions(stride=4)).card.base < 256
     net = Foreign(1, 2)
     at = next(index for index, node in enumerate(net.nodes) if node.op_type == "Resize")
     del net.nodes[at].input[2:]
@@ -252,7 +252,7 @@ def test_a_fixed_shape_is_freed_where_the_graph_allows_it(tmp_path):
 def test_what_cannot_be_adopted_is_one_line(tmp_path, nuclei):
     def refused(path, code, **wish):
         with pytest.raises(UnetDeployError) as caught:
-            adopt(path, tmp_path / "out.onnx", Wish(**wish))
+            adopt(path, tmp_path / "out.onnx", AdoptOptions(**wish))
         assert caught.value.exit_code == code
         assert "\n" not in str(caught.value)
         return str(caught.value)
@@ -326,6 +326,6 @@ def test_a_network_of_monai_is_adopted(exporter, tmp_path):
     path, example = tmp_path / "monai.onnx", torch.zeros(2, 1, 64, 64)
     names = {"input_names": ["x"], "output_names": ["y"]}
     torch.onnx.export(net.eval(), (example,), str(path), **names, **ways[exporter])
-    card = adopt(path, tmp_path / "adopted.onnx", Wish(stride=16)).card
+    card = adopt(path, tmp_path / "adopted.onnx", AdoptOptions(stride=16)).card
     assert 0 < card.margin <= DEEPEST
     assert card.metrics[SEAMS] <= 1e-4

@@ -11,7 +11,7 @@ import pytest
 
 from unet_deploy.errors import DeviceError, ModelError, ResourceError, UsageError, VerificationError
 from unet_deploy.model.lower import Model, read_model
-from unet_deploy.runtimes.agreement import Accuracy
+from unet_deploy.runtimes.agreement import Agreement
 from unet_deploy.runtimes.tensorrt.compilers import BuildOptions, Compiler, Profile, find_compiler
 from unet_deploy.runtimes.tensorrt.record import (
     EngineRecord,
@@ -203,11 +203,11 @@ def test_the_reference_of_an_engine_is_found_by_its_weights(built, small_models,
 
 def test_the_accuracy_is_kept_in_the_record(built):
     _, engine, record = built
-    accuracy = Accuracy("a.tif", 4, 1000, 12.5, 0.003, 0)
+    accuracy = Agreement(2_000_000, 25, 3, 0.003, 0, image="a.tif", tiles=4)
     set_accuracy(engine, accuracy)
     assert read_record(engine) == replace(record, accuracy=accuracy)
     assert accuracy.holds
-    for bad in (replace(accuracy, labels_differ_ppm=1001), replace(accuracy, not_finite=1)):
+    for bad in (replace(accuracy, labels_differ=2002), replace(accuracy, not_finite=1)):
         with pytest.raises(VerificationError, match="not the model's answer"):
             bad.require("engine")
 

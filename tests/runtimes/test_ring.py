@@ -14,7 +14,7 @@ from unet_deploy.images.array import ArraySource
 from unet_deploy.images.grey import GreyScale
 from unet_deploy.model.card import ModelCard, Normalization
 from unet_deploy.model.contract import pixels_for
-from unet_deploy.runtimes import Limits, OutOfMemoryError
+from unet_deploy.runtimes import Identity, Limits, OutOfMemoryError
 from unet_deploy.runtimes.ring import Ring
 from unet_deploy.runtimes.streamed import StreamedRuntime, encode
 from unet_deploy.stream.pipeline import stream
@@ -114,8 +114,7 @@ def test_a_failure_anywhere_on_the_device_is_what_the_user_sees(at, slots, refus
 
 def runtime(device, limits=LIMITS, **options):
     return StreamedRuntime(
-        CARD,
-        "threshold on threads",
+        Identity(CARD, "threshold on threads", ""),
         device,
         lambda limits: ThresholdProgram(device, CARD, limits, options.get("pixels", "uint8")),
         limits,

@@ -30,10 +30,11 @@ from unet_deploy.convert.external import (
 from unet_deploy.errors import ModelError, UsageError, VerificationError
 from unet_deploy.images import open_image
 from unet_deploy.images.grey import measure_page
-from unet_deploy.measure.verify import TOLERANCE, Agreement, verify_tiled
+from unet_deploy.measure.verify import verify_tiled
 from unet_deploy.model.card import ModelCard, Normalization
 from unet_deploy.model.ports import save
 from unet_deploy.runtimes import Answer, Runtime
+from unet_deploy.runtimes.agreement import TOLERANCE, Agreement
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime, measure_bytes_per_pixel
 from unet_deploy.segmentation.run import check_fits
 from unet_deploy.system.files import check_free, replacing
@@ -49,7 +50,7 @@ SEAMS = "worst seam, in probability"
 
 
 @dataclass(frozen=True)
-class Wish:
+class AdoptOptions:
     """What a person says of a network because its file does not. Raises UsageError where it contradicts itself."""
 
     padding: Padding = "same"
@@ -110,7 +111,7 @@ def _first(holds: np.ndarray, stride: int) -> int | None:
 
 
 @dataclass(frozen=True)
-class Adopted:
+class AdoptReport:
     """What was made, and what was measured."""
 
     card: ModelCard
@@ -125,39 +126,39 @@ class Adopted:
 def adopt(
     model: Path,
     output: Path,
-    wish: Wish,
+    options: AdoptOptions,
     *,
     image: Path | None = None,
     allow_seams: bool = False,
     overwrite: bool = False,
     **about: Any,
-) -> Adopted:
+) -> AdoptReport:
     """Write a network that another toolkit exported as a model file, with its card (docs/model-file.md).
 
     image: what seams are measured on, by default noise. about: fields of the card that only people read.
-    Raises ModelError for what cannot be adopted, UsageError for a wish that does not fit it, ImageError, and
+    Raises ModelError for what cannot be adopted, UsageError for options that do not fit it, ImageError, and
     VerificationError where tiles leave seams that are not allowed; nothing is written then.
     """
     check_free(output, overwrite=overwrite)
-    network = read_network(model, channels=wish.channels, head=wish.head)
-    geometry = (measure_padded if wish.padding == "same" else measure_valid)(network, wish.stride)
-    activation = find_activation(network, geometry.planes, wish.activation)
-    wrapping = Wrapping(geometry.planes, activation, wish.normalization, *_by_channel(wish, network.channels))
+    network = read_network(model, channels=options.channels, head=options.head)
+    geometry = (measure_padded if options.padding == "same" else measure_valid)(network, options.stride)
+    activation = find_activation(network, geometry.planes, options.activation)
+    wrapping = Wrapping(geometry.planes, activation, options.normalization, *_by_channel(options, network.channels))
     card = ModelCard(
         channels=network.channels,
-        classes=_classes(network, geometry.planes, wish.classes),
+        classes=_classes(network, geometry.planes, options.classes),
         margin=geometry.lacks,
-        stride=wish.stride,
+        stride=options.stride,
         base=geometry.side,
-        normalization=wish.normalization,
+        normalization=options.normalization,
         precision="int8" if network.quantized else "fp32",
         **{"name": output.stem, **about},
     )
     with _picture(image, card) as seen, replacing(output, overwrite=overwrite) as beside:
         save(wrap(network, wrapping), card, beside)
-        finding = _look(beside, seen, network, wish)
+        finding = _look(beside, seen, network, options)
         for margin in finding.margins(allow_seams=allow_seams):
-            card = replace(card, margin=margin, base=least_side(network, geometry, margin, wish.stride))
+            card = replace(card, margin=margin, base=least_side(network, geometry, margin, options.stride))
             proto = wrap(network, wrapping, crop=margin - geometry.lacks)
             save(proto, card, beside)
             with OnnxRuntime(beside, probabilities=True) as runtime:
@@ -167,17 +168,17 @@ def adopt(
         else:
             if not allow_seams:
                 raise VerificationError(finding.refusal(agreement, margin))
-        seams = {SEAMS: agreement.worst_probability}
+        seams = {SEAMS: _apart(agreement)}
         card = replace(card, metrics=seams, bytes_per_pixel=measure_bytes_per_pixel(beside))
         save(proto, card, beside)
-    return Adopted(card, agreement, finding.reach, finding.whole_tile)
+    return AdoptReport(card, agreement, finding.reach, finding.whole_tile)
 
 
-def _by_channel(wish: Wish, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    for option, values in (("--mean", wish.mean), ("--std", wish.std)):
+def _by_channel(options: AdoptOptions, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    for option, values in (("--mean", options.mean), ("--std", options.std)):
         if len(values) not in (1, channels):
             raise UsageError(f"{option}: {len(values)} numbers for {channels} channels; give one, or one for each")
-    return wish.mean, wish.std
+    return options.mean, options.std
 
 
 def _classes(network: Network, planes: int, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
@@ -223,12 +224,18 @@ def _probabilities(answer: Answer) -> np.ndarray:
     return answer.probabilities[0]
 
 
+def _apart(agreement: Agreement) -> float:
+    """The largest difference of a probability."""
+    assert agreement.worst_probability is not None
+    return agreement.worst_probability
+
+
 @dataclass(frozen=True)
 class _Finding:
     """What was seen of a network's seams before a margin was cut off."""
 
     network: Network
-    wish: Wish
+    options: AdoptOptions
     lacks: int
     reach: Reach | None
     whole_tile: tuple[str, ...]
@@ -237,9 +244,9 @@ class _Finding:
 
     def margins(self, *, allow_seams: bool) -> list[int]:
         """The margins to try, in pixels. Raises VerificationError where none is worth it."""
-        if self.reach is None or self.wish.margin is not None:
-            return [self.lacks if self.wish.margin is None else self.wish.margin]
-        stride = self.wish.stride
+        if self.reach is None or self.options.margin is not None:
+            return [self.lacks if self.options.margin is None else self.options.margin]
+        stride = self.options.stride
         # Ten times less than may be: another image may feel the edge more, and a corner lacks more than a side.
         least = self.reach.seamless(stride, TOLERANCE / 10)
         least = self.reach.seamless(stride) if least is None else least
@@ -255,7 +262,7 @@ class _Finding:
 
     def refusal(self, agreement: Agreement, margin: int) -> str:
         """What is wrong with a margin, and what to do, in one line."""
-        worst = agreement.worst_probability
+        worst = _apart(agreement)
         if self.reach is not None:
             worst = max(worst, float(self.reach.worst[margin]))
         return self._refusal(worst, margin)
@@ -265,7 +272,7 @@ class _Finding:
         return f"{seams}; {self._advice(margin)}"
 
     def _advice(self, margin: int) -> str:
-        stride = self.wish.stride
+        stride = self.options.stride
         least = agreeing = None
         if self.reach is not None:
             least, agreeing = self.reach.seamless(stride), self.reach.agreeing(stride)
@@ -283,19 +290,19 @@ class _Finding:
         return f"{why}{labels}; to take it all the same pass {anyway}"
 
 
-def _look(draft: Path, image: Path, network: Network, wish: Wish) -> _Finding:
+def _look(draft: Path, image: Path, network: Network, options: AdoptOptions) -> _Finding:
     """Measure seams of a network whose answer is not cropped. Raises ModelError where it gives no probabilities."""
     whole_tile, reach, true_stride = whole_tile_operators(network), None, None
     with OnnxRuntime(draft, probabilities=True) as runtime:
         _check_probabilities(runtime, image, network.path)
-        if wish.padding == "same":
-            reach = measure_reach(runtime, image, wish.stride)
-            if reach.seamless(wish.stride) is None:
-                larger = (wish.stride * factor for factor in (2, 4, 8))
+        if options.padding == "same":
+            reach = measure_reach(runtime, image, options.stride)
+            if reach.seamless(options.stride) is None:
+                larger = (options.stride * factor for factor in (2, 4, 8))
                 true_stride = next(
                     (each for each in larger if measure_reach(runtime, image, each).seamless(each) is not None), None
                 )
-        return _Finding(network, wish, runtime.card.margin, reach, whole_tile, true_stride)
+        return _Finding(network, options, runtime.card.margin, reach, whole_tile, true_stride)
 
 
 def _check_probabilities(runtime: Runtime, image: Path, model: Path) -> None:

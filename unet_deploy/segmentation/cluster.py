@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -38,7 +38,7 @@ from unet_deploy.stream.tta import averaged
 from unet_deploy.system.extras import require
 from unet_deploy.system.machine import default_ceiling
 from unet_deploy.tiling import Region, TilePlan
-from unet_deploy.zoo import DEFAULT_MODEL, Wish, open_model, shipped_models
+from unet_deploy.zoo import DEFAULT_MODEL, Request, open_model, shipped_models
 
 ANSWER = 5.0
 """Seconds in which a scheduler answers."""
@@ -59,7 +59,7 @@ class Work:
 
     model: str
     """A shipped model's name, or a path that every worker has."""
-    wish: Wish
+    wish: Request
     weights_sha256: str
     runtime: str
     image: Path
@@ -137,7 +137,7 @@ class Cluster:
     """
 
     def __init__(
-        self, model: str | None, wish: Wish, *, scheduler: str | None = None, workers: int | None = None
+        self, model: str | None, wish: Request, *, scheduler: str | None = None, workers: int | None = None
     ) -> None:
         if (scheduler is None) == (workers is None):
             raise UsageError("give --scheduler, or --workers to start them here, and not both")
@@ -181,7 +181,7 @@ class Cluster:
         return Work(
             model=self._model,
             wish=self._wish,
-            weights_sha256=runtime.weights_sha256,
+            weights_sha256=runtime.fingerprint,
             runtime=runtime.name,
             image=image if is_url(image) else image.resolve(),
             state=state_of(image),
@@ -327,7 +327,7 @@ def _runtime(work: Work) -> Runtime:
     if work.version != __version__:
         raise DeviceError(f"a worker has unet-deploy {__version__}, this machine {work.version}; install one version")
     runtime = _loaded(work.model, work.wish)
-    if runtime.weights_sha256 != work.weights_sha256:
+    if runtime.fingerprint != work.weights_sha256:
         raise DeviceError(f"{work.model}: a worker has another model there; copy the file to all machines")
     if runtime.name != work.runtime:
         raise DeviceError(
@@ -338,7 +338,7 @@ def _runtime(work: Work) -> Runtime:
 
 
 @lru_cache(maxsize=1)
-def _proved(model: str, wish: Wish, image: Path, channel: int | None, level: int) -> Runtime:
+def _proved(model: str, wish: Request, image: Path, channel: int | None, level: int) -> Runtime:
     """Once for each image, as one process does: a blank one settles nothing, and would be asked at every job."""
     runtime, source = _loaded(model, wish), _opened(image, channel, level)
     prove(runtime, source, lambda: proof_plan(runtime, source.info))
@@ -346,5 +346,5 @@ def _proved(model: str, wish: Wish, image: Path, channel: int | None, level: int
 
 
 @lru_cache(maxsize=1)
-def _loaded(model: str, wish: Wish) -> Runtime:
-    return open_model(model, **asdict(wish))
+def _loaded(model: str, wish: Request) -> Runtime:
+    return open_model(model, wish)

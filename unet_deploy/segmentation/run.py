@@ -21,7 +21,7 @@ from unet_deploy.masks.array import ArraySink
 from unet_deploy.model.card import ModelCard
 from unet_deploy.model.contract import Pixels, pixels_for
 from unet_deploy.runtimes import Runtime
-from unet_deploy.runtimes.agreement import Accuracy
+from unet_deploy.runtimes.agreement import Agreement
 from unet_deploy.segmentation.counting import Counted
 from unet_deploy.segmentation.outputs import Making, Outputs, unfinished_key, write_labels, write_probabilities
 from unet_deploy.stream.pipeline import Consumer, Progress, Timing, stream
@@ -73,7 +73,7 @@ class Report:
     runtime: str
     """Runtime and device that answered, as they are named."""
     timing: Timing
-    proved: Accuracy | None
+    proved: Agreement | None
     """How a GPU's answer compared with the model's, where this image was the first."""
     objects: int | None = None
     """How many there are, where they were counted."""
@@ -307,7 +307,7 @@ def _key(path: Path, runtime: Runtime, plan: TilePlan, outputs: Outputs, options
     return {
         "version of this program": __version__,
         "image": state_of(path),
-        "model": runtime.weights_sha256,
+        "model": runtime.fingerprint,
         "runtime": runtime.name,
         "region": astuple(options.roi) if options.roi else None,
         "setting": settings,

@@ -18,7 +18,6 @@ from typing_extensions import Self
 from unet_deploy.errors import UsageError
 from unet_deploy.images.grey import GreyScale
 from unet_deploy.runtimes import Answer, Limits, Runtime
-from unet_deploy.stream.proof import Proof
 
 ORIENTATIONS = tuple((turns, mirrored) for mirrored in (False, True) for turns in range(4))
 
@@ -44,13 +43,12 @@ class Averaging:
 
     slots = 1
     probabilities = True
-    proof: Proof | None = None
 
     def __init__(self, runtime: Runtime) -> None:
         """Raises UsageError for a runtime without probabilities, or one that takes no tile lying down."""
         if not runtime.probabilities:
             raise UsageError("--tta: averages probabilities; open the model with them")
-        self._runtime, self.card, self.weights_sha256 = runtime, runtime.card, runtime.weights_sha256
+        self._runtime, self.card, self.fingerprint = runtime, runtime.card, runtime.fingerprint
         self.name = f"{runtime.name}, mean of {len(ORIENTATIONS)} orientations"
         self.limits = self._both_ways()
         if min(self.limits.most) < max(self.limits.least):
@@ -68,14 +66,14 @@ class Averaging:
     def submit(self, tiles: Sequence[np.ndarray], greys: Sequence[GreyScale]) -> Answer:
         """All eight at once, as many under way as the other takes."""
         total: np.ndarray | None = None
-        flying: deque[tuple[tuple[int, bool], Any]] = deque()
+        in_flight: deque[tuple[tuple[int, bool], Any]] = deque()
         for way in (*ORIENTATIONS, None):
             if way is not None:
-                flying.append(
+                in_flight.append(
                     (way, self._runtime.submit([np.ascontiguousarray(oriented(tile, *way)) for tile in tiles], greys))
                 )
-            while flying and (way is None or len(flying) >= self._runtime.slots):
-                landed, ticket = flying.popleft()
+            while in_flight and (way is None or len(in_flight) >= self._runtime.slots):
+                landed, ticket = in_flight.popleft()
                 probabilities = self._runtime.result(ticket).probabilities
                 assert probabilities is not None
                 upright = restored(probabilities, *landed)

@@ -1,38 +1,18 @@
-"""Engines and proofs kept under the user's cache folder, so that a model is compiled once for a GPU."""
+"""Engines kept under the user's cache folder, so that a model is compiled once for a GPU."""
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import json
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unet_deploy.errors import ModelError
-from unet_deploy.runtimes.agreement import Accuracy
 from unet_deploy.runtimes.tensorrt.record import build_engine, read_record, record_path
-from unet_deploy.system.files import file_errors, replacing
+from unet_deploy.system.cache import cache_folder, key_of, only_one
 
 if TYPE_CHECKING:
     from unet_deploy.model.lower import Model
     from unet_deploy.runtimes.tensorrt.compilers import BuildOptions, Compiler
-
-
-def cache_folder() -> Path:
-    """$UNET_DEPLOY_CACHE, or unet-deploy under the user's cache folder."""
-    given = os.environ.get("UNET_DEPLOY_CACHE")
-    if given:
-        return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "unet-deploy"
-
-
-def key_of(*parts: object) -> str:
-    """A name for what all these parts decide."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 
 
 def cached_engine(
@@ -52,7 +32,7 @@ def cached_engine(
     """
     key = key_of(model.weights_sha256, compiler.name, compiler.version, gpu, options.to_plain())
     engine = cache_folder() / f"{model.path.stem}-{key}.engine"
-    with _only_one(engine):
+    with only_one(engine):
         try:
             record = read_record(engine)
         except ModelError:
@@ -73,28 +53,3 @@ def cached_engine(
             progress=progress,
         )
     return engine
-
-
-def kept_accuracy(key: str) -> Accuracy | None:
-    """What `keep_accuracy` wrote down under this key; None where there is nothing that can be read."""
-    with suppress(OSError, ValueError, TypeError):
-        return Accuracy(**json.loads((cache_folder() / f"proof-{key}.json").read_text()))
-    return None
-
-
-def keep_accuracy(key: str, accuracy: Accuracy) -> None:
-    """Write down that a runtime was proved, so that it is not proved again."""
-    path = cache_folder() / f"proof-{key}.json"
-    with _only_one(path), replacing(path, overwrite=True) as beside:
-        beside.write_text(json.dumps(asdict(accuracy)))
-
-
-@contextmanager
-def _only_one(path: Path) -> Iterator[None]:
-    """Hold a lock on `path` among processes. It ends with the process, so a killed one leaves none behind."""
-    with file_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = path.with_name(f"{path.name}.lock").open("w")
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
@@ -13,14 +13,13 @@ from typing import Any
 
 from unet_deploy.errors import DeviceError, UnetDeployError, UsageError
 from unet_deploy.model.contract import IMAGE
-from unet_deploy.runtimes import Limits, OutOfMemoryError
+from unet_deploy.runtimes import Identity, Limits, OutOfMemoryError
 from unet_deploy.runtimes.cuda import CudaDevice, CudaGraph, CudaMemory, CudaStream
-from unet_deploy.runtimes.ring import Marks, Shape
-from unet_deploy.runtimes.streamed import SLOTS, StreamedRuntime, output_shapes, ports
-from unet_deploy.runtimes.tensorrt.cache import cache_folder, kept_accuracy, key_of
+from unet_deploy.runtimes.ring import Shape
+from unet_deploy.runtimes.streamed import SLOTS, StreamedRuntime, buffer_ports, output_shapes
 from unet_deploy.runtimes.tensorrt.logger import make_logger
 from unet_deploy.runtimes.tensorrt.record import EngineRecord, check_runs_here, read_record, write_record
-from unet_deploy.stream.proof import Proof
+from unet_deploy.system.cache import cache_folder, key_of
 from unet_deploy.system.files import replacing
 from unet_deploy.system.gpu import Gpu
 
@@ -33,13 +32,10 @@ def open_engine(
     probabilities: bool = False,
     tile_size: int | None = None,
     slots: int = SLOTS,
-    proof: Proof | None = None,
-    watch: Callable[[Marks], None] | None = None,
 ) -> StreamedRuntime:
     """Load an engine, once its record says that it fits this machine.
 
-    proof: what it has to show where it is unverified. tile_size: largest side, within the engine's own.
-    Raises VerificationError for one that failed its proof, DeviceError and UsageError.
+    tile_size: largest side, within the engine's own. Raises DeviceError and UsageError.
     """
     trt = _load(record.compiler)
     check_runs_here(record, engine, str(trt.__version__), gpu)
@@ -48,23 +44,16 @@ def open_engine(
             f"{engine}: answers with labels alone; build it again with --output probabilities: "
             f"{record.rebuild_command(engine)} --output probabilities"
         )
-    accuracy = record.accuracy or kept_accuracy(key_of(record.plan_sha256))
-    if accuracy:
-        accuracy.require(str(engine))
     limits = _limits(record.limits, tile_size, engine)
     cuda = CudaDevice(gpu.index)
     return StreamedRuntime(
-        record.card,
-        f"{record.compiler} {record.compiler_version} on {gpu.name}",
+        Identity(record.card, f"{record.compiler} {record.compiler_version} on {gpu.name}", record.weights_sha256),
         cuda,
         lambda limits: TensorRtProgram(cuda, trt, engine, record, gpu, limits),
         limits,
         pixels=record.options["pixels"],
         probabilities=record.options["probabilities"],
         slots=slots,
-        weights_sha256=record.weights_sha256,
-        proof=proof if accuracy is None else None,
-        watch=watch,
     )
 
 
@@ -100,7 +89,7 @@ class TensorRtProgram:
     ) -> None:
         self.fixed = record.limits.fixed
         self._card, self._probabilities = record.card, record.options["probabilities"]
-        self.inputs, self.outputs = ports(
+        self.inputs, self.outputs = buffer_ports(
             record.card, limits, record.options["pixels"], probabilities=self._probabilities
         )
         self._logger = make_logger(trt)

@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unet_deploy.errors import DeviceError, ModelError, UsageError
 from unet_deploy.model.card import ModelCard
 from unet_deploy.runtimes import Limits
-from unet_deploy.runtimes.agreement import Accuracy
+from unet_deploy.runtimes.agreement import Agreement
 from unet_deploy.system.files import check_free, replacing
 from unet_deploy.system.gpu import Gpu
 
@@ -52,7 +52,7 @@ class EngineRecord:
     """Everything that was asked of the compiler: profile, precision, pixels, probabilities, targets and the rest."""
     inspected: dict[str, int] | None = None
     """Layers by type as the engine itself tells, from the first time it is loaded on a GPU."""
-    accuracy: Accuracy | None = None
+    accuracy: Agreement | None = None
     """How it compares with the model in float32; None is unverified."""
 
     @property
@@ -79,7 +79,7 @@ class EngineRecord:
     def to_json(self) -> str:
         plain = {field.name: getattr(self, field.name) for field in fields(self)}
         plain["card"] = json.loads(self.card.to_json())
-        plain["accuracy"] = asdict(self.accuracy) if self.accuracy else "unverified"
+        plain["accuracy"] = self.accuracy.to_plain() if self.accuracy else "unverified"
         return json.dumps({"format": FORMAT, **plain}, indent=2) + "\n"
 
     @classmethod
@@ -92,7 +92,7 @@ class EngineRecord:
             plain["card"] = ModelCard.from_json(json.dumps(plain["card"]), source=str(source))
             plain["capabilities"] = tuple(plain["capabilities"])
             accuracy = plain["accuracy"]
-            plain["accuracy"] = None if accuracy == "unverified" else Accuracy(**accuracy)
+            plain["accuracy"] = None if accuracy == "unverified" else Agreement.from_plain(accuracy)
             record = cls(**plain)
             _ = record.limits, [record.options[key] for key in _OPTIONS]
         except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
@@ -216,7 +216,7 @@ def write_record(engine: Path, record: EngineRecord) -> None:
         beside.write_text(record.to_json())
 
 
-def set_accuracy(engine: Path, accuracy: Accuracy) -> None:
+def set_accuracy(engine: Path, accuracy: Agreement) -> None:
     """Write into the record of an engine how it compares with its model."""
     write_record(engine, replace(read_record(engine), accuracy=accuracy))
 
