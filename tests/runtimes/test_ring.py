@@ -45,17 +45,17 @@ def batch(rng, tiles, side=28):
 def test_answers_are_right_and_in_order_however_the_streams_run(seed, slots, submissions, fixed):
     device, rng = ThreadDevice(seed), np.random.default_rng(seed)
     program = ThresholdProgram(device, CARD, replace(LIMITS, batch=3), fixed=fixed)
-    flying, landed = [], []
+    in_flight, landed = [], []
     with Ring(device, program, slots) as ring:
         for _ in range(submissions):
             side = 28 if fixed else int(rng.choice([12, 20, 28]))
             inputs, expected = batch(rng, int(rng.integers(1, 4)), side)
-            if len(flying) == slots:
-                ticket, answer = flying.pop(0)
+            if len(in_flight) == slots:
+                ticket, answer = in_flight.pop(0)
                 landed.append((ring.result(ticket)["labels"], answer))
-            flying.append((ring.submit(inputs), expected))
+            in_flight.append((ring.submit(inputs), expected))
             inputs["image"][0][...] = 0  # what was submitted is the ring's: the caller may use its arrays again
-        landed += [(ring.result(ticket)["labels"], answer) for ticket, answer in flying]
+        landed += [(ring.result(ticket)["labels"], answer) for ticket, answer in in_flight]
     for answer, expected in landed:  # an answer stays what it was when its slot is used again
         np.testing.assert_array_equal(answer, expected)
     program.close()

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tifffile
@@ -25,6 +24,8 @@ from unet_deploy.masks.tiff import TiffMaskSink
 from unet_deploy.measure.roofline import peak_flops
 from unet_deploy.measure.sample import write_sample
 from unet_deploy.runtimes import Runtime
+from unet_deploy.runtimes.ring import Marks
+from unet_deploy.runtimes.streamed import StreamedRuntime
 from unet_deploy.runtimes.table import TABLE
 from unet_deploy.runtimes.tensorrt.record import ENGINE_SUFFIXES, read_record
 from unet_deploy.segmentation.run import segment_array
@@ -166,10 +167,10 @@ class _Copies:
 
     def __init__(self, runtime: Runtime) -> None:
         self._spent = [0.0, 0.0]
-        if hasattr(runtime, "watch"):
+        if isinstance(runtime, StreamedRuntime):
             runtime.watch = self._add
 
-    def _add(self, marks: Any) -> None:
+    def _add(self, marks: Marks) -> None:
         self._spent[0] += marks.uploaded.seconds_since(marks.begun)
         self._spent[1] += marks.downloaded.seconds_since(marks.computed)
 

@@ -12,7 +12,6 @@ from unet_deploy.images import open_image
 from unet_deploy.images.array import ArraySource
 from unet_deploy.images.grey import GreyScale, measure_page
 from unet_deploy.masks.array import ArraySink
-from unet_deploy.model.card import Normalization
 from unet_deploy.runtimes import DEFAULT_TILE, Runtime
 from unet_deploy.runtimes.agreement import LIMIT_PPM, Agreement, compare
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime
@@ -51,8 +50,7 @@ def verify_tiled(
         check_fits(source.info, runtime.card)
         region = _middle(source.info.height, source.info.width)
         pixels = source.crop(0, region)
-        normalization: Normalization = runtime.card.normalization
-        grey = measure_page(source, 0, normalization)
+        grey = measure_page(source, 0, runtime.card.normalization)
     card = runtime.card
     longest = max(region.height, region.width)
     thirds = legal_side(2 * card.margin + -(-longest // 3), card)
