@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tifffile
@@ -24,7 +25,6 @@ from unet_deploy.masks.tiff import TiffMaskSink
 from unet_deploy.measure.roofline import peak_flops
 from unet_deploy.measure.sample import write_sample
 from unet_deploy.runtimes import Runtime
-from unet_deploy.runtimes.ring import Marks
 from unet_deploy.runtimes.streamed import StreamedRuntime
 from unet_deploy.runtimes.table import TABLE
 from unet_deploy.runtimes.tensorrt.record import ENGINE_SUFFIXES, read_record
@@ -170,7 +170,7 @@ class _Copies:
         if isinstance(runtime, StreamedRuntime):
             runtime.watch = self._add
 
-    def _add(self, marks: Marks) -> None:
+    def _add(self, marks: Any) -> None:
         self._spent[0] += marks.uploaded.seconds_since(marks.begun)
         self._spent[1] += marks.downloaded.seconds_since(marks.computed)
 
