@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
-from unet_deploy.errors import DeviceError, ModelError, UnetDeployError, UsageError, VerificationError
+from typing_extensions import Unpack
+
+from unet_deploy.errors import DeviceError, MissingPackageError, ModelError, VerificationError
 from unet_deploy.model.contract import Pixels
-from unet_deploy.runtimes import DEFAULT_TILE, Runtime
+from unet_deploy.runtimes import Runtime
+from unet_deploy.runtimes.request import Opened, Opener, Request
+from unet_deploy.stream.proof import Proof, Unproved
 
 if TYPE_CHECKING:
     from unet_deploy.model.card import ModelCard
-    from unet_deploy.model.contract import Precision
-    from unet_deploy.model.onnx_file import ModelFile
-    from unet_deploy.runtimes.agreement import Accuracy
+    from unet_deploy.runtimes.table import Row
     from unet_deploy.runtimes.tensorrt.record import EngineRecord
-    from unet_deploy.stream.proof import Proof
-    from unet_deploy.system.gpu import Gpu
+    from unet_deploy.system.progress import Progress
+
+__all__ = [
+    "DEFAULT_MODEL",
+    "Request",
+    "card_of",
+    "default_runtime",
+    "find_model",
+    "find_reference",
+    "open_model",
+    "shipped_models",
+]
 
 DEFAULT_MODEL = "nuclei"
-RUNTIMES = ("onnxruntime", "openvino", "tensorrt", "tensorrt_rtx")
-PRECISIONS = ("fp32", "fp16", "bf16", "int8")
-_ON_GPU = ("tensorrt", "tensorrt_rtx", "onnxruntime")
-"""What auto tries on a GPU, the fastest first."""
 
 
 def find_model(model: str | Path | None = None) -> Path:
@@ -63,95 +69,66 @@ def shipped_models() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.onnx"))}
 
 
-@dataclass(frozen=True)
-class Wish:
-    """How a model is to be run; None and auto leave the choice to us."""
+class Asked(TypedDict, total=False):
+    """The fields of a Request, by name."""
 
-    device: str = "auto"
-    """auto, cpu, cuda or cuda:N."""
-    runtime: str = "auto"
-    precision: str | None = None
-    """fp32, fp16 on a GPU, bf16 on a CPU, int8 of a quantized model; by default int8, fp32 on a CPU, fp16 on a GPU."""
-    probabilities: bool = False
-    pixels: Pixels = "float32"
-    """The widest pixels that will come."""
-    tile_size: int | None = None
-    batch_size: int = 1
-
-    def __post_init__(self) -> None:
-        kind, _, index = self.device.partition(":")
-        if kind not in ("auto", "cpu", "cuda") or (index and not (kind == "cuda" and index.isdigit())):
-            raise UsageError(f"--device {self.device}: there are auto, cpu, cuda and cuda:N")
-        if self.runtime not in ("auto", *RUNTIMES):
-            raise UsageError(f"--runtime {self.runtime}: there are auto, {', '.join(RUNTIMES)}")
-        if self.precision not in (None, *PRECISIONS):
-            raise UsageError(f"--precision {self.precision}: there are {', '.join(PRECISIONS)}")
-        if self.batch_size < 1:
-            raise UsageError(f"--batch-size {self.batch_size}: take at least 1")
-
-    @property
-    def gpu_index(self) -> int:
-        return int(self.device.partition(":")[2] or 0)
+    device: str
+    runtime: str
+    precision: str | None
+    probabilities: bool
+    pixels: Pixels
+    tile_size: int | None
+    batch_size: int
 
 
 def open_model(
     model: str | Path | None = None,
+    request: Request | None = None,
     *,
-    probabilities: bool = False,
-    device: str = "auto",
-    runtime: str = "auto",
-    precision: str | None = None,
-    tile_size: int | None = None,
-    batch_size: int = 1,
-    pixels: Pixels = "float32",
-    tell: Callable[[str], None] | None = None,
+    notify: Callable[[str], None] | None = None,
+    progress: Progress | None = None,
+    **asked: Unpack[Asked],
 ) -> Runtime:
     """Load a model or an engine, by path or shipped name, on the best runtime of this machine.
 
-    probabilities: let it answer with class probabilities as well as with labels.
+    request: how it is to be run; its fields can be given by name as well:
     device: auto, cpu, cuda or cuda:N; auto falls back from a GPU to the CPU and says so, cuda never does.
     runtime: auto, onnxruntime, openvino, tensorrt or tensorrt_rtx; auto is the fastest that is installed.
     precision: fp32, fp16 (on a GPU), bf16 (OpenVINO) or int8 (a quantized model); by default fp32 on a CPU, fp16 on a
     GPU, and int8 of a model that was quantized and proved. All but fp32 are compared with it on their first image.
+    probabilities: whether it answers with class probabilities as well as with labels.
     pixels: the widest pixels that will come, which makes a GPU's bus faster: uint8, uint16 or float32.
-    tell: called with a line on what was chosen instead, and why.
+    tile_size: largest side of the network's input, in pixels. batch_size: tiles in one submission, on a GPU.
+    notify: called with a line on what was chosen instead, and why. progress: told how compiling for a GPU goes.
     Use it as a context manager and pass it to `segment` to load once for many images. Raises ModelError,
     DeviceError and UsageError.
+
+    >>> with open_model("nuclei", device="cpu") as model:
+    ...     model.card.classes, model.limits.batch
+    (('background', 'nucleus'), 1)
     """
     from unet_deploy.runtimes.tensorrt.record import ENGINE_SUFFIXES
 
-    wish = Wish(device, runtime, precision, probabilities, pixels, tile_size, batch_size)
-    path = find_model(model)
+    request, path = replace(request or Request(), **asked), find_model(model)
     if path.suffix in ENGINE_SUFFIXES:
-        return _open_engine_file(path, wish)
-    for_cpu = runtime == "openvino" or precision == "bf16"
-    if device == "cpu" or (device == "auto" and (for_cpu or not _has_gpu())):
-        return _open_on_cpu(path, wish)
+        return _open_engine(path, request)
+    if not _wants_gpu(request):
+        return _open_on_cpu(path, request)
     try:
-        return _open_on_gpu(path, wish)
-    except DeviceError as error:
-        if device != "auto" or runtime not in ("auto", "onnxruntime"):
+        return _open_on_gpu(path, request, progress)
+    except (DeviceError, MissingPackageError) as error:
+        if request.device != "auto" or request.runtime not in ("auto", "onnxruntime"):
             raise
-        if tell:
-            tell(f"note: using the CPU: {error}")
-    return _open_on_cpu(path, wish)
+        if notify:
+            notify(f"note: using the CPU: {error}")
+    return _open_on_cpu(path, request)
 
 
-def choice() -> str:
-    """What auto takes on this machine, in words; nothing is compiled to know. Raises DeviceError."""
-    from unet_deploy.system.gpu import find_gpus
-
-    with suppress(DeviceError):
-        name = find_gpus()[0].name
-        if find_spec("pycuda") and find_spec("onnx"):
-            for runtime in ("tensorrt", "tensorrt_rtx"):
-                if find_spec(runtime):
-                    return f"{runtime} on {name}"
-            from unet_deploy.runtimes.onnx_program import check_cuda_provider
-
-            return f"ONNX Runtime {check_cuda_provider()} on {name}"
-    with open_model(device="cpu") as ready:
-        return ready.name
+def _wants_gpu(request: Request) -> bool:
+    """Whether a GPU was asked for, or is here and can do what was asked for."""
+    if request.device != "auto":
+        return request.device != "cpu"
+    return bool(request.rows("cuda")) and _has_gpu()
 
 
 def _has_gpu() -> bool:
@@ -162,164 +139,78 @@ def _has_gpu() -> bool:
     return False
 
 
-def _open_on_cpu(path: Path, wish: Wish) -> Runtime:
-    if wish.runtime not in ("auto", "onnxruntime", "openvino"):
-        raise DeviceError(f"--runtime {wish.runtime}: runs on an NVIDIA GPU, and --device {wish.device} is none")
-    if wish.precision == "fp16":
-        raise UsageError("--precision fp16: is no faster than fp32 on a CPU; take bf16, or --device cuda")
-    if wish.runtime == "openvino" or wish.precision == "bf16" or (wish.runtime == "auto" and find_spec("openvino")):
-        ready = _open_openvino(path, wish)
-    else:
-        from unet_deploy.runtimes.onnxruntime import OnnxRuntime
-
-        ready = OnnxRuntime(path, probabilities=wish.probabilities, tile_size=wish.tile_size)
-    has = ready.card.precision
-    if wish.precision and (wish.precision == "int8") != (has == "int8"):
-        ready.close()
-        remedy = "make it with: unet-deploy quantize" if has == "fp32" else "give the model that it was made from"
-        raise UsageError(f"--precision {wish.precision}: {path} is of {has} layers; {remedy}")
-    return ready
+def _open_on_cpu(path: Path, request: Request) -> Runtime:
+    """The first runtime that is installed; the last says what is missing where none is."""
+    rows = request.rows_or_raise("cpu")
+    row = next((row for row in rows if row.installed), rows[-1])
+    return _open(row, path, request)
 
 
-def _open_openvino(path: Path, wish: Wish) -> Runtime:
-    """OpenVINO, which is faster than ONNX Runtime at every precision and takes less memory."""
-    from unet_deploy.runtimes.openvino import OpenVinoRuntime, version
-
-    if wish.runtime == "onnxruntime":
-        raise UsageError("--precision bf16: ONNX Runtime does not have it on a CPU; leave --runtime out")
-    proof = None
-    if wish.precision == "bf16":
-        from unet_deploy.runtimes.tensorrt.cache import key_of
-        from unet_deploy.system.machine import processor_name
-
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        proof = _remembered_proof(path, key_of(digest, "openvino", version(), processor_name(), "bf16"))
-    return OpenVinoRuntime(
-        path,
-        precision="bf16" if wish.precision == "bf16" else "fp32",
-        pixels=wish.pixels,
-        probabilities=wish.probabilities,
-        tile_size=wish.tile_size,
-        proof=proof,
-    )
-
-
-def _remembered_proof(path: Path, key: str) -> Proof | None:
-    """What is still to be shown against the model: nothing, once it was kept under this key."""
-    from unet_deploy.runtimes.tensorrt.cache import keep_accuracy, kept_accuracy
-    from unet_deploy.stream.proof import Proof
-
-    kept = kept_accuracy(key)
-    return None if kept and kept.holds else Proof(partial(_reference, path), partial(keep_accuracy, key))
-
-
-def _open_on_gpu(path: Path, wish: Wish) -> Runtime:
+def _open_on_gpu(path: Path, request: Request, progress: Progress | None) -> Runtime:
+    """The first runtime that works. Raises DeviceError, with the reason of each, where none does."""
     from unet_deploy.system.gpu import find_gpu
 
-    if wish.precision == "bf16" or wish.runtime == "openvino":
-        raise UsageError("bf16 and OpenVINO are for CPUs; take --device cpu, or --precision fp16")
-    gpu = find_gpu(wish.gpu_index)
+    rows, gpu = request.rows_or_raise("cuda"), find_gpu(request.gpu_index)
+    if request.runtime != "auto":
+        return _open(rows[0], path, request, progress)
     reasons = []
-    for runtime in _ON_GPU if wish.runtime == "auto" else (wish.runtime,):
+    for row in rows:
+        if not row.installed:
+            reasons.append(f"{row.name} is not installed")
+            continue
         try:
-            if wish.runtime == "auto" and not find_spec(runtime):
-                raise DeviceError(f"{runtime} is not installed")
-            if runtime == "onnxruntime":
-                return _open_onnx_on_cuda(path, wish, gpu)
-            return _compile_and_open(path, wish, gpu, runtime)
-        except DeviceError as error:
-            if wish.runtime != "auto":
-                raise
+            return _open(row, path, request, progress)
+        except (DeviceError, MissingPackageError) as error:
             reasons.append(str(error))
     raise DeviceError(f"no runtime works on {gpu.name}: {'; '.join(reasons)}")
 
 
-def _open_onnx_on_cuda(path: Path, wish: Wish, gpu: Gpu) -> Runtime:
-    from unet_deploy.runtimes.onnx_program import check_cuda_provider
-
-    version = check_cuda_provider()
-    from unet_deploy.model.onnx_file import read_model
-    from unet_deploy.runtimes.onnxruntime_cuda import open_onnx_on_cuda
-    from unet_deploy.runtimes.tensorrt.cache import key_of
-
-    model = read_model(path)
-    precision = _gpu_precision(wish, model)
-    facts = (version, gpu.name, precision, wish.pixels, wish.probabilities)
-    key = key_of(model.weights_sha256, "onnxruntime", *facts)
-    return open_onnx_on_cuda(
-        model,
-        gpu,
-        precision=precision,
-        pixels=wish.pixels,
-        probabilities=wish.probabilities,
-        tile_size=wish.tile_size,
-        batch_size=wish.batch_size,
-        proof=_remembered_proof(path, key),
-    )
+def _open(row: Row, path: Path, request: Request, progress: Progress | None = None) -> Runtime:
+    opener: Opener = row.load()
+    return _unproved(opener(path, replace(request, runtime=row.name), progress), lambda: path)
 
 
-def _gpu_precision(wish: Wish, model: ModelFile) -> Precision:
-    """What was asked for; by default 8 bits of a quantized model and half precision of any other."""
-    if wish.precision is None:
-        return "int8" if model.quantized else "fp16"
-    return wish.precision  # type: ignore[return-value]
+def _open_engine(path: Path, request: Request) -> Runtime:
+    from unet_deploy.runtimes.tensorrt.opening import open_engine_file
+    from unet_deploy.runtimes.tensorrt.record import read_record
+
+    return _unproved(open_engine_file(path, request), lambda: find_reference(path, read_record(path)))
 
 
-def _compile_and_open(path: Path, wish: Wish, gpu: Gpu, compiler_name: str) -> Runtime:
-    """The model's engine for this GPU, out of the cache or compiled now."""
-    from unet_deploy.cli.console import progress_bar
-    from unet_deploy.model.onnx_file import read_model
-    from unet_deploy.runtimes.cuda import CudaDevice
-    from unet_deploy.runtimes.tensorrt.cache import cached_engine
-    from unet_deploy.runtimes.tensorrt.compilers import find_compiler
-    from unet_deploy.runtimes.tensorrt.options import BuildOptions, Profile
-    from unet_deploy.tiling import legal_side
-
-    model, compiler = read_model(path), find_compiler(compiler_name)
-    card = model.card
-    side = legal_side(wish.tile_size or DEFAULT_TILE, card)
-    least = (1, card.base, card.base)
-    options = BuildOptions(
-        Profile(least, (wish.batch_size, side, side), (wish.batch_size, side, side)),
-        precision=_gpu_precision(wish, model),
-        pixels=wish.pixels,
-        probabilities=wish.probabilities,
-    )
-    device = CudaDevice(gpu.index)
-    try:
-        with progress_bar(f"compiling {path.name} for {gpu.name}", "steps") as progress, device.active():
-            engine = cached_engine(model, options, compiler, gpu, progress=progress)
-    finally:
-        device.close()
-    return _open_engine_file(engine, wish, reference=path)
-
-
-def _open_engine_file(path: Path, wish: Wish, reference: Path | None = None) -> Runtime:
-    from unet_deploy.runtimes.tensorrt.cache import keep_accuracy, kept_accuracy, key_of
-    from unet_deploy.runtimes.tensorrt.record import read_record, set_accuracy
-    from unet_deploy.stream.proof import Proof
-    from unet_deploy.system.gpu import find_gpu
-
-    if wish.device == "cpu":
-        raise DeviceError(f"{path}: an engine runs on an NVIDIA GPU; for a CPU give the .onnx model")
-    record = read_record(path)  # what is wrong with the file is said even where nothing could run it
-    gpu = find_gpu(wish.gpu_index)
-    from unet_deploy.runtimes.tensorrt.engine import open_engine
+def _unproved(opened: Opened, reference: Callable[[], Path]) -> Runtime:
+    """The runtime, with what it has still to show against the model that `reference` finds."""
+    if opened.keep is None:
+        return opened.runtime
 
     def open_reference() -> Runtime:
-        return _reference(reference or find_reference(path, record))
+        from unet_deploy.runtimes.onnxruntime import OnnxRuntime
 
-    def keep(accuracy: Accuracy) -> None:
-        try:
-            set_accuracy(path, accuracy)
-        except UnetDeployError:  # a folder that is not ours to write to
-            keep_accuracy(key_of(record.plan_sha256), accuracy)
+        return OnnxRuntime(reference(), probabilities=True)
 
-    accuracy = record.accuracy or kept_accuracy(key_of(record.plan_sha256))
-    known = replace(record, accuracy=accuracy)
-    ready = open_engine(path, known, gpu, probabilities=wish.probabilities, tile_size=wish.tile_size)
-    ready.proof = None if accuracy else Proof(open_reference, keep)
-    return ready
+    return Unproved(opened.runtime, Proof(open_reference, opened.keep))
+
+
+def default_runtime() -> str:
+    """What auto takes on this machine, in words; nothing is compiled to know. Raises DeviceError."""
+    with suppress(DeviceError):
+        return _default_on_gpu()
+    with open_model(device="cpu") as ready:
+        return ready.name
+
+
+def _default_on_gpu() -> str:
+    """Raises DeviceError where there is no GPU, or nothing that runs on it."""
+    from unet_deploy.system.gpu import find_gpus
+
+    name = find_gpus()[0].name
+    if not (find_spec("pycuda") and find_spec("onnx")):
+        raise DeviceError(f"{name}: pycuda and onnx are not installed")
+    compiler = next((row.name for row in Request().rows("cuda") if row.compiles and row.installed), None)
+    if compiler:
+        return f"{compiler} on {name}"
+    from unet_deploy.runtimes.onnx_program import check_cuda_provider
+
+    return f"ONNX Runtime {check_cuda_provider()} on {name}"
 
 
 def find_reference(engine: Path, record: EngineRecord) -> Path:
@@ -340,9 +231,3 @@ def find_reference(engine: Path, record: EngineRecord) -> Path:
         f"{engine}: was never compared with its model, and {Path(record.model).name} is not at hand; "
         f"run: unet-deploy verify {engine} --reference MODEL.onnx IMAGE"
     )
-
-
-def _reference(path: Path) -> Runtime:
-    from unet_deploy.runtimes.onnxruntime import OnnxRuntime
-
-    return OnnxRuntime(path, probabilities=True)

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,10 @@ from unet_deploy.runtimes.ring import Marks
 from unet_deploy.segmentation.run import Outputs, segment_file
 from unet_deploy.stream.pipeline import stream
 from unet_deploy.stream.planner import plan_for
-from unet_deploy.stream.proof import measure
+from unet_deploy.stream.proof import compare_on_tiles, without_proof
 from unet_deploy.system.gpu import find_gpu
 from unet_deploy.tiling import legal_side
-from unet_deploy.zoo import Wish, find_model, open_model
+from unet_deploy.zoo import Request, find_model, open_model
 
 SIDE = 8192
 LATENCY_RUNS = 200
@@ -45,7 +46,7 @@ def correctness(runtime: Runtime, model: Path, image: np.ndarray) -> dict[str, A
     """Every label of an image against float32 on the CPU."""
     source = ArraySource(image)
     with OnnxRuntime(model, probabilities=True) as reference:
-        seen = measure(runtime, reference, source, plan_for(runtime, source.info.region))
+        seen = compare_on_tiles(runtime, reference, source, plan_for(runtime, source.info.region))
     return {"labels_differ_ppm": seen.labels_differ_ppm, "pixels": seen.pixels, "holds": seen.holds}
 
 
@@ -145,17 +146,15 @@ def attempt(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         return {"not_run": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
 
 
-def all_of(model: Path, wish: Wish, slide: Path, image: np.ndarray) -> dict[str, Any]:
+def all_of(model: Path, request: Request, slide: Path, image: np.ndarray) -> dict[str, Any]:
     """Every part for one model on one runtime."""
     from unet_deploy.runtimes.streamed import StreamedRuntime
 
     marks: list[Marks] = []
-    with open_model(
-        model, device=wish.device, runtime=wish.runtime, precision=wish.precision, pixels="uint8", tell=print
-    ) as runtime:
+    opened = open_model(model, replace(request, pixels="uint8"), notify=print)
+    with without_proof(opened) as runtime:  # measured here, pass or fail
         assert isinstance(runtime, StreamedRuntime)
         runtime.watch = marks.append
-        runtime.proof = None  # measured here, pass or fail
         figures = {
             "runtime": runtime.name,
             "latency_512": attempt(lambda: latency(runtime, image[:512, :512])),
@@ -171,7 +170,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cuda:0")
     device = parser.parse_args().device
-    index = Wish(device).gpu_index
+    index = Request(device).gpu_index
     try:
         gpu = find_gpu(index)
     except UnetDeployError as error:
@@ -189,9 +188,9 @@ def main() -> None:
         for runtime in ("onnxruntime", "tensorrt", "tensorrt_rtx"):
             for precision in ("fp32", "fp16"):
                 for name, model in models.items():
-                    wish = Wish(device, runtime, precision)
+                    request = Request(device, runtime, precision)
                     key = f"{runtime} {precision}, {name} model"
-                    figures[key] = attempt(lambda model=model, wish=wish: all_of(model, wish, slide, image))
+                    figures[key] = attempt(lambda model=model, request=request: all_of(model, request, slide, image))
                     print(f"{key}: {figures[key]}", flush=True)
     save(f"gpu-{'-'.join(gpu.name.lower().split())}", plain(figures))
 

@@ -12,8 +12,9 @@ from command_line import error, unet_deploy
 from onnx import TensorProto, helper, numpy_helper
 
 from unet_deploy import open_model, segment
-from unet_deploy.convert.adopt import DEEPEST, SEAMS, Wish, adopt
+from unet_deploy.convert.adopt import SEAMS, AdoptOptions, adopt
 from unet_deploy.convert.external import read_network
+from unet_deploy.convert.seams import DEEPEST
 from unet_deploy.errors import ModelError, UnetDeployError, UsageError, VerificationError
 from unet_deploy.model.card import Normalization
 from unet_deploy.model.lower import lower
@@ -22,7 +23,7 @@ from unet_deploy.model.onnx_file import read_model
 FIXED = Normalization("fixed", 128, 1 / 64)
 
 
-class Foreign:
+class External:
     """A U-Net of two levels as exporters write it, node by node."""
 
     def __init__(self, channels, planes, *, pad=1, width=6, last=(), between=None, opset=17, seed=3):
@@ -113,9 +114,9 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_tiles_of_an_adopted_network_give_its_own_answer_for_the_whole_image(kind, speckle, tmp_path):
     (channels, planes), options = KINDS[kind]
-    foreign = Foreign(channels, planes, **options).save(tmp_path / "foreign.onnx")
+    external = External(channels, planes, **options).save(tmp_path / "external.onnx")
     model = tmp_path / "adopted.onnx"
-    card = adopt(foreign, model, Wish(stride=4, normalization=FIXED)).card
+    card = adopt(external, model, AdoptOptions(stride=4, normalization=FIXED)).card
     assert card.margin % 4 == 0
     assert 0 < card.margin <= 24
     assert card.base == 2 * card.margin + 4
@@ -125,7 +126,7 @@ def test_tiles_of_an_adopted_network_give_its_own_answer_for_the_whole_image(kin
     padded = np.pad(image, ((0, 0), sides, sides), mode="reflect")
     padded = padded[:, : padded.shape[1] // 4 * 4, : padded.shape[2] // 4 * 4]
     inside = (slice(None), slice(card.margin, card.margin + 301), slice(card.margin, card.margin + 417))
-    expected = as_probabilities(own_answer(foreign, normalised(padded)), options.get("last"))[inside]
+    expected = as_probabilities(own_answer(external, normalised(padded)), options.get("last"))[inside]
     with open_model(model, probabilities=True, device="cpu", runtime="onnxruntime") as runtime:
         labels, scores = segment(image, model=runtime, tile_size=128, probabilities=True)
     np.testing.assert_allclose(scores, expected, atol=2e-4)
@@ -135,13 +136,13 @@ def test_tiles_of_an_adopted_network_give_its_own_answer_for_the_whole_image(kin
 
 
 def test_a_network_without_padding_brings_its_margin(speckle, tmp_path):
-    foreign = Foreign(1, 2, pad=0).save(tmp_path / "foreign.onnx")
-    card = adopt(foreign, tmp_path / "adopted.onnx", Wish("valid", stride=4, normalization=FIXED)).card
+    external = External(1, 2, pad=0).save(tmp_path / "external.onnx")
+    card = adopt(external, tmp_path / "adopted.onnx", AdoptOptions("valid", stride=4, normalization=FIXED)).card
     assert card.margin == 10
-    assert own_answer(foreign, np.zeros((1, card.base, card.base))).shape[1] == card.base - 20
+    assert own_answer(external, np.zeros((1, card.base, card.base))).shape[1] == card.base - 20
     image = speckle[:498, :498]
     padded = np.pad(image, 10, mode="reflect")[None]
-    expected = as_probabilities(own_answer(foreign, normalised(padded)), None)
+    expected = as_probabilities(own_answer(external, normalised(padded)), None)
     with open_model(tmp_path / "adopted.onnx", probabilities=True, device="cpu") as runtime:
         _, scores = segment(image, model=runtime, tile_size=100, probabilities=True)
     np.testing.assert_allclose(scores, expected, atol=1e-4)
@@ -151,10 +152,10 @@ def test_a_network_without_padding_brings_its_margin(speckle, tmp_path):
 def adopted(tmp_path_factory):
     """A colour network with ImageNet's normalisation, adopted on the command line."""
     folder = tmp_path_factory.mktemp("adopted")
-    Foreign(3, 3).save(folder / "foreign.onnx")
+    External(3, 3).save(folder / "external.onnx")
     about = ("--classes", "glass, tissue, tumour", "--license", "CC0-1.0", "--pixel-size", "0.5")
     grey = ("--normalization", "fixed", "--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225")
-    shown, _ = unet_deploy("card", folder / "foreign.onnx", "-o", folder / "a.onnx", "--stride", "4", *about, *grey)
+    shown, _ = unet_deploy("card", folder / "external.onnx", "-o", folder / "a.onnx", "--stride", "4", *about, *grey)
     assert "0 glass, 1 tissue, 2 tumour" in shown
     assert "pixels from it" in shown
     return folder / "a.onnx"
@@ -180,7 +181,7 @@ def test_an_adopted_model_passes_every_command(adopted, picture, tmp_path):
 def test_normalisation_by_channel_is_in_the_graph(adopted, picture):
     mean, std = (np.array(each).reshape(3, 1, 1) for each in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     image = tifffile.imread(picture).transpose(2, 0, 1)
-    expected = own_answer(adopted.with_name("foreign.onnx"), (image / 255 - mean) / std).argmax(0)
+    expected = own_answer(adopted.with_name("external.onnx"), (image / 255 - mean) / std).argmax(0)
     labels = segment(image, model=adopted, tile_size=200, device="cpu")
     inside = slice(40, -40)
     assert (labels != expected)[inside, inside].mean() < 1e-4
@@ -197,31 +198,31 @@ def test_an_adopted_model_can_be_lowered_for_an_engine(adopted, precision, pixel
 
 
 def test_a_margin_too_small_is_refused_with_the_one_that_is_not(tmp_path):
-    foreign, model = Foreign(1, 2).save(tmp_path / "foreign.onnx"), tmp_path / "adopted.onnx"
-    said = error("card", foreign, "-o", model, "--stride", "4", "--margin", "4", code=5)
+    external, model = External(1, 2).save(tmp_path / "external.onnx"), tmp_path / "adopted.onnx"
+    said = error("card", external, "-o", model, "--stride", "4", "--margin", "4", code=5)
     assert "with a margin of 4 tiles leave seams" in said
     assert not model.exists()
     enough = int(re.search(r"take --margin (\d+)", said)[1])
-    assert adopt(foreign, model, Wish(stride=4, margin=enough)).card.margin == enough
-    seamed = adopt(foreign, model, Wish(stride=4, margin=4), allow_seams=True, overwrite=True)
+    assert adopt(external, model, AdoptOptions(stride=4, margin=enough)).card.margin == enough
+    seamed = adopt(external, model, AdoptOptions(stride=4, margin=4), allow_seams=True, overwrite=True)
     assert seamed.card.margin == 4
     assert seamed.card.metrics[SEAMS] > 1e-4
 
 
 @pytest.mark.parametrize("operator", ["InstanceNormalization", "GlobalAveragePool"])
 def test_a_network_that_looks_at_a_whole_tile_is_named_as_one(operator, tmp_path):
-    foreign, model = Foreign(1, 2, between=operator).save(tmp_path / "foreign.onnx"), tmp_path / "adopted.onnx"
+    external, model = External(1, 2, between=operator).save(tmp_path / "external.onnx"), tmp_path / "adopted.onnx"
     with pytest.raises(VerificationError, match=rf"no margin helps, as it looks at a whole tile at once \({operator}"):
-        adopt(foreign, model, Wish(stride=4))
+        adopt(external, model, AdoptOptions(stride=4))
     assert not model.exists()
-    made = adopt(foreign, model, Wish(stride=4, margin=32), allow_seams=True)
+    made = adopt(external, model, AdoptOptions(stride=4, margin=32), allow_seams=True)
     assert made.whole_tile == (operator,)
     assert made.card.metrics[SEAMS] > 1e-4
 
 
 def test_a_stride_too_small_is_noticed(tmp_path):
     """Two poolings and no skip: the graph runs on sides that are multiples of 4 alone, or of 2 with a crop."""
-    net = Foreign(1, 2)
+    net = External(1, 2)
     net.nodes, net.weights = [], []
     x = net.conv("image", 1, 6)
     pooled = net.add("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)
@@ -231,29 +232,29 @@ def test_a_stride_too_small_is_noticed(tmp_path):
     up = net.add("Slice", up, *(net.constant(np.array(each, np.int64)) for each in ([0], [6], [1])))
     net.conv(net.add("Concat", x, up, axis=1), 12, 2, size=1)
     net.nodes[-1].output[0] = "labels"
-    foreign = net.save(tmp_path / "foreign.onnx")
+    external = net.save(tmp_path / "external.onnx")
     with pytest.raises(VerificationError, match="take --stride 4"):
-        adopt(foreign, tmp_path / "adopted.onnx", Wish(stride=2))
-    assert adopt(foreign, tmp_path / "adopted.onnx", Wish(stride=4)).card.stride == 4
+        adopt(external, tmp_path / "adopted.onnx", AdoptOptions(stride=2))
+    assert adopt(external, tmp_path / "adopted.onnx", AdoptOptions(stride=4)).card.stride == 4
 
 
 def test_a_fixed_shape_is_freed_where_the_graph_allows_it(tmp_path):
-    foreign = Foreign(1, 2).save(tmp_path / "foreign.onnx", shape=[1, 1, 256, 256])
-    assert adopt(foreign, tmp_path / "adopted.onnx", Wish(stride=4)).card.base < 256
-    net = Foreign(1, 2)
+    external = External(1, 2).save(tmp_path / "external.onnx", shape=[1, 1, 256, 256])
+    assert adopt(external, tmp_path / "adopted.onnx", AdoptOptions(stride=4)).card.base < 256
+    net = External(1, 2)
     at = next(index for index, node in enumerate(net.nodes) if node.op_type == "Resize")
     del net.nodes[at].input[2:]
     net.nodes[at].input.extend(["", net.constant(np.array([1, 6, 128, 128], np.int64))])
-    foreign = net.save(tmp_path / "baked.onnx", shape=[1, 1, 256, 256])
-    said = error("card", foreign, "-o", tmp_path / "baked.card.onnx", "--stride", "4", code=3)
+    external = net.save(tmp_path / "baked.onnx", shape=[1, 1, 256, 256])
+    said = error("card", external, "-o", tmp_path / "baked.card.onnx", "--stride", "4", code=3)
     assert "exported for 256 x 256 pixels" in said
     assert "dynamic" in said
 
 
 def test_what_cannot_be_adopted_is_one_line(tmp_path, nuclei):
-    def refused(path, code, **wish):
+    def refused(path, code, **asked):
         with pytest.raises(UnetDeployError) as caught:
-            adopt(path, tmp_path / "out.onnx", Wish(**wish))
+            adopt(path, tmp_path / "out.onnx", AdoptOptions(**asked))
         assert caught.value.exit_code == code
         assert "\n" not in str(caught.value)
         return str(caught.value)
@@ -265,7 +266,7 @@ def test_what_cannot_be_adopted_is_one_line(tmp_path, nuclei):
     assert "is no ONNX file" in refused(empty, 3)
     assert "no such model file" in refused(tmp_path / "absent.onnx", 3)
     assert "has a model card already" in refused(nuclei, 2)
-    net = Foreign(1, 2)
+    net = External(1, 2)
     good = net.save(tmp_path / "good.onnx")
     assert "gives 2 tensors (labels, t" in refused(net.save(tmp_path / "two.onnx", outputs=("labels", "t3")), 2)
     assert "for volumes" in refused(net.save(tmp_path / "3d.onnx", shape=["N", 1, "D", "H", "W"]), 3)
@@ -278,17 +279,17 @@ def test_what_cannot_be_adopted_is_one_line(tmp_path, nuclei):
     assert "leave it out" in refused(good, 2, padding="valid", margin=32)
     assert "3 numbers for 1 channels" in refused(good, 2, stride=4, mean=(1, 2, 3))
     assert "no probabilities" in refused(good, 3, stride=4, activation="none")
-    assert "--padding valid" in refused(Foreign(1, 2, pad=0).save(tmp_path / "valid.onnx"), 3, stride=4)
+    assert "--padding valid" in refused(External(1, 2, pad=0).save(tmp_path / "valid.onnx"), 3, stride=4)
     assert "is the same for inputs 6 apart" in refused(tmp_path / "valid.onnx", 3, padding="valid", stride=6)
     assert "fails on an input of" in refused(good, 3, stride=2)
-    overlapping = Foreign(1, 3, last=[("Sigmoid", {})]).save(tmp_path / "overlapping.onnx")
+    overlapping = External(1, 3, last=[("Sigmoid", {})]).save(tmp_path / "overlapping.onnx")
     assert "may overlap" in refused(overlapping, 3, stride=4)
-    assert "1 everywhere" in refused(Foreign(1, 1).save(tmp_path / "one.onnx"), 2, stride=4, activation="softmax")
+    assert "1 everywhere" in refused(External(1, 1).save(tmp_path / "one.onnx"), 2, stride=4, activation="softmax")
     assert not (tmp_path / "out.onnx").exists()
 
 
 def test_options_that_contradict_each_other_are_one_line(tmp_path):
-    good, out = Foreign(1, 2).save(tmp_path / "good.onnx"), tmp_path / "out.onnx"
+    good, out = External(1, 2).save(tmp_path / "good.onnx"), tmp_path / "out.onnx"
     assert "--offset: does not go with" in error("card", good, "-o", out, "--offset", "3", code=2)
     assert "--low 5: is not below" in error("card", good, "-o", out, "--low", "5", "--high", "5", code=2)
     assert "there are same, valid" in error("card", good, "-o", out, "--padding", "reflect", code=2)
@@ -296,7 +297,7 @@ def test_options_that_contradict_each_other_are_one_line(tmp_path):
 
 
 def test_one_of_several_outputs_is_chosen(tmp_path):
-    net = Foreign(1, 2)
+    net = External(1, 2)
     path = net.save(tmp_path / "two.onnx", outputs=(net.nodes[3].output[0], "labels"))
     assert [port.name for port in read_network(path, head="labels").proto.graph.output] == ["labels"]
     with pytest.raises(UsageError, match="choose one with --head"):
@@ -304,7 +305,7 @@ def test_one_of_several_outputs_is_chosen(tmp_path):
 
 
 def test_weights_that_are_missing_are_said_so(tmp_path):
-    path = Foreign(1, 2).save(tmp_path / "net.onnx")
+    path = External(1, 2).save(tmp_path / "net.onnx")
     whole = onnx.load_model(str(path))
     onnx.save_model(whole, str(path), save_as_external_data=True, location="net.data", size_threshold=0)
     assert read_network(path).channels == 1
@@ -327,6 +328,6 @@ def test_a_network_of_monai_is_adopted(exporter, tmp_path):
     path, example = tmp_path / "monai.onnx", torch.zeros(2, 1, 64, 64)
     names = {"input_names": ["x"], "output_names": ["y"]}
     torch.onnx.export(net.eval(), (example,), str(path), **names, **ways[exporter])
-    card = adopt(path, tmp_path / "adopted.onnx", Wish(stride=16)).card
+    card = adopt(path, tmp_path / "adopted.onnx", AdoptOptions(stride=16)).card
     assert 0 < card.margin <= DEEPEST
     assert card.metrics[SEAMS] <= 1e-4

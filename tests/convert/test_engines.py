@@ -10,14 +10,14 @@ from unet_deploy.convert import engines
 from unet_deploy.convert.engines import ProofImage, make_engine
 from unet_deploy.errors import DeviceError, ImageError, UsageError, VerificationError
 from unet_deploy.model.onnx_file import read_model
-from unet_deploy.runtimes.agreement import Accuracy
+from unet_deploy.runtimes.agreement import Agreement
 from unet_deploy.runtimes.tensorrt.compilers import find_compiler
 from unet_deploy.runtimes.tensorrt.options import BuildOptions, Profile
 from unet_deploy.runtimes.tensorrt.record import read_record, record_path, set_accuracy
 
 pytest.importorskip("tensorrt_rtx")
 ASKED = BuildOptions(Profile((1, 44, 44), (1, 76, 76), (2, 76, 76)), targets=("sm86",))
-GOOD = Accuracy("slide.tif", 4, 1000, 12.5, 0.003, 0)
+GOOD = Agreement("slide.tif", 4, 1000, 12.5, 0.003, 0)
 BAD = replace(GOOD, labels_differ_ppm=2_000.0)
 
 

@@ -14,7 +14,7 @@ from unet_deploy.model.onnx_file import read_model
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime
 from unet_deploy.runtimes.streamed import StreamedRuntime  # noqa: F401
 from unet_deploy.stream.planner import plan_for
-from unet_deploy.stream.proof import measure
+from unet_deploy.stream.proof import compare_on_tiles
 from unet_deploy.zoo import open_model
 
 
@@ -48,7 +48,7 @@ def test_both_cpu_runtimes_run_it(small, nuclei, images, runtime):
         open_image(images[1]) as source,
     ):
         assert "int8" in fast.name
-        assert measure(fast, exact, source, plan_for(fast, source.info.region, 700)).labels_differ_ppm < 5_000
+        assert compare_on_tiles(fast, exact, source, plan_for(fast, source.info.region, 700)).labels_differ_ppm < 5_000
 
 
 def test_the_graph_for_tensorrt_says_nearly_the_same(small, images):

@@ -9,7 +9,7 @@ from unet_deploy.convert.triton import export_triton
 from unet_deploy.errors import ModelError, UsageError, VerificationError
 from unet_deploy.model.card import ModelCard
 from unet_deploy.model.onnx_file import read_model
-from unet_deploy.runtimes.agreement import Accuracy
+from unet_deploy.runtimes.agreement import Agreement
 from unet_deploy.runtimes.tensorrt.build import build_engine
 from unet_deploy.runtimes.tensorrt.compilers import find_compiler
 from unet_deploy.runtimes.tensorrt.options import BuildOptions, Profile
@@ -52,14 +52,14 @@ def test_an_engine_of_tensorrt_becomes_a_repository_once_it_is_proved(small_mode
     write_record(engine, replace(record, compiler="tensorrt"))
     with pytest.raises(VerificationError, match="was never compared with its model"):
         export_triton(engine, tmp_path / "models")
-    set_accuracy(engine, Accuracy("a.tif", 4, 1000, 3.0, None, None))
+    set_accuracy(engine, Agreement(pixels=1_000_000, labels_differ=3, image="a.tif"))
     config = parsed(export_triton(engine, tmp_path / "models", name="cells"))
     assert (config.name, config.platform, config.max_batch_size) == ("cells", "tensorrt_plan", 0 if fixed else 2)
     assert list(config.input[0].dims) == ([2, 1, 76, 92, 2] if fixed else [1, -1, -1, 2])
     lost = 2 * model.card.margin
     labels = [2, 76 - lost, 92 - lost] if fixed else [-1, -1]
     assert [(each.name, list(each.dims)) for each in config.output] == [("labels", labels)]
-    set_accuracy(engine, Accuracy("a.tif", 4, 1000, 5_000.0, None, None))
+    set_accuracy(engine, Agreement(pixels=1_000_000, labels_differ=5_000, image="a.tif"))
     with pytest.raises(VerificationError, match="not the model's answer"):
         export_triton(engine, tmp_path / "models", name="others")
 

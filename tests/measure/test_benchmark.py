@@ -11,7 +11,7 @@ from unet_deploy.measure.benchmark import STAGES, Figures, benchmark, runnable
 from unet_deploy.measure.roofline import peak_flops
 from unet_deploy.model.flops import count_flops
 from unet_deploy.model.onnx_file import read_model
-from unet_deploy.zoo import Wish
+from unet_deploy.zoo import Request
 
 
 def test_work_is_that_of_a_hand_count(small_models):
@@ -38,7 +38,7 @@ def test_the_original_network_is_301_gflop_at_572(nuclei):
 
 @pytest.mark.parametrize("channels", ["one", "colour"])
 def test_every_stage_is_measured(small_models, channels):
-    found = benchmark(str(small_models[channels]), Wish("cpu", "onnxruntime"), size=200, runs=3)
+    found = benchmark(str(small_models[channels]), Request("cpu", "onnxruntime"), size=200, runs=3)
     assert set(found.stages) == set(STAGES)
     assert all(found.stages[stage] > 0 for stage in ("decode", "prepare", "compute", "stitch", "encode"))
     assert found.stages["copy in"] == found.stages["copy out"] == 0

@@ -13,7 +13,7 @@ import pytest
 
 from unet_deploy.errors import DeviceError, ModelError, ResourceError, UsageError, VerificationError
 from unet_deploy.model.onnx_file import ModelFile, read_model
-from unet_deploy.runtimes.agreement import Accuracy
+from unet_deploy.runtimes.agreement import Agreement
 from unet_deploy.runtimes.tensorrt import compilers
 from unet_deploy.runtimes.tensorrt.build import build_engine
 from unet_deploy.runtimes.tensorrt.compiler import Compiler, RunsOn
@@ -209,11 +209,11 @@ def test_the_reference_of_an_engine_is_found_by_its_weights(built, small_models,
 
 def test_the_accuracy_is_kept_in_the_record(built):
     _, engine, record = built
-    accuracy = Accuracy("a.tif", 4, 1000, 12.5, 0.003, 0)
+    accuracy = Agreement(2_000_000, 25, 3, 0.003, 0, image="a.tif", tiles=4)
     set_accuracy(engine, accuracy)
     assert read_record(engine) == replace(record, accuracy=accuracy)
     assert accuracy.holds
-    for bad in (replace(accuracy, labels_differ_ppm=1001), replace(accuracy, not_finite=1)):
+    for bad in (replace(accuracy, labels_differ=2002), replace(accuracy, not_finite=1)):
         with pytest.raises(VerificationError, match="not the model's answer"):
             bad.require("engine")
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 
 from unet_deploy.model.onnx_file import read_model
-from unet_deploy.runtimes.agreement import Accuracy
 from unet_deploy.runtimes.tensorrt import cache as engine_cache
 from unet_deploy.runtimes.tensorrt.compilers import find_compiler
 from unet_deploy.runtimes.tensorrt.options import BuildOptions, Profile
@@ -109,12 +108,3 @@ print(engine, bool(steps))
     said = [process.communicate(timeout=120)[0].split() for process in both]
     assert said[0][0] == said[1][0]
     assert sorted(each[1] for each in said) == ["False", "True"]
-
-
-def test_a_proof_is_kept_and_a_damaged_one_is_asked_for_again(folder):
-    accuracy = Accuracy("a.tif", 4, 1000, 12.5, None, None)
-    assert engine_cache.kept_accuracy("key") is None
-    engine_cache.keep_accuracy("key", accuracy)
-    assert engine_cache.kept_accuracy("key") == accuracy
-    next(folder.glob("proof-*.json")).write_text("{")
-    assert engine_cache.kept_accuracy("key") is None

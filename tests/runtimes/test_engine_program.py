@@ -16,7 +16,7 @@ from thread_device import ThreadDevice
 from unet_deploy.errors import DeviceError, UsageError, VerificationError
 from unet_deploy.images.grey import GreyScale
 from unet_deploy.model.card import ModelCard
-from unet_deploy.runtimes.agreement import Accuracy
+from unet_deploy.runtimes.agreement import Agreement
 from unet_deploy.runtimes.tensorrt.options import BuildOptions, Profile
 from unet_deploy.runtimes.tensorrt.record import EngineRecord, read_record, write_record
 from unet_deploy.system.files import sha256_of
@@ -231,7 +231,7 @@ def test_a_tile_is_within_what_the_engine_takes(played, engine):
 
 
 def test_an_engine_that_was_found_wrong_is_not_opened(played, engine):
-    record = replace(record_of(engine), accuracy=Accuracy("a.tif", 4, 1000, 5_000.0, None, None))
+    record = replace(record_of(engine), accuracy=Agreement("a.tif", 4, 1000, 5_000.0, None, None))
     with pytest.raises(VerificationError, match="not the model's answer"):
         played.open(engine, record, GPU)
     assert not played.calls

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from unet_deploy.errors import ModelError
 from unet_deploy.model.card import ModelCard
-from unet_deploy.runtimes.agreement import Accuracy
+from unet_deploy.runtimes.agreement import Agreement
 from unet_deploy.runtimes.tensorrt.library import version_numbers
 from unet_deploy.runtimes.tensorrt.options import BuildOptions, Profile, capability_of, target_of
 from unet_deploy.runtimes.tensorrt.record import EngineRecord, check_runs_here, record_path
@@ -63,7 +63,7 @@ def record() -> EngineRecord:
 
 @given(build_options)
 def test_a_record_comes_back_as_it_was_written(options):
-    accuracy = Accuracy("a.tif", 4, 1000, 12.5, 0.003, 0)
+    accuracy = Agreement("a.tif", 4, 1000, 12.5, 0.003, 0)
     for record in (record_of(options), record_of(options, accuracy=accuracy, inspected={"Half": 3})):
         assert EngineRecord.from_json(record.to_json(), ENGINE) == record
 
@@ -159,7 +159,7 @@ def whole() -> dict:
     options = BuildOptions(
         Profile((1, 44, 44), (2, 76, 92), (4, 108, 108)), targets=("sm86", "sm89"), workspace=1 << 20
     )
-    accuracy = Accuracy("a.tif", 4, 1000, 12.5, 0.003, 0)
+    accuracy = Agreement("a.tif", 4, 1000, 12.5, 0.003, 0)
     return json.loads(record_of(options, accuracy=accuracy, inspected={"Half": 3}).to_json())
 
 

@@ -11,15 +11,15 @@ from unet_deploy.errors import DeviceError, ModelError
 from unet_deploy.images.array import ArraySource
 from unet_deploy.model.lower import lower
 from unet_deploy.model.onnx_file import read_model
-from unet_deploy.runtimes import Limits
-from unet_deploy.runtimes.onnx_program import OnnxProgram
+from unet_deploy.runtimes import Identity, Limits
+from unet_deploy.runtimes.onnx_program import OnnxProgram, Place
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime
 from unet_deploy.runtimes.streamed import StreamedRuntime
 from unet_deploy.segmentation.run import segment_array
 from unet_deploy.stream.planner import plan_for
-from unet_deploy.stream.proof import measure
+from unet_deploy.stream.proof import compare_on_tiles
 
-CPU = ("CPUExecutionProvider", {})
+CPU = Place("CPUExecutionProvider", {}, "cpu")
 
 
 class ThreadedProgram(OnnxProgram):
@@ -35,11 +35,12 @@ def streamed(path, precision, pixels, *, tile=300, batch=2, probabilities=True):
     options = {"pixels": pixels, "probabilities": probabilities}
 
     def open_program(limits):
-        return ThreadedProgram(path, proto, device.stream(), CPU, "cpu", 0, limits, **options)
+        return ThreadedProgram(path, proto, device.stream(), CPU, limits, **options)
 
     base = model.card.base
     limits = Limits(batch, (base, base), (tile, tile))
-    return StreamedRuntime(model.card, "ONNX Runtime on threads", device, open_program, limits, **options)
+    identity = Identity(model.card, "ONNX Runtime on threads", model.weights_sha256)
+    return StreamedRuntime(identity, device, open_program, limits, **options)
 
 
 @pytest.mark.parametrize(("pixels", "dtype"), [("uint8", "uint8"), ("uint16", "uint16"), ("float32", "int16")])
@@ -67,7 +68,7 @@ def test_half_precision_on_real_tiles_is_within_the_limit(data, nuclei):
             OnnxRuntime(nuclei, probabilities=True) as reference,
             streamed(nuclei, "fp16", "uint8", tile=700, batch=1) as runtime,
         ):
-            accuracy = measure(runtime, reference, source, plan_for(runtime, source.info.region))
+            accuracy = compare_on_tiles(runtime, reference, source, plan_for(runtime, source.info))
         accuracy.require(path.name)
         assert accuracy.labels_differ_ppm < 300, str(accuracy)
         assert accuracy.worst_probability < 0.01
@@ -91,10 +92,10 @@ def grey_of(image, card):
 def test_a_provider_that_does_not_start_is_an_error_and_never_a_silent_cpu(small_models):
     model = read_model(small_models["one"])
     proto = lower(model, precision="fp32", pixels="uint8", probabilities=False).SerializeToString()
-    provider = ("CUDAExecutionProvider", {})
+    cuda = Place("CUDAExecutionProvider", {}, "cuda")
     limits = Limits(1, (300, 300), (300, 300))
     with pytest.raises(DeviceError, match="could not start its CUDAExecutionProvider"):
-        OnnxProgram(small_models["one"], proto, None, provider, "cuda", 0, limits, pixels="uint8", probabilities=False)
+        OnnxProgram(small_models["one"], proto, None, cuda, limits, pixels="uint8", probabilities=False)
 
 
 def test_a_graph_that_is_none_is_said(small_models):
@@ -104,8 +105,6 @@ def test_a_graph_that_is_none_is_said(small_models):
             b"junk",
             None,
             CPU,
-            "cpu",
-            0,
             Limits(1, (9, 9), (9, 9)),
             pixels="uint8",
             probabilities=False,

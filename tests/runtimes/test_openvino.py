@@ -9,6 +9,7 @@ from unet_deploy.errors import ModelError, UsageError
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime
 from unet_deploy.runtimes.openvino import OpenVinoRuntime
 from unet_deploy.segmentation.run import segment_array
+from unet_deploy.stream.proof import Unproved
 from unet_deploy.zoo import open_model
 
 
@@ -44,11 +45,12 @@ def test_bfloat16_is_proved_on_its_first_image_and_remembered(nuclei, data, tmp_
         image = source.read(0, whole(source.info))[0]
     with open_model(nuclei, device="cpu", precision="bf16") as runtime:
         assert runtime.name == "OpenVINO bf16, CPU"
+        assert isinstance(runtime, Unproved)
         assert runtime.proof
         labels, _ = segment_array(image, runtime, None)
         assert runtime.proof is None
     with open_model(nuclei, device="cpu", precision="bf16") as runtime:
-        assert runtime.proof is None
+        assert not isinstance(runtime, Unproved)
     with open_model(nuclei, device="cpu", runtime="onnxruntime") as reference:
         exact, _ = segment_array(image, reference, None)
     assert 0 < (labels != exact).mean() < 1e-3 or (labels == exact).all()

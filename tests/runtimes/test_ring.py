@@ -14,7 +14,7 @@ from unet_deploy.images.array import ArraySource
 from unet_deploy.images.grey import GreyScale
 from unet_deploy.model.card import ModelCard, Normalization
 from unet_deploy.model.contract import pixels_for
-from unet_deploy.runtimes import Limits, OutOfMemoryError
+from unet_deploy.runtimes import Identity, Limits, OutOfMemoryError
 from unet_deploy.runtimes.ring import Ring
 from unet_deploy.runtimes.streamed import StreamedRuntime, encode
 from unet_deploy.stream.pipeline import stream
@@ -45,17 +45,17 @@ def batch(rng, tiles, side=28):
 def test_answers_are_right_and_in_order_however_the_streams_run(seed, slots, submissions, fixed):
     device, rng = ThreadDevice(seed), np.random.default_rng(seed)
     program = ThresholdProgram(device, CARD, replace(LIMITS, batch=3), fixed=fixed)
-    flying, landed = [], []
+    in_flight, landed = [], []
     with Ring(device, program, slots) as ring:
         for _ in range(submissions):
             side = 28 if fixed else int(rng.choice([12, 20, 28]))
             inputs, expected = batch(rng, int(rng.integers(1, 4)), side)
-            if len(flying) == slots:
-                ticket, answer = flying.pop(0)
+            if len(in_flight) == slots:
+                ticket, answer = in_flight.pop(0)
                 landed.append((ring.result(ticket)["labels"], answer))
-            flying.append((ring.submit(inputs), expected))
+            in_flight.append((ring.submit(inputs), expected))
             inputs["image"][0][...] = 0  # what was submitted is the ring's: the caller may use its arrays again
-        landed += [(ring.result(ticket)["labels"], answer) for ticket, answer in flying]
+        landed += [(ring.result(ticket)["labels"], answer) for ticket, answer in in_flight]
     for answer, expected in landed:  # an answer stays what it was when its slot is used again
         np.testing.assert_array_equal(answer, expected)
     program.close()
@@ -114,8 +114,7 @@ def test_a_failure_anywhere_on_the_device_is_what_the_user_sees(at, slots, refus
 
 def runtime(device, limits=LIMITS, **options):
     return StreamedRuntime(
-        CARD,
-        "threshold on threads",
+        Identity(CARD, "threshold on threads", ""),
         device,
         lambda limits: ThresholdProgram(device, CARD, limits, options.get("pixels", "uint8")),
         limits,

@@ -14,7 +14,7 @@ import numpy as np
 
 from unet_deploy.model.contract import LABELS
 from unet_deploy.runtimes import OutOfMemoryError
-from unet_deploy.runtimes.streamed import output_shapes, ports
+from unet_deploy.runtimes.streamed import buffer_ports, output_shapes
 
 
 class DeviceFailure(RuntimeError):
@@ -148,7 +148,7 @@ class ThresholdProgram:
 
     def __init__(self, device, card, limits, pixels="uint8", fixed=False):
         self.device, self.card, self.fixed = device, card, fixed
-        self.inputs, self.outputs = ports(card, limits, pixels, probabilities=False)
+        self.inputs, self.outputs = buffer_ports(card, limits, pixels, probabilities=False)
         self.stream = device.stream()
         self.scratch = device.memory(self.inputs["image"].size)
         self.running = 0

@@ -23,7 +23,7 @@ from unet_deploy.images import state_of
 from unet_deploy.segmentation.cluster import Job, Jobs
 from unet_deploy.segmentation.run import Options, Outputs, segment_file
 from unet_deploy.tiling import Region, aligned, legal_side, plan_tiles
-from unet_deploy.zoo import Wish, open_model
+from unet_deploy.zoo import Request, open_model
 
 pytest.importorskip("distributed")
 pytest.importorskip("zarr")
@@ -31,7 +31,7 @@ pytest.importorskip("zarr")
 from unet_deploy.segmentation import cluster as clusters
 from unet_deploy.segmentation.cluster import Cluster
 
-WISH = Wish(runtime="onnxruntime", device="cpu")
+WISH = Request(runtime="onnxruntime", device="cpu")
 SMALL = Options(tile_size=300)
 """Tiles so small that a chunk is made of many, and that jobs cut some."""
 
@@ -189,7 +189,7 @@ def test_a_worker_asks_for_a_proof_once_an_image_and_not_at_every_job(slide, sma
     model, whole = small_models["one"], Region(0, 0, 2140, 1220)
     with open_model(model, runtime="onnxruntime", device="cpu") as runtime:
         plan = plan_tiles(2140, 1220, runtime.card, tile=300)
-        facts = (str(model), WISH, runtime.weights_sha256, runtime.name, slide, None, 0, state_of(slide), False, False)
+        facts = (str(model), WISH, runtime.fingerprint, runtime.name, slide, None, 0, state_of(slide), False, False)
         work = clusters.Work(*facts, plan, whole, ((tmp_path / "mask.zarr", tmp_path / "tree"),))
     for _ in range(3):
         clusters._runtime(work)
@@ -211,7 +211,7 @@ def test_a_worker_fills_probabilities_too_where_they_have_a_tree(slide, small_mo
         covered, grey = aligned(region, runtime.card.stride), measure_page(image, 1, runtime.card.normalization)
         plan = plan_tiles(*covered.sides, runtime.card, tile=572, origin=covered.origin)
         how = {"image": image.info, "region": region, "key": {}, "classes": runtime.card.classes}
-        facts = (runtime.weights_sha256, runtime.name, slide, None, 0, state_of(slide), False, False, plan, region)
+        facts = (runtime.fingerprint, runtime.name, slide, None, 0, state_of(slide), False, False, plan, region)
         with (
             ZarrMaskSink(tmp_path / "mask.zarr", planes=1, dtype=np.dtype(np.uint8), **how) as mask,
             ZarrMaskSink(tmp_path / "scores.zarr", planes=2, dtype=np.dtype(np.float32), **how) as scores,

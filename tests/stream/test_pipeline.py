@@ -22,7 +22,7 @@ CARD = ModelCard("threshold", 1, ("dark", "bright"), 4, 4, 12, Normalization("fi
 class Threshold:
     """A runtime whose network is `pixel > 100`, computed on another thread when it has more than one slot."""
 
-    name, probabilities, proof = "threshold", False, None
+    name, probabilities = "threshold", False
 
     def __init__(self, slots: int = 1, fails_at: int | None = None, delay: float = 0.0, batch: int = 1) -> None:
         self.card, self.slots, self.fails_at, self.delay = replace(CARD), slots, fails_at, delay

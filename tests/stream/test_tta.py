@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 import unet_deploy as api
 from unet_deploy.errors import UsageError
-from unet_deploy.measure.verify import compare
 from unet_deploy.runtimes import Limits
+from unet_deploy.runtimes.agreement import compare
 from unet_deploy.stream.tta import ORIENTATIONS, Averaging, oriented, restored
 
 

@@ -11,7 +11,7 @@ from unet_deploy.cli.app import Overwrite, app
 from unet_deploy.errors import UsageError
 
 if TYPE_CHECKING:
-    from unet_deploy.convert.adopt import Adopted
+    from unet_deploy.convert.adopt import AdoptReport
     from unet_deploy.model.card import Normalization
 
 
@@ -69,7 +69,7 @@ def card(
 
     require("onnx", "compile")
     from unet_deploy.cli.console import table
-    from unet_deploy.convert.adopt import Padding, Wish, adopt
+    from unet_deploy.convert.adopt import AdoptOptions, Padding, adopt
     from unet_deploy.convert.external import Activation
     from unet_deploy.measure.inspection import describe_model
 
@@ -79,7 +79,7 @@ def card(
     ):
         if value not in kinds:
             raise UsageError(f"{option} {value}: there are {', '.join(kinds)}")
-    wish = Wish(
+    options = AdoptOptions(
         padding=padding,  # type: ignore[arg-type]
         stride=stride,
         margin=margin,
@@ -94,7 +94,7 @@ def card(
     adopted = adopt(
         model,
         output,
-        wish,
+        options,
         image=image,
         allow_seams=allow_seams,
         overwrite=overwrite,
@@ -107,7 +107,7 @@ def card(
     print(table([*describe_model(adopted.card), *_seams(adopted)]))
 
 
-def _seams(adopted: Adopted) -> list[tuple[str, str]]:
+def _seams(adopted: AdoptReport) -> list[tuple[str, str]]:
     """What was measured, for people."""
     from unet_deploy.cli.console import say
 

@@ -22,7 +22,7 @@ class Progress(Protocol):
 
 @contextmanager
 def progress_bar(title: str, unit: str = "tiles", *, shown: bool = True) -> Iterator[Progress]:
-    """A bar with rate and time left, drawn only on a terminal; elsewhere nothing is printed."""
+    """A bar with rate and time left, drawn on a terminal from the first step on; elsewhere nothing is printed."""
     if not shown or not sys.stderr.isatty():
         yield lambda done, total, title="": None
         return
@@ -39,20 +39,24 @@ def progress_bar(title: str, unit: str = "tiles", *, shown: bool = True) -> Iter
         bars.TextColumn("left"),
         bars.TimeRemainingColumn(),
     )
-    with bars.Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(title, total=None, rate="")
+    bar = bars.Progress(*columns, console=Console(stderr=True))
+    task = bar.add_task(title, total=None, rate="")
 
-        def update(done: int, total: int, now: str = "") -> None:
-            speed = bar.tasks[0].finished_speed or bar.tasks[0].speed
-            bar.update(
-                task,
-                completed=done,
-                total=total,
-                description=now or title,
-                rate=f"{speed:.1f} {unit}/s" if speed else "",
-            )
+    def update(done: int, total: int, now: str = "") -> None:
+        bar.start()  # not before there is something to show: what may be compiled mostly is not
+        speed = bar.tasks[0].finished_speed or bar.tasks[0].speed
+        bar.update(
+            task,
+            completed=done,
+            total=total,
+            description=now or title,
+            rate=f"{speed:.1f} {unit}/s" if speed else "",
+        )
 
+    try:
         yield update
+    finally:
+        bar.stop()
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from unet_deploy.segmentation.forecast import Forecast
     from unet_deploy.segmentation.options import ObjectRules
     from unet_deploy.segmentation.run import Options, Outputs, Report
-    from unet_deploy.zoo import Wish
+    from unet_deploy.zoo import Request
 
 
 @app.command()
@@ -96,7 +96,7 @@ def segment(
     from unet_deploy.segmentation.outputs import finished, unfinished
     from unet_deploy.segmentation.planning import first_look
     from unet_deploy.segmentation.run import Options, parse_region
-    from unet_deploy.zoo import Wish
+    from unet_deploy.zoo import Request
 
     paths = find_images(images)
     named = name_outputs(
@@ -104,7 +104,7 @@ def segment(
     )
     jobs = list(zip(paths, named, strict=True))
     failed = 0
-    wish = Wish(
+    wish = Request(
         probabilities=probabilities or tta,
         device=device,
         runtime=runtime,
@@ -150,10 +150,10 @@ def segment(
 
 @contextmanager
 def _machines(
-    model: str | None, wish: Wish, scheduler: str | None, workers: int | None
+    model: str | None, wish: Request, scheduler: str | None, workers: int | None
 ) -> Iterator[tuple[Runtime, Cluster | None]]:
     """The model ready on this machine, and the cluster where one is to compute."""
-    from unet_deploy.cli.console import say
+    from unet_deploy.cli.console import progress_bar, say
     from unet_deploy.zoo import open_model
 
     with ExitStack() as stack:
@@ -162,7 +162,9 @@ def _machines(
             from unet_deploy.segmentation.cluster import Cluster
 
             cluster = stack.enter_context(Cluster(model, wish, scheduler=scheduler, workers=workers))
-        yield stack.enter_context(open_model(model, **asdict(wish), tell=say)), cluster
+        with progress_bar("compiling", "steps") as progress:
+            ready = open_model(model, wish, notify=say, progress=progress)
+        yield stack.enter_context(ready), cluster
 
 
 def _counted(connectivity: int, min_size: int, fill_holes: bool) -> ObjectRules:
@@ -289,7 +291,8 @@ def verify(
 def _verify_tiled(model: str, image: Path, tile_size: int | None, channel: int | None) -> None:
     from unet_deploy.cli.console import table
     from unet_deploy.errors import VerificationError
-    from unet_deploy.measure.verify import TOLERANCE, verify_tiled
+    from unet_deploy.measure.verify import verify_tiled
+    from unet_deploy.runtimes.agreement import TOLERANCE
     from unet_deploy.zoo import open_model
 
     with open_model(model, probabilities=True, device="cpu") as runtime:

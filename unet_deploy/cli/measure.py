@@ -36,11 +36,11 @@ def benchmark(
     import json
     from dataclasses import asdict
 
-    from unet_deploy.cli.console import say, table
+    from unet_deploy.cli.console import progress_bar, say, table
     from unet_deploy.measure import benchmark as measuring
     from unet_deploy.system.extras import require
     from unet_deploy.system.files import check_free, replacing
-    from unet_deploy.zoo import Wish
+    from unet_deploy.zoo import Request
 
     if plot:
         require("matplotlib", "train")
@@ -48,8 +48,9 @@ def benchmark(
     if runtime == "all":
         found = measuring.side_by_side(model, measuring.runnable(model), size=size, runs=runs)
     else:
-        wish = Wish(device, runtime, precision, tile_size=tile_size)
-        found = [measuring.benchmark(model, wish, size=size, runs=runs)]
+        request = Request(device, runtime, precision, tile_size=tile_size)
+        with progress_bar("compiling", "steps") as progress:
+            found = [measuring.benchmark(model, request, size=size, runs=runs, progress=progress)]
     figures = [each for each in found if isinstance(each, measuring.Figures)]
     if not figures:
         raise UsageError(f"benchmark: nothing runs here: {'; '.join(map(str, found))}")

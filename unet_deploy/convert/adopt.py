@@ -24,31 +24,25 @@ from unet_deploy.convert.external import (
     measure_padded,
     measure_valid,
     read_network,
-    whole_tile_operators,
     wrap,
 )
-from unet_deploy.errors import ModelError, UsageError, VerificationError
-from unet_deploy.images import check_fits, open_image
-from unet_deploy.images.grey import measure_page
-from unet_deploy.measure.verify import TOLERANCE, Agreement, verify_tiled
+from unet_deploy.convert.seams import DEEPEST, Reach, SeamFinding, apart, look_for_seams
+from unet_deploy.errors import UsageError, VerificationError
+from unet_deploy.measure.verify import verify_tiled
 from unet_deploy.model.card import ModelCard, Normalization
 from unet_deploy.model.onnx_file import save
-from unet_deploy.runtimes import Answer, Runtime
+from unet_deploy.runtimes.agreement import Agreement
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime, measure_bytes_per_pixel
 from unet_deploy.system.files import check_free, replacing
-from unet_deploy.tiling import Region, legal_side
 
 Padding = Literal["same", "valid"]
-
-DEEPEST = 512
-"""Largest margin in pixels: with a larger one a tile would be nearly all margin."""
 
 SEAMS = "worst seam, in probability"
 """What the card of an adopted model says of its seams."""
 
 
 @dataclass(frozen=True)
-class Wish:
+class AdoptOptions:
     """What a person says of a network because its file does not. Raises UsageError where it contradicts itself."""
 
     padding: Padding = "same"
@@ -87,29 +81,7 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Reach:
-    """How far a tile's edge is felt. Index d stands for all pixels at least d from the edge."""
-
-    worst: np.ndarray
-    """(depth,) float: largest difference of a probability from where there was no edge."""
-    labels: np.ndarray
-    """(depth,) int: labels that differ, ties left out."""
-
-    def seamless(self, stride: int, tolerance: float = TOLERANCE) -> int | None:
-        """The least margin without a larger difference, in multiples of the stride."""
-        return _first(self.worst[: DEEPEST + 1 : stride] <= tolerance, stride)
-
-    def agreeing(self, stride: int) -> int | None:
-        """The least margin without another label, in multiples of the stride."""
-        return _first(self.labels[: DEEPEST + 1 : stride] == 0, stride)
-
-
-def _first(holds: np.ndarray, stride: int) -> int | None:
-    return int(holds.argmax()) * stride if holds.any() else None
-
-
-@dataclass(frozen=True)
-class Adopted:
+class AdoptReport:
     """What was made, and what was measured."""
 
     card: ModelCard
@@ -124,39 +96,39 @@ class Adopted:
 def adopt(
     model: Path,
     output: Path,
-    wish: Wish,
+    options: AdoptOptions,
     *,
     image: Path | None = None,
     allow_seams: bool = False,
     overwrite: bool = False,
     **about: Any,
-) -> Adopted:
+) -> AdoptReport:
     """Write a network that another toolkit exported as a model file, with its card (docs/model-file.md).
 
     image: what seams are measured on, by default noise. about: fields of the card that only people read.
-    Raises ModelError for what cannot be adopted, UsageError for a wish that does not fit it, ImageError, and
+    Raises ModelError for what cannot be adopted, UsageError for options that do not fit it, ImageError, and
     VerificationError where tiles leave seams that are not allowed; nothing is written then.
     """
     check_free(output, overwrite=overwrite)
-    network = read_network(model, channels=wish.channels, head=wish.head)
-    geometry = (measure_padded if wish.padding == "same" else measure_valid)(network, wish.stride)
-    activation = find_activation(network, geometry.planes, wish.activation)
-    wrapping = Wrapping(geometry.planes, activation, wish.normalization, *_by_channel(wish, network.channels))
+    network = read_network(model, channels=options.channels, head=options.head)
+    geometry = (measure_padded if options.padding == "same" else measure_valid)(network, options.stride)
+    activation = find_activation(network, geometry.planes, options.activation)
+    wrapping = Wrapping(geometry.planes, activation, options.normalization, *_by_channel(options, network.channels))
     card = ModelCard(
         channels=network.channels,
-        classes=_classes(network, geometry.planes, wish.classes),
+        classes=_classes(network, geometry.planes, options.classes),
         margin=geometry.lacks,
-        stride=wish.stride,
+        stride=options.stride,
         base=geometry.side,
-        normalization=wish.normalization,
+        normalization=options.normalization,
         precision="int8" if network.quantized else "fp32",
         **{"name": output.stem, **about},
     )
     with _picture(image, card) as seen, replacing(output, overwrite=overwrite) as beside:
         save(wrap(network, wrapping), card, beside)
-        finding = _look(beside, seen, network, wish)
-        for margin in finding.margins(allow_seams=allow_seams):
-            card = replace(card, margin=margin, base=least_side(network, geometry, margin, wish.stride))
+        finding = look_for_seams(beside, seen, network, options.stride, padded=options.padding == "same")
+        for margin in _margins(finding, options.margin, allow_seams=allow_seams):
+            card = replace(card, margin=margin, base=least_side(network, geometry, margin, options.stride))
             proto = wrap(network, wrapping, crop=margin - geometry.lacks)
             save(proto, card, beside)
             with OnnxRuntime(beside, probabilities=True) as runtime:
@@ -166,17 +138,22 @@ def adopt(
         else:
             if not allow_seams:
                 raise VerificationError(finding.refusal(agreement, margin))
-        seams = {SEAMS: agreement.worst_probability}
+        seams = {SEAMS: apart(agreement)}
         card = replace(card, metrics=seams, bytes_per_pixel=measure_bytes_per_pixel(beside))
         save(proto, card, beside)
-    return Adopted(card, agreement, finding.reach, finding.whole_tile)
+    return AdoptReport(card, agreement, finding.reach, finding.whole_tile)
 
 
-def _by_channel(wish: Wish, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    for option, values in (("--mean", wish.mean), ("--std", wish.std)):
+def _margins(finding: SeamFinding, wanted: int | None, *, allow_seams: bool) -> list[int]:
+    """The margins to try, in pixels: the one that was asked for, or those that may leave no seams."""
+    return finding.margins(allow_seams=allow_seams) if wanted is None else [wanted]
+
+
+def _by_channel(options: AdoptOptions, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    for option, values in (("--mean", options.mean), ("--std", options.std)):
         if len(values) not in (1, channels):
             raise UsageError(f"{option}: {len(values)} numbers for {channels} channels; give one, or one for each")
-    return wish.mean, wish.std
+    return options.mean, options.std
 
 
 def _classes(network: Network, planes: int, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
@@ -185,133 +162,6 @@ def _classes(network: Network, planes: int, wanted: tuple[str, ...] | None) -> t
         raise UsageError(f"--classes: {len(wanted)} names, but {network.path} tells {count} classes apart")
     numbered = ("foreground",) if count == 2 else tuple(f"class {index}" for index in range(1, count))
     return wanted or ("background", *numbered)
-
-
-# -- seams -------------------------------------------------------------------------------------------------------
-
-
-def measure_reach(runtime: Runtime, image: Path, stride: int) -> Reach:
-    """Compare the answer to a piece of an image with the answer to what is left when its left side is cut off.
-
-    runtime: answers with probabilities, nothing of a padded network's answer cut off.
-    """
-    # An odd number of strides: a network that pools with twice the stride gives itself away.
-    cut = ((_CUT // stride) // 2 * 2 + 1) * stride
-    height = legal_side(DEEPEST, runtime.card)
-    width = legal_side(DEEPEST + _TAIL, runtime.card) + cut
-    with open_image(image) as source:
-        check_fits(source.info, runtime.card)
-        grey = measure_page(source, 0, runtime.card.normalization)
-        middle = Region((source.info.height - height) // 2, (source.info.width - width) // 2, height, width)
-        pixels = source.read(0, middle)
-    whole, part = (_probabilities(runtime.submit([each], [grey])) for each in (pixels, pixels[:, :, cut:]))
-    whole = whole[..., cut:]
-    second, first = np.sort(whole, axis=0)[-2:]
-    differ = (whole.argmax(0) != part.argmax(0)) & (first - second > TOLERANCE)
-    apart = np.abs(whole - part).max(axis=(0, 1))
-    return Reach(np.maximum.accumulate(apart[::-1])[::-1], differ.sum(axis=0)[::-1].cumsum()[::-1])
-
-
-_CUT, _TAIL = 128, 128
-"""Pixels that are cut off, at least, and that are looked at beyond the deepest margin."""
-
-
-def _probabilities(answer: Answer) -> np.ndarray:
-    """(K, h, w) float32 of a submission of one tile."""
-    assert answer.probabilities is not None
-    return answer.probabilities[0]
-
-
-@dataclass(frozen=True)
-class _Finding:
-    """What was seen of a network's seams before a margin was cut off."""
-
-    network: Network
-    wish: Wish
-    lacks: int
-    reach: Reach | None
-    whole_tile: tuple[str, ...]
-    true_stride: int | None
-    """A larger stride, with which there would be no seams."""
-
-    def margins(self, *, allow_seams: bool) -> list[int]:
-        """The margins to try, in pixels. Raises VerificationError where none is worth it."""
-        if self.reach is None or self.wish.margin is not None:
-            return [self.lacks if self.wish.margin is None else self.wish.margin]
-        stride = self.wish.stride
-        # Ten times less than may be: another image may feel the edge more, and a corner lacks more than a side.
-        least = self.reach.seamless(stride, TOLERANCE / 10)
-        least = self.reach.seamless(stride) if least is None else least
-        if least is not None:
-            return [margin for margin in range(least, least + 3 * stride, stride) if margin <= DEEPEST]
-        agreeing = self.reach.agreeing(stride)
-        if not allow_seams or agreeing is None:
-            raise VerificationError(self._refusal(float(self.reach.worst[DEEPEST]), DEEPEST))
-        return [agreeing]
-
-    def holds(self, agreement: Agreement, margin: int) -> bool:
-        return agreement.holds and (self.reach is None or bool(self.reach.worst[margin] <= TOLERANCE))
-
-    def refusal(self, agreement: Agreement, margin: int) -> str:
-        """What is wrong with a margin, and what to do, in one line."""
-        worst = agreement.worst_probability
-        if self.reach is not None:
-            worst = max(worst, float(self.reach.worst[margin]))
-        return self._refusal(worst, margin)
-
-    def _refusal(self, worst: float, margin: int) -> str:
-        seams = f"{self.network.path}: with a margin of {margin} tiles leave seams, probabilities {worst:.2g} apart"
-        return f"{seams}; {self._advice(margin)}"
-
-    def _advice(self, margin: int) -> str:
-        stride = self.wish.stride
-        least = agreeing = None
-        if self.reach is not None:
-            least, agreeing = self.reach.seamless(stride), self.reach.agreeing(stride)
-        labels = "" if agreeing is None else f", and labels agree from {agreeing} on"
-        if least is not None:
-            return f"take --margin {least if least > margin else margin + stride}{labels}"
-        if self.true_stride:
-            return f"take --stride {self.true_stride}: with it there are none"
-        why = (
-            f"a tile's edge is felt beyond {DEEPEST} pixels" if self.reach else "its answer depends on the tile's place"
-        )
-        if self.whole_tile:
-            why = f"no margin helps, as it looks at a whole tile at once ({', '.join(self.whole_tile)})"
-        anyway = "--allow-seams" if self.reach is None else "--margin and --allow-seams"
-        return f"{why}{labels}; to take it all the same pass {anyway}"
-
-
-def _look(draft: Path, image: Path, network: Network, wish: Wish) -> _Finding:
-    """Measure seams of a network whose answer is not cropped. Raises ModelError where it gives no probabilities."""
-    whole_tile, reach, true_stride = whole_tile_operators(network), None, None
-    with OnnxRuntime(draft, probabilities=True) as runtime:
-        _check_probabilities(runtime, image, network.path)
-        if wish.padding == "same":
-            reach = measure_reach(runtime, image, wish.stride)
-            if reach.seamless(wish.stride) is None:
-                larger = (wish.stride * factor for factor in (2, 4, 8))
-                true_stride = next(
-                    (each for each in larger if measure_reach(runtime, image, each).seamless(each) is not None), None
-                )
-        return _Finding(network, wish, runtime.card.margin, reach, whole_tile, true_stride)
-
-
-def _check_probabilities(runtime: Runtime, image: Path, model: Path) -> None:
-    card = runtime.card
-    with open_image(image) as source:
-        check_fits(source.info, card)
-        grey = measure_page(source, 0, card.normalization)
-        answer = runtime.submit([source.read(0, Region(0, 0, card.base, card.base))], [grey])
-    scores = _probabilities(answer)
-    if not np.isfinite(scores).all():
-        raise ModelError(f"{model}: answers NaN or infinity; check --normalization, --mean and --std")
-    if scores.min() < -TOLERANCE or np.abs(scores.sum(axis=0) - 1).max() > _ONE:
-        raise ModelError(f"{model}: its answer is no probabilities; leave --activation out, or say softmax or sigmoid")
-
-
-_ONE = 1e-3
-"""How far a sum of float32 probabilities may be from 1."""
 
 
 @contextmanager

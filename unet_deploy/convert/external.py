@@ -11,17 +11,16 @@ from typing import Any, Literal
 import numpy as np
 
 from unet_deploy._version import __version__
-from unet_deploy.errors import DeviceError, ModelError, UsageError
+from unet_deploy.errors import ModelError, UsageError, reason
 from unet_deploy.model.card import METADATA_KEY, Normalization
 from unet_deploy.model.contract import PROBABILITIES
 from unet_deploy.model.nodes import GraphBuilder
 from unet_deploy.model.ports import graph_ports
+from unet_deploy.system.extras import importing
 
-try:
+with importing("onnx", "compile"):
     import onnx
     from onnx import TensorProto, compose, helper, numpy_helper, version_converter
-except ImportError as error:
-    raise DeviceError("the package onnx is not installed; run: pip install onnx") from error
 
 Activation = Literal["auto", "softmax", "sigmoid", "none"]
 
@@ -48,7 +47,7 @@ class Network:
         try:
             return ort.InferenceSession(self.proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ORT's errors share no base class but this
-            raise ModelError(f"{self.path}: ONNX Runtime cannot load it ({first_line(error)})") from error
+            raise ModelError(f"{self.path}: ONNX Runtime cannot load it ({reason(error)})") from error
 
     def run(self, batch: int, height: int, width: int) -> tuple[int, int, int]:
         """Planes, height and width of the answer to an input of this shape. Raises ModelError where it fails."""
@@ -60,7 +59,7 @@ class Network:
             if self.fixed:
                 raise self.needs_dynamic_sides() from error
             raise ModelError(
-                f"{self.path}: fails on an input of {shape} ({first_line(error)}); give the --stride that its sides "
+                f"{self.path}: fails on an input of {shape} ({reason(error)}); give the --stride that its sides "
                 "must be multiples of, --padding valid where it has none, or export it with dynamic batch and sides"
             ) from error
         if answer.ndim != 4 or len(answer) != batch or answer.dtype != np.float32:
@@ -95,7 +94,7 @@ def read_network(path: Path, *, channels: int | None = None, head: str | None = 
         if not proto.graph.node:
             raise ValueError("it holds no node")
     except Exception as error:  # protobuf's errors share no base class but this
-        raise ModelError(f"{path}: is no ONNX file, or not all of it is there ({first_line(error)})") from error
+        raise ModelError(f"{path}: is no ONNX file, or not all of it is there ({reason(error)})") from error
     if any(each.key == METADATA_KEY for each in proto.metadata_props):
         raise UsageError(f"{path}: has a model card already; see it with: unet-deploy info {path}")
     graph = proto.graph
@@ -145,7 +144,7 @@ def _modern(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
         return version_converter.convert_version(proto, _OPSET)
     except Exception as error:
         raise ModelError(
-            f"{path}: of opset {opset} cannot be made opset {_OPSET} ({first_line(error)}); export it with that"
+            f"{path}: of opset {opset} cannot be made opset {_OPSET} ({reason(error)}); export it with that"
         ) from error
 
 
@@ -157,7 +156,7 @@ def _names(ports: Any) -> str:
 
 
 @dataclass(frozen=True)
-class Geometry:
+class MeasuredGeometry:
     """What running a network shows, in pixels."""
 
     planes: int
@@ -172,12 +171,12 @@ _PROBED = (128, 256, 512, 1024)
 """Input sides, in pixels, that a network is tried on."""
 
 
-def measure_padded(network: Network, stride: int) -> Geometry:
+def measure_padded(network: Network, stride: int) -> MeasuredGeometry:
     """The geometry of a network whose answer is as large as its input. Raises ModelError where it is not."""
     side = -(-_PROBED[0] // stride) * stride
     planes, height, width = network.run(2, side, side + stride)
     if (height, width) == (side, side + stride):
-        return Geometry(planes, 0, side)
+        return MeasuredGeometry(planes, 0, side)
     if network.fixed:
         raise network.needs_dynamic_sides()
     raise ModelError(
@@ -186,7 +185,7 @@ def measure_padded(network: Network, stride: int) -> Geometry:
     )
 
 
-def measure_valid(network: Network, stride: int) -> Geometry:
+def measure_valid(network: Network, stride: int) -> MeasuredGeometry:
     """The geometry of a network of valid convolutions. Raises ModelError where its answer lacks no constant margin."""
     for start in _PROBED:
         lacks = {}
@@ -201,7 +200,7 @@ def measure_valid(network: Network, stride: int) -> Geometry:
         with suppress(ModelError):
             planes, height, width = network.run(2, side, side + stride)
             if side - height == side + stride - width == 2 * lacks[side]:
-                return Geometry(planes, lacks[side], side)
+                return MeasuredGeometry(planes, lacks[side], side)
     if network.fixed:
         raise network.needs_dynamic_sides()
     raise ModelError(
@@ -210,7 +209,7 @@ def measure_valid(network: Network, stride: int) -> Geometry:
     )
 
 
-def least_side(network: Network, geometry: Geometry, margin: int, stride: int) -> int:
+def least_side(network: Network, geometry: MeasuredGeometry, margin: int, stride: int) -> int:
     """The smallest input side that the network takes and that leaves something without the margin."""
     least = 2 * margin + 1
     first = least + (geometry.side - least) % stride
@@ -314,7 +313,7 @@ def wrap(network: Network, wrapping: Wrapping, *, crop: int = 0) -> onnx.ModelPr
     try:
         onnx.checker.check_model(wrapped, full_check=True)
     except Exception as error:  # the checker and shape inference have their own unrelated types
-        raise ModelError(f"{network.path}: cannot be wrapped ({first_line(error)}); export it again") from error
+        raise ModelError(f"{network.path}: cannot be wrapped ({reason(error)}); export it again") from error
     return wrapped
 
 
@@ -348,9 +347,3 @@ def _answer(part: GraphBuilder, wrapping: Wrapping, scores: str, crop: int) -> N
         share = part.node("Sigmoid", "share", scores) if wrapping.activation == "sigmoid" else scores
         rest = part.node("Sub", "rest", part.constant("one", 1, np.float32), share)
         part.node("Concat", PROBABILITIES, rest, share, axis=1)
-
-
-def first_line(error: Exception) -> str:
-    """What a library's error says first, short enough for one line."""
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[0][:200] if lines else type(error).__name__

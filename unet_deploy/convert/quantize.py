@@ -7,23 +7,24 @@ end of the network sees the finest detail; where the loss is over the limit, the
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from unet_deploy.errors import DeviceError, ImageError, ModelError, VerificationError
+from unet_deploy.errors import ImageError, ModelError, VerificationError
 from unet_deploy.images import check_fits, open_image
 from unet_deploy.images.grey import measure_page
 from unet_deploy.model.contract import IMAGE, OFFSET, SCALE
 from unet_deploy.model.onnx_file import read_model, write_card
-from unet_deploy.runtimes.agreement import Accuracy
+from unet_deploy.runtimes.agreement import Agreement, together
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime
 from unet_deploy.stream.planner import plan_for
-from unet_deploy.stream.proof import measure
+from unet_deploy.stream.proof import compare_on_tiles
+from unet_deploy.system.extras import importing
 from unet_deploy.system.files import check_free, replacing
+from unet_deploy.system.progress import Progress
 
 LIMIT_PPM = 5000.0
 """Labels in a million that may differ: half a percent."""
@@ -38,14 +39,14 @@ _KEPT = ((0, 0), (1, 1), (2, 4), (4, 7))
 
 
 @dataclass(frozen=True)
-class Quantized:
+class QuantizeReport:
     """What was made."""
 
     convolutions: int
     kept: int
     """Convolutions that stayed in float32."""
     calibrated_on: int
-    accuracy: Accuracy
+    accuracy: Agreement
     """Over all images that were held back, against the float32 model."""
 
 
@@ -56,8 +57,8 @@ def quantize(
     *,
     limit_ppm: float = LIMIT_PPM,
     overwrite: bool = False,
-    progress: Callable[[int, int, str], None] | None = None,
-) -> Quantized:
+    progress: Progress | None = None,
+) -> QuantizeReport:
     """Write `model` with 8-bit layers, its loss in its card.
 
     images: real ones; every second is held back from calibration to measure the loss on, where there are two.
@@ -94,7 +95,7 @@ def quantize(
         card = replace(card, evaluation={}, evaluated_on="")  # they were figures of the float32 model
         with replacing(output, overwrite=overwrite) as beside:
             write_card(draft, beside, card)
-    return Quantized(len(convolutions), len(kept), len(calibration), accuracy)
+    return QuantizeReport(len(convolutions), len(kept), len(calibration), accuracy)
 
 
 def _feeds(reference: OnnxRuntime, images: Sequence[Path]) -> Iterator[dict[str, np.ndarray]]:
@@ -112,10 +113,8 @@ def _feeds(reference: OnnxRuntime, images: Sequence[Path]) -> Iterator[dict[str,
 
 
 def _write(model: Path, output: Path, feeds: list[dict[str, np.ndarray]], kept: Sequence[str]) -> None:
-    try:
+    with importing("onnx", "compile"):  # the quantizer asks for it
         from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-    except ImportError as error:
-        raise DeviceError(f"ONNX Runtime's quantizer cannot be loaded ({error}); run: pip install onnx") from error
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -137,22 +136,12 @@ def _write(model: Path, output: Path, feeds: list[dict[str, np.ndarray]], kept: 
     )
 
 
-def _accuracy(draft: Path, reference: OnnxRuntime, images: Sequence[Path], limit_ppm: float) -> Accuracy:
+def _accuracy(draft: Path, reference: OnnxRuntime, images: Sequence[Path], limit_ppm: float) -> Agreement:
     """The draft beside the float32 model, on all images together."""
-    found: list[Any] = []
+    found = []
     with OnnxRuntime(draft, probabilities=True) as runtime:
         for path in images:
             with open_image(path) as source:
                 plan = plan_for(runtime, source.info.region, min(TILE, runtime.limits.most[0]))
-                found.append(measure(runtime, reference, source, plan))
-    pixels = sum(each.pixels for each in found)
-    return Accuracy(
-        image=f"{len(found)} images",
-        tiles=sum(each.tiles for each in found),
-        pixels=pixels,
-        labels_differ_ppm=sum(each.labels_differ_ppm * each.pixels for each in found) / pixels,
-        worst_probability=max(each.worst_probability for each in found),
-        not_finite=sum(each.not_finite for each in found),
-        classes=max(each.classes for each in found),
-        limit_ppm=limit_ppm,
-    )
+                found.append(compare_on_tiles(runtime, reference, source, plan, limit_ppm=limit_ppm))
+    return together(found, f"{len(found)} images")

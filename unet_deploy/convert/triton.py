@@ -17,7 +17,7 @@ from unet_deploy.model.card import ModelCard
 from unet_deploy.model.contract import IMAGE, LABELS, PROBABILITIES, Pixels
 from unet_deploy.runtimes import Limits
 from unet_deploy.runtimes.ring import Port
-from unet_deploy.runtimes.streamed import ports
+from unet_deploy.runtimes.streamed import buffer_ports
 from unet_deploy.runtimes.tensorrt.record import ENGINE_SUFFIXES, EngineRecord, read_record
 from unet_deploy.system.files import file_errors
 
@@ -86,7 +86,7 @@ def _engine(engine: Path) -> tuple[ModelCard, str, str]:
 
 
 def _config(platform: str, card: ModelCard, limits: Limits, pixels: Pixels, *, probabilities: bool) -> str:
-    inputs, outputs = ports(card, limits, pixels, probabilities=probabilities)
+    inputs, outputs = buffer_ports(card, limits, pixels, probabilities=probabilities)
     # Where Triton is to batch, the model's own batch must be open; a fixed one stands among the dimensions.
     lines = [f'platform: "{platform}"', f"max_batch_size: {0 if limits.fixed else limits.batch}"]
 

@@ -8,8 +8,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,18 @@ from unet_deploy.masks.array import ArraySink
 from unet_deploy.measure.roofline import peak_flops
 from unet_deploy.measure.sample import write_sample
 from unet_deploy.runtimes import Runtime
+from unet_deploy.runtimes.streamed import StreamedRuntime
+from unet_deploy.runtimes.table import TABLE
 from unet_deploy.runtimes.tensorrt.record import ENGINE_SUFFIXES, read_record
 from unet_deploy.segmentation.run import segment_array
 from unet_deploy.stream.planner import plan_for
+from unet_deploy.stream.proof import without_proof
 from unet_deploy.system.colours import BLUE, GREEN, ORANGE, PURPLE, SKY_BLUE, hex_colour
+from unet_deploy.system.gpu import find_gpus
 from unet_deploy.system.machine import peak_memory, processor_name, usable_cores
+from unet_deploy.system.progress import Progress
 from unet_deploy.tiling import Region, TilePlan
-from unet_deploy.zoo import Wish, card_of, find_model, find_reference, open_model
+from unet_deploy.zoo import Request, card_of, find_model, find_reference, open_model
 
 STAGES = ("decode", "prepare", "copy in", "compute", "copy out", "stitch", "encode")
 WARM_UP = 2
@@ -69,23 +74,18 @@ class Figures:
         return self.flops / self.p50 / self.peak_flops if self.flops and self.peak_flops else None
 
 
-def benchmark(model: str | None, wish: Wish, *, size: int = 512, runs: int = 20) -> Figures:
+def benchmark(
+    model: str | None, request: Request, *, size: int = 512, runs: int = 20, progress: Progress | None = None
+) -> Figures:
     """Measure one runtime in this process, on a slide of `size` pixels a side that is made for it.
 
-    Raises as `open_model`.
+    progress: told how compiling goes. Raises as `open_model`.
     """
     start = time.perf_counter()
-    opened = open_model(
-        model,
-        device=wish.device,
-        runtime=wish.runtime,
-        precision=wish.precision,
-        tile_size=wish.tile_size,
-        batch_size=wish.batch_size,
-        pixels="uint8",
-    )
+    opened = open_model(model, replace(request, pixels="uint8"), progress=progress)
     load = time.perf_counter() - start
-    with opened as runtime, tempfile.TemporaryDirectory() as place:
+    # An answer's speed is asked for here, not the answer: it need not be proved.
+    with without_proof(opened) as runtime, tempfile.TemporaryDirectory() as place:
         slide, image = _slide(Path(place), size, runtime.card.channels)
         return _measure(find_model(model), runtime, slide, image, runs, load)
 
@@ -101,7 +101,6 @@ def _slide(folder: Path, size: int, channels: int) -> tuple[Path, np.ndarray]:
 
 
 def _measure(model: Path, runtime: Runtime, slide: Path, image: np.ndarray, runs: int, load: float) -> Figures:
-    runtime.proof = None  # an answer's speed is asked for here, not the answer
     times = []
     for _ in range(runs + WARM_UP):
         start = time.perf_counter()
@@ -169,7 +168,7 @@ class _Copies:
 
     def __init__(self, runtime: Runtime) -> None:
         self._spent = [0.0, 0.0]
-        if hasattr(runtime, "watch"):
+        if isinstance(runtime, StreamedRuntime):
             runtime.watch = self._add
 
     def _add(self, marks: Any) -> None:
@@ -198,38 +197,42 @@ def _flops(model: Path, plan: TilePlan) -> int | None:
 # -- side by side --------------------------------------------------------------------------------------------
 
 
-def runnable(model: str | None) -> list[Wish]:
-    """Every runtime and precision that this machine may have, the exact ones first."""
-    from unet_deploy.system.gpu import find_gpus
-
-    if find_model(model).suffix in ENGINE_SUFFIXES:
-        return [Wish()]
-    wishes = [Wish("cpu", "onnxruntime"), Wish("cpu", "openvino")]
-    if card_of(find_model(model)).precision == "fp32":
-        wishes.append(Wish("cpu", "openvino", "bf16"))
-    try:
-        gpus = find_gpus()
-    except DeviceError:
-        return wishes
-    kinds = ("onnxruntime", "tensorrt", "tensorrt_rtx")
-    devices = [f"cuda:{gpu.index}" for gpu in gpus]
-    return wishes + [Wish(at, kind, how) for at in devices for kind in kinds for how in ("fp32", "fp16")]
+def runnable(model: str | None) -> list[Request]:
+    """Every runtime and precision that this machine may have for a model, the exact ones first."""
+    path = find_model(model)
+    if path.suffix in ENGINE_SUFFIXES:
+        return [Request()]
+    layers = card_of(path).precision
+    return [
+        Request(device, row.name, precision)
+        for device in ("cpu", *_gpus())
+        for row in sorted(TABLE, key=lambda row: row.name)
+        if device.startswith(row.device)
+        for precision in row.of(layers)
+    ]
 
 
-def side_by_side(model: str | None, wishes: Iterable[Wish], *, size: int, runs: int) -> list[Figures | str]:
+def _gpus() -> list[str]:
+    """The devices cuda:N that are here."""
+    with suppress(DeviceError):
+        return [f"cuda:{gpu.index}" for gpu in find_gpus()]
+    return []
+
+
+def side_by_side(model: str | None, requests: Iterable[Request], *, size: int, runs: int) -> list[Figures | str]:
     """Each in a process of its own, so that memory and cold starts are its own; a line where it does not run."""
-    found: list[Figures | str] = []
-    for wish in wishes:
-        command = [sys.executable, "-m", "unet_deploy.cli", "benchmark", str(find_model(model)), "--json"]
-        command += ["--size", str(size), "--runs", str(runs), "--device", wish.device, "--runtime", wish.runtime]
-        command += ["--precision", wish.precision] if wish.precision else []
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            said = [line for line in done.stderr.splitlines() if line.strip()]
-            found.append(f"{wish.runtime} {wish.precision or ''}: {said[-1] if said else done.returncode}")
-        else:
-            found.append(Figures(**json.loads(done.stdout)))
-    return found
+    return [_in_a_process(model, request, size, runs) for request in requests]
+
+
+def _in_a_process(model: str | None, request: Request, size: int, runs: int) -> Figures | str:
+    command = [sys.executable, "-m", "unet_deploy.cli", "benchmark", str(find_model(model)), "--json"]
+    command += ["--size", str(size), "--runs", str(runs), "--device", request.device, "--runtime", request.runtime]
+    command += ["--precision", request.precision] if request.precision else []
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = [line for line in done.stderr.splitlines() if line.strip()]
+        return f"{request.runtime} {request.precision or ''}: {said[-1] if said else done.returncode}"
+    return Figures(**json.loads(done.stdout))
 
 
 def rows(figures: Figures) -> list[tuple[str, str]]:

@@ -16,7 +16,7 @@ from unet_deploy.model.card import ModelCard
 from unet_deploy.runtimes.tensorrt.record import ENGINE_SUFFIXES, EngineRecord, read_record
 from unet_deploy.system.gpu import find_gpus
 from unet_deploy.system.machine import usable_cores, usable_memory
-from unet_deploy.zoo import choice, open_model, shipped_models
+from unet_deploy.zoo import default_runtime, open_model, shipped_models
 
 Rows = list[tuple[str, str]]
 
@@ -154,6 +154,6 @@ def _installed(name: str, module: str, extra: str) -> str:
 
 def _choice() -> str:
     try:
-        return choice()
+        return default_runtime()
     except UnetDeployError as error:
         return f"nothing: {error}"

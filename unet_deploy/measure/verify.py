@@ -12,59 +12,19 @@ from unet_deploy.images import check_fits, open_image
 from unet_deploy.images.array import ArraySource
 from unet_deploy.images.grey import GreyScale, measure_page
 from unet_deploy.masks.array import ArraySink
-from unet_deploy.model.card import Normalization
 from unet_deploy.runtimes import DEFAULT_TILE, Runtime
-from unet_deploy.runtimes.agreement import LIMIT_PPM, Accuracy
+from unet_deploy.runtimes.agreement import LIMIT_PPM, Agreement, compare
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime
 from unet_deploy.runtimes.tensorrt.record import ENGINE_SUFFIXES, read_record, set_accuracy
 from unet_deploy.segmentation.outputs import write_labels, write_probabilities
 from unet_deploy.stream.pipeline import stream
 from unet_deploy.stream.planner import plan_for
-from unet_deploy.stream.proof import measure
+from unet_deploy.stream.proof import compare_on_tiles
 from unet_deploy.tiling import Region, TilePlan, legal_side, plan_tiles
 from unet_deploy.zoo import find_model, open_model
 
-TOLERANCE = 1e-4
-"""How far two float32 probabilities of the same network may lie apart."""
-
 WHOLE_SIDE = 2048
 """Largest side in pixels that is computed in one pass: that pass is in memory whole."""
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """How far two answers for the same pixels agree."""
-
-    pixels: int
-    labels_differ: int
-    """Pixels whose labels differ."""
-    ties: int
-    """Those of them whose two best classes are within TOLERANCE of each other: either label is right."""
-    worst_probability: float
-    """Largest absolute difference of a probability."""
-    not_finite: int
-    """Probabilities that are NaN or infinite, on either side."""
-
-    @property
-    def holds(self) -> bool:
-        return self.labels_differ == self.ties and self.worst_probability <= TOLERANCE and self.not_finite == 0
-
-
-def compare(
-    labels: np.ndarray, probabilities: np.ndarray, other_labels: np.ndarray, other_probabilities: np.ndarray
-) -> Agreement:
-    """Compare labels (H, W) and probabilities (K, H, W) with another answer for the same pixels."""
-    differ = labels != other_labels
-    second, first = np.sort(probabilities[:, differ], axis=0)[-2:]
-    finite = np.isfinite(probabilities) & np.isfinite(other_probabilities)
-    apart = np.abs(probabilities - other_probabilities)[finite]
-    return Agreement(
-        pixels=labels.size,
-        labels_differ=int(differ.sum()),
-        ties=int((first - second <= TOLERANCE).sum()),
-        worst_probability=float(apart.max(initial=0.0)),
-        not_finite=int((~finite).sum()),
-    )
 
 
 @dataclass(frozen=True)
@@ -89,8 +49,7 @@ def verify_tiled(
         check_fits(source.info, runtime.card)
         region = _middle(source.info.height, source.info.width)
         pixels = source.crop(0, region)
-        normalization: Normalization = runtime.card.normalization
-        grey = measure_page(source, 0, normalization)
+        grey = measure_page(source, 0, runtime.card.normalization)
     card = runtime.card
     longest = max(region.height, region.width)
     thirds = legal_side(2 * card.margin + -(-longest // 3), card)
@@ -105,7 +64,7 @@ def verify_tiled(
 
 def verify_against(
     model: str, reference: Path, path: Path, *, limit_ppm: float = LIMIT_PPM, channel: int | None = None
-) -> Accuracy:
+) -> Agreement:
     """Compare a model or an engine with the float32 model that it stands for, on all tiles of an image's first page.
 
     What was found is written into an engine's record, good or bad. Raises ModelError where an engine was made of
@@ -127,10 +86,10 @@ def verify_against(
         check_fits(source.info, runtime.card)
         if runtime.card.classes != truth.card.classes or runtime.card.margin != truth.card.margin:
             raise ModelError(f"{file}: is another network than {reference}; compare it with the model it was made of")
-        accuracy = measure(runtime, truth, source, plan_for(runtime, source.info.region), limit_ppm=limit_ppm)
+        agreement = compare_on_tiles(runtime, truth, source, plan_for(runtime, source.info.region), limit_ppm=limit_ppm)
     if engine:
-        set_accuracy(file, accuracy)
-    return accuracy
+        set_accuracy(file, agreement)
+    return agreement
 
 
 def _answer(pixels: np.ndarray, plan: TilePlan, runtime: Runtime, grey: GreyScale) -> tuple[np.ndarray, np.ndarray]:

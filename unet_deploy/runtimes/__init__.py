@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from typing_extensions import Self
@@ -14,9 +14,6 @@ from unet_deploy.images.grey import GreyScale, to_float32
 from unet_deploy.model.card import ModelCard
 from unet_deploy.model.contract import Pixels, pixels_for
 from unet_deploy.tiling import Sides, legal_side
-
-if TYPE_CHECKING:
-    from unet_deploy.stream.proof import Proof
 
 DEFAULT_TILE = 1212
 """Input side, in pixels, where nothing is known of memory: little is wasted on halo."""
@@ -85,24 +82,42 @@ class Limits:
         return replace(self, most=(height, width))
 
 
-class Runtime(Protocol):
-    """A model that is loaded and ready. A context manager."""
+@dataclass(frozen=True)
+class Identity:
+    """Which model a runtime runs, and by what."""
 
     card: ModelCard
     name: str
     """Runtime and device, as a report names them."""
+    fingerprint: str
+    """What tells its answers from those of any other model."""
+
+
+class Runtime(Protocol):
+    """A model that is loaded and ready. A context manager."""
 
     @property
-    def weights_sha256(self) -> str:
-        """What tells its model from any other."""
+    def card(self) -> ModelCard: ...
 
-    probabilities: bool
-    """Whether its answers hold probabilities."""
-    slots: int
-    """How many submissions it takes before the first result must be fetched."""
-    limits: Limits
-    proof: Proof | None
-    """What it must still show before its answers may be used."""
+    @property
+    def name(self) -> str:
+        """Runtime and device, as a report names them."""
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells its answers from those of any other model."""
+
+    @property
+    def probabilities(self) -> bool:
+        """Whether its answers hold probabilities."""
+
+    @property
+    def slots(self) -> int:
+        """How many submissions it takes before the first result must be fetched."""
+
+    @property
+    def limits(self) -> Limits:
+        """What one submission may hold now; `shrink` lowers it."""
 
     def submit(self, tiles: Sequence[np.ndarray], greys: Sequence[GreyScale]) -> Any:
         """Start on tiles (C, h, w) of grey values, all of one shape within the limits; returns a ticket.

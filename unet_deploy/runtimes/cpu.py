@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
@@ -11,11 +10,12 @@ from pathlib import Path
 import numpy as np
 from typing_extensions import Self
 
+from unet_deploy.errors import UsageError
 from unet_deploy.images.grey import GreyScale
 from unet_deploy.model.card import ModelCard
 from unet_deploy.model.contract import IMAGE, LABELS, OFFSET, PROBABILITIES, SCALE
 from unet_deploy.runtimes import DEFAULT_TILE, LARGEST_TILE, Answer, Limits
-from unet_deploy.stream.proof import Proof
+from unet_deploy.system.files import sha256_of
 
 
 class CpuRuntime(ABC):
@@ -31,18 +31,25 @@ class CpuRuntime(ABC):
         *,
         probabilities: bool,
         tile_size: int | None,
-        proof: Proof | None = None,
     ) -> None:
         self._model = model
-        self.card, self.name, self.probabilities, self.proof = card, name, probabilities, proof
+        self.card, self.name, self.probabilities = card, name, probabilities
         self._outputs = [LABELS, PROBABILITIES] if probabilities else [LABELS]
         side = tile_size or (LARGEST_TILE if card.bytes_per_pixel else DEFAULT_TILE)
         self.limits = Limits(1, (card.base, card.base), (side, side))
 
     @cached_property
-    def weights_sha256(self) -> str:
-        """Of the whole file: a card that differs may mean another answer."""
-        return hashlib.sha256(self._model.read_bytes()).hexdigest()
+    def fingerprint(self) -> str:
+        """SHA-256 of the whole file: a card that differs may mean another answer."""
+        return sha256_of(self._model)
+
+    def require_layers(self, precision: str | None) -> None:
+        """Close, and raise UsageError, unless the layers are in 8 bits where that was asked for, and only there."""
+        has = self.card.precision
+        if precision and (precision == "int8") != (has == "int8"):
+            remedy = "make it with: unet-deploy quantize" if has == "fp32" else "give the model that it was made from"
+            self.close()
+            raise UsageError(f"--precision {precision}: {self._model} is of {has} layers; {remedy}")
 
     @abstractmethod
     def submit(self, tiles: Sequence[np.ndarray], greys: Sequence[GreyScale]) -> Answer: ...

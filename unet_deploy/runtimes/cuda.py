@@ -15,11 +15,10 @@ import numpy as np
 
 from unet_deploy.errors import DeviceError
 from unet_deploy.runtimes import OutOfMemoryError
+from unet_deploy.runtimes.table import loading
 
-try:
+with loading("pycuda", "gpu"):
     import pycuda.driver as cuda
-except ImportError as error:
-    raise DeviceError(f"PyCUDA cannot be loaded ({error}); run: pip install 'unet-deploy[gpu]'") from error
 
 _NON_BLOCKING = 1
 """CU_STREAM_NON_BLOCKING: never waits for the default stream, which other libraries may use."""

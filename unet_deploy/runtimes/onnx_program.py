@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from unet_deploy.errors import DeviceError, ModelError
@@ -11,12 +12,11 @@ from unet_deploy.model.contract import IMAGE, Pixels
 from unet_deploy.runtimes import Limits, OutOfMemoryError
 from unet_deploy.runtimes.onnxruntime import read_card
 from unet_deploy.runtimes.ring import Memory, Port, Shape, Stream
-from unet_deploy.runtimes.streamed import output_shapes, ports
+from unet_deploy.runtimes.streamed import buffer_ports, output_shapes
+from unet_deploy.runtimes.table import loading
 
-try:
+with loading("onnxruntime", "gpu"):
     import onnxruntime as ort
-except ImportError as error:
-    raise DeviceError("ONNX Runtime is not installed; run: pip install 'unet-deploy[gpu]'") from error
 
 CUDA_PROVIDER = "CUDAExecutionProvider"
 _OUT_OF_MEMORY = ("out of memory", "failed to allocate", "alloc_failed", "bad_alloc")
@@ -35,10 +35,24 @@ def check_cuda_provider() -> str:
     return ort.__version__
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a session computes, in ONNX Runtime's words."""
+
+    provider: str
+    """Whose kernels: "CUDAExecutionProvider"."""
+    options: dict[str, str]
+    """The provider's."""
+    device: str
+    """What the buffers' device is called: "cuda"."""
+    index: int = 0
+
+
 class OnnxProgram:
     """A session that computes on buffers of ours, where they lie.
 
-    stream: what its kernels are put on. kind: what ONNX Runtime calls the buffers' device, "cuda".
+    model: an ONNX file's bytes. stream: what its kernels are put on.
+    Raises ModelError, OutOfMemoryError, and DeviceError where the provider does not start: never a silent CPU.
     """
 
     fixed = False
@@ -48,27 +62,24 @@ class OnnxProgram:
         path: Path,
         model: bytes,
         stream: Stream,
-        provider: tuple[str, dict[str, str]],
-        kind: str,
-        index: int,
+        place: Place,
         limits: Limits,
         *,
         pixels: Pixels,
         probabilities: bool,
     ) -> None:
-        self._path, self._kind, self._index, self._probabilities = path, kind, index, probabilities
-        self._stream = stream
+        self._path, self._stream, self._place, self._probabilities = path, stream, place, probabilities
         options = ort.SessionOptions()
         options.log_severity_level = 4
         with _ort_errors(path):
-            self._session = ort.InferenceSession(model, options, providers=[provider])
-        if provider[0] not in self._session.get_providers():
+            self._session = ort.InferenceSession(model, options, providers=[(place.provider, place.options)])
+        if place.provider not in self._session.get_providers():
             raise DeviceError(
-                f"{path}: ONNX Runtime could not start its {provider[0]} (CUDA or cuDNN does not fit it); "
+                f"{path}: ONNX Runtime could not start its {place.provider} (CUDA or cuDNN does not fit it); "
                 "see: unet-deploy doctor"
             )
         self._card = read_card(self._session, path)
-        self._inputs, self._outputs = ports(self._card, limits, pixels, probabilities=probabilities)
+        self._inputs, self._outputs = buffer_ports(self._card, limits, pixels, probabilities=probabilities)
         self._options = ort.RunOptions()
         self._options.log_severity_level = 4
         self._options.add_run_config_entry("disable_synchronize_execution_providers", "1")
@@ -89,13 +100,13 @@ class OnnxProgram:
         return output_shapes(self._card, inputs[IMAGE], probabilities=self._probabilities)
 
     def launch(self, slot: int, shapes: Mapping[str, Shape], blocks: Mapping[str, Memory]) -> None:
-        binding = self._session.io_binding()
+        binding, place = self._session.io_binding(), self._place
         for name, shape in shapes.items():
             dtype = self._inputs[name].dtype.type
-            binding.bind_input(name, self._kind, self._index, dtype, list(shape), blocks[name].address)
+            binding.bind_input(name, place.device, place.index, dtype, list(shape), blocks[name].address)
         for name, shape in self.output_shapes(shapes).items():
             dtype = self._outputs[name].dtype.type
-            binding.bind_output(name, self._kind, self._index, dtype, list(shape), blocks[name].address)
+            binding.bind_output(name, place.device, place.index, dtype, list(shape), blocks[name].address)
         self._run(binding)
 
     def _run(self, binding: ort.IOBinding) -> None:

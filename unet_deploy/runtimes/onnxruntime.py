@@ -11,18 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from unet_deploy.errors import DeviceError, ModelError
+from unet_deploy.errors import ModelError, reason
 from unet_deploy.images.grey import GreyScale, to_float32
 from unet_deploy.model.card import METADATA_KEY, ModelCard
 from unet_deploy.model.contract import IMAGE, LABELS, OFFSET, PROBABILITIES, SCALE
 from unet_deploy.runtimes import Answer, OutOfMemoryError
 from unet_deploy.runtimes.cpu import CpuRuntime
+from unet_deploy.runtimes.request import Opened, Request
+from unet_deploy.runtimes.table import loading
 from unet_deploy.system.machine import usable_cores
+from unet_deploy.system.progress import Progress
 
-try:
+with loading("onnxruntime", "cpu"):
     import onnxruntime as ort
-except ImportError as error:
-    raise DeviceError("ONNX Runtime is not installed; run: pip install 'unet-deploy[cpu]'") from error
 
 
 class OnnxRuntime(CpuRuntime):
@@ -49,7 +50,7 @@ class OnnxRuntime(CpuRuntime):
         try:
             self._session = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ORT's errors share no base class but this
-            raise ModelError(f"{model}: ONNX Runtime cannot load it ({_first_line(error)})") from error
+            raise ModelError(f"{model}: ONNX Runtime cannot load it ({reason(error)})") from error
         card = read_card(self._session, model)
         name = f"ONNX Runtime {card.precision}, CPU"
         super().__init__(model, card, name, probabilities=probabilities, tile_size=tile_size)
@@ -62,7 +63,7 @@ class OnnxRuntime(CpuRuntime):
         try:
             outputs: list[Any] = self._session.run(self._outputs, feeds, self._run_options)
         except Exception as error:
-            text = _first_line(error)
+            text = reason(error)
             if "alloc" in text.lower():
                 height, width = tiles[0].shape[1:]
                 raise OutOfMemoryError(
@@ -91,6 +92,13 @@ class OnnxRuntime(CpuRuntime):
 
     def close(self) -> None:
         del self._session
+
+
+def open_on_cpu(path: Path, request: Request, _: Progress | None = None) -> Opened:
+    """Open a model as the table's row says. Raises ModelError and UsageError."""
+    runtime = OnnxRuntime(path, probabilities=request.probabilities, tile_size=request.tile_size)
+    runtime.require_layers(request.precision)
+    return Opened(runtime)
 
 
 def read_card(session: ort.InferenceSession, model: Path) -> ModelCard:
@@ -146,8 +154,3 @@ with OnnxRuntime(Path(sys.argv[1])) as runtime:
     runtime.submit([np.zeros((channels, side, side), np.uint8)], [grey])
 print(side * side, peak_memory())
 """
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[0][:200] if lines else type(error).__name__

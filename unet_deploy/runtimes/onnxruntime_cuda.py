@@ -2,63 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from pathlib import Path
 
-from unet_deploy.model.contract import Pixels, Precision
 from unet_deploy.model.lower import lower
-from unet_deploy.model.onnx_file import ModelFile
-from unet_deploy.runtimes import DEFAULT_TILE, Limits
-from unet_deploy.runtimes.cuda import CudaDevice
-from unet_deploy.runtimes.onnx_program import CUDA_PROVIDER, OnnxProgram, check_cuda_provider
-from unet_deploy.runtimes.ring import Marks
-from unet_deploy.runtimes.streamed import SLOTS, StreamedRuntime
-from unet_deploy.stream.proof import Proof
-from unet_deploy.system.gpu import Gpu
+from unet_deploy.model.onnx_file import read_model
+from unet_deploy.runtimes import DEFAULT_TILE, Identity, Limits
+from unet_deploy.runtimes.onnx_program import CUDA_PROVIDER, OnnxProgram, Place, check_cuda_provider
+from unet_deploy.runtimes.proved import opened
+from unet_deploy.runtimes.request import Opened, Request, graph_precision
+from unet_deploy.runtimes.streamed import StreamedRuntime
+from unet_deploy.system.cache import key_of
+from unet_deploy.system.gpu import find_gpu
+from unet_deploy.system.progress import Progress
 
 
-def open_onnx_on_cuda(
-    model: ModelFile,
-    gpu: Gpu,
-    *,
-    precision: Precision = "fp16",
-    pixels: Pixels = "float32",
-    probabilities: bool = False,
-    tile_size: int | None = None,
-    batch_size: int = 1,
-    slots: int = SLOTS,
-    proof: Proof | None = None,
-    watch: Callable[[Marks], None] | None = None,
-) -> StreamedRuntime:
-    """A model on an NVIDIA GPU. Raises DeviceError where the provider cannot be loaded: never a silent CPU."""
-    version = check_cuda_provider()
-    lowered = lower(model, precision=precision, pixels=pixels, probabilities=probabilities).SerializeToString()
-    card, side = model.card, tile_size or DEFAULT_TILE
+def open_on_cuda(path: Path, request: Request, _: Progress | None = None) -> Opened:
+    """Open a model as the table's row says, to be proved. Raises ModelError and DeviceError."""
+    version, gpu = check_cuda_provider(), find_gpu(request.gpu_index)
+    from unet_deploy.runtimes.cuda import CudaDevice  # after the check: the wrong ONNX Runtime is said before a driver
+
+    model = read_model(path)
+    card, precision = model.card, graph_precision(request, model.quantized)
+    pixels, probabilities = request.pixels, request.probabilities
+    graph = lower(model, precision=precision, pixels=pixels, probabilities=probabilities).SerializeToString()
     cuda = CudaDevice(gpu.index)
 
     def open_program(limits: Limits) -> OnnxProgram:
         stream = cuda.stream()
-        options = {
+        settings = {
             "device_id": str(gpu.index),
             "user_compute_stream": str(stream.handle),
             "use_tf32": "0",  # 10 bits of mantissa are not float32
             "arena_extend_strategy": "kSameAsRequested",  # doubling would take what the slots need
             "cudnn_conv_algo_search": "HEURISTIC",  # an image has up to four shapes of tiles; a search is for each
         }
-        provider = (CUDA_PROVIDER, options)
-        return OnnxProgram(
-            model.path, lowered, stream, provider, "cuda", gpu.index, limits, pixels=pixels, probabilities=probabilities
-        )
+        place = Place(CUDA_PROVIDER, settings, "cuda", gpu.index)
+        return OnnxProgram(path, graph, stream, place, limits, pixels=pixels, probabilities=probabilities)
 
-    return StreamedRuntime(
-        card,
-        f"ONNX Runtime {version} {precision} on {gpu.name}",
+    side = request.tile_size or DEFAULT_TILE
+    runtime = StreamedRuntime(
+        Identity(card, f"ONNX Runtime {version} {precision} on {gpu.name}", model.weights_sha256),
         cuda,
         open_program,
-        Limits(batch_size, (card.base, card.base), (side, side), hard=True),
+        Limits(request.batch_size, (card.base, card.base), (side, side), hard=True),
         pixels=pixels,
         probabilities=probabilities,
-        slots=slots,
-        weights_sha256=model.weights_sha256,
-        proof=proof,
-        watch=watch,
     )
+    facts = (version, gpu.name, precision, pixels, probabilities)
+    return opened(runtime, key_of(model.weights_sha256, "onnxruntime", *facts))

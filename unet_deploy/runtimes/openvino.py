@@ -8,20 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from unet_deploy.errors import DeviceError, ModelError
+from unet_deploy.errors import DeviceError, ModelError, reason
 from unet_deploy.images.grey import GreyScale
 from unet_deploy.model.card import METADATA_KEY, ModelCard
 from unet_deploy.model.contract import IMAGE, Pixels
 from unet_deploy.runtimes import Answer, OutOfMemoryError, narrow
 from unet_deploy.runtimes.cpu import CpuRuntime
-from unet_deploy.stream.proof import Proof
-from unet_deploy.system.machine import usable_cores
+from unet_deploy.runtimes.proved import opened
+from unet_deploy.runtimes.request import Opened, Request
+from unet_deploy.runtimes.table import loading
+from unet_deploy.system.cache import key_of
+from unet_deploy.system.machine import processor_name, usable_cores
+from unet_deploy.system.progress import Progress
 
-try:
+with loading("openvino", "openvino"):
     import openvino as ov
     from openvino.frontend import FrontEndManager
-except ImportError as error:
-    raise DeviceError("OpenVINO is not installed; run: pip install 'unet-deploy[openvino]'") from error
 
 _MEMORY_SHARE = {"fp32": 0.65, "bf16": 0.34, "int8": 0.19}
 """Of ONNX Runtime's memory for a pixel, measured on widths 16 and 64 from 700 to 2236 pixels a side."""
@@ -45,7 +47,6 @@ class OpenVinoRuntime(CpuRuntime):
         probabilities: bool = False,
         tile_size: int | None = None,
         threads: int | None = None,
-        proof: Proof | None = None,
     ) -> None:
         core = ov.Core()
         if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
@@ -60,7 +61,7 @@ class OpenVinoRuntime(CpuRuntime):
         card = _read_card(graph, model)
         kind = precision if card.precision == "fp32" else card.precision
         name = f"OpenVINO {kind}, CPU"
-        super().__init__(model, card, name, probabilities=probabilities, tile_size=tile_size, proof=proof)
+        super().__init__(model, card, name, probabilities=probabilities, tile_size=tile_size)
         self.pixels, self._share = pixels, _MEMORY_SHARE[kind]
         try:
             graph = ov.Model([graph.output(name) for name in self._outputs], graph.get_parameters())
@@ -73,7 +74,7 @@ class OpenVinoRuntime(CpuRuntime):
             }
             self._request: Any = core.compile_model(entry.build(), "CPU", settings).create_infer_request()
         except RuntimeError as error:
-            raise ModelError(f"{model}: OpenVINO cannot load it ({_last_line(error)})") from error
+            raise ModelError(f"{model}: OpenVINO cannot load it ({reason(error)})") from error
 
     def submit(self, tiles: Sequence[np.ndarray], greys: Sequence[GreyScale]) -> Answer:
         feeds = self._feeds([narrow(tile, self.pixels, self.name) for tile in tiles], greys)
@@ -84,7 +85,7 @@ class OpenVinoRuntime(CpuRuntime):
             if "alloc" in str(error).lower() or "memory" in str(error).lower():
                 tile = f"a tile of {height} x {width} pixels"
                 raise OutOfMemoryError(f"{self._model}: out of memory on {tile}") from error
-            raise ModelError(f"{self._model}: OpenVINO failed ({_last_line(error)})") from error
+            raise ModelError(f"{self._model}: OpenVINO failed ({reason(error)})") from error
         # Copies: the next request writes over its outputs.
         return Answer(*(np.array(results[name]) for name in self._outputs))
 
@@ -103,11 +104,16 @@ def _read_card(graph: ov.Model, model: Path) -> ModelCard:
     return ModelCard.of_model(text, model)
 
 
-def _last_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1][:200] if lines else type(error).__name__
-
-
-def version() -> str:
-    """OpenVINO's version."""
-    return str(ov.__version__)
+def open_on_cpu(path: Path, request: Request, _: Progress | None = None) -> Opened:
+    """Open a model as the table's row says; bfloat16 is to be proved. Raises ModelError, DeviceError and UsageError."""
+    runtime = OpenVinoRuntime(
+        path,
+        precision="bf16" if request.precision == "bf16" else "fp32",
+        pixels=request.pixels,
+        probabilities=request.probabilities,
+        tile_size=request.tile_size,
+    )
+    runtime.require_layers(request.precision)
+    if request.precision != "bf16":
+        return Opened(runtime)
+    return opened(runtime, key_of(runtime.fingerprint, "openvino", str(ov.__version__), processor_name(), "bf16"))

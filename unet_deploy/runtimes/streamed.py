@@ -12,9 +12,8 @@ from typing_extensions import Self
 from unet_deploy.images.grey import GreyScale
 from unet_deploy.model.card import ModelCard
 from unet_deploy.model.contract import IMAGE, LABELS, OFFSET, PROBABILITIES, SCALE, Pixels
-from unet_deploy.runtimes import Answer, Limits, OutOfMemoryError, narrow
+from unet_deploy.runtimes import Answer, Identity, Limits, OutOfMemoryError, narrow
 from unet_deploy.runtimes.ring import Device, Marks, Port, Program, Ring, Shape, Ticket
-from unet_deploy.stream.proof import Proof
 
 SLOTS = 3
 """Submissions in flight: one copies in, one computes, one copies out."""
@@ -31,19 +30,17 @@ class ActiveDevice(Device, Protocol):
 
 
 class StreamedRuntime:
-    """A network on a device that works asynchronously.
+    """A Runtime on a device that works asynchronously.
 
     device: owned by the runtime from now on, and closed with it.
     open_program: makes the program for submissions within these limits. Where the device's memory is too short for
     it or for the slots, the limits are halved until it is enough.
-    watch: told the marks of every submission that is done.
     Raises OutOfMemoryError when one smallest tile is too large, and what open_program raises.
     """
 
     def __init__(
         self,
-        card: ModelCard,
-        name: str,
+        identity: Identity,
         device: ActiveDevice,
         open_program: Callable[[Limits], Program],
         limits: Limits,
@@ -51,15 +48,13 @@ class StreamedRuntime:
         pixels: Pixels,
         probabilities: bool = False,
         slots: int = SLOTS,
-        weights_sha256: str = "",
-        proof: Proof | None = None,
-        watch: Callable[[Marks], None] | None = None,
     ) -> None:
-        self.card, self.name, self.limits, self.proof = card, name, limits, proof
-        self.probabilities, self.pixels, self.slots = probabilities, pixels, slots
-        self.watch, self.weights_sha256 = watch, weights_sha256
+        self.card, self.name, self.fingerprint = identity.card, identity.name, identity.fingerprint
+        self.limits, self.probabilities, self.pixels, self.slots = limits, probabilities, pixels, slots
+        self.watch: Callable[[Marks], None] | None = None
+        """Told the marks of every submission that is done, where one wants to know."""
         self._device, self._open = device, open_program
-        self._grey_inputs = card.normalization.method == "percentile"
+        self._grey_inputs = self.card.normalization.method == "percentile"
         self._closed = False
         self._program: Program | None = None
         self._ring: Ring | None = None
@@ -139,10 +134,10 @@ def encode(tile: np.ndarray, pixels: Pixels, name: str) -> np.ndarray:
     return np.ascontiguousarray(taken, "<u2").view(np.uint8).reshape(*tile.shape, 2)
 
 
-def ports(
+def buffer_ports(
     card: ModelCard, limits: Limits, pixels: Pixels, *, probabilities: bool
 ) -> tuple[dict[str, Port], dict[str, Port]]:
-    """Inputs and outputs of a program within these limits."""
+    """Inputs and outputs of a program within these limits, with the largest shapes of their buffers."""
     batch, (height, width) = limits.batch, limits.most
     shape: Shape = (batch, card.channels, height, width)
     inputs = {IMAGE: Port(np.dtype(np.float32), shape)}

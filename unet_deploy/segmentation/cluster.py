@@ -27,7 +27,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -52,7 +52,7 @@ from unet_deploy.system.interrupt import ignore_interrupts
 from unet_deploy.system.machine import default_ceiling, keep_to_share
 from unet_deploy.system.progress import Progress
 from unet_deploy.tiling import Region, TilePlan
-from unet_deploy.zoo import DEFAULT_MODEL, Wish, open_model, shipped_models
+from unet_deploy.zoo import DEFAULT_MODEL, Request, open_model, shipped_models
 
 ANSWER = 5.0
 """Seconds in which a scheduler answers."""
@@ -73,8 +73,8 @@ class Work:
 
     model: str
     """A shipped model's name, or a path that every worker has."""
-    wish: Wish
-    weights_sha256: str
+    wish: Request
+    fingerprint: str
     runtime: str
     image: Path
     channel: int | None
@@ -150,7 +150,7 @@ class Cluster:
     """
 
     def __init__(
-        self, model: str | None, wish: Wish, *, scheduler: str | None = None, workers: int | None = None
+        self, model: str | None, wish: Request, *, scheduler: str | None = None, workers: int | None = None
     ) -> None:
         if (scheduler is None) == (workers is None):
             raise UsageError("give --scheduler, or --workers to start them here, and not both")
@@ -203,7 +203,7 @@ class Cluster:
         return Work(
             model=self._model,
             wish=self._wish,
-            weights_sha256=task.runtime.weights_sha256,
+            fingerprint=task.runtime.fingerprint,
             runtime=task.runtime.name,
             image=task.path if is_url(task.path) else task.path.resolve(),
             channel=task.options.channel,
@@ -346,7 +346,7 @@ def _runtime(work: Work) -> Runtime:
     if work.version != __version__:
         raise DeviceError(f"a worker has unet-deploy {__version__}, this machine {work.version}; install one version")
     runtime = _loaded(work.model, work.wish)
-    if runtime.weights_sha256 != work.weights_sha256:
+    if runtime.fingerprint != work.fingerprint:
         raise DeviceError(f"{work.model}: a worker has another model there; copy the file to all machines")
     if runtime.name != work.runtime:
         raise DeviceError(
@@ -357,7 +357,7 @@ def _runtime(work: Work) -> Runtime:
 
 
 @lru_cache(maxsize=1)
-def _proved(model: str, wish: Wish, image: Path, channel: int | None, level: int) -> Runtime:
+def _proved(model: str, wish: Request, image: Path, channel: int | None, level: int) -> Runtime:
     """Once for each image, as one process does: a blank one settles nothing, and would be asked at every job."""
     runtime, source = _loaded(model, wish), _opened(image, channel, level)
     prove(runtime, source, lambda: proof_plan(runtime, source.info.region))
@@ -365,5 +365,5 @@ def _proved(model: str, wish: Wish, image: Path, channel: int | None, level: int
 
 
 @lru_cache(maxsize=1)
-def _loaded(model: str, wish: Wish) -> Runtime:
-    return open_model(model, **asdict(wish))
+def _loaded(model: str, wish: Request) -> Runtime:
+    return open_model(model, wish)

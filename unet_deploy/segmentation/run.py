@@ -19,7 +19,7 @@ from unet_deploy.masks import Keep
 from unet_deploy.masks.array import ArraySink
 from unet_deploy.model.contract import Pixels, pixels_for
 from unet_deploy.runtimes import Runtime
-from unet_deploy.runtimes.agreement import Accuracy
+from unet_deploy.runtimes.agreement import Agreement
 from unet_deploy.segmentation.compute import Compute, Task, stream_here
 from unet_deploy.segmentation.options import DEFAULTS, Options
 from unet_deploy.segmentation.outputs import Outputs, OutputWriter, Subject, write_labels, write_probabilities
@@ -51,7 +51,7 @@ class Report:
     runtime: str
     """Runtime and device that answered, as they are named."""
     timing: Timing
-    proved: Accuracy | None
+    proved: Agreement | None
     """How a GPU's answer compared with the model's, where this image was the first."""
     objects: int | None = None
     """How many there are, where they were counted."""
@@ -238,7 +238,7 @@ def _key(task: Task, outputs: Outputs) -> dict[str, Any]:
         "format": FORMAT,
         "version of this program": __version__,
         "image": state_of(task.path),
-        "model": task.runtime.weights_sha256,
+        "model": task.runtime.fingerprint,
         "runtime": task.runtime.name,
         "region": astuple(options.roi) if options.roi else None,
         "setting": settings,

@@ -1,18 +1,24 @@
-"""Proof that a fast runtime says what the model says: the two on the same real tiles."""
+"""Proof that a fast runtime says what the model says: the two on the same real tiles.
+
+A runtime in less than float32, or an engine, comes out of `open_model` as `Unproved`. `prove` settles it on the first
+image with something in it, before an answer is used.
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from typing_extensions import Self
 
 from unet_deploy.images import ImageSource
 from unet_deploy.images.grey import GreyScale, measure_page
-from unet_deploy.runtimes import Answer, OutOfMemoryError, Runtime
-from unet_deploy.runtimes.agreement import LIMIT_PPM, Accuracy
+from unet_deploy.model.card import ModelCard
+from unet_deploy.runtimes import Answer, Limits, OutOfMemoryError, Runtime
+from unet_deploy.runtimes.agreement import LIMIT_PPM, Agreement, compare, together
 from unet_deploy.tiling import Tile, TilePlan
 
 TILES = 4
@@ -25,35 +31,95 @@ class Proof:
 
     open_reference: Callable[[], Runtime]
     """Opens the float32 model with probabilities. Raises VerificationError where it is not to be found."""
-    keep: Callable[[Accuracy], None]
+    keep: Callable[[Agreement], None]
     """Writes the result down, so that it is not asked for again."""
 
 
-def prove(runtime: Runtime, source: ImageSource, plan_of: Callable[[], TilePlan]) -> Accuracy | None:
+class Unproved:
+    """A Runtime that answers as another one does, and carries what that one has still to show.
+
+    proof: None once it was shown.
+    """
+
+    def __init__(self, runtime: Runtime, proof: Proof) -> None:
+        self.runtime = runtime
+        self.proof: Proof | None = proof
+
+    @property
+    def card(self) -> ModelCard:
+        return self.runtime.card
+
+    @property
+    def name(self) -> str:
+        return self.runtime.name
+
+    @property
+    def fingerprint(self) -> str:
+        return self.runtime.fingerprint
+
+    @property
+    def probabilities(self) -> bool:
+        return self.runtime.probabilities
+
+    @property
+    def slots(self) -> int:
+        return self.runtime.slots
+
+    @property
+    def limits(self) -> Limits:
+        return self.runtime.limits
+
+    def submit(self, tiles: Sequence[np.ndarray], greys: Sequence[GreyScale]) -> Any:
+        return self.runtime.submit(tiles, greys)
+
+    def result(self, ticket: Any) -> Answer:
+        return self.runtime.result(ticket)
+
+    def memory(self, height: int, width: int) -> int | None:
+        return self.runtime.memory(height, width)
+
+    def shrink(self) -> None:
+        self.runtime.shrink()
+
+    def close(self) -> None:
+        self.runtime.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def without_proof(runtime: Runtime) -> Runtime:
+    """The runtime itself, for those who measure it and do not use its answer."""
+    return runtime.runtime if isinstance(runtime, Unproved) else runtime
+
+
+def prove(runtime: Runtime, source: ImageSource, plan_of: Callable[[], TilePlan]) -> Agreement | None:
     """Settle what a runtime has still to show, on tiles of the image that it is about to segment.
 
     plan_of: the image's plan within the runtime's limits; asked again when short memory has lowered them.
     Returns what was measured, None where there was nothing to show. On tiles of one class it is measured but not
     settled: an image with something in it will be asked again. Raises VerificationError.
     """
-    proof = runtime.proof
-    if proof is None:
+    if not isinstance(runtime, Unproved) or runtime.proof is None:
         return None
-    with proof.open_reference() as reference:
+    with runtime.proof.open_reference() as reference:
         while True:
             try:
-                accuracy = measure(runtime, reference, source, plan_of(), tiles=TILES)
+                agreement = compare_on_tiles(runtime, reference, source, plan_of(), tiles=TILES)
                 break
             except OutOfMemoryError:
                 runtime.shrink()
-    accuracy.require(runtime.name)
-    if accuracy.classes > 1:
-        proof.keep(accuracy)
+    agreement.require(runtime.name)
+    if agreement.classes > 1:
+        runtime.proof.keep(agreement)
         runtime.proof = None
-    return accuracy
+    return agreement
 
 
-def measure(
+def compare_on_tiles(
     runtime: Runtime,
     reference: Runtime,
     source: ImageSource,
@@ -61,59 +127,55 @@ def measure(
     *,
     tiles: int | None = None,
     limit_ppm: float = LIMIT_PPM,
-) -> Accuracy:
+) -> Agreement:
     """Compare a runtime with a reference that answers with probabilities, on tiles of the first page.
 
     tiles: how many, spread over the plan; all by default. Where the runtime keeps several submissions in flight, each
-    of its slots is filled to the last place at least twice, and every answer is compared.
+    of its slots is filled to the last place at least twice, and of all its answers to a tile the worst counts.
     """
     grey = measure_page(source, 0, runtime.card.normalization)
     chosen = _spread(plan, tiles or len(plan))
     rounds = 1 if runtime.slots == 1 else -(-2 * runtime.slots // len(chosen))
-    pixels = not_finite = 0
-    differ = worst = 0.0
-    classes: set[int] = set()
     answers = _answers(runtime, [tile for tile in chosen for _ in range(rounds)], source, grey)
+    classes: set[int] = set()
+    parts = []
     for tile in chosen:
-        seen = source.read(0, tile.read)
-        truth = reference.result(reference.submit([seen], [grey]))
-        height, width = tile.write.height, tile.write.width
-        labels = truth.labels[0, :height, :width]
-        pixels += labels.size
-        classes.update(np.unique(labels).tolist())
-        wrong = 0
-        for _ in range(rounds):
-            answer = next(answers)
-            wrong = max(wrong, *(int((each[:height, :width] != labels).sum()) for each in answer.labels))
-            if answer.probabilities is not None and truth.probabilities is not None:
-                scores = answer.probabilities[:, :, :height, :width]
-                finite = np.isfinite(scores)
-                not_finite += int((~finite).sum())
-                apart = np.abs(scores - truth.probabilities[:1, :, :height, :width])[finite]
-                worst = max(worst, float(apart.max(initial=0.0)))
-        differ += wrong
-    return Accuracy(
-        image=source.info.name,
-        tiles=len(chosen),
-        pixels=pixels,
-        labels_differ_ppm=differ / pixels * 1e6,
-        worst_probability=worst if runtime.probabilities else None,
-        not_finite=not_finite if runtime.probabilities else None,
-        classes=len(classes),
-        limit_ppm=limit_ppm,
-    )
+        truth = _cut(reference.result(reference.submit([source.read(0, tile.read)], [grey])), tile)
+        classes.update(np.unique(truth.labels).tolist())
+        parts.append(_worst(truth, [_cut(next(answers), tile) for _ in range(rounds)]))
+    whole = together(parts, source.info.name)
+    return replace(whole, classes=len(classes), limit_ppm=limit_ppm, limit_probability=None)
+
+
+def _cut(answer: Answer, tile: Tile) -> Answer:
+    """An answer to a tile without what hangs over the image."""
+    area = np.s_[..., : tile.write.height, : tile.write.width]
+    return Answer(answer.labels[area], None if answer.probabilities is None else answer.probabilities[area])
+
+
+def _worst(truth: Answer, answers: Sequence[Answer]) -> Agreement:
+    """The agreement of one tile, by the worst of its answers in every place of every submission."""
+    assert truth.probabilities is not None
+    found = []
+    for answer in answers:
+        scores = answer.probabilities if answer.probabilities is not None else [None] * len(answer.labels)
+        for labels, probabilities in zip(answer.labels, scores, strict=True):
+            found.append(compare(truth.labels[0], truth.probabilities[0], labels, probabilities))
+    every = together(found, "")
+    most = max(found, key=lambda each: each.labels_differ)
+    return replace(most, worst_probability=every.worst_probability, not_finite=every.not_finite)
 
 
 def _answers(runtime: Runtime, tiles: list[Tile], source: ImageSource, grey: GreyScale) -> Iterator[Answer]:
     """The runtime's answer to each tile, in every place of a submission, with its slots kept full."""
-    flying: deque[Any] = deque()
+    in_flight: deque[Any] = deque()
     for tile in tiles:
-        if len(flying) == runtime.slots:
-            yield runtime.result(flying.popleft())
+        if len(in_flight) == runtime.slots:
+            yield runtime.result(in_flight.popleft())
         places = runtime.limits.batch
-        flying.append(runtime.submit([source.read(0, tile.read)] * places, [grey] * places))
-    while flying:
-        yield runtime.result(flying.popleft())
+        in_flight.append(runtime.submit([source.read(0, tile.read)] * places, [grey] * places))
+    while in_flight:
+        yield runtime.result(in_flight.popleft())
 
 
 def _spread(plan: TilePlan, count: int) -> list[Tile]:

@@ -18,18 +18,22 @@ from typing_extensions import Self
 from unet_deploy.errors import UsageError
 from unet_deploy.images.grey import GreyScale
 from unet_deploy.runtimes import Answer, Limits, Runtime
-from unet_deploy.stream.proof import Proof
 
 ORIENTATIONS = tuple((turns, mirrored) for mirrored in (False, True) for turns in range(4))
 
 
 def oriented(planes: np.ndarray, turns: int, mirrored: bool) -> np.ndarray:
-    """The last two axes mirrored left to right where asked, then turned by quarters."""
+    """Planes (..., h, w) mirrored left to right where asked, then turned by so many quarters.
+
+    >>> oriented(np.array([[1, 2], [3, 4]]), 1, True)
+    array([[1, 3],
+           [2, 4]])
+    """
     return np.rot90(planes[..., ::-1] if mirrored else planes, turns, axes=(-2, -1))
 
 
 def restored(planes: np.ndarray, turns: int, mirrored: bool) -> np.ndarray:
-    """What `oriented` did, undone."""
+    """Planes (..., h, w) as they were before `oriented` turned them."""
     turned = np.rot90(planes, -turns, axes=(-2, -1))
     return turned[..., ::-1] if mirrored else turned
 
@@ -44,13 +48,12 @@ class Averaging:
 
     slots = 1
     probabilities = True
-    proof: Proof | None = None
 
     def __init__(self, runtime: Runtime) -> None:
         """Raises UsageError for a runtime without probabilities, or one that takes no tile lying down."""
         if not runtime.probabilities:
             raise UsageError("--tta: averages probabilities; open the model with them")
-        self._runtime, self.card, self.weights_sha256 = runtime, runtime.card, runtime.weights_sha256
+        self._runtime, self.card, self.fingerprint = runtime, runtime.card, runtime.fingerprint
         self.name = f"{runtime.name}, mean of {len(ORIENTATIONS)} orientations"
         self.limits = self._both_ways()
         if min(self.limits.most) < max(self.limits.least):
@@ -60,29 +63,32 @@ class Averaging:
             )
 
     def _both_ways(self) -> Limits:
-        """The other's limits, on both sides."""
+        """The limits of the other runtime that hold for a tile whichever way it lies."""
         theirs = self._runtime.limits
         low, high = max(theirs.least), min(theirs.most)
         return replace(theirs, least=(low, low), most=(high, high))
 
     def submit(self, tiles: Sequence[np.ndarray], greys: Sequence[GreyScale]) -> Answer:
-        """All eight at once, as many under way as the other takes."""
+        """Ask for all eight at once, as many in flight as the other takes, and answer with their mean."""
+        in_flight: deque[tuple[tuple[int, bool], Any]] = deque()
         total: np.ndarray | None = None
-        flying: deque[tuple[tuple[int, bool], Any]] = deque()
-        for way in (*ORIENTATIONS, None):
-            if way is not None:
-                flying.append(
-                    (way, self._runtime.submit([np.ascontiguousarray(oriented(tile, *way)) for tile in tiles], greys))
-                )
-            while flying and (way is None or len(flying) >= self._runtime.slots):
-                landed, ticket = flying.popleft()
-                probabilities = self._runtime.result(ticket).probabilities
-                assert probabilities is not None
-                upright = restored(probabilities, *landed)
-                total = upright.astype(np.float32) if total is None else np.add(total, upright, out=total)
+        for way in ORIENTATIONS:
+            if len(in_flight) == self._runtime.slots:
+                total = self._add(total, *in_flight.popleft())
+            turned = [np.ascontiguousarray(oriented(tile, *way)) for tile in tiles]
+            in_flight.append((way, self._runtime.submit(turned, greys)))
+        while in_flight:
+            total = self._add(total, *in_flight.popleft())
         assert total is not None
         total /= len(ORIENTATIONS)
         return Answer(total.argmax(axis=1).astype(np.uint8), total)
+
+    def _add(self, total: np.ndarray | None, way: tuple[int, bool], ticket: Any) -> np.ndarray:
+        """The sum so far with the answer to one orientation, turned back, added in place: (N, K, h, w) float32."""
+        probabilities = self._runtime.result(ticket).probabilities
+        assert probabilities is not None
+        upright = restored(probabilities, *way)
+        return upright.astype(np.float32) if total is None else np.add(total, upright, out=total)
 
     def result(self, ticket: Answer) -> Answer:
         return ticket

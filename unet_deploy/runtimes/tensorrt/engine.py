@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from unet_deploy.errors import DeviceError, UsageError
-from unet_deploy.runtimes import Limits
+from unet_deploy.runtimes import Identity, Limits
 from unet_deploy.runtimes.cuda import CudaDevice
-from unet_deploy.runtimes.ring import Marks
 from unet_deploy.runtimes.streamed import SLOTS, StreamedRuntime
 from unet_deploy.runtimes.tensorrt.library import Name, load
 from unet_deploy.runtimes.tensorrt.program import TensorRtProgram
@@ -28,13 +26,11 @@ def open_engine(
     probabilities: bool = False,
     tile_size: int | None = None,
     slots: int = SLOTS,
-    watch: Callable[[Marks], None] | None = None,
 ) -> StreamedRuntime:
     """Load an engine, once its record says that it fits this machine.
 
     tile_size: largest side of a tile in pixels, within the engine's own.
-    Whether an unverified engine answers as its model does is for the caller to ask. Raises VerificationError for one
-    that was found not to, DeviceError and UsageError.
+    Whether it answers as its model does is for the caller to ask. Raises DeviceError and UsageError.
     """
     trt = load(record.compiler)
     check_runs_here(record, engine, str(trt.__version__), gpu)
@@ -45,21 +41,16 @@ def open_engine(
             f"{engine}: answers with labels alone; build it again with --output probabilities: "
             f"{wanted.rebuild_command(engine)}"
         )
-    if record.accuracy:
-        record.accuracy.require(str(engine))
     limits = _lowered(record.limits, tile_size, engine)
     program, cuda = _PROGRAMS[record.compiler], CudaDevice(gpu.index)
     return StreamedRuntime(
-        record.card,
-        f"{record.compiler} {record.compiler_version} on {gpu.name}",
+        Identity(record.card, f"{record.compiler} {record.compiler_version} on {gpu.name}", record.weights_sha256),
         cuda,
         lambda limits: program(cuda, trt, engine, record, gpu, limits),
         limits,
         pixels=options.pixels,
         probabilities=options.probabilities,
         slots=slots,
-        weights_sha256=record.weights_sha256,
-        watch=watch,
     )
 
 

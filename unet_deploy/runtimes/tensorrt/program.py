@@ -14,7 +14,7 @@ from unet_deploy.errors import DeviceError, UnetDeployError
 from unet_deploy.model.contract import IMAGE
 from unet_deploy.runtimes import Limits, OutOfMemoryError
 from unet_deploy.runtimes.ring import Shape
-from unet_deploy.runtimes.streamed import output_shapes, ports
+from unet_deploy.runtimes.streamed import buffer_ports, output_shapes
 from unet_deploy.runtimes.tensorrt.logger import make_logger
 from unet_deploy.runtimes.tensorrt.record import EngineRecord, read_record, write_record
 from unet_deploy.system.gpu import Gpu
@@ -35,7 +35,9 @@ class TensorRtProgram:
         self.fixed = record.limits.fixed
         self._record, self._gpu = record, gpu
         options = record.options
-        self.inputs, self.outputs = ports(record.card, limits, options.pixels, probabilities=options.probabilities)
+        self.inputs, self.outputs = buffer_ports(
+            record.card, limits, options.pixels, probabilities=options.probabilities
+        )
         self._logger = make_logger(trt)
         self._runtime = trt.Runtime(self._logger)
         if options.version_compatible:

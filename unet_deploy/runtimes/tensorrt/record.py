@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
 from unet_deploy.errors import DeviceError, ModelError, reason
 from unet_deploy.model.card import ModelCard
 from unet_deploy.runtimes import Limits
-from unet_deploy.runtimes.agreement import Accuracy
+from unet_deploy.runtimes.agreement import Agreement
 from unet_deploy.runtimes.tensorrt.checked import check_all, counts_by_name, is_text, list_of, one_of
 from unet_deploy.runtimes.tensorrt.library import Name, version_numbers
 from unet_deploy.runtimes.tensorrt.options import BuildOptions, target_of
@@ -50,7 +50,7 @@ class EngineRecord:
     """Everything that was asked of the compiler."""
     inspected: dict[str, int] | None = None
     """Layers by type as the engine itself tells, from the first time it is loaded on a GPU."""
-    accuracy: Accuracy | None = None
+    accuracy: Agreement | None = None
     """How it compares with the model in float32; None is unverified."""
 
     @property
@@ -129,14 +129,14 @@ def _card_from_plain(plain: dict[str, Any]) -> ModelCard:
         raise ValueError("its model card") from error
 
 
-def _accuracy_to_plain(accuracy: Accuracy | None) -> str | dict[str, Any]:
-    return asdict(accuracy) if accuracy else _UNVERIFIED
+def _accuracy_to_plain(accuracy: Agreement | None) -> str | dict[str, Any]:
+    return accuracy.to_plain() if accuracy else _UNVERIFIED
 
 
-def _accuracy_from_plain(plain: Any) -> Accuracy | None:
+def _accuracy_from_plain(plain: Any) -> Agreement | None:
     if plain == _UNVERIFIED:
         return None
-    accuracy = Accuracy(**plain)
+    accuracy = Agreement.from_plain(plain)
     _ = accuracy.holds, str(accuracy)  # values of another type raise here, and not where it is used
     return accuracy
 
@@ -178,7 +178,7 @@ def write_record(engine: Path, record: EngineRecord) -> None:
         beside.write_text(record.to_json())
 
 
-def set_accuracy(engine: Path, accuracy: Accuracy) -> None:
+def set_accuracy(engine: Path, accuracy: Agreement) -> None:
     """Write into the record of an engine how it compares with its model."""
     write_record(engine, replace(read_record(engine), accuracy=accuracy))
 

@@ -15,11 +15,11 @@ from typing_extensions import Self
 
 from unet_deploy.errors import DeviceError, UnetDeployError, UsageError
 from unet_deploy.runtimes.ring import Shape
-from unet_deploy.runtimes.tensorrt.cache import cache_folder, key_of
 from unet_deploy.runtimes.tensorrt.compiler import Compiler, RunsOn
 from unet_deploy.runtimes.tensorrt.library import Name
 from unet_deploy.runtimes.tensorrt.options import BuildOptions, capability_of
 from unet_deploy.runtimes.tensorrt.program import TensorRtProgram
+from unet_deploy.system.cache import cache_folder, key_of
 from unet_deploy.system.files import replacing
 from unet_deploy.system.gpu import Gpu
 

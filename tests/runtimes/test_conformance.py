@@ -1,0 +1,43 @@
+"""Every runtime beside what a Runtime promises; CUDA's and TensorRT's are the streamed one on another device."""
+
+import pytest
+from runtimes.conformance import TILE, RuntimeConformance
+from runtimes.test_onnx_program import streamed
+
+from unet_deploy.runtimes.onnxruntime import OnnxRuntime
+from unet_deploy.stream.proof import Proof, Unproved
+from unet_deploy.stream.tta import Averaging
+
+
+class TestOnnxRuntime(RuntimeConformance):
+    def open(self, path, *, probabilities=True, pixels="uint8"):
+        return OnnxRuntime(path, probabilities=probabilities, tile_size=TILE)
+
+
+class TestOpenVino(RuntimeConformance):
+    def open(self, path, *, probabilities=True, pixels="uint8"):
+        pytest.importorskip("openvino")
+        from unet_deploy.runtimes.openvino import OpenVinoRuntime
+
+        return OpenVinoRuntime(path, pixels=pixels, probabilities=probabilities, tile_size=TILE)
+
+
+class TestStreamed(RuntimeConformance):
+    def open(self, path, *, probabilities=True, pixels="uint8"):
+        return streamed(path, "fp32", pixels, tile=TILE, batch=2, probabilities=probabilities)
+
+
+class TestUnproved(RuntimeConformance):
+    def open(self, path, *, probabilities=True, pixels="uint8"):
+        inner = streamed(path, "fp32", pixels, tile=TILE, batch=2, probabilities=probabilities)
+        return Unproved(inner, Proof(lambda: self.reference(path), lambda agreement: None))
+
+
+class TestAveraging(RuntimeConformance):
+    answers_labels_alone = False
+
+    def open(self, path, *, probabilities=True, pixels="uint8"):
+        return Averaging(streamed(path, "fp32", pixels, tile=TILE, batch=2))
+
+    def reference(self, path):
+        return Averaging(super().reference(path))

@@ -1,0 +1,101 @@
+"""How a model is to be run, and what comes of opening it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, cast
+
+from unet_deploy.errors import DeviceError, UsageError
+from unet_deploy.model.contract import Pixels, Precision
+from unet_deploy.runtimes import Runtime
+from unet_deploy.runtimes.agreement import Agreement
+from unet_deploy.runtimes.table import PRECISIONS, RUNTIMES, TABLE, Device, Row
+from unet_deploy.system.progress import Progress
+
+
+@dataclass(frozen=True)
+class Request:
+    """How a model is to be run; None and auto leave the choice to us. Raises UsageError for what there is not."""
+
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    runtime: str = "auto"
+    """auto, or one of RUNTIMES."""
+    precision: str | None = None
+    """fp32, fp16 on a GPU, bf16 on a CPU, int8 of a quantized model; by default int8, fp32 on a CPU, fp16 on a GPU."""
+    probabilities: bool = False
+    """Whether class probabilities are answered as well as labels."""
+    pixels: Pixels = "float32"
+    """The widest pixels that will come, which makes a GPU's bus faster."""
+    tile_size: int | None = None
+    """Largest side of the network's input, in pixels; by default the runtime's."""
+    batch_size: int = 1
+    """Tiles in one submission, on a GPU."""
+
+    def __post_init__(self) -> None:
+        kind, _, index = self.device.partition(":")
+        if kind not in ("auto", "cpu", "cuda") or (index and not (kind == "cuda" and index.isdigit())):
+            raise UsageError(f"--device {self.device}: there are auto, cpu, cuda and cuda:N")
+        if self.runtime not in ("auto", *RUNTIMES):
+            raise UsageError(f"--runtime {self.runtime}: there are auto, {', '.join(RUNTIMES)}")
+        if self.precision not in (None, *PRECISIONS):
+            raise UsageError(f"--precision {self.precision}: there are {', '.join(PRECISIONS)}")
+        if self.batch_size < 1:
+            raise UsageError(f"--batch-size {self.batch_size}: take at least 1")
+
+    @property
+    def gpu_index(self) -> int:
+        """N of cuda:N, otherwise 0."""
+        return int(self.device.partition(":")[2] or 0)
+
+    def rows(self, device: Device) -> tuple[Row, ...]:
+        """The runtimes of the table to try on a kind of device, in order; empty where none can do it."""
+        return tuple(row for row in self._named(device) if self.precision in (None, *row.precisions))
+
+    def rows_or_raise(self, device: Device) -> tuple[Row, ...]:
+        """As `rows`, but DeviceError or UsageError says why there is none, and what to take."""
+        if rows := self.rows(device):
+            return rows
+        if named := self._named(device):
+            raise UsageError(f"--precision {self.precision}: {self._why_not(named[0])}")
+        if device == "cpu":
+            raise DeviceError(f"--runtime {self.runtime}: runs on an NVIDIA GPU, and --device {self.device} is none")
+        raise UsageError(f"--runtime {self.runtime}: runs on CPUs; take --device cpu, or leave --runtime out")
+
+    def _named(self, device: Device) -> list[Row]:
+        return [row for row in TABLE if row.device == device and self.runtime in ("auto", row.name)]
+
+    def _why_not(self, row: Row) -> str:
+        if row.device == "cuda":
+            return "is for CPUs; take --device cpu, or --precision fp16"
+        if self.precision == "fp16":
+            return "is no faster than fp32 on a CPU; take bf16, or --device cuda"
+        return f"{row.title} does not have it on a CPU; leave --runtime out"
+
+
+def graph_precision(request: Request, quantized: bool) -> Precision:
+    """What the layers of a graph for a GPU compute in: by default 8 bits of a quantized model, half of any other."""
+    if request.precision is None:
+        return "int8" if quantized else "fp16"
+    return cast("Precision", request.precision)  # the table's rows for GPUs have no other
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A runtime that is ready, and where it is to be written down that it agrees with its model."""
+
+    runtime: Runtime
+    keep: Callable[[Agreement], None] | None = None
+    """None where there is nothing to show, or it was shown before."""
+
+
+class Opener(Protocol):
+    """Opens a model file on one runtime and device, as a row of the table names it.
+
+    request: its `runtime` is that of the row. progress: told how compiling goes, where there is something to compile.
+    Raises ModelError, DeviceError, MissingPackageError and UsageError.
+    """
+
+    def __call__(self, path: Path, request: Request, progress: Progress | None, /) -> Opened: ...

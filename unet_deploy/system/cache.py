@@ -1,0 +1,41 @@
+"""The folder of what is worth keeping between runs: engines, kernels, and what was proved."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from unet_deploy.system.files import file_errors
+
+
+def cache_folder() -> Path:
+    """$UNET_DEPLOY_CACHE, or unet-deploy under the user's cache folder. It may not be there yet."""
+    given = os.environ.get("UNET_DEPLOY_CACHE")
+    if given:
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "unet-deploy"
+
+
+def key_of(*parts: object) -> str:
+    """A short name for what all these parts decide together; they must be plain JSON values.
+
+    >>> key_of("a", 1) == key_of("a", 1), key_of("a", 1) == key_of("a", 2)
+    (True, False)
+    """
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
+
+
+@contextmanager
+def only_one(path: Path) -> Iterator[None]:
+    """Hold a lock on `path` among processes. It ends with the process, so a killed one leaves none behind."""
+    with file_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.with_name(f"{path.name}.lock").open("w")
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
