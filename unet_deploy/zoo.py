@@ -267,7 +267,7 @@ def _gpu_precision(wish: Wish, model: Model) -> Precision:
 
 def _compile_and_open(path: Path, wish: Wish, gpu: Gpu, compiler_name: str) -> Runtime:
     """The model's engine for this GPU, out of the cache or compiled now."""
-    from unet_deploy.cli.console import progress_bar
+    from unet_deploy.cli.progress import progress_bar
     from unet_deploy.model.lower import read_model
     from unet_deploy.runtimes.cuda import CudaDevice
     from unet_deploy.runtimes.tensorrt.cache import cached_engine

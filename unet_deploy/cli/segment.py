@@ -1,0 +1,124 @@
+"""The command that segments images: segment."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from unet_deploy.cli import show
+from unet_deploy.cli.app import command
+from unet_deploy.cli.options import (
+    ImageOptions,
+    ModelOption,
+    ObjectOptions,
+    OutputOptions,
+    RunOptions,
+    RuntimeOptions,
+    TileOptions,
+)
+from unet_deploy.cli.progress import progress_bar
+
+if TYPE_CHECKING:
+    from unet_deploy.runtimes import Runtime
+    from unet_deploy.segmentation.batch import Job
+    from unet_deploy.segmentation.cluster import Cluster
+    from unet_deploy.segmentation.run import Options
+    from unet_deploy.zoo import Wish
+
+
+@command("Use a model")
+def segment(
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMAGE...", help="TIFF, PNG, JPEG or OME-Zarr, folders, patterns or URLs.")
+    ],
+    *,
+    outputs: OutputOptions,
+    model: ModelOption = None,
+    runtime: RuntimeOptions,
+    tiles: TileOptions,
+    image: ImageOptions,
+    objects: ObjectOptions,
+    run: RunOptions,
+) -> None:
+    """Segment images of any size into tiled masks of class indices, TIFF or OME-Zarr."""
+    from unet_deploy.segmentation.batch import Failed, Job, attempt_each, for_runtime
+    from unet_deploy.segmentation.inputs import find_images, name_outputs
+    from unet_deploy.segmentation.run import Options, pixels_of
+    from unet_deploy.tiling import Region
+    from unet_deploy.zoo import Wish, open_model
+
+    paths = find_images(images)
+    named = name_outputs(
+        paths,
+        outputs.output,
+        probabilities=outputs.probabilities,
+        overlay=outputs.overlay,
+        objects=objects.objects,
+        instances=objects.instances,
+    )
+    wish = Wish(
+        **asdict(runtime),
+        probabilities=outputs.probabilities or tiles.tta,
+        pixels=pixels_of(paths, channel=image.channel),
+        tile_size=tiles.tile_size,
+        batch_size=tiles.batch_size,
+    )
+    options = Options(
+        tile_size=tiles.tile_size,
+        channel=image.channel,
+        level=image.level,
+        max_memory=tiles.max_memory,
+        skip_background=tiles.skip_background,
+        tta=tiles.tta,
+        counted=objects.rules(),
+        roi=Region(*image.roi) if image.roi else None,
+        resume=run.resume,
+        overwrite=outputs.overwrite,
+    )
+    with _cluster(model, wish, run) as cluster, open_model(model, **asdict(wish), tell=show.note) as ready:
+        options = for_runtime(options, ready)
+
+        def work(job: Job) -> None:
+            if run.dry_run:
+                _foresee(job, ready, options, cluster)
+            else:
+                _segment(job, ready, options, cluster, shown=not run.no_progress)
+
+        codes = []
+        for outcome in attempt_each(map(Job, paths, named), work, skip_finished=run.resume and not outputs.overwrite):
+            show.outcome(outcome)
+            if isinstance(outcome, Failed):
+                codes.append(outcome.error.exit_code)
+    if codes:
+        raise typer.Exit(codes[0])
+
+
+def _cluster(model: str | None, wish: Wish, run: RunOptions) -> AbstractContextManager[Cluster | None]:
+    """The cluster that is to compute, where one is asked for."""
+    if not (run.scheduler or run.workers):
+        return nullcontext()
+    from unet_deploy.segmentation.cluster import Cluster
+
+    return Cluster(model, wish, scheduler=run.scheduler, workers=run.workers)
+
+
+def _segment(job: Job, runtime: Runtime, options: Options, cluster: Cluster | None, *, shown: bool) -> None:
+    """Segment one image, and say what was done."""
+    from unet_deploy.segmentation.run import segment_file
+
+    with progress_bar(job.image.name, shown=shown) as progress:
+        job.outputs.mask.parent.mkdir(parents=True, exist_ok=True)
+        report = segment_file(job.image, job.outputs, runtime, options, cluster=cluster, progress=progress)
+    show.report(report)
+
+
+def _foresee(job: Job, runtime: Runtime, options: Options, cluster: Cluster | None) -> None:
+    """Say what segmenting one image would take."""
+    from unet_deploy.segmentation.forecast import forecast
+
+    if cluster:
+        options = replace(options, max_memory=cluster.share(options.max_memory))
+    show.forecast(forecast(job.image, runtime, job.outputs, options), job.outputs.mask, runtime, shared=bool(cluster))
