@@ -29,7 +29,7 @@ class TrainingState(Protocol):
 
 @contextmanager
 def progress_bar(title: str, unit: str = "tiles", *, shown: bool = True) -> Iterator[Progress]:
-    """Draw a bar with rate and time left on a terminal; elsewhere nothing is printed."""
+    """Draw a bar with rate and time left on a terminal, from the first step on; elsewhere nothing is printed."""
     if not shown or not sys.stderr.isatty():
         yield lambda done, total, title="": None
         return
@@ -46,15 +46,19 @@ def progress_bar(title: str, unit: str = "tiles", *, shown: bool = True) -> Iter
         bars.TextColumn("left"),
         bars.TimeRemainingColumn(),
     )
-    with bars.Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(title, total=None, rate="")
+    bar = bars.Progress(*columns, console=Console(stderr=True))
+    task = bar.add_task(title, total=None, rate="")
 
-        def update(done: int, total: int, now: str = "") -> None:
-            speed = bar.tasks[0].finished_speed or bar.tasks[0].speed
-            rate = f"{speed:.1f} {unit}/s" if speed else ""
-            bar.update(task, completed=done, total=total, description=now or title, rate=rate)
+    def update(done: int, total: int, now: str = "") -> None:
+        bar.start()  # not before there is something to show: what may be compiled mostly is not
+        speed = bar.tasks[0].finished_speed or bar.tasks[0].speed
+        rate = f"{speed:.1f} {unit}/s" if speed else ""
+        bar.update(task, completed=done, total=total, description=now or title, rate=rate)
 
+    try:
         yield update
+    finally:
+        bar.stop()
 
 
 @contextmanager

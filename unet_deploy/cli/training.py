@@ -216,6 +216,7 @@ def evaluate(
     from trainer.data import find_pairs, split
     from trainer.evaluate import evaluate, parse_groups
     from trainer.evaluate import record as record_figures
+    from unet_deploy.evaluation.conditions import Conditions
     from unet_deploy.system.extras import require
     from unet_deploy.system.files import check_free
     from unet_deploy.zoo import find_model, open_model
@@ -258,11 +259,8 @@ def evaluate(
     if plot and not as_json:
         print(f"the worst images: {plot}")
     if record:
-        ways = [f"{len(pairs)} images of {data.data.resolve().stem}"]
-        ways += [f"validation {validation}"] if validation else []
-        ways += ["mean of 8 orientations"] if tta else []
-        ways += [f"objects of {min_size} pixels and more"] if min_size else []
-        record_figures(file, result.overall(groups), ", ".join(ways))
+        conditions = Conditions(len(pairs), data.data, validation, tta, min_size)
+        record_figures(file, result.overall(groups), str(conditions))
         show.note(f"{file}: the figures are in its card")
 
 

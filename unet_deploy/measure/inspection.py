@@ -52,7 +52,8 @@ def describe(path: Path) -> ModelCard | EngineFile | ImageFile:
     if path.suffix == ".onnx" or (not path.exists() and str(path) in shipped_models()):
         return card_of(find_model(path))
     if path.suffix in ENGINE_SUFFIXES:
-        return EngineFile(path, path.stat().st_size, read_record(path))
+        record = read_record(path)  # says what is wrong where there is no such file
+        return EngineFile(path, path.stat().st_size, record)
     if not is_url(path) and not path.exists():
         raise ImageError(f"{path}: no such file")
     with open_image(path) as source:
