@@ -132,6 +132,37 @@ class CompilerOptions:
     ] = False
 
 
+@dataclass(frozen=True)
+class FormOptions:
+    """What an engine computes in, takes and returns."""
+
+    precision: Annotated[
+        Precision,
+        typer.Option(help="fp16, fp32, or int8 for a quantized (Q/DQ) model.", rich_help_panel=MODEL),
+    ] = "fp16"
+    pixels: Annotated[Pixels, typer.Option(help="Pixels that cross the bus.", rich_help_panel=MODEL)] = "uint8"
+    output: Annotated[
+        Literal["labels", "probabilities"],
+        typer.Option(help="What the engine returns: labels, or probabilities as well.", rich_help_panel=MODEL),
+    ] = "labels"
+
+
+@dataclass(frozen=True)
+class ProofOptions:
+    """What a new engine is compared with its model on, and how far they may differ."""
+
+    image: Annotated[
+        Path | None,
+        typer.Option(
+            help="Compare the engine with the model on this image, where there is a GPU.", rich_help_panel=PROOF
+        ),
+    ] = None
+    limit: Annotated[
+        float,
+        typer.Option(help="Labels in a million that may differ from the model's.", rich_help_panel=PROOF),
+    ] = 1000
+
+
 @command("Fit a device")
 def build_engine(
     model: ModelArgument,
@@ -142,27 +173,10 @@ def build_engine(
         ),
     ],
     *,
-    precision: Annotated[
-        Precision,
-        typer.Option(help="fp16, fp32, or int8 for a quantized (Q/DQ) model.", rich_help_panel=MODEL),
-    ] = "fp16",
-    pixels: Annotated[Pixels, typer.Option(help="Pixels that cross the bus.", rich_help_panel=SHAPES)] = "uint8",
-    output: Annotated[
-        Literal["labels", "probabilities"],
-        typer.Option(help="What the engine returns: labels, or probabilities as well.", rich_help_panel=MODEL),
-    ] = "labels",
+    form: FormOptions,
     shapes: ShapeOptions,
     build: CompilerOptions,
-    image: Annotated[
-        Path | None,
-        typer.Option(
-            help="Compare the engine with the model on this image, where there is a GPU.", rich_help_panel=PROOF
-        ),
-    ] = None,
-    limit: Annotated[
-        float,
-        typer.Option(help="Labels in a million that may differ from the model's.", rich_help_panel=PROOF),
-    ] = 1000,
+    proof: ProofOptions,
     overwrite: OverwriteOption = False,
     no_progress: NoProgressOption = False,
 ) -> None:
@@ -185,9 +199,9 @@ def build_engine(
     targets = tuple(name.lower() for name in build.target or ())
     options = BuildOptions(
         profile=shapes.profile(source.card),
-        precision=precision,
-        pixels=pixels,
-        probabilities=output == "probabilities",
+        precision=form.precision,
+        pixels=form.pixels,
+        probabilities=form.output == "probabilities",
         targets=targets,
         workspace=build.workspace,
         optimization_level=build.optimization_level,
@@ -196,15 +210,15 @@ def build_engine(
     )
     chosen = find_compiler(build.compiler, targets=bool(targets))
     check_free(engine, overwrite=overwrite)
-    if image:
-        _check_image(image, source, options)
+    if proof.image:
+        _check_image(proof.image, source, options)
     # Built and proved out of sight: an engine that is there stays until there is a better one.
     staging = TemporaryDirectory(prefix=f".{engine.name}.", dir=engine.parent)
     with staging as place, progress_bar(engine.name, "steps", shown=not no_progress) as progress:
         built = Path(place) / engine.name
         build_engine(source, built, chosen, options, timing_cache=build.timing_cache, progress=progress)
-        if image:
-            _verify_built(built, engine, source.path, image, limit)
+        if proof.image:
+            _verify_built(built, engine, source.path, proof.image, proof.limit)
         with file_errors(engine):
             os.replace(record_path(built), record_path(engine))
             os.replace(built, engine)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,6 +21,9 @@ from unet_deploy.cli.options import (
 )
 from unet_deploy.cli.progress import progress_bar
 from unet_deploy.errors import UsageError, VerificationError
+
+MEASURING = "Measuring"
+"""The theme of what a benchmark measures."""
 
 _SAMPLE_SIZE = parse.Size(4096, 4096)
 
@@ -62,19 +66,31 @@ def _verify_tiled(model: str, image: Path, tile_size: int | None, channel: int |
         raise VerificationError(f"{image}: the tiled answer is not the whole image's; do not trust masks of {model}")
 
 
+@dataclass(frozen=True)
+class MeasuringOptions:
+    """What is measured, and what is asked of it."""
+
+    size: Annotated[int, typer.Option(min=1, help="Side of the image, in pixels.", rich_help_panel=MEASURING)] = 512
+    runs: Annotated[int, typer.Option(min=1, help="Images after the first ones.", rich_help_panel=MEASURING)] = 20
+    max_latency: Annotated[
+        float | None,
+        typer.Option(
+            "--max-latency",
+            help="Seconds that the median may take; exit code 5 beyond.",
+            rich_help_panel=MEASURING,
+        ),
+    ] = None
+
+
 @command("Trust a model")
 def benchmark(
     model: Annotated[str | None, typer.Argument(help="Model file, engine, or a shipped model's name.")] = None,
     *,
-    size: Annotated[int, typer.Option(min=1, help="Side of the image, in pixels.")] = 512,
-    runs: Annotated[int, typer.Option(min=1, help="Images after the first ones.")] = 20,
+    measuring: MeasuringOptions,
     runtime: RuntimeOptions,
     tile_size: Annotated[
         int | None,
         typer.Option("--tile-size", help="Largest side of the network's input, in pixels.", rich_help_panel=TILES),
-    ] = None,
-    max_latency: Annotated[
-        float | None, typer.Option("--max-latency", help="Seconds that the median may take; exit code 5 beyond.")
     ] = None,
     plot: Annotated[
         Path | None, typer.Option(help="Draw the stages as bars into this PNG.", rich_help_panel=OUTPUTS)
@@ -86,7 +102,7 @@ def benchmark(
 
     --runtime all sets every runtime of this machine side by side.
     """
-    from unet_deploy.measure import benchmark as measuring
+    from unet_deploy.measure.benchmark import Figures, benchmark, check_budget, draw, runnable, side_by_side
     from unet_deploy.system.extras import require
     from unet_deploy.system.files import check_free
     from unet_deploy.zoo import Wish
@@ -95,17 +111,17 @@ def benchmark(
         require("matplotlib", "train")
         check_free(plot, overwrite=overwrite)
     if runtime.runtime == "all":
-        found = measuring.side_by_side(model, measuring.runnable(model), size=size, runs=runs)
+        found = side_by_side(model, runnable(model), size=measuring.size, runs=measuring.runs)
         print(show.side_by_side_json(found) if as_json else show.side_by_side(found))
-        figures = [each for each in found if isinstance(each, measuring.Figures)]
+        figures = [each for each in found if isinstance(each, Figures)]
     else:
         wish = Wish(runtime.device, runtime.runtime, runtime.precision, tile_size=tile_size)
-        figures = [measuring.benchmark(model, wish, size=size, runs=runs)]
+        figures = [benchmark(model, wish, size=measuring.size, runs=measuring.runs)]
         print(show.figures_json(figures[0]) if as_json else show.table(show.figures_rows(figures[0])))
     if plot:
-        measuring.draw(figures, plot, overwrite=overwrite)
+        draw(figures, plot, overwrite=overwrite)
         show.note(f"drawn: {plot}")
-    measuring.check_budget(figures, max_latency)
+    check_budget(figures, measuring.max_latency)
 
 
 @command("Look around")

@@ -38,8 +38,8 @@ _CLASSES = parse.Names(("background", "foreground"))
 
 
 @dataclass(frozen=True)
-class RecipeOptions:
-    """How to train: a preset, and what of it is to be another."""
+class TrainingOptions:
+    """How to train: a preset, what of it is to be another, and how often the model is looked at."""
 
     preset: Annotated[
         Preset, typer.Option(help="modern, or paper for the original recipe.", rich_help_panel=TRAINING)
@@ -84,6 +84,9 @@ class RecipeOptions:
     seed: Annotated[
         int, typer.Option(min=0, help="The same seed gives the same weights.", rich_help_panel=TRAINING)
     ] = 0
+    evaluate_every: Annotated[int, typer.Option(min=1, help="Steps between validations.", rich_help_panel=TRAINING)] = (
+        500
+    )
 
     def recipe(self) -> Recipe:
         """The preset with what was given in the place of its own."""
@@ -103,13 +106,10 @@ class RecipeOptions:
         )
 
 
-@command("Make a model")
-def train(
-    *,
-    data: DataOptions,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Weights file to write (.pt).", rich_help_panel=OUTPUTS)
-    ],
+@dataclass(frozen=True)
+class TrainingData(DataOptions):
+    """Annotated images to train on, and what of them is held back."""
+
     classes: Annotated[
         parse.Names,
         typer.Option(
@@ -119,17 +119,47 @@ def train(
             parser=parse.names,
             rich_help_panel=DATA,
         ),
-    ] = _CLASSES,
+    ] = _CLASSES
     validation: Annotated[
         str,
         typer.Option(
             help="What to hold back: last:0.1, last:6, fold:1/5, every:10 or names:a,b.", rich_help_panel=DATA
         ),
-    ] = "last:0.1",
-    training: RecipeOptions,
-    evaluate_every: Annotated[
-        int, typer.Option(min=1, help="Steps between validations.", rich_help_panel=TRAINING)
-    ] = 500,
+    ] = "last:0.1"
+
+
+@dataclass(frozen=True)
+class EvaluationData(DataOptions):
+    """Annotated images to evaluate on."""
+
+    validation: Annotated[
+        str | None, typer.Option(help="Only what training held back, in the same words.", rich_help_panel=DATA)
+    ] = None
+
+
+@dataclass(frozen=True)
+class MeasureOptions:
+    """What is measured of a model, and how its answer is made."""
+
+    metrics: Annotated[
+        str,
+        typer.Option(
+            help="overlap, objects, thresholds, partitions (ISBI 2012), or all; several with commas.",
+            rich_help_panel=MEASURES,
+        ),
+    ] = "overlap,objects"
+    tta: TtaOption = False
+    min_size: MinSizeOption = 0
+
+
+@command("Make a model")
+def train(
+    *,
+    data: TrainingData,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Weights file to write (.pt).", rich_help_panel=OUTPUTS)
+    ],
+    training: TrainingOptions,
     card: CardOptions,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the checkpoint beside the output.", rich_help_panel=RUN)
@@ -152,10 +182,10 @@ def train(
                 output,
                 masks=data.masks,
                 recipe=training.recipe(),
-                about=About(classes=classes, **card.fields()),
+                about=About(classes=data.classes, **card.fields()),
                 mask_kind=data.mask_kind,
-                validation=validation,
-                evaluate_every=evaluate_every,
+                validation=data.validation,
+                evaluate_every=training.evaluate_every,
                 resume=resume,
                 overwrite=overwrite,
                 progress=progress,
@@ -188,20 +218,9 @@ def export(
 @command("Trust a model")
 def evaluate(
     model: Annotated[str, typer.Argument(help="Model file, or a shipped model's name.")],
-    data: DataOptions,
+    data: EvaluationData,
+    measures: MeasureOptions,
     *,
-    validation: Annotated[
-        str | None, typer.Option(help="Only what training held back, in the same words.", rich_help_panel=DATA)
-    ] = None,
-    metrics: Annotated[
-        str,
-        typer.Option(
-            help="overlap, objects, thresholds, partitions (ISBI 2012), or all; several with commas.",
-            rich_help_panel=MEASURES,
-        ),
-    ] = "overlap,objects",
-    tta: TtaOption = False,
-    min_size: MinSizeOption = 0,
     plot: Annotated[
         Path | None, typer.Option(help="A sheet of the worst images, to look at (.png).", rich_help_panel=OUTPUTS)
     ] = None,
@@ -221,7 +240,7 @@ def evaluate(
     from unet_deploy.system.files import check_free
     from unet_deploy.zoo import find_model, open_model
 
-    groups = parse_groups(metrics)
+    groups = parse_groups(measures.metrics)
     file = find_model(model)
     if record:
         require("onnx", "train")
@@ -234,24 +253,24 @@ def evaluate(
         check_free(plot, overwrite=overwrite)
     by_threshold = bool(groups & {"thresholds", "partitions"})
     pairs = find_pairs(data.data, data.masks)
-    if validation:
-        pairs = [pairs[index] for index in split([pair.name for pair in pairs], validation)[1]]
-    with open_model(model, probabilities=by_threshold or tta) as runtime:
+    if data.validation:
+        pairs = [pairs[index] for index in split([pair.name for pair in pairs], data.validation)[1]]
+    with open_model(model, probabilities=by_threshold or measures.tta) as runtime:
         with progress_bar(data.data.name, "images", shown=not no_progress) as progress:
             result = evaluate(
                 runtime,
                 pairs,
                 mask_kind=data.mask_kind,
-                tta=tta,
+                tta=measures.tta,
                 thresholds=by_threshold,
                 partitions="partitions" in groups,
-                min_size=min_size,
+                min_size=measures.min_size,
                 progress=progress,
             )
         if plot:
             from trainer.sheet import draw_worst
 
-            draw_worst(plot, runtime, result, pairs, mask_kind=data.mask_kind, tta=tta, overwrite=overwrite)
+            draw_worst(plot, runtime, result, pairs, mask_kind=data.mask_kind, tta=measures.tta, overwrite=overwrite)
     if as_json:
         print(show.evaluation_json(result))
     else:
@@ -259,7 +278,7 @@ def evaluate(
     if plot and not as_json:
         print(f"the worst images: {plot}")
     if record:
-        conditions = Conditions(len(pairs), data.data, validation, tta, min_size)
+        conditions = Conditions(len(pairs), data.data, data.validation, measures.tta, measures.min_size)
         record_figures(file, result.overall(groups), str(conditions))
         show.note(f"{file}: the figures are in its card")
 
