@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -44,11 +46,30 @@ def segment(
     run: RunOptions,
 ) -> None:
     """Segment images of any size into tiled masks of class indices, TIFF or OME-Zarr."""
-    from unet_deploy.segmentation.batch import Failed, Job, attempt_each, for_runtime
+    from unet_deploy.segmentation.batch import Failed, attempt_each, for_runtime
+    from unet_deploy.zoo import open_model
+
+    jobs = _jobs(images, outputs, objects)
+    wish = _wish(jobs, runtime, tiles, image, probabilities=outputs.probabilities or tiles.tta)
+    options = _options(tiles, image, objects, resume=run.resume, overwrite=outputs.overwrite)
+    failures = []
+    with _cluster(model, wish, run) as cluster, open_model(model, **asdict(wish), tell=show.note) as ready:
+        options = for_runtime(options, ready)
+        work: Callable[[Job], None] = partial(_segment, ready, options, cluster, shown=not run.no_progress)
+        if run.dry_run:
+            work = partial(_foresee, ready, options, cluster)
+        for outcome in attempt_each(jobs, work, skip_finished=run.resume and not outputs.overwrite):
+            show.outcome(outcome)
+            if isinstance(outcome, Failed):
+                failures.append(outcome.error)
+    if failures:
+        raise typer.Exit(failures[0].exit_code)
+
+
+def _jobs(images: list[str], outputs: OutputOptions, objects: ObjectOptions) -> list[Job]:
+    """The images that are named, and the files to make of each."""
+    from unet_deploy.segmentation.batch import Job
     from unet_deploy.segmentation.inputs import find_images, name_outputs
-    from unet_deploy.segmentation.run import Options, pixels_of
-    from unet_deploy.tiling import Region
-    from unet_deploy.zoo import Wish, open_model
 
     paths = find_images(images)
     named = name_outputs(
@@ -59,14 +80,33 @@ def segment(
         objects=objects.objects,
         instances=objects.instances,
     )
-    wish = Wish(
+    return list(map(Job, paths, named))
+
+
+def _wish(
+    jobs: list[Job], runtime: RuntimeOptions, tiles: TileOptions, image: ImageOptions, *, probabilities: bool
+) -> Wish:
+    """How the model is to be run."""
+    from unet_deploy.segmentation.run import pixels_of
+    from unet_deploy.zoo import Wish
+
+    return Wish(
         **asdict(runtime),
-        probabilities=outputs.probabilities or tiles.tta,
-        pixels=pixels_of(paths, channel=image.channel),
+        probabilities=probabilities,
+        pixels=pixels_of([job.image for job in jobs], channel=image.channel),
         tile_size=tiles.tile_size,
         batch_size=tiles.batch_size,
     )
-    options = Options(
+
+
+def _options(
+    tiles: TileOptions, image: ImageOptions, objects: ObjectOptions, *, resume: bool, overwrite: bool
+) -> Options:
+    """How each image is to be segmented."""
+    from unet_deploy.segmentation.run import Options
+    from unet_deploy.tiling import Region
+
+    return Options(
         tile_size=tiles.tile_size,
         channel=image.channel,
         level=image.level,
@@ -75,25 +115,9 @@ def segment(
         tta=tiles.tta,
         counted=objects.rules(),
         roi=Region(*image.roi) if image.roi else None,
-        resume=run.resume,
-        overwrite=outputs.overwrite,
+        resume=resume,
+        overwrite=overwrite,
     )
-    with _cluster(model, wish, run) as cluster, open_model(model, **asdict(wish), tell=show.note) as ready:
-        options = for_runtime(options, ready)
-
-        def work(job: Job) -> None:
-            if run.dry_run:
-                _foresee(job, ready, options, cluster)
-            else:
-                _segment(job, ready, options, cluster, shown=not run.no_progress)
-
-        codes = []
-        for outcome in attempt_each(map(Job, paths, named), work, skip_finished=run.resume and not outputs.overwrite):
-            show.outcome(outcome)
-            if isinstance(outcome, Failed):
-                codes.append(outcome.error.exit_code)
-    if codes:
-        raise typer.Exit(codes[0])
 
 
 def _cluster(model: str | None, wish: Wish, run: RunOptions) -> AbstractContextManager[Cluster | None]:
@@ -105,7 +129,7 @@ def _cluster(model: str | None, wish: Wish, run: RunOptions) -> AbstractContextM
     return Cluster(model, wish, scheduler=run.scheduler, workers=run.workers)
 
 
-def _segment(job: Job, runtime: Runtime, options: Options, cluster: Cluster | None, *, shown: bool) -> None:
+def _segment(runtime: Runtime, options: Options, cluster: Cluster | None, job: Job, *, shown: bool) -> None:
     """Segment one image, and say what was done."""
     from unet_deploy.segmentation.run import segment_file
 
@@ -115,7 +139,7 @@ def _segment(job: Job, runtime: Runtime, options: Options, cluster: Cluster | No
     show.report(report)
 
 
-def _foresee(job: Job, runtime: Runtime, options: Options, cluster: Cluster | None) -> None:
+def _foresee(runtime: Runtime, options: Options, cluster: Cluster | None, job: Job) -> None:
     """Say what segmenting one image would take."""
     from unet_deploy.segmentation.forecast import forecast
 
