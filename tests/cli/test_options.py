@@ -144,7 +144,6 @@ def test_a_command_gets_its_groups_whole_and_its_other_options_as_they_are():
     def command(name: str, area: Area, loud: bool = False) -> None:
         seen.append((name, area, loud))
 
-    command.__annotations__["area"] = Area  # it is local, so its name cannot be looked up
     spread = groups.spread(command)
     spread(name="a", height=1)
     spread(name="b", height=1, width=3, loud=True)
@@ -158,7 +157,6 @@ def test_two_groups_with_the_same_option_are_refused():
 
     def command(size: int, one: One) -> None: ...
 
-    command.__annotations__["one"] = One
     with pytest.raises(TypeError, match="command: two groups have the option size"):
         groups.spread(command)
 

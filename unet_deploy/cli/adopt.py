@@ -1,7 +1,5 @@
 """The command that adopts a network which another toolkit exported: adopt, and its older name card."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -106,7 +104,7 @@ class GreyOptions:
         ),
     ] = _ONE
 
-    def card(self) -> Normalization:
+    def card(self) -> "Normalization":
         """What the model card will say. Raises UsageError where options contradict each other."""
         from unet_deploy.model.card import Normalization
 

@@ -1,7 +1,5 @@
 """Commands that make a model fit a device: build-engine, quantize, export-triton."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -61,7 +59,7 @@ class ShapeOptions:
     opt_shapes: ShapeOption = None
     max_shapes: ShapeOption = None
 
-    def profile(self, card: ModelCard) -> Profile:
+    def profile(self, card: "ModelCard") -> "Profile":
         """The smallest, best and largest submission. Raises UsageError where options contradict each other."""
         from unet_deploy.runtimes import DEFAULT_TILE
         from unet_deploy.runtimes.tensorrt.compilers import Profile
@@ -225,7 +223,7 @@ def build_engine(
     show.file(describe(engine))
 
 
-def _check_image(image: Path, model: Model, options: BuildOptions) -> None:
+def _check_image(image: Path, model: "Model", options: "BuildOptions") -> None:
     """Raise before the build what would be wrong with the image after it."""
     import numpy as np
 

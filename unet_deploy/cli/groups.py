@@ -1,16 +1,16 @@
 """Groups of options that several commands share: each is a frozen dataclass that is written once.
 
 A field of a group carries its option as `Annotated[type, typer.Option(...)]`; a command takes the whole group.
+Annotations are read as they are, so modules with groups and commands do without `from __future__ import annotations`:
+evaluating those of every command from text would make --help a tenth slower.
 """
 
-from __future__ import annotations
-
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import wraps
 from inspect import Parameter, Signature
-from typing import Any, get_type_hints
+from typing import Any
 
 
 def spread(command: Callable[..., None]) -> Callable[..., None]:
@@ -29,9 +29,9 @@ def spread(command: Callable[..., None]) -> Callable[..., None]:
     >>> spread(area)(unit="pixels", height=3)
     6 pixels
     """
-    hints = get_type_hints(command, include_extras=True)
-    groups: dict[str, Any] = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
-    parameters = list(_parameters(command, hints, groups))
+    taken = inspect.signature(command).parameters
+    groups: dict[str, Any] = {name: each.annotation for name, each in taken.items() if is_dataclass(each.annotation)}
+    parameters = list(_parameters(taken.values()))
     names = [each.name for each in parameters]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise TypeError(f"{command.__name__}: two groups have the option {', '.join(twice)}")
@@ -50,15 +50,14 @@ def spread(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def _parameters(command: Callable[..., None], hints: dict[str, Any], groups: dict[str, Any]) -> Iterator[Parameter]:
+def _parameters(taken: Iterable[Parameter]) -> Iterator[Parameter]:
     """The single options of a command, in the order of its parameters and of the fields of its groups."""
-    for name, parameter in inspect.signature(command).parameters.items():
-        if name not in groups:
-            yield parameter.replace(kind=Parameter.KEYWORD_ONLY, annotation=hints[name])
-            continue
-        kinds = get_type_hints(groups[name], include_extras=True)
-        for each in fields(groups[name]):
-            yield Parameter(each.name, Parameter.KEYWORD_ONLY, default=_default(each), annotation=kinds[each.name])
+    for parameter in taken:
+        if is_dataclass(parameter.annotation):
+            for each in fields(parameter.annotation):
+                yield Parameter(each.name, Parameter.KEYWORD_ONLY, default=_default(each), annotation=each.type)
+        else:
+            yield parameter.replace(kind=Parameter.KEYWORD_ONLY)
 
 
 def _default(field: Field) -> Any:

@@ -1,7 +1,5 @@
 """Commands that look and measure: verify, benchmark, info, doctor, sample."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal

@@ -3,8 +3,6 @@
 A group packs itself into the value of the library that it stands for.
 """
 
-from __future__ import annotations
-
 import shlex
 import sys
 from dataclasses import dataclass
@@ -202,7 +200,7 @@ class ObjectOptions:
         typer.Option("--connectivity", help="4, or 8 for pixels that touch at a corner.", rich_help_panel=OBJECTS),
     ] = 4
 
-    def rules(self) -> Counted:
+    def rules(self) -> "Counted":
         """What counts as an object, as the library says it."""
         from unet_deploy.segmentation.counting import Counted
 

@@ -1,7 +1,5 @@
 """The command that segments images: segment."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
@@ -66,7 +64,7 @@ def segment(
         raise typer.Exit(failures[0].exit_code)
 
 
-def _jobs(images: list[str], outputs: OutputOptions, objects: ObjectOptions) -> list[Job]:
+def _jobs(images: list[str], outputs: OutputOptions, objects: ObjectOptions) -> list["Job"]:
     """The images that are named, and the files to make of each."""
     from unet_deploy.segmentation.batch import Job
     from unet_deploy.segmentation.inputs import find_images, name_outputs
@@ -84,8 +82,8 @@ def _jobs(images: list[str], outputs: OutputOptions, objects: ObjectOptions) -> 
 
 
 def _wish(
-    jobs: list[Job], runtime: RuntimeOptions, tiles: TileOptions, image: ImageOptions, *, probabilities: bool
-) -> Wish:
+    jobs: list["Job"], runtime: RuntimeOptions, tiles: TileOptions, image: ImageOptions, *, probabilities: bool
+) -> "Wish":
     """How the model is to be run."""
     from unet_deploy.segmentation.run import pixels_of
     from unet_deploy.zoo import Wish
@@ -101,7 +99,7 @@ def _wish(
 
 def _options(
     tiles: TileOptions, image: ImageOptions, objects: ObjectOptions, *, resume: bool, overwrite: bool
-) -> Options:
+) -> "Options":
     """How each image is to be segmented."""
     from unet_deploy.segmentation.run import Options
     from unet_deploy.tiling import Region
@@ -120,7 +118,7 @@ def _options(
     )
 
 
-def _cluster(model: str | None, wish: Wish, run: RunOptions) -> AbstractContextManager[Cluster | None]:
+def _cluster(model: str | None, wish: "Wish", run: RunOptions) -> "AbstractContextManager[Cluster | None]":
     """The cluster that is to compute, where one is asked for."""
     if not (run.scheduler or run.workers):
         return nullcontext()
@@ -129,7 +127,7 @@ def _cluster(model: str | None, wish: Wish, run: RunOptions) -> AbstractContextM
     return Cluster(model, wish, scheduler=run.scheduler, workers=run.workers)
 
 
-def _segment(runtime: Runtime, options: Options, cluster: Cluster | None, job: Job, *, shown: bool) -> None:
+def _segment(runtime: "Runtime", options: "Options", cluster: "Cluster | None", job: "Job", *, shown: bool) -> None:
     """Segment one image, and say what was done."""
     from unet_deploy.segmentation.run import segment_file
 
@@ -139,7 +137,7 @@ def _segment(runtime: Runtime, options: Options, cluster: Cluster | None, job: J
     show.report(report)
 
 
-def _foresee(runtime: Runtime, options: Options, cluster: Cluster | None, job: Job) -> None:
+def _foresee(runtime: "Runtime", options: "Options", cluster: "Cluster | None", job: "Job") -> None:
     """Say what segmenting one image would take."""
     from unet_deploy.segmentation.forecast import forecast
 

@@ -1,7 +1,5 @@
 """Commands that make a model, and say how good it is: train, export, evaluate, score."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -88,7 +86,7 @@ class TrainingOptions:
         500
     )
 
-    def recipe(self) -> Recipe:
+    def recipe(self) -> "Recipe":
         """The preset with what was given in the place of its own."""
         from trainer.recipe import PRESETS, tailored
 
