@@ -20,7 +20,7 @@ import numpy as np
 import tifffile
 from record import run, save, unet_deploy
 
-from unet_deploy.cli.console import parse_bytes
+from unet_deploy.cli.parse import byte_count
 from unet_deploy.measure.sample import write_sample
 
 BLOCK = 512
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--max-memory", default="2GiB")
     parser.add_argument("--precision", default="bf16")
     asked = parser.parse_args()
-    ceiling = parse_bytes(asked.max_memory)
+    ceiling = byte_count(asked.max_memory)
     rows: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)

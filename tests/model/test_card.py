@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from unet_deploy.cli.show import card_rows
 from unet_deploy.errors import ModelError
-from unet_deploy.measure.inspection import describe_model
 from unet_deploy.model.card import ModelCard, Normalization
 
 CARD = ModelCard("nuclei", 1, ("background", "nucleus"), 92, 16, 188)
@@ -57,7 +57,7 @@ def test_a_card_of_before_split_seed_and_evaluation_still_opens():
         del plain[name]
     card = ModelCard.from_json(json.dumps(plain))
     assert (card.split, card.seed, card.evaluation, card.evaluated_on) == ("", None, {}, "")
-    assert dict(describe_model(card))["seed"] == "not recorded"
+    assert dict(card_rows(card))["seed"] == "not recorded"
 
 
 def test_a_card_of_the_future_names_both_formats():

@@ -11,7 +11,7 @@ import pytest
 import tifffile
 
 import unet_deploy as api
-from unet_deploy.cli.console import time_text
+from unet_deploy.cli.show import time_text
 from unet_deploy.segmentation.forecast import forecast
 from unet_deploy.segmentation.run import Options, Outputs, segment_file
 from unet_deploy.tiling import Region
@@ -101,15 +101,16 @@ def test_time_is_that_of_one_tile_for_all(tmp_path, small_models, monkeypatch):
 
 
 def test_a_disk_with_too_little_room_is_a_note(slide, tmp_path, small_models, monkeypatch, capsys):
-    from unet_deploy.cli.deploy import _print_forecast
+    from unet_deploy.cli.show import forecast as show_forecast
 
+    mask = tmp_path / "mask.tif"
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("shutil.disk_usage", lambda path: usage(10**9, 10**9 - 10**6, 10**6))
     with api.open_model(small_models["one"]) as model:
-        _print_forecast(slide, Outputs(tmp_path / "mask.tif"), model, Options(300), None)
+        show_forecast(forecast(slide, model, Outputs(mask), Options(300)), mask, model, shared=False)
     shown, said = capsys.readouterr()
     assert "1 MB are free" in shown
-    assert said.startswith(f"note: {tmp_path / 'mask.tif'}: its disk has 1 MB free, and ")
+    assert said.startswith(f"note: {mask}: its disk has 1 MB free, and ")
 
 
 @pytest.mark.parametrize(

@@ -1,72 +1,169 @@
-"""Commands that measure: benchmark."""
+"""Commands that look and measure: verify, benchmark, info, doctor, sample."""
 
-from __future__ import annotations
-
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from unet_deploy.cli.app import Device, Overwrite, Precision, RuntimeName, app
+from unet_deploy.cli import parse, show
+from unet_deploy.cli.app import command
+from unet_deploy.cli.options import (
+    OUTPUTS,
+    TILES,
+    ChannelOption,
+    JsonOption,
+    NoProgressOption,
+    OverwriteOption,
+    RuntimeOptions,
+)
+from unet_deploy.cli.progress import progress_bar
 from unet_deploy.errors import UsageError, VerificationError
 
+MEASURING = "Measuring"
+"""The theme of what a benchmark measures."""
 
-@app.command()
+_SAMPLE_SIZE = parse.Size(4096, 4096)
+
+
+@command("Trust a model")
+def verify(
+    model: Annotated[str, typer.Argument(help="Model file, engine, or a shipped model's name.")],
+    image: Annotated[Path, typer.Argument(help="The image to compare on.")],
+    tiled: Annotated[bool, typer.Option("--tiled", help="Compare tiles with the whole image in one pass.")] = False,
+    reference: Annotated[
+        Path | None, typer.Option(help="Compare with this float32 model; an engine's record keeps the result.")
+    ] = None,
+    limit: Annotated[float, typer.Option(help="Labels in a million that may differ from the reference's.")] = 1000,
+    tile_size: Annotated[
+        int | None, typer.Option("--tile-size", help="Side of the network's input, in pixels.")
+    ] = None,
+    channel: ChannelOption = None,
+) -> None:
+    """Show that tiles leave no seams, or that an engine says what its model says."""
+    if tiled == (reference is not None):
+        raise UsageError("verify: say what to compare: --tiled, or --reference MODEL.onnx")
+    if reference is None:
+        _verify_tiled(model, image, tile_size, channel)
+        return
+    from unet_deploy.measure.verify import verify_against
+
+    agreement = verify_against(model, reference, image, limit_ppm=limit, channel=channel)
+    print(f"{model}: {agreement}")
+    agreement.require(model)
+
+
+def _verify_tiled(model: str, image: Path, tile_size: int | None, channel: int | None) -> None:
+    from unet_deploy.measure.verify import verify_tiled
+    from unet_deploy.zoo import open_model
+
+    with open_model(model, probabilities=True, device="cpu") as runtime:
+        check = verify_tiled(runtime, image, tile_size=tile_size, channel=channel)
+    show.seams(check, image)
+    if not check.agreement.holds:
+        raise VerificationError(f"{image}: the tiled answer is not the whole image's; do not trust masks of {model}")
+
+
+@dataclass(frozen=True)
+class MeasuringOptions:
+    """What is measured, and what is asked of it."""
+
+    size: Annotated[int, typer.Option(min=1, help="Side of the image, in pixels.", rich_help_panel=MEASURING)] = 512
+    runs: Annotated[int, typer.Option(min=1, help="Images after the first ones.", rich_help_panel=MEASURING)] = 20
+    max_latency: Annotated[
+        float | None,
+        typer.Option(
+            "--max-latency",
+            help="Seconds that the median may take; exit code 5 beyond.",
+            rich_help_panel=MEASURING,
+        ),
+    ] = None
+
+
+@command("Trust a model")
 def benchmark(
     model: Annotated[str | None, typer.Argument(help="Model file, engine, or a shipped model's name.")] = None,
-    size: Annotated[int, typer.Option(min=1, help="Side of the image, in pixels.")] = 512,
-    runs: Annotated[int, typer.Option(min=1, help="Images after the first ones.")] = 20,
-    device: Device = "auto",
-    runtime: RuntimeName = "auto",
-    precision: Precision = None,
+    *,
+    measuring: MeasuringOptions,
+    runtime: RuntimeOptions,
     tile_size: Annotated[
-        int | None, typer.Option("--tile-size", help="Largest side of the network's input, in pixels.")
+        int | None,
+        typer.Option("--tile-size", help="Largest side of the network's input, in pixels.", rich_help_panel=TILES),
     ] = None,
-    max_latency: Annotated[
-        float | None, typer.Option("--max-latency", help="Seconds that the median may take; exit code 5 beyond.")
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the stages as bars into this PNG.", rich_help_panel=OUTPUTS)
     ] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw the stages as bars into this PNG.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    overwrite: Overwrite = False,
+    as_json: JsonOption = False,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Measure a model on this machine: latency, stages, memory and share of the processor's peak.
 
     --runtime all sets every runtime of this machine side by side.
     """
-    import json
-    from dataclasses import asdict
-
-    from unet_deploy.cli.console import progress_bar, say, table
-    from unet_deploy.measure import benchmark as measuring
+    from unet_deploy.measure.benchmark import Figures, benchmark, check_budget, draw, runnable, side_by_side
     from unet_deploy.system.extras import require
-    from unet_deploy.system.files import check_free, replacing
+    from unet_deploy.system.files import check_free
     from unet_deploy.zoo import Request
 
     if plot:
         require("matplotlib", "train")
         check_free(plot, overwrite=overwrite)
-    if runtime == "all":
-        found = measuring.side_by_side(model, measuring.runnable(model), size=size, runs=runs)
+    if runtime.runtime == "all":
+        found = side_by_side(model, runnable(model), size=measuring.size, runs=measuring.runs)
+        print(show.side_by_side_json(found) if as_json else show.side_by_side(found))
+        figures = [each for each in found if isinstance(each, Figures)]
     else:
-        request = Request(device, runtime, precision, tile_size=tile_size)
+        request = Request(runtime.device, runtime.runtime, runtime.precision, tile_size=tile_size)
         with progress_bar("compiling", "steps") as progress:
-            found = [measuring.benchmark(model, request, size=size, runs=runs, progress=progress)]
-    figures = [each for each in found if isinstance(each, measuring.Figures)]
-    if not figures:
-        raise UsageError(f"benchmark: nothing runs here: {'; '.join(map(str, found))}")
-    if as_json:
-        whole = [asdict(each) if isinstance(each, measuring.Figures) else {"not_run": each} for each in found]
-        print(json.dumps(whole if runtime == "all" else whole[0], indent=2))
-    elif runtime == "all":
-        print(measuring.side_by_side_table(found))
-    else:
-        print(table(measuring.rows(figures[0])))
+            figures = [benchmark(model, request, size=measuring.size, runs=measuring.runs, progress=progress)]
+        print(show.figures_json(figures[0]) if as_json else show.table(show.figures_rows(figures[0])))
     if plot:
-        with replacing(plot, overwrite=overwrite) as beside:
-            measuring.draw(figures, beside)
-        say(f"drawn: {plot}")
-    fastest = min(figures, key=lambda each: each.p50)
-    if max_latency is not None and fastest.p50 > max_latency:
-        raise VerificationError(
-            f"{fastest.runtime}: {fastest.p50:.3g} s for {size} x {size} pixels, over the budget of {max_latency:g} s"
+        draw(figures, plot, overwrite=overwrite)
+        show.note(f"drawn: {plot}")
+    check_budget(figures, measuring.max_latency)
+
+
+@command("Look around")
+def info(file: Annotated[Path, typer.Argument(help="A model, an engine, an image or a mask, or its URL.")]) -> None:
+    """Say what a model, an image or a mask is."""
+    from unet_deploy.measure.inspection import describe
+
+    show.file(describe(file))
+
+
+@command("Look around")
+def doctor() -> None:
+    """Say what this machine can run, and why not."""
+    from unet_deploy.measure.inspection import diagnose
+
+    show.diagnosis(diagnose())
+
+
+@command("Look around")
+def sample(
+    output: Annotated[Path, typer.Argument(help="The slide to write (.tif); its truth goes to <stem>.truth.tif.")],
+    size: Annotated[
+        parse.Size,
+        typer.Option("--size", metavar="HEIGHTxWIDTH", help="In pixels.", parser=parse.size),
+    ] = _SAMPLE_SIZE,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same slide.")] = 0,
+    bits: Annotated[Literal[8, 16], typer.Option(help="Bits a pixel.")] = 8,
+    overwrite: OverwriteOption = False,
+    no_progress: NoProgressOption = False,
+) -> None:
+    """Make a fluorescence slide of nuclei, of any size, with its known truth."""
+    from unet_deploy.measure.sample import write_sample
+
+    truth = output.with_name(f"{output.stem}.truth.tif")
+    with progress_bar(output.name, "blocks", shown=not no_progress) as progress:
+        write_sample(
+            output,
+            size.height,
+            size.width,
+            seed=seed,
+            truth=truth,
+            bits=bits,
+            overwrite=overwrite,
+            progress=progress,
         )
+    print(f"{output}: {size.height} x {size.width} pixels; its truth: {truth}")

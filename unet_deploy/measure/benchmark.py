@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from unet_deploy.errors import DeviceError, UnetDeployError
+from unet_deploy.errors import DeviceError, UnetDeployError, UsageError, VerificationError
 from unet_deploy.images import open_image
 from unet_deploy.images.array import ArraySource
 from unet_deploy.images.grey import measure_page
@@ -32,6 +32,7 @@ from unet_deploy.segmentation.run import segment_array
 from unet_deploy.stream.planner import plan_for
 from unet_deploy.stream.proof import without_proof
 from unet_deploy.system.colours import BLUE, GREEN, ORANGE, PURPLE, SKY_BLUE, hex_colour
+from unet_deploy.system.files import replacing
 from unet_deploy.system.gpu import find_gpus
 from unet_deploy.system.machine import peak_memory, processor_name, usable_cores
 from unet_deploy.system.progress import Progress
@@ -220,8 +221,14 @@ def _gpus() -> list[str]:
 
 
 def side_by_side(model: str | None, requests: Iterable[Request], *, size: int, runs: int) -> list[Figures | str]:
-    """Each in a process of its own, so that memory and cold starts are its own; a line where it does not run."""
-    return [_in_a_process(model, request, size, runs) for request in requests]
+    """Each in a process of its own, so that memory and cold starts are its own; a line where it does not run.
+
+    Raises UsageError where none runs.
+    """
+    found = [_in_a_process(model, request, size, runs) for request in requests]
+    if not any(isinstance(each, Figures) for each in found):
+        raise UsageError(f"benchmark: nothing runs here: {'; '.join(map(str, found))}")
+    return found
 
 
 def _in_a_process(model: str | None, request: Request, size: int, runs: int) -> Figures | str:
@@ -235,49 +242,18 @@ def _in_a_process(model: str | None, request: Request, size: int, runs: int) -> 
     return Figures(**json.loads(done.stdout))
 
 
-def rows(figures: Figures) -> list[tuple[str, str]]:
-    """For a table of two columns."""
-    from unet_deploy.cli.console import bytes_text
-
-    def milliseconds(seconds: float) -> str:
-        return f"{seconds * 1e3:.4g} ms"
-
-    work = ""
-    if figures.flops:
-        work = f"{figures.flops / 1e9:.4g} GFLOP, {figures.flops / figures.p50 / 1e9:.4g} GFLOP/s"
-    share = f", {figures.share:.0%} of {figures.peak_flops / 1e9:.0f}" if figures.share and figures.peak_flops else ""
-    lines = [
-        ("runtime", f"{figures.runtime}; {figures.machine}"),
-        ("image", f"{figures.size} x {figures.size} uint8, in {figures.tiles} tiles"),
-        ("pixels to labels", f"p50 {milliseconds(figures.p50)}, p95 {milliseconds(figures.p95)}, "
-                             f"p99 {milliseconds(figures.p99)}, {figures.runs} runs"),
-        ("cold", f"load {milliseconds(figures.load)}, first image {milliseconds(figures.cold)}"),
-        ("throughput", f"{figures.megapixels_per_s:.3g} MPx/s"),
-        ("peak memory", bytes_text(figures.peak_bytes)),
-    ]  # fmt: skip
-    if work:
-        lines.append(("work", work + share))
-    return lines + [(f"  {stage}", milliseconds(seconds)) for stage, seconds in figures.stages.items()]
-
-
-def side_by_side_table(found: Sequence[Figures | str]) -> str:
-    """One line for each runtime."""
-    header = f"{'runtime':<34} {'p50 ms':>8} {'p95 ms':>8} {'cold ms':>8} {'MPx/s':>7} {'peak MB':>8} {'of peak':>8}"
-    lines = [header]
-    for each in found:
-        if isinstance(each, str):
-            lines.append(f"not run: {each}")
-            continue
-        share = f"{each.share:.0%}" if each.share else "-"
-        times = f"{each.p50 * 1e3:>8.1f} {each.p95 * 1e3:>8.1f} {each.cold * 1e3:>8.1f}"
-        lines.append(
-            f"{each.runtime:<34} {times} {each.megapixels_per_s:>7.3g} {each.peak_bytes / 1e6:>8.0f} {share:>8}"
+def check_budget(found: Sequence[Figures], max_latency: float | None) -> None:
+    """Raise VerificationError where the fastest of the runtimes takes longer, in seconds, than it may."""
+    fastest = min(found, key=lambda each: each.p50)
+    if max_latency is not None and fastest.p50 > max_latency:
+        raise VerificationError(
+            f"{fastest.runtime}: {fastest.p50:.3g} s for {fastest.size} x {fastest.size} pixels, "
+            f"over the budget of {max_latency:g} s"
         )
-    return "\n".join(lines)
 
 
-def draw(found: Sequence[Figures], path: Path) -> None:
-    """A bar for each runtime, its stages stacked, as PNG."""
+def draw(found: Sequence[Figures], path: Path, *, overwrite: bool = False) -> None:
+    """Draw a bar for each runtime, its stages stacked, as PNG."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -299,5 +275,6 @@ def draw(found: Sequence[Figures], path: Path) -> None:
     axes.set_xlabel(f"milliseconds for {found[0].size} x {found[0].size} pixels, file to file, stage after stage")
     figure.legend(ncols=len(STAGES), fontsize="small", loc="outside upper center")
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, format="png", dpi=120)
+    with replacing(path, overwrite=overwrite) as beside:
+        figure.savefig(beside, format="png", dpi=120)
     plt.close(figure)

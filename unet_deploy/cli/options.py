@@ -1,0 +1,267 @@
+"""The options that several commands share, each written once: single ones as aliases, those of a theme as groups.
+
+A group packs itself into the value of the library that it stands for.
+"""
+
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from unet_deploy.cli import parse
+
+if TYPE_CHECKING:
+    from unet_deploy.segmentation.options import ObjectRules
+
+MODEL, TILES, IMAGE, OBJECTS, OUTPUTS, RUN = "Model and runtime", "Tiles", "Image", "Objects", "Outputs", "Run"
+CARD, DATA = "Model card", "Data"
+"""Themes: the sections of a command's help."""
+
+# Choices are written here and not imported: the modules that know them are too heavy for --help. A test compares them.
+Connectivity = Literal[4, 8]
+MaskKind = Literal["auto", "binary", "classes", "instances"]
+
+# -- single options --------------------------------------------------------------------------------------------------
+
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help="Model file, engine, or a shipped model's name.",
+        show_default="nuclei",
+        rich_help_panel=MODEL,
+    ),
+]
+DeviceOption = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        "-d",
+        help="auto, cpu, cuda or cuda:N. auto says so when it falls back to the CPU.",
+        rich_help_panel=MODEL,
+    ),
+]
+RuntimeOption = Annotated[
+    str,
+    typer.Option("--runtime", help="auto, onnxruntime, openvino, tensorrt or tensorrt_rtx.", rich_help_panel=MODEL),
+]
+PrecisionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--precision",
+        help="fp32, fp16, bf16 or int8.",
+        show_default="fp32 on a CPU, fp16 on a GPU",
+        rich_help_panel=MODEL,
+    ),
+]
+TileSizeOption = Annotated[
+    int | None,
+    typer.Option(
+        "--tile-size",
+        help="Largest side of the network's input, in pixels.",
+        show_default="by memory",
+        rich_help_panel=TILES,
+    ),
+]
+TtaOption = Annotated[
+    bool,
+    typer.Option("--tta", help="The mean over 8 orientations: better, and 8 times as long.", rich_help_panel=TILES),
+]
+ChannelOption = Annotated[
+    int | None,
+    typer.Option("--channel", help="Which channel of a multi-channel image, from 0.", rich_help_panel=IMAGE),
+]
+MinSizeOption = Annotated[
+    int, typer.Option("--min-size", min=0, help="Objects of fewer pixels are left out.", rich_help_panel=OBJECTS)
+]
+OverwriteOption = Annotated[
+    bool, typer.Option("--overwrite", help="Replace files that exist.", rich_help_panel=OUTPUTS)
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=OUTPUTS)]
+NoProgressOption = Annotated[bool, typer.Option("--no-progress", help="Draw no progress bar.", rich_help_panel=RUN)]
+
+# -- groups ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """The files to make of each image."""
+
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Mask (.tif, .ome.tif, .zarr), or a folder; by default beside the image.",
+            rich_help_panel=OUTPUTS,
+        ),
+    ] = None
+    probabilities: Annotated[
+        bool, typer.Option(help="Write the class probabilities too, float32.", rich_help_panel=OUTPUTS)
+    ] = False
+    overlay: Annotated[bool, typer.Option(help="Write a PNG to look at.", rich_help_panel=OUTPUTS)] = False
+    overwrite: OverwriteOption = False
+
+
+@dataclass(frozen=True)
+class RuntimeOptions:
+    """What runs the model."""
+
+    device: DeviceOption = "auto"
+    runtime: RuntimeOption = "auto"
+    precision: PrecisionOption = None
+
+
+@dataclass(frozen=True)
+class TileOptions:
+    """How an image is cut into tiles, and what becomes of them."""
+
+    tile_size: TileSizeOption = None
+    batch_size: Annotated[
+        int,
+        typer.Option("--batch-size", "-b", min=1, help="Tiles in one submission, on a GPU.", rich_help_panel=TILES),
+    ] = 1
+    max_memory: Annotated[
+        int | None,
+        typer.Option(
+            "--max-memory",
+            help="Most that the process may hold: 2GiB.",
+            show_default="a quarter of what is free",
+            metavar="SIZE",
+            parser=parse.byte_count,
+            rich_help_panel=TILES,
+        ),
+    ] = None
+    tta: TtaOption = False
+    skip_background: Annotated[
+        bool,
+        typer.Option(
+            "--skip-background",
+            help="Do not compute uniform tiles, such as glass: they are class 0.",
+            rich_help_panel=TILES,
+        ),
+    ] = False
+
+
+@dataclass(frozen=True)
+class ImageOptions:
+    """What of each image is segmented."""
+
+    channel: ChannelOption = None
+    level: Annotated[
+        int | None,
+        typer.Option(
+            "--level",
+            help="Level of a pyramid, 0 the finest; auto for the model's pixel size.",
+            metavar="N|auto",
+            parser=parse.level,
+            rich_help_panel=IMAGE,
+        ),
+    ] = 0
+    roi: Annotated[
+        parse.Box | None,
+        typer.Option(
+            "--roi",
+            help="Only this part: y,x,height,width in pixels. The mask keeps its place.",
+            metavar="Y,X,H,W",
+            parser=parse.box,
+            rich_help_panel=IMAGE,
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class ObjectOptions:
+    """What counts as an object, and where objects are written."""
+
+    objects: Annotated[
+        str | None,
+        typer.Option(
+            "--objects",
+            help="Table of objects: a .csv, .parquet or .geojson file, or just csv.",
+            rich_help_panel=OBJECTS,
+        ),
+    ] = None
+    instances: Annotated[
+        str | None,
+        typer.Option("--instances", help="Their numbers, uint32: a .tif file, or just tif.", rich_help_panel=OBJECTS),
+    ] = None
+    min_size: MinSizeOption = 0
+    fill_holes: Annotated[
+        bool,
+        typer.Option("--fill-holes", help="Holes belong to the object around them.", rich_help_panel=OBJECTS),
+    ] = False
+    connectivity: Annotated[
+        Connectivity,
+        typer.Option("--connectivity", help="4, or 8 for pixels that touch at a corner.", rich_help_panel=OBJECTS),
+    ] = 4
+
+    def rules(self) -> "ObjectRules":
+        """What counts as an object, as the library says it."""
+        from unet_deploy.segmentation.options import ObjectRules
+
+        return ObjectRules(self.connectivity, self.min_size, self.fill_holes)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Who computes, and whether anything is computed."""
+
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Go on where a run of the same image and settings was broken off.", rich_help_panel=RUN
+        ),
+    ] = False
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Print tiles, memory, disk and time; write nothing.", rich_help_panel=RUN),
+    ] = False
+    scheduler: Annotated[
+        str | None,
+        typer.Option("--scheduler", help="Let a Dask cluster compute: tcp://host:8786.", rich_help_panel=RUN),
+    ] = None
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, help="Let so many processes of this machine compute.", rich_help_panel=RUN),
+    ] = None
+    no_progress: NoProgressOption = False
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Annotated images."""
+
+    data: Annotated[Path, typer.Argument(help="Folder with images/ and masks/, or an image stack (with --masks).")]
+    masks: Annotated[
+        Path | None, typer.Option(help="Label stack of the same number of pages.", rich_help_panel=DATA)
+    ] = None
+    mask_kind: Annotated[MaskKind, typer.Option(help="What the values of the masks are.", rich_help_panel=DATA)] = (
+        "auto"
+    )
+
+
+@dataclass(frozen=True)
+class CardOptions:
+    """What the model card says and no file knows."""
+
+    pixel_size: Annotated[float | None, typer.Option(help="Micrometres, for the model card.", rich_help_panel=CARD)] = (
+        None
+    )
+    trained_on: Annotated[str, typer.Option(help="What the data is, for the model card.", rich_help_panel=CARD)] = ""
+    license: Annotated[
+        str, typer.Option(help="The licence of the weights, for the model card.", rich_help_panel=CARD)
+    ] = ""
+
+    def fields(self) -> dict[str, Any]:
+        """The fields of the card by name, with the command line that is running as what made it."""
+        return {
+            "pixel_size_um": self.pixel_size,
+            "trained_on": self.trained_on,
+            "license": self.license,
+            "command": shlex.join(["unet-deploy", *sys.argv[1:]]),
+        }

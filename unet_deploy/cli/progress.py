@@ -1,0 +1,87 @@
+"""Bars: the only place that draws how far a command is. They go to stderr, and only where that is a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+from unet_deploy.cli.show import note
+
+if TYPE_CHECKING:
+    from unet_deploy.system.progress import Progress
+
+
+class TrainingState(Protocol):
+    """How far a training is, as far as a bar shows it."""
+
+    @property
+    def step(self) -> int: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def loss(self) -> float: ...
+    @property
+    def score(self) -> float | None:
+        """Mean validation Dice of the last validation; None before the first."""
+
+
+@contextmanager
+def progress_bar(title: str, unit: str = "tiles", *, shown: bool = True) -> Iterator[Progress]:
+    """Draw a bar with rate and time left on a terminal, from the first step on; elsewhere nothing is printed."""
+    if not shown or not sys.stderr.isatty():
+        yield lambda done, total, title="": None
+        return
+    import rich.progress as bars
+    from rich.console import Console
+
+    columns = (
+        bars.TextColumn("{task.description}"),
+        bars.BarColumn(bar_width=None),
+        bars.MofNCompleteColumn(),
+        bars.TextColumn(unit),
+        bars.TextColumn("{task.fields[rate]}"),
+        bars.TimeElapsedColumn(),
+        bars.TextColumn("left"),
+        bars.TimeRemainingColumn(),
+    )
+    bar = bars.Progress(*columns, console=Console(stderr=True))
+    task = bar.add_task(title, total=None, rate="")
+
+    def update(done: int, total: int, now: str = "") -> None:
+        bar.start()  # not before there is something to show: what may be compiled mostly is not
+        speed = bar.tasks[0].finished_speed or bar.tasks[0].speed
+        rate = f"{speed:.1f} {unit}/s" if speed else ""
+        bar.update(task, completed=done, total=total, description=now or title, rate=rate)
+
+    try:
+        yield update
+    finally:
+        bar.stop()
+
+
+@contextmanager
+def training_bar(title: str, *, shown: bool = True) -> Iterator[Callable[[TrainingState], None]]:
+    """Draw a bar with loss, validation score, rate and time left; off a terminal, print a line at each validation."""
+    if shown and not sys.stderr.isatty():
+        yield _line_at_each_validation()
+        return
+    with progress_bar(title, "steps", shown=shown) as progress:
+
+        def update(state: TrainingState) -> None:
+            score = "" if state.score is None else f", validation Dice {state.score:.4f}"
+            progress(state.step, state.steps, f"{title}: loss {state.loss:.3f}{score}")
+
+        yield update
+
+
+def _line_at_each_validation() -> Callable[[TrainingState], None]:
+    seen: list[float | None] = [None]
+
+    def update(state: TrainingState) -> None:
+        if state.score != seen[0]:
+            seen[0] = state.score
+            note(f"step {state.step} of {state.steps}: loss {state.loss:.4f}, validation Dice {state.score:.4f}")
+
+    return update

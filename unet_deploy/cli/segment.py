@@ -1,0 +1,168 @@
+"""The command that segments images: segment."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from unet_deploy.cli import show
+from unet_deploy.cli.app import command
+from unet_deploy.cli.options import (
+    ImageOptions,
+    ModelOption,
+    ObjectOptions,
+    OutputOptions,
+    RunOptions,
+    RuntimeOptions,
+    TileOptions,
+)
+from unet_deploy.cli.progress import progress_bar
+
+if TYPE_CHECKING:
+    from unet_deploy.images import ImageSource
+    from unet_deploy.model.contract import Pixels
+    from unet_deploy.runtimes import Runtime
+    from unet_deploy.segmentation.batch import Job
+    from unet_deploy.segmentation.compute import Compute
+    from unet_deploy.segmentation.run import Options
+    from unet_deploy.zoo import Request
+
+
+@command("Use a model")
+def segment(
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMAGE...", help="TIFF, PNG, JPEG or OME-Zarr, folders, patterns or URLs.")
+    ],
+    *,
+    outputs: OutputOptions,
+    model: ModelOption = None,
+    runtime: RuntimeOptions,
+    tiles: TileOptions,
+    image: ImageOptions,
+    objects: ObjectOptions,
+    run: RunOptions,
+) -> None:
+    """Segment images of any size into tiled masks of class indices, TIFF or OME-Zarr."""
+    from unet_deploy.segmentation.batch import Failed, attempt_each, for_runtime
+    from unet_deploy.segmentation.planning import first_look
+
+    jobs = _jobs(images, outputs, objects)
+    options = _options(tiles, image, objects, resume=run.resume, overwrite=outputs.overwrite)
+    failures = []
+    with ExitStack() as stack:
+        pixels, source = stack.enter_context(first_look([job.image for job in jobs], options))
+        request = _request(runtime, tiles, pixels, probabilities=outputs.probabilities or tiles.tta)
+        compute = stack.enter_context(_compute(model, request, run))
+        ready = stack.enter_context(_open(model, request, shown=not run.no_progress))
+        options = for_runtime(options, ready)
+        work: Callable[[Job], None] = partial(_segment, ready, options, compute, source, shown=not run.no_progress)
+        if run.dry_run:
+            work = partial(_foresee, ready, options, compute)
+        for outcome in attempt_each(jobs, work, skip_finished=run.resume and not outputs.overwrite):
+            show.outcome(outcome)
+            if isinstance(outcome, Failed):
+                failures.append(outcome.error)
+    if failures:
+        raise typer.Exit(failures[0].exit_code)
+
+
+def _jobs(images: list[str], outputs: OutputOptions, objects: ObjectOptions) -> list["Job"]:
+    """The images that are named, and the files to make of each."""
+    from unet_deploy.segmentation.batch import Job
+    from unet_deploy.segmentation.inputs import find_images, name_outputs
+
+    paths = find_images(images)
+    named = name_outputs(
+        paths,
+        outputs.output,
+        probabilities=outputs.probabilities,
+        overlay=outputs.overlay,
+        objects=objects.objects,
+        instances=objects.instances,
+    )
+    return list(map(Job, paths, named))
+
+
+def _request(runtime: RuntimeOptions, tiles: TileOptions, pixels: "Pixels", *, probabilities: bool) -> "Request":
+    """How the model is to be run."""
+    from unet_deploy.zoo import Request
+
+    return Request(
+        **asdict(runtime),
+        probabilities=probabilities,
+        pixels=pixels,
+        tile_size=tiles.tile_size,
+        batch_size=tiles.batch_size,
+    )
+
+
+def _options(
+    tiles: TileOptions, image: ImageOptions, objects: ObjectOptions, *, resume: bool, overwrite: bool
+) -> "Options":
+    """How each image is to be segmented."""
+    from unet_deploy.segmentation.run import Options
+    from unet_deploy.tiling import Region
+
+    return Options(
+        tile_size=tiles.tile_size,
+        channel=image.channel,
+        level=image.level,
+        max_memory=tiles.max_memory,
+        skip_background=tiles.skip_background,
+        tta=tiles.tta,
+        objects=objects.rules(),
+        roi=Region(*image.roi) if image.roi else None,
+        resume=resume,
+        overwrite=overwrite,
+    )
+
+
+def _compute(model: str | None, request: "Request", run: RunOptions) -> "AbstractContextManager[Compute]":
+    """Who is to compute: this process, or the cluster that is asked for."""
+    if not (run.scheduler or run.workers):
+        from unet_deploy.segmentation.compute import stream_here
+
+        return nullcontext(stream_here)
+    from unet_deploy.segmentation.cluster import Cluster
+
+    return Cluster(model, request, scheduler=run.scheduler, workers=run.workers)
+
+
+def _open(model: str | None, request: "Request", *, shown: bool) -> "Runtime":
+    """The model, ready; compiling it for a GPU is shown."""
+    from unet_deploy.zoo import open_model
+
+    with progress_bar("compiling", "steps", shown=shown) as progress:
+        return open_model(model, request, notify=show.note, progress=progress)
+
+
+def _segment(
+    runtime: "Runtime",
+    options: "Options",
+    compute: "Compute",
+    source: "ImageSource | None",
+    job: "Job",
+    *,
+    shown: bool,
+) -> None:
+    """Segment one image, and say what was done."""
+    from unet_deploy.segmentation.run import segment_file
+
+    with progress_bar(job.image.name, shown=shown) as progress:
+        job.outputs.mask.parent.mkdir(parents=True, exist_ok=True)
+        report = segment_file(
+            job.image, job.outputs, runtime, options, compute=compute, progress=progress, source=source
+        )
+    show.report(report)
+
+
+def _foresee(runtime: "Runtime", options: "Options", compute: "Compute", job: "Job") -> None:
+    """Say what segmenting one image would take."""
+    from unet_deploy.segmentation.compute import stream_here
+    from unet_deploy.segmentation.forecast import forecast
+
+    found = forecast(job.image, runtime, job.outputs, options, compute=compute)
+    show.forecast(found, job.outputs.mask, runtime, shared=compute is not stream_here)

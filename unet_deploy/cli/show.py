@@ -1,0 +1,401 @@
+"""Every table and every sentence that a command prints. Answers go to stdout, what goes on and what is wrong to stderr.
+
+The library returns values and numbers; here they become words.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from unet_deploy.convert.adopt import AdoptReport
+    from unet_deploy.convert.quantize import QuantizeReport
+    from unet_deploy.evaluation.scores import Evaluation
+    from unet_deploy.measure.benchmark import Figures
+    from unet_deploy.measure.inspection import Diagnosis, EngineFile, ImageFile, Package
+    from unet_deploy.measure.verify import SeamCheck
+    from unet_deploy.model.card import ModelCard, Normalization
+    from unet_deploy.runtimes import Runtime
+    from unet_deploy.runtimes.agreement import Agreement
+    from unet_deploy.segmentation.batch import Outcome
+    from unet_deploy.segmentation.forecast import Disk, Forecast
+    from unet_deploy.segmentation.run import Report
+    from unet_deploy.system.gpu import Gpu
+
+Rows = list[tuple[str, str]]
+"""Names and values, for a table of two columns."""
+
+# -- lines, tables and numbers ---------------------------------------------------------------------------------------
+
+
+def note(line: str) -> None:
+    """Print one line to stderr: what is going on, or what went wrong."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def table(rows: Sequence[tuple[str, str]]) -> str:
+    """Two columns, the first padded to its widest entry."""
+    width = max((len(name) for name, _ in rows), default=0)
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+def columns(head: Sequence[str], rows: Sequence[Sequence[str | float]]) -> str:
+    """A table with a heading over each column; numbers that are not whole get four decimals."""
+    texts = [[f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(head, *texts, strict=True)]
+    lines = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in (head, *texts)]
+    return "\n".join("  ".join(line).rstrip() for line in lines)
+
+
+def bytes_text(count: int | float) -> str:
+    """Word a number of bytes, in powers of ten.
+
+    >>> bytes_text(1536000)
+    '1.54 MB'
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(count) < 999.5:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.4g} TB"
+
+
+def time_text(seconds: float) -> str:
+    """Word a time.
+
+    >>> time_text(90)
+    '1.5 min'
+    """
+    for unit, size in (("s", 60), ("min", 60)):
+        if seconds < 0.995 * size:
+            return f"{seconds:.2g} {unit}"
+        seconds /= size
+    return f"{seconds:.3g} h"
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1e3:.4g} ms"
+
+
+# -- segment ---------------------------------------------------------------------------------------------------------
+
+
+def outcome(outcome: Outcome[None]) -> None:
+    """Say of an image why nothing was made of it; what was made has been said."""
+    from unet_deploy.segmentation.batch import Failed, Interrupted, MadeBefore
+
+    mask = outcome.job.outputs.mask
+    if isinstance(outcome, MadeBefore):
+        note(f"{mask}: is finished already")
+    if isinstance(outcome, Failed | Interrupted) and outcome.can_resume:
+        note(f"{mask}: what is finished is kept; go on with the same command and --resume")
+    if isinstance(outcome, Failed):
+        note("error: " + " ".join(str(outcome.error).split()))
+
+
+def report(report: Report) -> None:
+    """Say what was made of an image, how fast, and what a person should know of it."""
+    if report.image.note:
+        note(f"note: {report.image.name}: {report.image.note}")
+    if report.proved:
+        note(f"proved on first use: {report.proved}")
+    tiles = report.image.pages * len(report.plan)
+    if report.timing.resumed:
+        note(f"resumed: {report.timing.resumed} of {tiles} tiles were finished already")
+    if report.timing.skipped:
+        note(f"skipped as background: {report.timing.skipped} of {tiles} tiles")
+    if report.objects is not None:
+        note(f"objects: {report.objects}")
+    wall, files = report.timing.wall, ", ".join(map(str, report.outputs))
+    speed = f"{report.megapixels:.4g} MPx in {wall:.3g} s, {report.megapixels / wall:.3g} MPx/s"
+    print(f"{files}: {speed}, {report.runtime}")
+
+
+def forecast(found: Forecast, mask: Path, runtime: Runtime, *, shared: bool) -> None:
+    """Say what segmenting an image will take. shared: whether the processes of a cluster share the work."""
+    image, tiles = found.image, found.plan
+    rows = [
+        ("image", f"{image.name}: {image.pages} x {image.channels} x {tiles.height} x {tiles.width} {image.dtype}"),
+        ("model", f"{runtime.card.name} on {runtime.name}"),
+        ("tiles", f"{image.pages * len(tiles)} ({tiles.rows} x {tiles.columns} a page)"),
+        ("tile size", f"{tiles.input_height} x {tiles.input_width} in, {tiles.step_y} x {tiles.step_x} out"),
+        ("halo overhead", f"{tiles.overhead:.2f} pixels computed for each pixel of the image"),
+        ("peak memory", f"about {bytes_text(found.memory)}" if found.memory else "unknown: not in this model's card"),
+        ("disk", f"about {_disk(found.likely)}"),
+        ("disk at most", f"{_disk(found.most)}; {bytes_text(found.free)} are free"),
+        ("time", f"about {time_text(found.seconds)}, as one tile of it takes"),
+    ]
+    print(table(rows))
+    if shared:
+        note("note: memory and time are those of one process that does it all")
+    if found.free < found.most.peak:
+        free, most = bytes_text(found.free), bytes_text(found.most.peak)
+        note(f"note: {mask}: its disk has {free} free, and {most} may be needed")
+
+
+def _disk(disk: Disk) -> str:
+    return f"{bytes_text(disk.peak)} while it runs and {bytes_text(disk.end)} in the end"
+
+
+# -- info ------------------------------------------------------------------------------------------------------------
+
+
+def card_rows(card: ModelCard) -> Rows:
+    """A model's card for people."""
+    rows = [
+        ("model", card.name),
+        ("channels", str(card.channels)),
+        ("classes", _classes(enumerate(card.classes))),
+        ("margin", f"{card.margin} pixels a side"),
+        ("input sides", f"{card.base} + k x {card.stride} pixels"),
+        ("normalization", _normalization(card.normalization)),
+        ("pixel size", f"{card.pixel_size_um:g} um" if card.pixel_size_um else "not recorded"),
+        ("trained on", card.trained_on or "not recorded"),
+        ("license", card.license or "not recorded"),
+        ("split", card.split or "not recorded"),
+        ("seed", "not recorded" if card.seed is None else str(card.seed)),
+        ("made by", card.command or "not recorded"),
+    ]
+    rows += [(name, f"{value:.4g}") for name, value in card.metrics.items()]
+    rows.append(("evaluated on", card.evaluated_on or "not recorded"))
+    return rows + [(name, f"{value:.4g}") for name, value in card.evaluation.items()]
+
+
+def _classes(named: Iterable[tuple[int, str]]) -> str:
+    return ", ".join(f"{value} {name}" for value, name in named)
+
+
+def _normalization(grey: Normalization) -> str:
+    if grey.method == "fixed":
+        return f"(grey - {grey.offset:g}) * {grey.scale:g}"
+    return f"percentiles {grey.low:g} to {grey.high:g} of the whole page become 0 to 1"
+
+
+def engine_rows(engine: EngineFile) -> Rows:
+    """An engine's record for people."""
+    record, limits, options = engine.record, engine.record.limits, engine.record.options
+    sides = " to ".join(f"{high} x {wide}" for high, wide in dict.fromkeys((limits.least, limits.most)))
+    layers = ", ".join(f"{count} {kind}" for kind, count in record.layers.items())
+    unproved = "unverified: the first use on a GPU compares it with its model"
+    return [
+        ("engine", f"{engine.path.name}, {bytes_text(engine.size)}"),
+        ("model", f"{record.card.name} ({record.model}), weights {record.weights_sha256[:12]}"),
+        ("compiler", f"{record.compiler} {record.compiler_version}"),
+        ("runs on", f"{record.gpu or 'any GPU'} of compute capability {', '.join(record.capabilities)}"),
+        ("precision", f"{options.precision}; layers: {layers}"),
+        ("tiles", f"{limits.batch} of {sides} pixels, {options.pixels}"),
+        ("returns", "labels and probabilities" if options.probabilities else "labels"),
+        ("accuracy", unproved if record.accuracy is None else str(record.accuracy)),
+    ]
+
+
+def image_rows(file: ImageFile) -> Rows:
+    """What is known of an image or a mask, for people."""
+    info = file.info
+    decoded = info.pages * info.channels * info.height * info.width * info.dtype.itemsize
+    pixels = f"{info.dtype}, {bytes_text(decoded)} decoded"
+    rows = [
+        ("image" if file.classes is None else "mask", info.name),
+        ("pages", str(info.pages)),
+        ("channels", str(info.channels)),
+        ("height x width", f"{info.height} x {info.width} pixels"),
+        ("pixels", pixels if file.size is None else f"{pixels}, {bytes_text(file.size)} on disk"),
+        ("pixel size", f"{info.pixel_size_um:.4g} um" if info.pixel_size_um else "not recorded"),
+    ]
+    if info.levels:
+        rows.append(("levels", ", ".join(f"{height} x {width}" for height, width in info.levels)))
+    if file.classes:
+        rows.append(("classes", _classes(file.classes.items())))
+    return rows + ([("note", info.note)] if info.note else [])
+
+
+def file(file: ModelCard | EngineFile | ImageFile) -> None:
+    """Say what a file is."""
+    from unet_deploy.measure.inspection import EngineFile, ImageFile
+
+    if isinstance(file, EngineFile):
+        print(table(engine_rows(file)))
+    elif isinstance(file, ImageFile):
+        print(table(image_rows(file)))
+    else:
+        print(table(card_rows(file)))
+
+
+# -- doctor ----------------------------------------------------------------------------------------------------------
+
+
+def diagnosis(found: Diagnosis) -> None:
+    """Say what a machine can run, and how to get what it cannot."""
+    rows = [
+        ("unet-deploy", found.version),
+        ("python", f"{found.python} on {found.platform}"),
+        ("processors", f"{found.cores} usable"),
+        ("memory", f"{bytes_text(found.memory)} free" if found.memory else "unknown"),
+        *map(_gpu_row, found.gpus),
+        *([("GPU", found.no_gpu)] if found.no_gpu else []),
+        *((package.name, _package(package)) for package in found.packages),
+        ("shipped models", ", ".join(found.shipped_models) or "none"),
+        ("segment uses", found.default_runtime or f"nothing: {found.no_runtime}"),
+    ]
+    print(table(rows))
+
+
+def _gpu_row(gpu: Gpu) -> tuple[str, str]:
+    return f"cuda:{gpu.index}", f"{gpu.name}, compute capability {gpu.capability}, driver for CUDA {gpu.driver}"
+
+
+def _package(package: Package) -> str:
+    if package.problem:
+        return f"installed, but cannot be loaded: {package.problem}"
+    if package.version is None:
+        return f"not installed; pip install 'unet-deploy[{package.extra}]'"
+    return f"{package.version}, for {' '.join(package.providers)}" if package.providers else package.version
+
+
+# -- verify, quantize, adopt -----------------------------------------------------------------------------------------
+
+
+def seams(check: SeamCheck, image: Path) -> None:
+    """Say how the tiled answer compares with the one in one pass."""
+    from unet_deploy.runtimes.agreement import TOLERANCE
+
+    seen, area, plan = check.agreement, check.region, check.plan
+    rows = [
+        ("compared", f"{area.height} x {area.width} pixels at ({area.y}, {area.x}) of {image}"),
+        ("tiles", f"{len(plan)} of at most {plan.input_height} x {plan.input_width}, against one pass"),
+        ("labels that differ", _differing(seen)),
+        ("worst probability", f"{seen.worst_probability:.2g} apart (limit {TOLERANCE:g})"),
+    ]
+    print(table(rows))
+
+
+def _differing(seen: Agreement) -> str:
+    return f"{seen.labels_differ} of {seen.pixels} ({seen.ties} of them ties)"
+
+
+def quantized(made: QuantizeReport, output: Path) -> None:
+    """Say how much of a network computes in 8 bits now, and how it compares with the one before."""
+    done = made.convolutions - made.kept
+    print(f"{output}: {done} of {made.convolutions} layers in 8 bits, calibrated on {made.calibrated_on} images")
+    print(f"{output}: {made.accuracy}")
+
+
+def adopted(made: AdoptReport) -> None:
+    """Say what became of a network of another toolkit, and what was measured of its seams."""
+    if made.whole_tile:
+        note(f"note: {', '.join(made.whole_tile)} may look at a whole tile; run verify --tiled on an image")
+    rows = [*card_rows(made.card), ("labels that differ", _differing(made.agreement))]
+    margin = made.card.margin
+    if made.reach is not None and margin:
+        felt = (f"{made.reach.worst[depth]:.2g} at {depth}" for depth in sorted({0, margin // 2, margin}))
+        rows.append(("a tile's edge", f"moves probabilities by {', '.join(felt)} pixels from it"))
+    print(table(rows))
+
+
+# -- benchmark -------------------------------------------------------------------------------------------------------
+
+
+def figures_rows(figures: Figures) -> Rows:
+    """What was measured of one runtime, for people."""
+    times = [f"{name} {_milliseconds(value)}" for name, value in _percentiles(figures)]
+    rows = [
+        ("runtime", f"{figures.runtime}; {figures.machine}"),
+        ("image", f"{figures.size} x {figures.size} uint8, in {figures.tiles} tiles"),
+        ("pixels to labels", f"{', '.join(times)}, {figures.runs} runs"),
+        ("cold", f"load {_milliseconds(figures.load)}, first image {_milliseconds(figures.cold)}"),
+        ("throughput", f"{figures.megapixels_per_s:.3g} MPx/s"),
+        ("peak memory", bytes_text(figures.peak_bytes)),
+    ]
+    if figures.flops:
+        work = f"{figures.flops / 1e9:.4g} GFLOP, {figures.flops / figures.p50 / 1e9:.4g} GFLOP/s"
+        if figures.share and figures.peak_flops:
+            work += f", {figures.share:.0%} of {figures.peak_flops / 1e9:.0f}"
+        rows.append(("work", work))
+    return rows + [(f"  {stage}", _milliseconds(seconds)) for stage, seconds in figures.stages.items()]
+
+
+def _percentiles(figures: Figures) -> list[tuple[str, float]]:
+    return [("p50", figures.p50), ("p95", figures.p95), ("p99", figures.p99)]
+
+
+def side_by_side(found: Sequence[Figures | str]) -> str:
+    """One line for each runtime; of one that did not run, why."""
+    head = f"{'runtime':<34} {'p50 ms':>8} {'p95 ms':>8} {'cold ms':>8} {'MPx/s':>7} {'peak MB':>8} {'of peak':>8}"
+    return "\n".join([head, *map(_side_by_side_line, found)])
+
+
+def figures_json(figures: Figures) -> str:
+    """What was measured of one runtime, for a machine."""
+    return json.dumps(asdict(figures), indent=2)
+
+
+def side_by_side_json(found: Sequence[Figures | str]) -> str:
+    """What was measured of every runtime, for a machine; of one that did not run, why."""
+    return json.dumps([{"not_run": each} if isinstance(each, str) else asdict(each) for each in found], indent=2)
+
+
+def _side_by_side_line(each: Figures | str) -> str:
+    if isinstance(each, str):
+        return f"not run: {each}"
+    share = f"{each.share:.0%}" if each.share else "-"
+    times = f"{each.p50 * 1e3:>8.1f} {each.p95 * 1e3:>8.1f} {each.cold * 1e3:>8.1f}"
+    return f"{each.runtime:<34} {times} {each.megapixels_per_s:>7.3g} {each.peak_bytes / 1e6:>8.0f} {share:>8}"
+
+
+# -- evaluate, score -------------------------------------------------------------------------------------------------
+
+NOTABLE = 0.25
+"""Pixels from which masks that lie beside their images are worth a word."""
+
+
+def evaluation(result: Evaluation, groups: frozenset[str]) -> None:
+    """Say how good a model or a mask is: image by image, by threshold, and over all."""
+    if len(result.scores) > 1:
+        print(_scores(result) + "\n")
+    if result.cuts:
+        print(_cuts(result) + "\n")
+    shown = result.figures(groups)
+    print(table([("images", str(len(result.scores))), *((each.words, each.text) for each in shown)]))
+    if result.without_objects:
+        images = f"{result.without_objects} of {len(result.scores)} images"
+        note(f"SEG: no true objects in {images}, which do not count")
+    if (displaced := result.displacement) and max(map(abs, displaced)) > NOTABLE:
+        sides = (("up", "down"), ("left", "right"))
+        ways = [f"{abs(by):.1f} {side[by > 0]}" for by, side in zip(displaced, sides, strict=True)]
+        note(
+            f"the masks lie {' and '.join(ways)} of what the model sees, in pixels: "
+            "bring images and masks together and train again, and edges will be sharper"
+        )
+
+
+def evaluation_json(result: Evaluation) -> str:
+    """How good a model or a mask is, for a machine."""
+    return json.dumps(result.to_json(), indent=2)
+
+
+def _scores(result: Evaluation) -> str:
+    head = ["image", *(f"Dice of {name}" for name in result.classes[1:]), "object F1 at IoU 0.5", "SEG"]
+    rows: list[list[str | float]] = [
+        [
+            each.name,
+            *(overlap.dice for overlap in each.overlaps),
+            each.matches[0].f1,
+            "none" if each.seg is None else each.seg,
+        ]
+        for each in result.scores
+    ]
+    return columns(head, rows)
+
+
+def _cuts(result: Evaluation) -> str:
+    from unet_deploy.evaluation.scores import CUTS
+
+    rows: list[list[str | float]] = [
+        [f"{cut:.1f}", *row.in_words.values()] for cut, row in zip(CUTS, result.cuts, strict=True)
+    ]
+    return columns(["threshold", *result.cuts[0].in_words], rows)

@@ -1,0 +1,32 @@
+"""How a model was evaluated, in the words that stand in its card beside the figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What figures are of; without it they cannot be compared.
+
+    >>> print(Conditions(56, Path("data/dsb2018"), "every:10", min_size=20))
+    56 images of dsb2018, validation every:10, objects of 20 pixels and more
+    """
+
+    images: int
+    data: Path
+    """The folder of images and masks, or the image stack."""
+    validation: str | None = None
+    """What training held back, in the words of `train --validation`, where only that was evaluated."""
+    tta: bool = False
+    """Whether the answer was the mean over eight orientations."""
+    min_size: int = 0
+    """Objects of the prediction of fewer pixels were left out."""
+
+    def __str__(self) -> str:
+        words = [f"{self.images} images of {self.data.resolve().stem}"]
+        words += [f"validation {self.validation}"] if self.validation else []
+        words += ["mean of 8 orientations"] if self.tta else []
+        words += [f"objects of {self.min_size} pixels and more"] if self.min_size else []
+        return ", ".join(words)

@@ -1,0 +1,89 @@
+"""Many images, one after another: which are left out, and what one that fails leaves for the others and for later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from unet_deploy.errors import UnetDeployError, UsageError
+from unet_deploy.runtimes import Runtime
+from unet_deploy.segmentation.outputs import Outputs, finished, unfinished
+from unet_deploy.segmentation.run import Options
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Job:
+    """An image, and the files to make of it."""
+
+    image: Path
+    outputs: Outputs
+
+
+@dataclass(frozen=True)
+class Made(Generic[Result]):
+    """What the work returned for one image."""
+
+    job: Job
+    result: Result
+
+
+@dataclass(frozen=True)
+class MadeBefore:
+    """An image whose mask an earlier run has finished, so that nothing was done."""
+
+    job: Job
+
+
+@dataclass(frozen=True)
+class Failed:
+    """An image whose work ended with an error."""
+
+    job: Job
+    error: UnetDeployError
+    can_resume: bool
+    """Whether finished parts of the mask are kept, from which the same run with `resume` goes on."""
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """The image whose work Ctrl-C has ended, and with it that on all others."""
+
+    job: Job
+    can_resume: bool
+    """As of Failed."""
+
+
+Outcome = Made[Result] | MadeBefore | Failed | Interrupted
+
+
+def for_runtime(options: Options, runtime: Runtime) -> Options:
+    """The options of a run as a runtime takes them: an engine that was opened for a tile size has no other."""
+    return replace(options, tile_size=None) if runtime.limits.hard else options
+
+
+def attempt_each(
+    jobs: Iterable[Job], work: Callable[[Job], Result], *, skip_finished: bool = False
+) -> Iterator[Outcome[Result]]:
+    """Do the work for each image in turn, and tell what came of it before the next one is begun.
+
+    skip_finished: leave out images whose mask is there, whole, as a run does that goes on where one was broken off.
+    An image that fails does not keep the others from being done. An interrupt is told too, and KeyboardInterrupt raised
+    when the next outcome is asked for; other exceptions are raised at once.
+    """
+    for job in jobs:
+        if skip_finished and finished(job.outputs.mask):
+            yield MadeBefore(job)
+            continue
+        try:
+            result = work(job)
+        except UnetDeployError as error:
+            yield Failed(job, error, not isinstance(error, UsageError) and unfinished(job.outputs.mask).exists())
+        except KeyboardInterrupt:
+            yield Interrupted(job, unfinished(job.outputs.mask).exists())
+            raise
+        else:
+            yield Made(job, result)
