@@ -57,9 +57,8 @@ def verify_tiled(
     whole = plan_tiles(
         region.height, region.width, card, tile=legal_side(longest + 2 * card.margin + card.stride, card)
     )
-    return SeamCheck(
-        region, tiled, compare(*_answer(pixels, whole, runtime, grey), *_answer(pixels, tiled, runtime, grey))
-    )
+    one_pass, in_tiles = (_answer(pixels, plan, runtime, grey) for plan in (whole, tiled))
+    return SeamCheck(region, tiled, compare(*one_pass, *in_tiles))
 
 
 def verify_against(
@@ -93,6 +92,7 @@ def verify_against(
 
 
 def _answer(pixels: np.ndarray, plan: TilePlan, runtime: Runtime, grey: GreyScale) -> tuple[np.ndarray, np.ndarray]:
+    """Labels (H, W) uint8 and probabilities (K, H, W) float32 of pixels (C, H, W), all in memory."""
     labels = ArraySink((1, 1, plan.height, plan.width), np.dtype(np.uint8))
     scores = ArraySink((1, len(runtime.card.classes), plan.height, plan.width), np.dtype(np.float32))
     consumers = [write_labels(labels), write_probabilities(scores)]
@@ -101,5 +101,6 @@ def _answer(pixels: np.ndarray, plan: TilePlan, runtime: Runtime, grey: GreyScal
 
 
 def _middle(height: int, width: int) -> Region:
+    """The middle of a page, at most WHOLE_SIDE a side."""
     tall, wide = min(height, WHOLE_SIDE), min(width, WHOLE_SIDE)
     return Region((height - tall) // 2, (width - wide) // 2, tall, wide)
