@@ -14,7 +14,6 @@ from typing_extensions import Self
 from unet_deploy.errors import UsageError
 from unet_deploy.images import ImageInfo, ImageSource
 from unet_deploy.masks import Keep, MaskForm, MaskSink, format_of, open_mask
-from unet_deploy.segmentation.counting import ObjectWriter, check_table
 from unet_deploy.segmentation.options import ObjectRules
 from unet_deploy.stream.pipeline import Consumer, DoneTile
 from unet_deploy.system.files import check_free
@@ -23,6 +22,7 @@ from unet_deploy.tiling import Region, Tile
 if TYPE_CHECKING:
     from unet_deploy.images.ome_zarr import Axis
     from unet_deploy.masks.overlay import Overlay
+    from unet_deploy.segmentation.counting import ObjectWriter
 
 
 def beside(mask: Path) -> Path:
@@ -158,6 +158,9 @@ class OutputWriter:
         self.consumers.append(paint(self._picture))
 
     def _add_objects(self, rules: ObjectRules, subject: Subject) -> None:
+        # Not before objects are asked for: SciPy takes 20 MB.
+        from unet_deploy.segmentation.counting import ObjectWriter, check_table
+
         if self._outputs.objects:
             check_table(self._outputs.objects, overwrite=self._replaces)
         if self._outputs.instances:
