@@ -22,6 +22,7 @@ lint: .venv/ready
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+	.venv/bin/lint-imports
 
 isbi: .venv/ready
 	.venv/bin/python benchmarks/quality.py isbi \

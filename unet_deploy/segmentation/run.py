@@ -247,14 +247,6 @@ def _key(task: Task, outputs: Outputs) -> dict[str, Any]:
     }
 
 
-def parse_region(text: str) -> Region:
-    """'y,x,height,width' in pixels. Raises UsageError."""
-    parts = [part.strip() for part in text.split(",")]
-    if len(parts) != 4 or not all(part.isdigit() for part in parts) or 0 in map(int, parts[2:]):
-        raise UsageError(f"--roi {text}: give y,x,height,width in pixels, for example 2000,3000,1024,1024")
-    return Region(*map(int, parts))
-
-
 @contextmanager
 def _ready(model: Model, probabilities: bool, device: str, pixels: Pixels, tile_size: int | None) -> Iterator[Runtime]:
     """The caller's own runtime, left open, or one of ours that ends with the call."""
