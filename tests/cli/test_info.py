@@ -14,7 +14,7 @@ from PIL import Image
 
 from unet_deploy.cli.show import bytes_text
 from unet_deploy.measure import inspection
-from unet_deploy.zoo import RUNTIMES
+from unet_deploy.runtimes.table import RUNTIMES
 
 GREY = (np.indices((60, 70)).sum(0) % 251).astype(np.uint8)
 

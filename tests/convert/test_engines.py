@@ -17,8 +17,8 @@ from unet_deploy.runtimes.tensorrt.record import read_record, record_path, set_a
 
 pytest.importorskip("tensorrt_rtx")
 ASKED = BuildOptions(Profile((1, 44, 44), (1, 76, 76), (2, 76, 76)), targets=("sm86",))
-GOOD = Agreement("slide.tif", 4, 1000, 12.5, 0.003, 0)
-BAD = replace(GOOD, labels_differ_ppm=2_000.0)
+GOOD = Agreement(1_000_000, 12, 0, 0.003, 0, image="slide.tif", tiles=4)
+BAD = replace(GOOD, labels_differ=2_000)
 
 
 @pytest.fixture

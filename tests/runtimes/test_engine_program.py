@@ -231,7 +231,7 @@ def test_a_tile_is_within_what_the_engine_takes(played, engine):
 
 
 def test_an_engine_that_was_found_wrong_is_not_opened(played, engine):
-    record = replace(record_of(engine), accuracy=Agreement("a.tif", 4, 1000, 5_000.0, None, None))
+    record = replace(record_of(engine), accuracy=Agreement(1_000_000, 5_000, image="a.tif", tiles=4))
     with pytest.raises(VerificationError, match="not the model's answer"):
         played.open(engine, record, GPU)
     assert not played.calls

@@ -63,7 +63,7 @@ def record() -> EngineRecord:
 
 @given(build_options)
 def test_a_record_comes_back_as_it_was_written(options):
-    accuracy = Agreement("a.tif", 4, 1000, 12.5, 0.003, 0)
+    accuracy = Agreement(1_000_000, 12, 0, 0.003, 0, image="a.tif", tiles=4)
     for record in (record_of(options), record_of(options, accuracy=accuracy, inspected={"Half": 3})):
         assert EngineRecord.from_json(record.to_json(), ENGINE) == record
 
@@ -159,7 +159,7 @@ def whole() -> dict:
     options = BuildOptions(
         Profile((1, 44, 44), (2, 76, 92), (4, 108, 108)), targets=("sm86", "sm89"), workspace=1 << 20
     )
-    accuracy = Agreement("a.tif", 4, 1000, 12.5, 0.003, 0)
+    accuracy = Agreement(1_000_000, 12, 0, 0.003, 0, image="a.tif", tiles=4)
     return json.loads(record_of(options, accuracy=accuracy, inspected={"Half": 3}).to_json())
 
 

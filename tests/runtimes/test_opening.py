@@ -14,9 +14,10 @@ from unet_deploy.model.onnx_file import read_model
 from unet_deploy.runtimes.agreement import Agreement
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime
 from unet_deploy.runtimes.tensorrt import cache, opening
+from unet_deploy.runtimes.tensorrt.build import build_engine
 from unet_deploy.runtimes.tensorrt.compilers import find_compiler
 from unet_deploy.runtimes.tensorrt.options import BuildOptions, Profile
-from unet_deploy.runtimes.tensorrt.record import build_engine, read_record, set_accuracy
+from unet_deploy.runtimes.tensorrt.record import read_record, set_accuracy
 from unet_deploy.segmentation.run import segment_array
 from unet_deploy.stream.proof import Unproved
 from unet_deploy.system import gpu
@@ -31,7 +32,7 @@ def engine(small_models, tmp_path, monkeypatch):
     """An engine that was never compared with its model, on a machine with a GPU that fits it."""
     model, path = read_model(small_models["one"]), tmp_path / "one.engine"
     profile = Profile((1, 44, 44), (1, 300, 300), (1, 300, 300))
-    build_engine(model, path, find_compiler("tensorrt_rtx"), BuildOptions(profile, targets=("sm86",)))
+    build_engine(model, path, BuildOptions(profile, targets=("sm86",)), find_compiler("tensorrt_rtx"))
 
     def open_engine(engine, record, gpu, *, probabilities, tile_size):
         return OnnxRuntime(small_models["one"], probabilities=probabilities, tile_size=tile_size)

@@ -14,7 +14,8 @@ from unet_deploy import errors
 from unet_deploy.errors import ImageError, UsageError
 from unet_deploy.images import open_image
 from unet_deploy.masks.overlay import legend
-from unet_deploy.measure.verify import TOLERANCE, compare, verify_tiled
+from unet_deploy.measure.verify import verify_tiled
+from unet_deploy.runtimes.agreement import TOLERANCE, compare
 from unet_deploy.segmentation.run import Options, Outputs, segment_file
 
 FIXTURE = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -55,7 +55,7 @@ class Objects:
 
     >>> labels = np.array([[1, 1, 1, 0], [0, 0, 1, 0], [2, 0, 0, 0]], np.uint8)
     >>> tiles = [Region(0, 0, 3, 2), Region(0, 2, 3, 2)]
-    >>> objects = Objects(3, 4, channels=1, classes=("background", "nucleus", "debris"))
+    >>> objects = Objects(Region(0, 0, 3, 4), channels=1, classes=("background", "nucleus", "debris"))
     >>> for tile in tiles:
     ...     objects.add(tile, 10 * labels[None][(..., *tile.slices)], labels[tile.slices])
     >>> columns = objects.finish().columns()
