@@ -27,6 +27,7 @@ from unet_deploy.model.contract import PROBABILITIES
 from unet_deploy.model.nodes import GraphBuilder
 from unet_deploy.model.onnx_file import save
 from unet_deploy.model.ports import graph_ports
+from unet_deploy.runtimes.agreement import compare
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime, measure_bytes_per_pixel
 from unet_deploy.system.files import check_free, replacing
 
@@ -86,23 +87,19 @@ def _split(saved: dict[str, Any]) -> tuple[str, dict[str, float]]:
 def check(path: Path, network: UNet, card: ModelCard, examples: Sequence[torch.Tensor]) -> None:
     """Raise VerificationError unless ONNX Runtime's probabilities are PyTorch's, on normalised tiles (C, h, w)."""
     grey = _grey_of(card)
-    worst = 0.0
     with OnnxRuntime(path, probabilities=True) as runtime, torch.no_grad():
         for example in examples:
-            expected = network(example[None]).softmax(1).numpy()
+            expected = network(example[None]).softmax(1).numpy()[0]
             raw = example.numpy() / grey.scale[:, None, None] + grey.offset[:, None, None]
             answer = runtime.submit([raw.astype(np.float32)], [grey])
             assert answer.probabilities is not None
-            worst = float(np.maximum(worst, np.abs(answer.probabilities - expected).max()))  # keeps NaN
-            second, first = np.sort(expected, axis=1)[:, -2:].swapaxes(0, 1)
-            if (answer.labels != expected.argmax(1))[first - second > TOLERANCE].any():
+            seen = compare(expected.argmax(0), expected, answer.labels[0], answer.probabilities[0])
+            if not seen.holds:
                 raise VerificationError(
-                    f"model {card.name!r}: ONNX Runtime's labels are not PyTorch's; nothing written"
+                    f"model {card.name!r}: ONNX Runtime's answer is not PyTorch's, {seen.labels_differ} labels differ "
+                    f"and probabilities are {seen.worst_probability:.2g} apart, {seen.not_finite} of them not finite; "
+                    "nothing written"
                 )
-    if not worst <= TOLERANCE:
-        raise VerificationError(
-            f"model {card.name!r}: ONNX Runtime's probabilities are {worst:.2g} from PyTorch's; nothing written"
-        )
 
 
 def _grey_of(card: ModelCard) -> GreyScale:
