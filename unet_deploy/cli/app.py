@@ -55,7 +55,10 @@ def _reading(error: typer.TyperException, command: str | None) -> str:
     option = getattr(getattr(error, "param", None), "opts", [""])[0]
     if reasons and option:
         value, said = reasons[0]["input"], str(reasons[0]["msg"]).removeprefix("Value error, ")
-        return f"{option} {value}: {_in_a_sentence(said.removeprefix(f'{value!r} '))}"
+        _, is_choice, choices = said.partition(" is not one of ")
+        if is_choice:
+            said = "there are " + choices.replace("'", "")
+        return f"{option} {value}: {_in_a_sentence(said)}"
     said = _in_a_sentence(error.format_message())
     program = f"unet-deploy {command}" if command else "unet-deploy"
     return f"{command or program}: {said}{'' if said.endswith('?') else ';'} see: {program} --help"
