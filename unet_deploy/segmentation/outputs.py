@@ -16,7 +16,6 @@ from unet_deploy.images import ImageInfo, ImageSource, is_zarr
 from unet_deploy.masks import MaskSink
 from unet_deploy.masks.spool import read_key, spool_of
 from unet_deploy.masks.tiff import BLOCK, TiffMaskSink
-from unet_deploy.segmentation.counting import ObjectWriter, check_table
 from unet_deploy.segmentation.options import ObjectRules
 from unet_deploy.stream.pipeline import Consumer, DoneTile
 from unet_deploy.system.extras import require
@@ -26,6 +25,7 @@ from unet_deploy.tiling import Region, Tile
 if TYPE_CHECKING:
     from unet_deploy.images.ome_zarr import Axis
     from unet_deploy.masks.overlay import Overlay
+    from unet_deploy.segmentation.counting import ObjectWriter
 
 
 def beside(mask: Path) -> Path:
@@ -186,6 +186,8 @@ class OutputWriter:
         self.consumers.append(paint(self._picture))
 
     def _add_objects(self, rules: ObjectRules, subject: Subject) -> None:
+        from unet_deploy.segmentation.counting import ObjectWriter, check_table  # SciPy takes 20 MB
+
         if self._outputs.objects:
             check_table(self._outputs.objects, overwrite=self._replaces)
         if self._outputs.instances:
