@@ -34,9 +34,6 @@ from unet_deploy.system.files import check_free, replacing
 OPSET, IR_VERSION = 17, 9
 """Read by ONNX Runtime 1.14, TensorRT 10.12 and TensorRT-RTX, and all later ones."""
 
-TOLERANCE = 1e-4
-"""Largest difference of a probability between PyTorch and ONNX Runtime."""
-
 
 def export(weights: Path, output: Path, *, name: str | None = None, overwrite: bool = False) -> ModelCard:
     """Write the weights of `unet-deploy train` as ONNX with a model card; returns the card.

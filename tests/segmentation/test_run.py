@@ -1,5 +1,7 @@
 """From a path to files: what is opened, who computes, and what an unfinished run must have in common with the next."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -63,6 +65,15 @@ def test_the_level_is_chosen_on_the_image_that_is_open(slide, tmp_path, small_mo
         np.testing.assert_array_equal(
             tifffile.imread(tmp_path / "mask.tif"), api.segment(speckle[::2, ::2], model=model)
         )
+
+
+def test_what_counts_objects_is_not_loaded_where_none_are_counted(slide, tmp_path, small_models):
+    script = (
+        "import sys, unet_deploy; unet_deploy.segment_file(*sys.argv[1:]); assert 'scipy' not in sys.modules;"
+        "unet_deploy.ObjectRules(8, min_size=20); assert 'scipy' not in sys.modules"
+    )
+    words = [slide, tmp_path / "mask.tif", small_models["one"]]
+    subprocess.run([sys.executable, "-c", script, *map(str, words)], check=True)
 
 
 class Elsewhere:

@@ -361,9 +361,7 @@ def evaluation(result: Evaluation, groups: frozenset[str]) -> None:
         print(_cuts(result) + "\n")
     shown = result.figures(groups)
     print(table([("images", str(len(result.scores))), *((each.words, each.text) for each in shown)]))
-    if result.without_objects:
-        images = f"{result.without_objects} of {len(result.scores)} images"
-        note(f"SEG: no true objects in {images}, which do not count")
+    _say_without_objects(result)
     if (displaced := result.displacement) and max(map(abs, displaced)) > NOTABLE:
         sides = (("up", "down"), ("left", "right"))
         ways = [f"{abs(by):.1f} {side[by > 0]}" for by, side in zip(displaced, sides, strict=True)]
@@ -373,9 +371,16 @@ def evaluation(result: Evaluation, groups: frozenset[str]) -> None:
         )
 
 
-def evaluation_json(result: Evaluation) -> str:
-    """How good a model or a mask is, for a machine."""
-    return json.dumps(result.to_json(), indent=2)
+def evaluation_json(result: Evaluation) -> None:
+    """Say how good a model or a mask is, for a machine."""
+    print(json.dumps(result.to_json(), indent=2))
+    _say_without_objects(result)
+
+
+def _say_without_objects(result: Evaluation) -> None:
+    if result.without_objects:
+        images = f"{result.without_objects} of {len(result.scores)} images"
+        note(f"SEG: no true objects in {images}, which do not count")
 
 
 def _scores(result: Evaluation) -> str:

@@ -266,7 +266,7 @@ def evaluate(
 
             draw_worst(plot, runtime, result, pairs, mask_kind=data.mask_kind, tta=measures.tta, overwrite=overwrite)
     if as_json:
-        print(show.evaluation_json(result))
+        show.evaluation_json(result)
     else:
         show.evaluation(result, scoring.groups)
     if plot and not as_json:
@@ -289,4 +289,7 @@ def score(
     from unet_deploy.evaluation.measures import USUAL
 
     result = score_files(mask, truth, min_size=min_size)
-    print(show.evaluation_json(result)) if as_json else show.evaluation(result, USUAL.groups)
+    if as_json:
+        show.evaluation_json(result)
+    else:
+        show.evaluation(result, USUAL.groups)
