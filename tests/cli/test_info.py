@@ -12,7 +12,7 @@ import tifffile
 from in_process import refusal, run
 from PIL import Image
 
-from unet_deploy.cli.show import bytes_text
+from unet_deploy.cli.text import bytes_text
 from unet_deploy.measure import inspection
 from unet_deploy.runtimes.table import RUNTIMES
 

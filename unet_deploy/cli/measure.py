@@ -18,6 +18,7 @@ from unet_deploy.cli.options import (
     RuntimeOptions,
 )
 from unet_deploy.cli.progress import progress_bar
+from unet_deploy.cli.text import table
 from unet_deploy.errors import UsageError, VerificationError
 
 MEASURING = "Measuring"
@@ -116,7 +117,7 @@ def benchmark(
         request = Request(runtime.device, runtime.runtime, runtime.precision, tile_size=tile_size)
         with progress_bar("compiling", "steps") as progress:
             figures = [benchmark(model, request, size=measuring.size, runs=measuring.runs, progress=progress)]
-        print(show.figures_json(figures[0]) if as_json else show.table(show.figures_rows(figures[0])))
+        print(show.figures_json(figures[0]) if as_json else table(show.figures_rows(figures[0])))
     if plot:
         draw(figures, plot, overwrite=overwrite)
         show.note(f"drawn: {plot}")

@@ -12,6 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from unet_deploy.cli.text import bytes_text, columns, milliseconds, table, time_text
+
 if TYPE_CHECKING:
     from unet_deploy.convert.adopt import AdoptReport
     from unet_deploy.convert.quantize import QuantizeReport
@@ -30,56 +32,10 @@ if TYPE_CHECKING:
 Rows = list[tuple[str, str]]
 """Names and values, for a table of two columns."""
 
-# -- lines, tables and numbers ---------------------------------------------------------------------------------------
-
 
 def note(line: str) -> None:
     """Print one line to stderr: what is going on, or what went wrong."""
     print(line, file=sys.stderr, flush=True)
-
-
-def table(rows: Sequence[tuple[str, str]]) -> str:
-    """Two columns, the first padded to its widest entry."""
-    width = max((len(name) for name, _ in rows), default=0)
-    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
-
-
-def columns(head: Sequence[str], rows: Sequence[Sequence[str | float]]) -> str:
-    """A table with a heading over each column; numbers that are not whole get four decimals."""
-    texts = [[f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(head, *texts, strict=True)]
-    lines = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in (head, *texts)]
-    return "\n".join("  ".join(line).rstrip() for line in lines)
-
-
-def bytes_text(count: int | float) -> str:
-    """Word a number of bytes, in powers of ten.
-
-    >>> bytes_text(1536000)
-    '1.54 MB'
-    """
-    for unit in ("B", "kB", "MB", "GB"):
-        if abs(count) < 999.5:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.4g} TB"
-
-
-def time_text(seconds: float) -> str:
-    """Word a time.
-
-    >>> time_text(90)
-    '1.5 min'
-    """
-    for unit, size in (("s", 60), ("min", 60)):
-        if seconds < 0.995 * size:
-            return f"{seconds:.2g} {unit}"
-        seconds /= size
-    return f"{seconds:.3g} h"
-
-
-def _milliseconds(seconds: float) -> str:
-    return f"{seconds * 1e3:.4g} ms"
 
 
 # -- segment ---------------------------------------------------------------------------------------------------------
@@ -302,12 +258,12 @@ def adopted(made: AdoptReport) -> None:
 
 def figures_rows(figures: Figures) -> Rows:
     """What was measured of one runtime, for people."""
-    times = [f"{name} {_milliseconds(value)}" for name, value in _percentiles(figures)]
+    times = [f"{name} {milliseconds(value)}" for name, value in _percentiles(figures)]
     rows = [
         ("runtime", f"{figures.runtime}; {figures.machine}"),
         ("image", f"{figures.size} x {figures.size} uint8, in {figures.tiles} tiles"),
         ("pixels to labels", f"{', '.join(times)}, {figures.runs} runs"),
-        ("cold", f"load {_milliseconds(figures.load)}, first image {_milliseconds(figures.cold)}"),
+        ("cold", f"load {milliseconds(figures.load)}, first image {milliseconds(figures.cold)}"),
         ("throughput", f"{figures.megapixels_per_s:.3g} MPx/s"),
         ("peak memory", bytes_text(figures.peak_bytes)),
     ]
@@ -316,7 +272,7 @@ def figures_rows(figures: Figures) -> Rows:
         if figures.share and figures.peak_flops:
             work += f", {figures.share:.0%} of {figures.peak_flops / 1e9:.0f}"
         rows.append(("work", work))
-    return rows + [(f"  {stage}", _milliseconds(seconds)) for stage, seconds in figures.stages.items()]
+    return rows + [(f"  {stage}", milliseconds(seconds)) for stage, seconds in figures.stages.items()]
 
 
 def _percentiles(figures: Figures) -> list[tuple[str, float]]:
