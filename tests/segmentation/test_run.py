@@ -13,7 +13,6 @@ import unet_deploy as api
 from unet_deploy.cli import app
 from unet_deploy.errors import UsageError
 from unet_deploy.images.tiff import TiffSource
-from unet_deploy.segmentation import run
 from unet_deploy.segmentation.compute import stream_here
 from unet_deploy.segmentation.forecast import forecast
 from unet_deploy.tiling import Region
@@ -99,8 +98,8 @@ def test_who_computes_is_handed_in(slide, tmp_path, small_models):
     assert (tmp_path / "there.tif").read_bytes() == (tmp_path / "here.tif").read_bytes()
 
 
-def test_an_unfinished_run_of_an_older_format_is_refused_in_one_line(slide, tmp_path, small_models, monkeypatch):
-    monkeypatch.setattr(run, "FORMAT", 1)
+def test_an_unfinished_run_of_an_older_version_is_refused_in_one_line(slide, tmp_path, small_models, monkeypatch):
+    monkeypatch.setattr("unet_deploy.masks.unfinished.KEY_VERSION", 1)
     monkeypatch.setattr("unet_deploy.segmentation.outputs.OutputWriter.commit", lambda self: 1 / 0)
     masks = [tmp_path / name for name in ("mask.tif", "mask.zarr")]
     with api.open_model(small_models["one"], runtime="onnxruntime") as model:
@@ -111,7 +110,7 @@ def test_an_unfinished_run_of_an_older_format_is_refused_in_one_line(slide, tmp_
     words = ("segment", slide, "-m", small_models["one"], "--runtime", "onnxruntime", "--tile-size", 300, "--resume")
     for mask in masks:
         line = error(*words, "-o", mask, code=2)
-        assert line.startswith(f"error: {mask}: the unfinished run had another format; ")
+        assert line.startswith(f"error: {mask}: the unfinished run is of another version of this program")
         assert "start anew with --overwrite" in line
 
 

@@ -188,7 +188,11 @@ class ObjectOptions:
     ] = None
     instances: Annotated[
         str | None,
-        typer.Option("--instances", help="Their numbers, uint32: a .tif file, or just tif.", rich_help_panel=OBJECTS),
+        typer.Option(
+            "--instances",
+            help="Their numbers, uint32: a .tif or .zarr file, or just tif or zarr.",
+            rich_help_panel=OBJECTS,
+        ),
     ] = None
     min_size: MinSizeOption = 0
     fill_holes: Annotated[

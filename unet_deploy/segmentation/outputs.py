@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from typing_extensions import Self
 
 from unet_deploy.errors import UsageError
 from unet_deploy.images import ImageInfo, ImageSource
-from unet_deploy.masks import Keep, MaskForm, MaskSink, format_of, open_mask
+from unet_deploy.masks import Keep, MaskForm, MaskSink, MaskWriter, format_of, open_mask
 from unet_deploy.segmentation.options import ObjectRules
 from unet_deploy.stream.pipeline import Consumer, DoneTile
 from unet_deploy.system.files import check_free
@@ -288,13 +288,7 @@ def cut_to(region: Region, consumer: Consumer) -> Consumer:
     return consume
 
 
-class Writer(Protocol):
-    """What takes regions of pages, as `MaskSink.write` does."""
-
-    def write(self, page: int, region: Region, planes: np.ndarray) -> None: ...
-
-
-def write_labels(sink: Writer) -> Consumer:
+def write_labels(sink: MaskWriter) -> Consumer:
     """A consumer that writes the labels of tiles, one plane a page."""
 
     def consume(done: DoneTile) -> None:
@@ -303,7 +297,7 @@ def write_labels(sink: Writer) -> Consumer:
     return consume
 
 
-def write_probabilities(sink: Writer) -> Consumer:
+def write_probabilities(sink: MaskWriter) -> Consumer:
     """A consumer that writes the probabilities of tiles, a plane for each class."""
 
     def consume(done: DoneTile) -> None:

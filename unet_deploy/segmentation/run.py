@@ -37,9 +37,6 @@ __all__ = ["Options", "Outputs", "Report", "segment", "segment_array", "segment_
 Model = str | Path | Runtime | None
 """A model file, an engine, a shipped model's name, what `open_model` returned; None for the default model."""
 
-FORMAT = 2
-"""Of what tells unfinished runs apart. One of another format is not gone on with."""
-
 
 @dataclass(frozen=True)
 class Report:
@@ -235,7 +232,6 @@ def _key(task: Task, outputs: Outputs) -> dict[str, Any]:
         "skip_background": options.skip_background,
     }
     return {
-        "format": FORMAT,
         "version of this program": __version__,
         "image": state_of(task.path),
         "model": task.runtime.fingerprint,
