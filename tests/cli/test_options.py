@@ -108,17 +108,17 @@ def test_choices_are_those_of_the_library():
     from unet_deploy.convert import external
     from unet_deploy.model import contract
     from unet_deploy.model.card import Normalization
-    from unet_deploy.runtimes.tensorrt import compilers
-    from unet_deploy.segmentation.counting import Counted
+    from unet_deploy.runtimes.tensorrt import options as building
+    from unet_deploy.segmentation.options import ObjectRules
 
     pairs = [
         (engines.Precision, contract.Precision),
         (engines.Pixels, contract.Pixels),
-        (engines.Compatibility, compilers.Compatibility),
+        (engines.Compatibility, building.Compatibility),
         (adopt.Padding, adopting.Padding),
         (adopt.Activation, external.Activation),
         (adopt.Method, get_type_hints(Normalization)["method"]),
-        (options.Connectivity, get_type_hints(Counted)["connectivity"]),
+        (options.Connectivity, get_type_hints(ObjectRules)["connectivity"]),
     ]
     for ours, theirs in pairs:
         assert set(get_args(ours)) == set(get_args(theirs)), ours

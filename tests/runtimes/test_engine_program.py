@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 from thread_device import ThreadDevice
 
-from unet_deploy.errors import DeviceError, UsageError, VerificationError
+from unet_deploy.errors import DeviceError, UsageError
 from unet_deploy.images.grey import GreyScale
 from unet_deploy.model.card import ModelCard
-from unet_deploy.runtimes.agreement import Agreement
 from unet_deploy.runtimes.tensorrt.options import BuildOptions, Profile
 from unet_deploy.runtimes.tensorrt.record import EngineRecord, read_record, write_record
 from unet_deploy.system.files import sha256_of
@@ -228,10 +227,3 @@ def test_a_tile_is_within_what_the_engine_takes(played, engine):
     for side in (43, 77):
         with pytest.raises(UsageError, match="takes 44 x 44 to 76 x 76 pixels; leave it out"):
             played.open(engine, record, GPU, tile_size=side)
-
-
-def test_an_engine_that_was_found_wrong_is_not_opened(played, engine):
-    record = replace(record_of(engine), accuracy=Agreement(1_000_000, 5_000, image="a.tif", tiles=4))
-    with pytest.raises(VerificationError, match="not the model's answer"):
-        played.open(engine, record, GPU)
-    assert not played.calls

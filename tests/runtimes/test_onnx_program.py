@@ -68,7 +68,7 @@ def test_half_precision_on_real_tiles_is_within_the_limit(data, nuclei):
             OnnxRuntime(nuclei, probabilities=True) as reference,
             streamed(nuclei, "fp16", "uint8", tile=700, batch=1) as runtime,
         ):
-            accuracy = compare_on_tiles(runtime, reference, source, plan_for(runtime, source.info))
+            accuracy = compare_on_tiles(runtime, reference, source, plan_for(runtime, source.info.region))
         accuracy.require(path.name)
         assert accuracy.labels_differ_ppm < 300, str(accuracy)
         assert accuracy.worst_probability < 0.01

@@ -46,7 +46,7 @@ def engine(small_models, tmp_path, monkeypatch):
 
     monkeypatch.setenv("UNET_DEPLOY_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(gpu, "find_gpus", lambda: [Gpu(0, "NVIDIA RTX A4000", "8.6", "13.0")])
-    monkeypatch.setitem(sys.modules, "unet_deploy.runtimes.tensorrt.program", SimpleNamespace(open_engine=open_engine))
+    monkeypatch.setitem(sys.modules, "unet_deploy.runtimes.tensorrt.engine", SimpleNamespace(open_engine=open_engine))
     monkeypatch.setitem(sys.modules, "unet_deploy.runtimes.cuda", SimpleNamespace(CudaDevice=CudaDevice))
     return path
 
@@ -87,8 +87,8 @@ def test_an_engine_is_for_gpus(engine):
 def test_a_model_is_compiled_for_what_was_asked_for(engine, small_models, monkeypatch):
     asked = []
 
-    def cached_engine(model, compiler, options, facts, *, gpu_index, progress):
-        asked.append((model.path, compiler.name, options, facts, gpu_index))
+    def cached_engine(model, options, compiler, gpu, *, progress):
+        asked.append((model.path, compiler.name, options, gpu.name, gpu.index))
         progress(1, 3, "compiling")
         return engine
 
@@ -99,5 +99,5 @@ def test_a_model_is_compiled_for_what_was_asked_for(engine, small_models, monkey
         assert isinstance(runtime, Unproved)
     profile = Profile((1, 44, 44), (4, 300, 300), (4, 300, 300))
     options = BuildOptions(profile, precision="fp16", pixels="uint16")
-    assert asked == [(small_models["one"], "tensorrt_rtx", options, "NVIDIA RTX A4000 8.6", 0)]
+    assert asked == [(small_models["one"], "tensorrt_rtx", options, "NVIDIA RTX A4000", 0)]
     assert steps == [(1, 3, "compiling")]

@@ -201,7 +201,7 @@ def test_a_worker_asks_for_a_proof_once_an_image_and_not_at_every_job(slide, sma
 def test_a_worker_fills_probabilities_too_where_they_have_a_tree(slide, small_models, tmp_path):
     from unet_deploy.images.grey import measure_page
     from unet_deploy.images.tiff import TiffSource
-    from unet_deploy.masks.zarr import ZarrMaskSink
+    from unet_deploy.masks import Keep, MaskForm, open_mask
 
     model, region = small_models["one"], Region(500, 400, 700, 705)
     with (
@@ -210,13 +210,17 @@ def test_a_worker_fills_probabilities_too_where_they_have_a_tree(slide, small_mo
     ):
         covered, grey = aligned(region, runtime.card.stride), measure_page(image, 1, runtime.card.normalization)
         plan = plan_tiles(*covered.sides, runtime.card, tile=572, origin=covered.origin)
-        how = {"image": image.info, "region": region, "key": {}, "classes": runtime.card.classes}
+        classes = runtime.card.classes
+        forms = (
+            MaskForm(image.info, 1, np.dtype(np.uint8), region, classes),
+            MaskForm(image.info, 2, np.dtype(np.float32), region, classes),
+        )
         facts = (runtime.fingerprint, runtime.name, slide, None, 0, state_of(slide), False, False, plan, region)
         with (
-            ZarrMaskSink(tmp_path / "mask.zarr", planes=1, dtype=np.dtype(np.uint8), **how) as mask,
-            ZarrMaskSink(tmp_path / "scores.zarr", planes=2, dtype=np.dtype(np.float32), **how) as scores,
+            open_mask(tmp_path / "mask.zarr", forms[0], Keep({})) as mask,
+            open_mask(tmp_path / "scores.zarr", forms[1], Keep({})) as scores,
         ):
-            trees = tuple((sink.path, sink.tree) for sink in (mask, scores))
+            trees = tuple((tmp_path / f"{name}.zarr", sink.tree) for name, sink in (("mask", mask), ("scores", scores)))
             work = clusters.Work(str(model), replace(WISH, probabilities=True), *facts, trees)
             job = Job(1, region)
             first, again = clusters._compute(work, job, grey), clusters._compute(work, job, grey)

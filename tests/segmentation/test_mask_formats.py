@@ -64,7 +64,7 @@ def test_a_run_that_is_broken_off_goes_on_where_all_is_zarr(slide, small_models,
         monkeypatch.undo()
         assert not any(path.exists() for path in again)
         report = segment_file(slide, again, model, Options(300, resume=True))
-    assert 0 < report.timing.known < len(report.plan)
+    assert 0 < report.timing.resumed < len(report.plan)
     assert files_of(tmp_path / "again") == files_of(tmp_path / "once")
 
 
@@ -88,7 +88,7 @@ def test_what_had_its_name_before_the_last_file_failed_is_not_computed_again(
         assert again.probabilities.exists()
         assert not again.mask.exists()
         report = segment_file(slide, again, model, Options(300, resume=True))
-    assert report.timing.known == len(report.plan)
+    assert report.timing.resumed == len(report.plan)
     assert files_of(tmp_path / "again") == files_of(tmp_path / "once")
 
 

@@ -100,7 +100,7 @@ def test_names_of_tables_are_checked_before_anything_is_computed(slide, nuclei, 
     assert "ends in .csv" in error(*words, "--objects", tmp_path / "cells.xls", code=2)
     (tmp_path / "cells.csv").write_text("mine")
     assert "cells.csv exists" in error(*words, "--objects", tmp_path / "cells.csv", code=2)
-    assert "4 or 8" in error(*words, "--objects", "csv", "--connectivity", 6, code=2)
+    assert "there are 4, 8" in error(*words, "--objects", "csv", "--connectivity", 6, code=2)
     other = tmp_path / "other.tif"
     other.write_bytes(slide.read_bytes())
     several = ("segment", slide, other, "-o", tmp_path / "masks")
