@@ -31,7 +31,7 @@ pytest.importorskip("zarr")
 from unet_deploy.segmentation import cluster as clusters
 from unet_deploy.segmentation.cluster import Cluster
 
-WISH = Request(runtime="onnxruntime", device="cpu")
+REQUEST = Request(runtime="onnxruntime", device="cpu")
 SMALL = Options(tile_size=300)
 """Tiles so small that a chunk is made of many, and that jobs cut some."""
 
@@ -115,7 +115,7 @@ def test_a_worker_that_is_killed_leaves_no_trace(slide, small_models, alone, tmp
             os.kill(pid, signal.SIGKILL)
             killed.append(done)
 
-    with Cluster(str(small_models["one"]), WISH, workers=2) as cluster:
+    with Cluster(str(small_models["one"]), REQUEST, workers=2) as cluster:
         shares = cluster._client.run(os.sched_getaffinity, 0).values()
         assert set.union(*shares) == os.sched_getaffinity(0)
         assert len(os.sched_getaffinity(0)) == 1 or not set.intersection(*shares)
@@ -166,16 +166,16 @@ def test_what_a_worker_meets_is_said_once(slide, small_models, tmp_path):
     mask = tmp_path / "mask.zarr"
     line = error("segment", broken, "-o", mask, "-m", model, "--workers", 1, code=3)
     assert str(broken) in line
-    with Cluster(str(model), WISH, workers=1) as cluster:
+    with Cluster(str(model), REQUEST, workers=1) as cluster:
         with pytest.raises(DeviceError, match="another model"):
             by(cluster, slide, small_models["three"], mask)
-        cluster._wish = replace(WISH, runtime="openvino")
+        cluster._request = replace(REQUEST, runtime="openvino")
         with pytest.raises(DeviceError, match="answers by OpenVINO"):
             by(cluster, slide, model, mask, replace(SMALL, overwrite=True))
         cluster._model = str(tmp_path / "away.onnx")
         with pytest.raises(ModelError, match="no such model file"):
             by(cluster, slide, model, mask, replace(SMALL, overwrite=True))
-        cluster._model, cluster._wish = str(model), WISH
+        cluster._model, cluster._request = str(model), REQUEST
         work, copy = cluster.work, tmp_path / "copy.tif"
         copy.write_bytes(slide.read_bytes()[:-1])
         cluster.work = lambda *at: replace(work(*at), image=copy)
@@ -189,7 +189,7 @@ def test_a_worker_asks_for_a_proof_once_an_image_and_not_at_every_job(slide, sma
     model, whole = small_models["one"], Region(0, 0, 2140, 1220)
     with open_model(model, runtime="onnxruntime", device="cpu") as runtime:
         plan = plan_tiles(2140, 1220, runtime.card, tile=300)
-        facts = (str(model), WISH, runtime.fingerprint, runtime.name, slide, None, 0, state_of(slide), False, False)
+        facts = (str(model), REQUEST, runtime.fingerprint, runtime.name, slide, None, 0, state_of(slide), False, False)
         work = clusters.Work(*facts, plan, whole, ((tmp_path / "mask.zarr", tmp_path / "tree"),))
     for _ in range(3):
         clusters._runtime(work)
@@ -221,7 +221,7 @@ def test_a_worker_fills_probabilities_too_where_they_have_a_tree(slide, small_mo
             open_mask(tmp_path / "scores.zarr", forms[1], Keep({})) as scores,
         ):
             trees = tuple((tmp_path / f"{name}.zarr", sink.tree) for name, sink in (("mask", mask), ("scores", scores)))
-            work = clusters.Work(str(model), replace(WISH, probabilities=True), *facts, trees)
+            work = clusters.Work(str(model), replace(REQUEST, probabilities=True), *facts, trees)
             job = Job(1, region)
             first, again = clusters._compute(work, job, grey), clusters._compute(work, job, grey)
             assert (first.resumed, again.resumed) == (0, len(plan))
@@ -236,7 +236,7 @@ def test_a_job_that_kills_every_worker_ends_the_run(slide, small_models, tmp_pat
     def deadly(work, job, grey):
         os.kill(os.getpid(), signal.SIGKILL)
 
-    with Cluster(str(small_models["one"]), WISH, workers=1) as cluster:
+    with Cluster(str(small_models["one"]), REQUEST, workers=1) as cluster:
         monkeypatch.setattr(clusters, "_compute", deadly)
         with pytest.raises(ResourceError, match="die of one job again and again"):
             by(cluster, slide, small_models["one"], tmp_path / "mask.zarr")
@@ -249,7 +249,7 @@ def test_a_cluster_without_workers_or_without_a_scheduler_is_said(slide, small_m
     mask = tmp_path / "mask.zarr"
     with (
         LocalCluster(n_workers=0, dashboard_address=None) as empty,
-        Cluster(str(small_models["one"]), WISH, scheduler=empty.scheduler_address) as cluster,
+        Cluster(str(small_models["one"]), REQUEST, scheduler=empty.scheduler_address) as cluster,
         pytest.raises(ResourceError, match="has no workers"),
     ):
         by(cluster, slide, small_models["one"], mask)
@@ -267,7 +267,7 @@ def test_a_scheduler_that_dies_is_said(slide, small_models, tmp_path):
     while not address.exists():
         time.sleep(0.05)
     tcp = json.loads(address.read_text())["address"]
-    with Cluster(str(small_models["one"]), WISH, scheduler=tcp) as cluster:
+    with Cluster(str(small_models["one"]), REQUEST, scheduler=tcp) as cluster:
         threading.Timer(0.5, scheduler.kill).start()
         with pytest.raises(ResourceError, match="the scheduler is gone"):
             by(cluster, slide, small_models["one"], tmp_path / "mask.zarr")

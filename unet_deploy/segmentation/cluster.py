@@ -73,7 +73,7 @@ class Work:
 
     model: str
     """A shipped model's name, or a path that every worker has."""
-    wish: Request
+    request: Request
     fingerprint: str
     runtime: str
     image: Path
@@ -144,13 +144,13 @@ def _side(step: int, extent: int, origin: int, chunk: int, run: int, steps: int)
 class Cluster:
     """The workers of a scheduler, or as many of our own on this machine: a `Compute`, and a context manager.
 
-    model, wish: what the workers open, as `open_model` does here; a path must be there on all machines.
+    model, request: what the workers open, as `open_model` does here; a path must be there on all machines.
     scheduler: its address, tcp://host:8786. workers: how many to start here, each with its share of the processors.
     Raises UsageError without the distributed package, and DeviceError where no scheduler answers.
     """
 
     def __init__(
-        self, model: str | None, wish: Request, *, scheduler: str | None = None, workers: int | None = None
+        self, model: str | None, request: Request, *, scheduler: str | None = None, workers: int | None = None
     ) -> None:
         if (scheduler is None) == (workers is None):
             raise UsageError("give --scheduler, or --workers to start them here, and not both")
@@ -160,7 +160,7 @@ class Cluster:
         logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what goes wrong is raised
         name = str(model or DEFAULT_MODEL)
         self._model = name if name in shipped_models() else str(Path(name).resolve())
-        self._wish, self._workers_here = wish, workers
+        self._request, self._workers_here = request, workers
         with ExitStack() as stack:
             if workers is not None:
                 local = distributed.LocalCluster(
@@ -202,7 +202,7 @@ class Cluster:
         """What is to be done, with the names of files as other machines see them."""
         return Work(
             model=self._model,
-            wish=self._wish,
+            request=self._request,
             fingerprint=task.runtime.fingerprint,
             runtime=task.runtime.name,
             image=task.path if is_url(task.path) else task.path.resolve(),
@@ -345,7 +345,7 @@ def _runtime(work: Work) -> Runtime:
     """The model, ready and proved from the first job on."""
     if work.version != __version__:
         raise DeviceError(f"a worker has unet-deploy {__version__}, this machine {work.version}; install one version")
-    runtime = _loaded(work.model, work.wish)
+    runtime = _loaded(work.model, work.request)
     if runtime.fingerprint != work.fingerprint:
         raise DeviceError(f"{work.model}: a worker has another model there; copy the file to all machines")
     if runtime.name != work.runtime:
@@ -353,17 +353,17 @@ def _runtime(work: Work) -> Runtime:
             f"a worker answers by {runtime.name}, this machine by {work.runtime}; one mask wants one kind"
         )
     _source(work)
-    return _proved(work.model, work.wish, work.image, work.channel, work.level)
+    return _proved(work.model, work.request, work.image, work.channel, work.level)
 
 
 @lru_cache(maxsize=1)
-def _proved(model: str, wish: Request, image: Path, channel: int | None, level: int) -> Runtime:
+def _proved(model: str, request: Request, image: Path, channel: int | None, level: int) -> Runtime:
     """Once for each image, as one process does: a blank one settles nothing, and would be asked at every job."""
-    runtime, source = _loaded(model, wish), _opened(image, channel, level)
+    runtime, source = _loaded(model, request), _opened(image, channel, level)
     prove(runtime, source, lambda: proof_plan(runtime, source.info.region))
     return runtime
 
 
 @lru_cache(maxsize=1)
-def _loaded(model: str, wish: Request) -> Runtime:
-    return open_model(model, wish)
+def _loaded(model: str, request: Request) -> Runtime:
+    return open_model(model, request)
