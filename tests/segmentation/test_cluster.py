@@ -3,10 +3,12 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -230,6 +232,16 @@ def test_a_worker_fills_probabilities_too_where_they_have_a_tree(slide, small_mo
     np.testing.assert_allclose(answer.sum(axis=0), 1, atol=1e-5)
     for kept in (clusters._proved, clusters._loaded, clusters._opened):
         kept.cache_clear()
+
+
+def test_a_second_cluster_on_a_machine_is_nothing_to_speak_of(small_models, recwarn):
+    with socket.socket() as taken:
+        with suppress(OSError):  # somebody else's cluster does as well
+            taken.bind(("", 8787))
+            taken.listen()
+        with Cluster(str(small_models["one"]), REQUEST, workers=1):
+            pass
+    assert not [each for each in recwarn if "8787" in str(each.message)]
 
 
 def test_a_job_that_kills_every_worker_ends_the_run(slide, small_models, tmp_path, monkeypatch):

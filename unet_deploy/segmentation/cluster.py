@@ -167,7 +167,8 @@ class Cluster:
                     n_workers=workers,
                     threads_per_worker=1,
                     memory_limit=None,  # what they hold is planned
-                    dashboard_address=None,
+                    # No dashboard; its server, which starts all the same, keeps to this machine and to a free port.
+                    scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
                     preload=[__name__],
                     env={_WORKERS: str(workers)},
                     silence_logs=logging.CRITICAL,
