@@ -49,7 +49,7 @@ def segment(
     from unet_deploy.segmentation.batch import Failed, attempt_each, for_runtime
     from unet_deploy.segmentation.planning import first_look
 
-    jobs = _jobs(images, outputs, objects)
+    jobs = _jobs(images, model, outputs, objects)
     options = _options(tiles, image, objects, resume=run.resume, overwrite=outputs.overwrite)
     failures = []
     with ExitStack() as stack:
@@ -69,10 +69,12 @@ def segment(
         raise typer.Exit(failures[0].exit_code)
 
 
-def _jobs(images: list[str], outputs: OutputOptions, objects: ObjectOptions) -> list["Job"]:
-    """The images that are named, and the files to make of each."""
+def _jobs(images: list[str], model: str | None, outputs: OutputOptions, objects: ObjectOptions) -> list["Job"]:
+    """The images that are named, and the files to make of each; none of them is an image or the model."""
+    from unet_deploy.masks.apart import check_apart
     from unet_deploy.segmentation.batch import Job
     from unet_deploy.segmentation.inputs import find_images, name_outputs
+    from unet_deploy.zoo import find_model
 
     paths = find_images(images)
     named = name_outputs(
@@ -83,6 +85,7 @@ def _jobs(images: list[str], outputs: OutputOptions, objects: ObjectOptions) -> 
         objects=objects.objects,
         instances=objects.instances,
     )
+    check_apart([place for outputs in named for place in outputs.places], [find_model(model)])
     return list(map(Job, paths, named))
 
 

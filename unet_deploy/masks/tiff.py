@@ -199,7 +199,7 @@ def _pyramid(form: MaskForm) -> list[_Grid]:
 class _Tiff(MaskFormat):
     """TIFF, which one process writes."""
 
-    block, shared, spooled, joins_image = BLOCK, False, True, False
+    block, shared, spooled = BLOCK, False, True
 
     def open(self, path: Path, form: MaskForm, keep: Keep) -> TiffMaskSink:
         return TiffMaskSink(path, form, keep)

@@ -14,15 +14,39 @@ from typing import IO, Any
 
 from unet_deploy.errors import ResourceError, UnetDeployError, UsageError
 
+_LONGEST_NAME = 255 - len(".12345678.1234.part")
+"""Bytes of a file's name: what is written beside it has a longer one."""
+
+_LONGEST_PATH = 4000
+
 
 def check_free(path: Path, *, overwrite: bool) -> None:
-    """Raise unless a file may be made under this name: UsageError when it exists, UnetDeployError without a folder."""
+    """Raise unless a file may be made under this name.
+
+    Raises UsageError when it exists, is a folder or is too long a name, UnetDeployError where its folder is not there
+    or cannot be written to.
+    """
+    check_length(path)
     if path.is_dir():
         raise UsageError(f"{path}: is a folder; give a file name")
     if path.exists() and not overwrite:
         raise UsageError(f"{path} exists; pass --overwrite to replace it, or give another name")
     if not path.parent.is_dir():
         raise UnetDeployError(f"{path}: there is no folder {path.parent}; make it first")
+    check_writable(path)
+
+
+def check_length(path: Path) -> None:
+    """Raise UsageError unless the name, and those of hidden files beside it that begin with it, are short enough."""
+    size = len(os.fsencode(path.name))
+    if size > _LONGEST_NAME or len(os.fsencode(path.absolute())) > _LONGEST_PATH:
+        raise UsageError(f"{path.name[:40]}...: this name of {size} bytes is too long for a file; give a shorter one")
+
+
+def check_writable(path: Path) -> None:
+    """Raise UnetDeployError where nothing can be made beside `path`."""
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise UnetDeployError(f"{path}: its folder cannot be written to; choose another place")
 
 
 @contextmanager
