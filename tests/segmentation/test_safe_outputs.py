@@ -138,3 +138,16 @@ def test_what_cannot_be_made_is_refused_before_anything_is_computed(slide, tmp_p
 def test_a_name_that_is_too_long_is_one_line(slide, tmp_path):
     for name in (f"{'m' * 300}.tif", f"{'m' * 300}.zarr"):
         assert "is too long for a file" in error("segment", slide, "-o", tmp_path / name, code=2)
+
+
+@pytest.mark.parametrize("form", ["tif", "zarr"])
+def test_what_can_never_be_finished_is_said_and_not_kept(slide, tmp_path, small_models, monkeypatch, form):
+    def broken(self):
+        raise ValueError("no such\ntag")
+
+    where = "unet_deploy.masks.tiff.TiffMaskSink" if form == "tif" else "unet_deploy.masks.zarr.ZarrMaskSink"
+    monkeypatch.setattr(f"{where}.commit", broken)
+    said = r"mask\.\w+: cannot be finished \(ValueError: no such tag\), so nothing of it is kept"
+    with pytest.raises(UnetDeployError, match=said):
+        api.segment_file(slide, tmp_path / f"mask.{form}", small_models["one"])
+    assert [path.name for path in tmp_path.iterdir()] == ["slide.tif"]

@@ -112,6 +112,12 @@ class MaskSink(MaskWriter):
         A sink that keeps nothing has nothing to do.
         """
 
+    def give_up(self) -> None:
+        """Let `close` leave nothing, because no later run could finish the file either.
+
+        A sink that keeps nothing has nothing to do.
+        """
+
     @abstractmethod
     def close(self) -> None:
         """Let go of the file; closing twice does no harm."""

@@ -119,6 +119,9 @@ class TiffMaskSink(MaskSink):
     def keep(self) -> None:
         self._finished = False
 
+    def give_up(self) -> None:
+        self._finished = True
+
     def close(self) -> None:
         self._partial.clear()
         self._spool.close(keep=not self._finished)

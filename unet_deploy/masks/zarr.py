@@ -86,6 +86,9 @@ class ZarrMaskSink(MaskSink):
     def keep(self) -> None:
         self._committed = False
 
+    def give_up(self) -> None:
+        self._committed = True
+
     def close(self) -> None:
         if self._part.closed:
             return

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from typing_extensions import Self
 
-from unet_deploy.errors import UsageError
+from unet_deploy.errors import UnetDeployError, UsageError, reason
 from unet_deploy.images import ImageInfo, ImageSource
 from unet_deploy.masks import Keep, MaskForm, MaskSink, MaskWriter, check_mask_name, format_of, open_mask
 from unet_deploy.segmentation.options import ObjectRules
@@ -230,7 +230,24 @@ class OutputWriter:
         return DoneTile(page, tile, image, labels, None, tile.write, resumed=True)
 
     def commit(self) -> None:
-        """Give all files their names, the mask last: where it is, all is."""
+        """Give all files their names, the mask last: where it is, all is.
+
+        An error that neither memory nor disk explains would come again: then nothing is kept for a later run, and
+        UnetDeployError says so.
+        """
+        try:
+            self._commit()
+        except (UnetDeployError, OSError, MemoryError):
+            raise
+        except Exception as error:
+            for sink in self._sinks:
+                sink.give_up()
+            raise UnetDeployError(
+                f"{self._outputs.mask}: cannot be finished ({type(error).__name__}: {reason(error)}), so nothing of it "
+                "is kept; save the image anew without its tags, and report this"
+            ) from error
+
+    def _commit(self) -> None:
         if self._object_writer:
             self._write_objects(self._object_writer)
         if self._picture and self._outputs.overlay:

@@ -6,6 +6,9 @@ import errno
 import fcntl
 import hashlib
 import os
+import re
+import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from glob import escape
@@ -53,18 +56,21 @@ def check_writable(path: Path) -> None:
 def replacing(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Yield a name beside `path` to write to; it takes the name `path` when the block ends without an error.
 
-    What killed processes left of such a file is removed. Raises as `check_free`; an error of the file system becomes
-    one line that names `path`.
+    Until then its owner alone can read it. What killed processes left of such a file is removed. Raises as
+    `check_free`; an error of the file system becomes one line that names `path`.
     """
     check_free(path, overwrite=overwrite)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with file_errors(path), beside.open("wb") as unfinished:
+    with file_errors(path), _new_beside(path) as unfinished:
+        beside = Path(unfinished.name)
+        mode = os.fstat(unfinished.fileno()).st_mode & 0o777
         try:
+            os.chmod(beside, 0o600)
             with suppress(OSError):  # a file system without locks keeps what is left
                 if try_lock(unfinished):
                     _drop_leftovers(path)
             yield beside
             with beside.open("rb") as file:
+                os.fchmod(file.fileno(), mode)
                 os.fsync(file.fileno())
             os.replace(beside, path)
             sync_folder(path.parent)
@@ -72,12 +78,64 @@ def replacing(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
             beside.unlink(missing_ok=True)
 
 
+def _new_beside(path: Path) -> IO[bytes]:
+    """A new hidden file beside `path`: what has its name already, a link above all, is never opened."""
+    while True:
+        beside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(2)}.part")
+        with suppress(FileExistsError):
+            return beside.open("xb")
+
+
 def _drop_leftovers(path: Path) -> None:
     """Remove the unfinished files of `path` that no process holds a lock on any more."""
+    ours = re.compile(re.escape(f".{path.name}.") + r"\d+(\.[0-9a-f]{4})?\.part")
     for left in path.parent.glob(f".{escape(path.name)}.*.part"):
-        with suppress(OSError), left.open("rb") as file:
-            if try_lock(file):
-                left.unlink()
+        with suppress(OSError):
+            if ours.fullmatch(left.name) and stat.S_ISREG(left.lstat().st_mode):
+                with open_own(left) as file:
+                    if try_lock(file):
+                        left.unlink()
+
+
+def open_own(path: Path) -> IO[bytes]:
+    """Open a hidden file of ours to read and write, made where it is missing; its owner alone can read it.
+
+    Raises UsageError where the name is that of something else: a link, a folder, a device, a file that has another
+    name too or that is another user's. Raises OSError where it cannot be opened.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        handle = os.open(path, flags, 0o600)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+            raise _not_ours(path) from None
+        raise
+    found = os.fstat(handle)
+    owners = (os.geteuid(), path.parent.stat().st_uid)  # the folder's, where a server gives all files to one user
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1 or found.st_uid not in owners:
+        os.close(handle)
+        raise _not_ours(path)
+    with suppress(OSError):
+        os.fchmod(handle, 0o600)
+    return os.fdopen(handle, "r+b")
+
+
+def own_folder(path: Path) -> None:
+    """Make a hidden folder of ours, or take the one that is there; its owner alone can look into it.
+
+    Raises UsageError where the name is that of something else: a link, a file, a folder of another user.
+    """
+    with suppress(FileExistsError):
+        path.mkdir(0o700)
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (os.geteuid(), path.parent.stat().st_uid):
+        raise _not_ours(path)
+    with suppress(OSError):
+        path.chmod(0o700)
+
+
+def _not_ours(path: Path) -> UsageError:
+    return UsageError(f"{path}: what is finished would be kept here, but this is something else; move it away")
 
 
 def try_lock(file: IO[Any]) -> bool:
