@@ -64,9 +64,10 @@ def segment(
         for outcome in attempt_each(jobs, work, skip_finished=run.resume and not outputs.overwrite):
             show.outcome(outcome)
             if isinstance(outcome, Failed):
-                failures.append(outcome.error)
+                failures.append(outcome)
     if failures:
-        raise typer.Exit(failures[0].exit_code)
+        show.failures(failures, len(jobs))
+        raise typer.Exit(failures[0].error.exit_code)
 
 
 def _jobs(images: list[str], model: str | None, outputs: OutputOptions, objects: ObjectOptions) -> list["Job"]:

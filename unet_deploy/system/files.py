@@ -173,9 +173,16 @@ def file_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if is_full(error):
             raise ResourceError(f"{path}: no space left on its disk; free some and run again") from error
         raise UnetDeployError(f"{path}: cannot be written ({error.strerror or error}); choose another place") from error
+
+
+def is_full(error: OSError) -> bool:
+    """Whether an error says that a disk is full. NumPy's has no number: it says how much it could not write."""
+    if error.errno is None:
+        return re.search(r"\d+ requested and \d+ written", str(error)) is not None
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def sha256_of(path: Path) -> str:
