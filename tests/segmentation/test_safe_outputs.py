@@ -1,6 +1,11 @@
 """What may be written where: no input, no file of somebody else, and nothing that would fail in the end."""
 
+import functools
+import importlib.util
 import os
+import resource
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -8,8 +13,10 @@ import tifffile
 from command_line import error
 
 import unet_deploy as api
+from unet_deploy.cli import app
 from unet_deploy.errors import UnetDeployError, UsageError
 from unet_deploy.segmentation.inputs import name_outputs
+from unet_deploy.system import extras
 
 
 @pytest.fixture
@@ -151,3 +158,58 @@ def test_what_can_never_be_finished_is_said_and_not_kept(slide, tmp_path, small_
     with pytest.raises(UnetDeployError, match=said):
         api.segment_file(slide, tmp_path / f"mask.{form}", small_models["one"])
     assert [path.name for path in tmp_path.iterdir()] == ["slide.tif"]
+
+
+PACKAGES = {
+    "zarr": [("-o", "x.zarr"), ("-o", "image.zarr/labels/cells"), ("--instances", "zarr"), ("--instances", "i.zarr")],
+    "pyarrow": [("--objects", "x.parquet"), ("--objects", "parquet")],
+    "distributed": [("-o", "x.zarr", "--scheduler", "tcp://127.0.0.1:1"), ("-o", "x.zarr", "--workers", "2")],
+}
+
+
+@pytest.mark.parametrize(("package", "words"), [(name, words) for name, every in PACKAGES.items() for words in every])
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+def test_what_needs_a_package_that_is_not_there_says_so_first(slide, package, words, dry, monkeypatch, capsys):
+    monkeypatch.chdir(slide.parent)
+    monkeypatch.setattr("unet_deploy.zoo.open_model", lambda *given, **how: pytest.fail("the model was opened"))
+    hide(monkeypatch, package)
+    with pytest.raises(SystemExit) as left:
+        app(["segment", str(slide), "--no-progress", *words, *dry])
+    assert left.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"this needs {package}; run: pip install 'unet-deploy[" in line
+    assert [path.name for path in slide.parent.iterdir()] == ["slide.tif"]
+
+
+def hide(monkeypatch, package):
+    """Let a package look as if it was not installed."""
+    whole = importlib.util.find_spec
+    monkeypatch.setattr(extras, "find_spec", lambda name: None if name == package else whole(name))
+
+
+@pytest.mark.parametrize("package", ["zarr", "pyarrow"])
+def test_from_python_too(slide, tmp_path, idle, package, monkeypatch):
+    hide(monkeypatch, package)
+    mask = tmp_path / "mask.tif"
+    outputs = api.Outputs(mask, objects=tmp_path / "o.parquet")
+    with pytest.raises(api.MissingPackageError, match=f"this needs {package}"):
+        api.segment_file(slide, api.Outputs(tmp_path / "m.zarr") if package == "zarr" else outputs, idle)
+
+
+@pytest.mark.parametrize("scheduler", ["nonsense", "", "tcp://", "tcp://host", "host:port", "http://host:1", "a b:1"])
+def test_what_is_no_address_of_a_scheduler_is_refused(slide, scheduler, capsys):
+    words = ["segment", str(slide), "-o", str(slide.with_name("m.zarr")), "--scheduler", scheduler]
+    with pytest.raises(SystemExit) as left:
+        app(words)
+    assert left.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "is no address; give one such as tcp://host:8786" in line
+
+
+def test_a_sample_on_a_full_disk_is_a_full_disk(tmp_path):
+    words = [sys.executable, "-m", "unet_deploy.cli", "sample", str(tmp_path / "s.tif"), "--size", "800x800"]
+    limit = functools.partial(resource.setrlimit, resource.RLIMIT_FSIZE, (100_000, 100_000))
+    done = subprocess.run(words, capture_output=True, text=True, check=False, preexec_fn=limit)
+    assert done.returncode == 6
+    assert "no space left on its disk" in done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -126,7 +126,7 @@ def _options(
 
 def _compute(model: str | None, request: "Request", run: RunOptions) -> "AbstractContextManager[Compute]":
     """Who is to compute: this process, or the cluster that is asked for."""
-    if not (run.scheduler or run.workers):
+    if run.scheduler is None and run.workers is None:
         from unet_deploy.segmentation.compute import stream_here
 
         return nullcontext(stream_here)
