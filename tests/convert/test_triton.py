@@ -40,6 +40,25 @@ def test_a_model_becomes_a_repository(small_models, tmp_path):
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["one"]
 
 
+@pytest.mark.parametrize("name", ["../x", "/tmp/x", "a/b", "..", ".hidden", "", "-x", "a b", "x\n", "x" * 300])
+def test_a_name_is_that_of_a_folder_in_the_repository(small_models, tmp_path, name):
+    with pytest.raises(UsageError, match="give another --name"):
+        export_triton(small_models["one"], tmp_path / "models", name=name, overwrite=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_a_model_of_a_repository_is_replaced_and_never_the_one_that_is_exported(small_models, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "precious").write_text("")
+    with pytest.raises(UsageError, match="is no model of a repository, so it is not replaced"):
+        export_triton(small_models["one"], tmp_path, name="mine", overwrite=True)
+    assert (tmp_path / "mine" / "precious").exists()
+    made = export_triton(small_models["one"], tmp_path, name="one")
+    with pytest.raises(UsageError, match="holds the input"):
+        export_triton(made / "1" / "model.onnx", tmp_path, name="one", overwrite=True)
+    assert (made / "1" / "model.onnx").exists()
+
+
 @pytest.mark.parametrize("fixed", [True, False])
 def test_an_engine_of_tensorrt_becomes_a_repository_once_it_is_proved(small_models, tmp_path, fixed):
     pytest.importorskip("tensorrt_rtx")

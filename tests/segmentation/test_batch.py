@@ -1,10 +1,17 @@
 """Many images: one that fails stops no other, one that is finished is left, and an interrupt is told before it acts."""
 
+import errno
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
+from command_line import unet_deploy
 
 from unet_deploy.errors import ImageError, UsageError
+from unet_deploy.runtimes.agreement import Agreement
+from unet_deploy.runtimes.proved import keep_agreement, kept_agreement
 from unet_deploy.segmentation.batch import Failed, Interrupted, Job, Made, MadeBefore, attempt_each
 from unet_deploy.segmentation.outputs import Outputs, unfinished
 
@@ -61,6 +68,45 @@ def test_an_interrupt_is_told_and_then_raised(jobs):
         next(outcomes)
 
 
-def test_other_errors_are_raised_at_once(jobs):
-    with pytest.raises(MemoryError):
-        list(attempt_each(jobs, raising({"a": MemoryError()})))
+@pytest.mark.parametrize(
+    ("error", "said", "code"),
+    [
+        (MemoryError(), "a.tif: out of memory; take a smaller --tile-size", 6),
+        (OSError(errno.ENOSPC, "No space left on device"), "a.tif: no space left on a disk", 6),
+        (OSError("4096 requested and 17 written"), "a.tif: no space left on a disk", 6),
+        (OSError(errno.EIO, "Input/output error"), r"a.tif: .*Input/output error", 1),
+        (RuntimeError("jpeg2k\nfailed"), r"a.tif: failed .RuntimeError: jpeg2k failed.", 1),
+        (KeyError("tag"), r"a.tif: failed .KeyError: 'tag'.", 1),
+    ],
+)
+def test_no_error_of_one_image_ends_the_batch(jobs, error, said, code):
+    a, *others = attempt_each(jobs, raising({"a": error}))
+    assert re.match(said, str(a.error))
+    assert "\n" not in str(a.error)
+    assert a.error.exit_code == code
+    assert others == [Made(jobs[1], "b"), Made(jobs[2], "c")]
+
+
+def test_a_mask_that_cannot_be_looked_at_ends_no_batch(jobs, monkeypatch):
+    monkeypatch.setattr("unet_deploy.segmentation.batch.finished", lambda mask: 1 / 0)
+    assert [type(each) for each in attempt_each(jobs, raising({}), skip_finished=True)] == [Failed] * 3
+
+
+def test_a_batch_ends_with_what_failed(tmp_path, small_models):
+    for name in "abc":
+        tifffile.imwrite(tmp_path / f"{name}.tif", np.zeros((60, 60), np.uint8))
+    (tmp_path / "b.tif").write_bytes(b"II*\0broken")
+    (tmp_path / "c.mask.tif").mkdir()
+    _, told = unet_deploy("segment", tmp_path, "-m", small_models["one"], "--no-progress", code=3)
+    said = told.splitlines()
+    assert "2 of 3 images failed:" in said
+    table = said[said.index("2 of 3 images failed:") + 1 :]
+    assert [line.split() for line in table] == [["3", str(tmp_path / "b.tif")], ["2", str(tmp_path / "c.tif")]]
+    assert (tmp_path / "a.mask.tif").exists()
+
+
+def test_a_proof_needs_no_cache_that_can_be_written(tmp_path, monkeypatch):
+    (tmp_path / "cache").write_text("a file, where a folder should be")
+    monkeypatch.setenv("UNET_DEPLOY_CACHE", str(tmp_path / "cache"))
+    keep_agreement("key", Agreement(pixels=1_000_000, labels_differ=3, image="a.tif"))
+    assert kept_agreement("key") is None

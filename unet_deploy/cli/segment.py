@@ -49,7 +49,7 @@ def segment(
     from unet_deploy.segmentation.batch import Failed, attempt_each, for_runtime
     from unet_deploy.segmentation.planning import first_look
 
-    jobs = _jobs(images, outputs, objects)
+    jobs = _jobs(images, model, outputs, objects)
     options = _options(tiles, image, objects, resume=run.resume, overwrite=outputs.overwrite)
     failures = []
     with ExitStack() as stack:
@@ -64,15 +64,18 @@ def segment(
         for outcome in attempt_each(jobs, work, skip_finished=run.resume and not outputs.overwrite):
             show.outcome(outcome)
             if isinstance(outcome, Failed):
-                failures.append(outcome.error)
+                failures.append(outcome)
     if failures:
-        raise typer.Exit(failures[0].exit_code)
+        show.failures(failures, len(jobs))
+        raise typer.Exit(failures[0].error.exit_code)
 
 
-def _jobs(images: list[str], outputs: OutputOptions, objects: ObjectOptions) -> list["Job"]:
-    """The images that are named, and the files to make of each."""
+def _jobs(images: list[str], model: str | None, outputs: OutputOptions, objects: ObjectOptions) -> list["Job"]:
+    """The images that are named, and the files to make of each; none of them is an image or the model."""
+    from unet_deploy.masks.apart import check_apart
     from unet_deploy.segmentation.batch import Job
     from unet_deploy.segmentation.inputs import find_images, name_outputs
+    from unet_deploy.zoo import find_model
 
     paths = find_images(images)
     named = name_outputs(
@@ -83,6 +86,7 @@ def _jobs(images: list[str], outputs: OutputOptions, objects: ObjectOptions) -> 
         objects=objects.objects,
         instances=objects.instances,
     )
+    check_apart([place for outputs in named for place in outputs.places], [find_model(model)])
     return list(map(Job, paths, named))
 
 
@@ -122,7 +126,7 @@ def _options(
 
 def _compute(model: str | None, request: "Request", run: RunOptions) -> "AbstractContextManager[Compute]":
     """Who is to compute: this process, or the cluster that is asked for."""
-    if not (run.scheduler or run.workers):
+    if run.scheduler is None and run.workers is None:
         from unet_deploy.segmentation.compute import stream_here
 
         return nullcontext(stream_here)

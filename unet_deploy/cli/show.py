@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from unet_deploy.model.card import ModelCard, Normalization
     from unet_deploy.runtimes import Runtime
     from unet_deploy.runtimes.agreement import Agreement
-    from unet_deploy.segmentation.batch import Outcome
+    from unet_deploy.segmentation.batch import Failed, Outcome
     from unet_deploy.segmentation.forecast import Disk, Forecast
     from unet_deploy.segmentation.run import Report
     from unet_deploy.system.gpu import Gpu
@@ -52,6 +52,13 @@ def outcome(outcome: Outcome[None]) -> None:
         note(f"{mask}: what is finished is kept; go on with the same command and --resume")
     if isinstance(outcome, Failed):
         note("error: " + " ".join(str(outcome.error).split()))
+
+
+def failures(failed: Sequence[Failed], images: int) -> None:
+    """Say at the end of a batch which of its images failed, and with which exit code each would have by itself."""
+    if images > 1:
+        note(f"{len(failed)} of {images} images failed:")
+        note(table([(str(each.error.exit_code), str(each.job.image)) for each in failed]))
 
 
 def report(report: Report) -> None:

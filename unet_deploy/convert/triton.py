@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from tempfile import mkdtemp
 
 from unet_deploy.errors import UsageError, VerificationError
+from unet_deploy.masks.apart import check_apart
 from unet_deploy.model.card import ModelCard
 from unet_deploy.model.contract import IMAGE, LABELS, PROBABILITIES, Pixels
 from unet_deploy.runtimes import Limits
@@ -33,10 +35,16 @@ def export_triton(
     the normalisation are in the configuration's parameter `unet_deploy.card`.
     Raises ModelError, UsageError, and VerificationError for an engine that was never compared with its model.
     """
+    if name is not None:
+        _check_name(name)
     card, config, file = _engine(model) if model.suffix in ENGINE_SUFFIXES else _onnx(model, most_tiles)
+    _check_name(name or card.name)
     folder = repository / (name or card.name)
+    check_apart([folder], [model])
     if folder.exists() and not overwrite:
         raise UsageError(f"{folder} exists; pass --overwrite to replace it, or give another --name")
+    if folder.is_symlink() or (folder.exists() and not (folder / "config.pbtxt").is_file()):
+        raise UsageError(f"{folder}: is no model of a repository, so it is not replaced; give another --name")
     with file_errors(folder):
         repository.mkdir(parents=True, exist_ok=True)
         beside = Path(mkdtemp(prefix=f".{folder.name}.", dir=repository))
@@ -51,6 +59,15 @@ def export_triton(
         finally:
             shutil.rmtree(beside, ignore_errors=True)
     return folder
+
+
+def _check_name(name: str) -> None:
+    """Raise UsageError unless a name is that of a folder in the repository, and of nothing above or below it."""
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}", name):
+        raise UsageError(
+            f"--name {name!r}: a model is served under letters, digits and _.+- alone, and begins with none of .+-; "
+            "give another --name"
+        )
 
 
 def _onnx(model: Path, most_tiles: int) -> tuple[ModelCard, str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -91,7 +92,7 @@ class ImageSource(ABC):
 def is_zarr(path: Path) -> bool:
     """Return whether a name is that of a Zarr folder or of something in one; so are all URLs."""
     inside = any(part.endswith(".zarr") for part in path.parts)
-    return inside or is_url(path) or any((path / name).is_file() for name in _ZARR_FILES)
+    return inside or is_url(path) or any(os.path.isfile(path / name) for name in _ZARR_FILES)
 
 
 def is_url(path: Path) -> bool:

@@ -6,6 +6,7 @@ What a mask is (`MaskForm`) and what becomes of one that is not finished or is t
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -111,6 +112,12 @@ class MaskSink(MaskWriter):
         A sink that keeps nothing has nothing to do.
         """
 
+    def give_up(self) -> None:
+        """Let `close` leave nothing, because no later run could finish the file either.
+
+        A sink that keeps nothing has nothing to do.
+        """
+
     @abstractmethod
     def close(self) -> None:
         """Let go of the file; closing twice does no harm."""
@@ -131,8 +138,6 @@ class MaskFormat(ABC):
     """Whether several processes may fill one mask."""
     spooled: bool
     """Whether finished blocks are on the disk twice, in a spool and in the file, until the run ends."""
-    joins_image: bool
-    """Whether the name may be that of the image itself, among whose labels the mask goes."""
 
     @abstractmethod
     def open(self, path: Path, form: MaskForm, keep: Keep) -> MaskSink:
@@ -148,6 +153,10 @@ class MaskFormat(ABC):
     @abstractmethod
     def check(self, path: Path, form: MaskForm, keep: Keep) -> None:
         """Raise what `open` would of a name that cannot be had, without a trace."""
+
+    def place(self, path: Path) -> Path:
+        """The file or folder that a mask of this name is. Raises UsageError where it has no room there."""
+        return path
 
     @abstractmethod
     def is_finished(self, path: Path) -> bool:
@@ -194,7 +203,7 @@ class _Listed:
 
 
 def _is_tiff(path: Path) -> bool:
-    return path.suffix.lower() in TIFF_SUFFIXES and not path.is_dir() and not is_zarr(path)
+    return path.suffix.lower() in TIFF_SUFFIXES and not os.path.isdir(path) and not is_zarr(path)
 
 
 _FORMATS = (
@@ -207,6 +216,12 @@ _FORMATS = (
 def is_mask_name(path: Path) -> bool:
     """Whether a name says of which kind the mask is."""
     return any(each.has(path) for each in _FORMATS)
+
+
+def check_mask_name(path: Path) -> None:
+    """Raise UsageError where the end of a name says that it is another kind of file than a mask."""
+    if path.suffix and not is_mask_name(path) and not os.path.isdir(path):
+        raise UsageError(f"{path}: {known_formats()}")
 
 
 def known_formats() -> str:

@@ -9,6 +9,7 @@ image.zarr/                what is segmented; it is never replaced
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def register_labels(path: Path, version: str) -> None:
 
 def _metadata(folder: Path) -> tuple[dict[str, Any], bool]:
     """What OME-Zarr says of a folder, empty where it says nothing; and whether this program made it."""
-    if not any((folder / name).is_file() for name in ("zarr.json", ".zgroup")):
+    if not any(os.path.isfile(folder / name) for name in ("zarr.json", ".zgroup")):
         return {}, False
     try:
         group = zarr.open_group(str(folder), mode="r")

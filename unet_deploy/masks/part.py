@@ -14,12 +14,14 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from unet_deploy.errors import UsageError
 from unet_deploy.masks import Keep
-from unet_deploy.masks.unfinished import can_resume, header_of, key_of, lock
-from unet_deploy.system.files import sync_folder
+from unet_deploy.masks.unfinished import can_resume, check_record, header_of, key_of, lock
+from unet_deploy.system.files import open_own, own_folder, sync_folder
+
+_OURS = ("run.json", "tree", "named", "old", "fresh")
 
 
 class PartFolder:
@@ -34,10 +36,12 @@ class PartFolder:
         self._kept = keep.key is not None
         self.tree = self._folder / "tree"
         self._named = self._folder / "named"
-        self._folder.mkdir(exist_ok=True)
-        self._run: IO[str] = os.fdopen(os.open(self._folder / "run.json", os.O_RDWR | os.O_CREAT, 0o666), "r+")
+        self._check_folder()
+        own_folder(self._folder)
+        self._run = open_own(self._folder / "run.json")
         try:
             lock(self._run, path)
+            check_record(self._folder / "run.json", self._run)
         except UsageError:
             self._run.close()
             raise
@@ -50,6 +54,11 @@ class PartFolder:
         except BaseException:
             self.close()
             raise
+
+    def _check_folder(self) -> None:
+        """Raise UsageError where a folder of that name is none of ours: it would be emptied."""
+        if self._folder.is_dir() and any(each.name not in _OURS for each in self._folder.iterdir()):
+            raise UsageError(f"{self._folder}: the mask would grow here, but this is something else; move it away")
 
     @property
     def closed(self) -> bool:
@@ -83,7 +92,9 @@ class PartFolder:
     def _may_resume(self, keep: Keep) -> bool:
         if keep.key is None or (keep.overwrite and not keep.resume) or not self._begun():
             return False
-        return can_resume(self._path, self._run.read(), header_of(keep.key), resume=keep.resume)
+        return can_resume(
+            self._path, self._run.read().decode(errors="replace"), header_of(keep.key), resume=keep.resume
+        )
 
     def _take_name_back(self) -> None:
         if self._has_name():
@@ -98,7 +109,7 @@ class PartFolder:
                 shutil.rmtree(folder)
         self._run.seek(0)
         self._run.truncate()
-        self._run.write(header)
+        self._run.write(header.encode())
         self._run.flush()
         create(fresh)
         settle(fresh)

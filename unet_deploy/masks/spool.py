@@ -18,8 +18,8 @@ import numpy as np
 
 from unet_deploy.errors import UnetDeployError
 from unet_deploy.masks import Keep
-from unet_deploy.masks.unfinished import can_resume, header_of, key_of, lock
-from unet_deploy.system.files import file_errors
+from unet_deploy.masks.unfinished import can_resume, check_record, header_of, key_of, lock
+from unet_deploy.system.files import file_errors, open_own
 
 _RECORD = struct.Struct("<QII")
 _SYNC_SECONDS = 20.0
@@ -42,9 +42,10 @@ class Spool:
         self._lengths = np.zeros(blocks, np.uint32)
         self.resumed = False
         with file_errors(output):
-            self._file = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
+            self._file = open_own(self.path)
         try:
             lock(self._file, output)
+            check_record(self.path, self._file)
             header = header_of(keep.key or {}).encode() + b"\n"
             if keep.key is not None and (keep.resume or not keep.overwrite):
                 self._take_over(header, keep.resume)

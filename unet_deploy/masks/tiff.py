@@ -119,6 +119,9 @@ class TiffMaskSink(MaskSink):
     def keep(self) -> None:
         self._finished = False
 
+    def give_up(self) -> None:
+        self._finished = True
+
     def close(self) -> None:
         self._partial.clear()
         self._spool.close(keep=not self._finished)
@@ -199,7 +202,7 @@ def _pyramid(form: MaskForm) -> list[_Grid]:
 class _Tiff(MaskFormat):
     """TIFF, which one process writes."""
 
-    block, shared, spooled, joins_image = BLOCK, False, True, False
+    block, shared, spooled = BLOCK, False, True
 
     def open(self, path: Path, form: MaskForm, keep: Keep) -> TiffMaskSink:
         return TiffMaskSink(path, form, keep)

@@ -41,6 +41,14 @@ def lock(file: IO[Any], output: Path) -> None:
             raise UsageError(f"{output}: another run is writing it; wait for it, or give another name")
 
 
+def check_record(path: Path, file: IO[bytes]) -> None:
+    """Raise UsageError unless a file is empty or begins as a record does: nobody else's file is written over."""
+    begins = file.read(2)
+    file.seek(0)
+    if begins not in (b"", b"{", b'{"'):
+        raise UsageError(f"{path}: what is finished would be kept here, but this is something else; move it away")
+
+
 def can_resume(output: Path, found: str, wanted: str, *, resume: bool) -> bool:
     """Whether what an unfinished run left, by the header of its record, is what this one would make.
 

@@ -16,7 +16,7 @@ from unet_deploy.masks.chunks import ChunkWriter, drop_damaged, shrink_all
 from unet_deploy.masks.labels import is_mask, lay_out, place_of, register_labels
 from unet_deploy.masks.ome_zarr import CHUNK, MaskLayout, create_mask
 from unet_deploy.masks.part import PartFolder, part_of, read_key
-from unet_deploy.system.files import file_errors, sync_folder
+from unet_deploy.system.files import check_length, check_writable, file_errors, sync_folder
 from unet_deploy.tiling import Region
 
 VERSION = "0.5"
@@ -86,6 +86,9 @@ class ZarrMaskSink(MaskSink):
     def keep(self) -> None:
         self._committed = False
 
+    def give_up(self) -> None:
+        self._committed = True
+
     def close(self) -> None:
         if self._part.closed:
             return
@@ -106,18 +109,20 @@ def _drop_empty_labels(layout: MaskLayout) -> None:
 
 def _check_free(layout: MaskLayout, *, replaces: bool) -> None:
     path = layout.path
+    check_length(path)
     if path.exists() and not replaces:
         raise UsageError(f"{path} exists; pass --overwrite to replace it, or give another name")
     if path.exists() and not is_mask(path):
         raise UsageError(f"{path}: is no OME-Zarr mask, so it is not replaced; give another name")
     if not path.parent.is_dir() and not layout.in_image:
         raise UnetDeployError(f"{path}: there is no folder {path.parent}; make it first")
+    check_writable(path if path.parent.is_dir() else path.parent)
 
 
 class _OmeZarr(MaskFormat):
     """OME-Zarr, whose chunks several processes may fill."""
 
-    block, shared, spooled, joins_image = CHUNK, True, False, True
+    block, shared, spooled = CHUNK, True, False
 
     def open(self, path: Path, form: MaskForm, keep: Keep) -> ZarrMaskSink:
         return ZarrMaskSink(path, form, keep)
@@ -127,6 +132,9 @@ class _OmeZarr(MaskFormat):
 
     def check(self, path: Path, form: MaskForm, keep: Keep) -> None:
         _check_free(lay_out(path, form, VERSION), replaces=keep.replaces)
+
+    def place(self, path: Path) -> Path:
+        return place_of(path)
 
     def is_finished(self, path: Path) -> bool:
         return is_mask(place_of(path))

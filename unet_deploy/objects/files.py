@@ -57,17 +57,22 @@ _WRITERS = {".csv": _write_csv, ".parquet": _write_parquet, ".geojson": write_po
 TABLE_SUFFIXES = tuple(_WRITERS)
 
 
+def check_table_name(path: Path) -> None:
+    """Raise UsageError unless a name is that of a table of objects, and MissingPackageError without its package."""
+    suffix = path.suffix.lower()
+    if suffix not in TABLE_SUFFIXES:
+        raise UsageError(f"{path}: a table of objects ends in {', '.join(TABLE_SUFFIXES)}")
+    if suffix == ".parquet":
+        require("pyarrow", "objects")
+
+
 def write_table(path: Path, *tables: ObjectTable, overwrite: bool = False) -> None:
     """Write the tables of the pages of an image to one .csv, .parquet or .geojson file, which appears when it is whole.
 
     More pages than one are told apart by a first column `page`, from 0; in GeoJSON, whose points are the centroids, by
     the plane. Raises UsageError for another suffix or a file that exists, MissingPackageError without pyarrow.
     """
-    suffix = path.suffix.lower()
-    if suffix not in TABLE_SUFFIXES:
-        raise UsageError(f"{path}: a table of objects is one of {' '.join(TABLE_SUFFIXES)}")
-    if suffix == ".parquet":
-        require("pyarrow", "objects")
-    write = _WRITERS[suffix]
+    check_table_name(path)
+    write = _WRITERS[path.suffix.lower()]
     with replacing(path, overwrite=overwrite) as beside:
         write(beside, tables)

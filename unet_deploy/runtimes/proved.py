@@ -6,6 +6,7 @@ import json
 from contextlib import suppress
 from functools import partial
 
+from unet_deploy.errors import UnetDeployError
 from unet_deploy.runtimes import Runtime
 from unet_deploy.runtimes.agreement import Agreement
 from unet_deploy.runtimes.request import Opened
@@ -21,9 +22,12 @@ def kept_agreement(key: str) -> Agreement | None:
 
 
 def keep_agreement(key: str, agreement: Agreement) -> None:
-    """Write down in the cache folder that a runtime was compared with its model, so that it is not asked for again."""
+    """Write down in the cache folder that a runtime was compared with its model, so that it is not asked for again.
+
+    Where the folder cannot be written to, it is asked for again by the next process, and holds all the same.
+    """
     path = cache_folder() / f"proof-{key}.json"
-    with only_one(path), replacing(path, overwrite=True) as beside:
+    with suppress(UnetDeployError, OSError), only_one(path), replacing(path, overwrite=True) as beside:
         beside.write_text(json.dumps(agreement.to_plain()))
 
 

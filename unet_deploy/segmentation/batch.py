@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from unet_deploy.errors import UnetDeployError, UsageError
+from unet_deploy.errors import ResourceError, UnetDeployError, UsageError, reason
 from unet_deploy.runtimes import Runtime
 from unet_deploy.segmentation.outputs import Outputs, finished, unfinished
 from unet_deploy.segmentation.run import Options
+from unet_deploy.system.files import is_full
 
 Result = TypeVar("Result")
 
@@ -71,19 +73,38 @@ def attempt_each(
     """Do the work for each image in turn, and tell what came of it before the next one is begun.
 
     skip_finished: leave out images whose mask is there, whole, as a run does that goes on where one was broken off.
-    An image that fails does not keep the others from being done. An interrupt is told too, and KeyboardInterrupt raised
-    when the next outcome is asked for; other exceptions are raised at once.
+    An image that fails does not keep the others from being done, whatever the error. An interrupt is told too, and
+    KeyboardInterrupt raised when the next outcome is asked for.
     """
     for job in jobs:
-        if skip_finished and finished(job.outputs.mask):
-            yield MadeBefore(job)
-            continue
         try:
-            result = work(job)
-        except UnetDeployError as error:
-            yield Failed(job, error, not isinstance(error, UsageError) and unfinished(job.outputs.mask).exists())
+            if skip_finished and finished(job.outputs.mask):
+                outcome: Outcome[Result] = MadeBefore(job)
+            else:
+                outcome = Made(job, work(job))
         except KeyboardInterrupt:
-            yield Interrupted(job, unfinished(job.outputs.mask).exists())
+            yield Interrupted(job, _is_kept(job))
             raise
-        else:
-            yield Made(job, result)
+        except Exception as error:
+            outcome = Failed(job, told(job.image, error), not isinstance(error, UsageError) and _is_kept(job))
+        yield outcome
+
+
+def told(image: Path, error: Exception) -> UnetDeployError:
+    """Any error of the work for an image as one that is a person's to read, with the exit code of its kind."""
+    if isinstance(error, UnetDeployError):
+        return error
+    if isinstance(error, MemoryError):
+        return ResourceError(f"{image}: out of memory; take a smaller --tile-size")
+    if isinstance(error, OSError):
+        if is_full(error):
+            return ResourceError(f"{image}: no space left on a disk ({reason(error)}); free some and run again")
+        return UnetDeployError(f"{image}: {reason(error)}")
+    return UnetDeployError(f"{image}: failed ({type(error).__name__}: {reason(error)}); report this with the image")
+
+
+def _is_kept(job: Job) -> bool:
+    """Whether finished parts of a mask wait beside it."""
+    with suppress(UnetDeployError, OSError):
+        return unfinished(job.outputs.mask).exists()
+    return False

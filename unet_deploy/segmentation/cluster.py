@@ -22,6 +22,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
 import threading
 import time
 from collections.abc import Sequence
@@ -36,7 +37,7 @@ from typing import Any, overload
 from typing_extensions import Self
 
 from unet_deploy._version import __version__
-from unet_deploy.errors import DeviceError, ImageError, ResourceError, UsageError
+from unet_deploy.errors import DeviceError, ImageError, ResourceError, UsageError, reason
 from unet_deploy.images import ImageSource, is_url, open_image, state_of
 from unet_deploy.images.grey import GreyScale, measure_page
 from unet_deploy.masks import format_of
@@ -53,6 +54,9 @@ from unet_deploy.system.machine import default_ceiling, keep_to_share
 from unet_deploy.system.progress import Progress
 from unet_deploy.tiling import Region, TilePlan
 from unet_deploy.zoo import DEFAULT_MODEL, Request, open_model, shipped_models
+
+_ADDRESS = re.compile(r"(?:(?:tcp|tls|ucx|wss?)://)?(?:[\w.-]+|\[[0-9a-fA-F:%.]+\]):\d{1,5}|inproc://\S+")
+"""Of a scheduler, as Dask writes it."""
 
 ANSWER = 5.0
 """Seconds in which a scheduler answers."""
@@ -154,6 +158,8 @@ class Cluster:
     ) -> None:
         if (scheduler is None) == (workers is None):
             raise UsageError("give --scheduler, or --workers to start them here, and not both")
+        if scheduler is not None and not _ADDRESS.fullmatch(scheduler):
+            raise UsageError(f"--scheduler {scheduler}: is no address; give one such as tcp://host:8786")
         require("distributed", "distributed")
         import distributed
 
@@ -176,9 +182,9 @@ class Cluster:
                 scheduler = stack.enter_context(local).scheduler_address
             try:
                 self._client = stack.enter_context(distributed.Client(scheduler, timeout=ANSWER, set_as_default=False))
-            except (OSError, ValueError) as error:
+            except Exception as error:  # of the many ways in which a network says no
                 raise DeviceError(
-                    f"{scheduler}: no scheduler answers there ({error}); start one: dask scheduler"
+                    f"{scheduler}: no scheduler answers there ({reason(error)}); start one: dask scheduler"
                 ) from None
             self.name = str(scheduler)
             self._open = stack.pop_all()

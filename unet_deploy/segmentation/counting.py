@@ -7,21 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from unet_deploy.errors import UsageError
 from unet_deploy.images import ImageInfo
-from unet_deploy.objects import TABLE_SUFFIXES, Objects, write_table
+from unet_deploy.objects import Objects, write_table
 from unet_deploy.objects.geojson import write_outlines
 from unet_deploy.segmentation.options import ObjectRules
 from unet_deploy.stream.pipeline import DoneTile
-from unet_deploy.system.files import check_free
 from unet_deploy.tiling import Region
-
-
-def check_table(path: Path, *, overwrite: bool) -> None:
-    """Raise unless a table of objects may be written under this name."""
-    if path.suffix.lower() not in TABLE_SUFFIXES:
-        raise UsageError(f"{path}: a table of objects ends in {', '.join(TABLE_SUFFIXES)}")
-    check_free(path, overwrite=overwrite)
 
 
 class ObjectWriter:

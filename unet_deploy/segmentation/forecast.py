@@ -14,6 +14,7 @@ import numpy as np
 from unet_deploy.images import ImageInfo, ImageSource, check_fits
 from unet_deploy.images.grey import measure_page
 from unet_deploy.masks import format_of
+from unet_deploy.masks.apart import check_apart
 from unet_deploy.masks.overlay import MOST_SIDE
 from unet_deploy.masks.tiff import LEVEL
 from unet_deploy.runtimes import Runtime
@@ -73,6 +74,7 @@ def forecast(
 
     Call it with the model loaded: that memory counts. Memory and time are those of one process that does it all.
     """
+    check_apart(outputs.places, [path])
     options = replace(options, max_memory=compute.share(options.max_memory))
     with open_file(path, options) as source:
         turn_to_level(source, runtime.card, options)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from unet_deploy.errors import ImageError, UsageError
 from unet_deploy.images import RASTER_SUFFIXES, TIFF_SUFFIXES, is_url, is_zarr
-from unet_deploy.masks import format_of, is_mask_name, known_formats
+from unet_deploy.masks import is_mask_name, known_formats
+from unet_deploy.masks.apart import check_apart
 from unet_deploy.segmentation.outputs import Outputs, beside
 
 _OURS = (".mask.tif", ".probabilities.tif", ".overlay.png", ".instances.tif", ".instances.zarr")
@@ -55,17 +57,16 @@ def name_outputs(
     """The files to make of each image.
 
     objects, instances: a file, or for any number of images just what its name ends in.
-    Raises UsageError when two images would share a file, or one would be overwritten.
+    Raises UsageError when two outputs would be one file or a name says of another kind of file, and when any of them
+    is, or lies in, any of the images.
     """
     masks = _name_masks(images, output)
     owners: dict[Path, Path] = {}
     for image, mask in zip(images, masks, strict=True):
-        if mask.resolve() == image.resolve() and not format_of(mask).joins_image:
-            raise UsageError(f"{mask}: is the image itself; give another --output")
         if mask in owners:
             raise UsageError(f"{mask}: both {owners[mask]} and {image} would be written here; segment them apart")
         owners[mask] = image
-    return [
+    named = [
         Outputs.beside(
             mask,
             probabilities=probabilities,
@@ -75,6 +76,8 @@ def name_outputs(
         )
         for mask in masks
     ]
+    check_apart([place for outputs in named for place in outputs.places], images)
+    return named
 
 
 def _name_masks(images: Sequence[Path], output: Path | None) -> list[Path]:
@@ -89,7 +92,7 @@ def _name_masks(images: Sequence[Path], output: Path | None) -> list[Path]:
         if len(images) > 1:
             raise UsageError(f"{output}: one mask file for {len(images)} images; give a folder")
         return [output]
-    if output is not None and len(images) == 1 and output.suffix and not output.is_dir():
+    if output is not None and len(images) == 1 and output.suffix and not os.path.isdir(output):
         raise UsageError(f"{output}: {known_formats()}, or a folder")
     return [(image.parent if output is None else output) / f"{image.stem}.mask.tif" for image in images]
 

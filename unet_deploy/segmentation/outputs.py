@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from typing_extensions import Self
 
-from unet_deploy.errors import UsageError
+from unet_deploy.errors import UnetDeployError, UsageError, reason
 from unet_deploy.images import ImageInfo, ImageSource
-from unet_deploy.masks import Keep, MaskForm, MaskSink, MaskWriter, format_of, open_mask
+from unet_deploy.masks import Keep, MaskForm, MaskSink, MaskWriter, check_mask_name, format_of, open_mask
 from unet_deploy.segmentation.options import ObjectRules
 from unet_deploy.stream.pipeline import Consumer, DoneTile
 from unet_deploy.system.files import check_free
@@ -96,6 +96,25 @@ class Outputs:
         if self.instances:
             yield self.instances, MaskForm(image, 1, np.dtype(np.uint32), region)
 
+    @property
+    def places(self) -> list[Path]:
+        """The files and folders that they are: a mask may be given the name of the image whose label it becomes.
+
+        Raises UsageError for a name that says of another kind of file, and MissingPackageError where one is to be
+        written by a package that is not installed.
+        """
+        pixels = [path for path in (self.mask, self.probabilities, self.instances) if path]
+        for path in pixels:
+            check_mask_name(path)
+        if self.overlay and self.overlay.suffix.lower() != ".png":
+            raise UsageError(f"{self.overlay}: an overlay is a PNG; give a name that ends in .png")
+        if self.objects:
+            from unet_deploy.objects.files import check_table_name  # SciPy takes 20 MB
+
+            check_table_name(self.objects)
+        others = [path for path in (self.overlay, self.objects) if path]
+        return [*(format_of(path).place(path) for path in pixels), *others]
+
     def waiting_bytes(self, image: ImageInfo, classes: int) -> int:
         """The most that blocks hold which wait for the next row of tiles to be full."""
         return sum(format_of(path).waiting_bytes(form) for path, form in self.forms(image, classes))
@@ -117,6 +136,18 @@ class Subject:
     classes: Sequence[str]
 
 
+def check_outputs(outputs: Outputs, image: ImageInfo, classes: int, keep: Keep) -> None:
+    """Raise what making any of the files would, as far as that is known before a pixel: nothing is made.
+
+    A finished mask is never resumed: where the mask is, all is. Raises UsageError and UnetDeployError.
+    """
+    for path, form in outputs.forms(image, classes):
+        kept = Keep(overwrite=keep.overwrite) if path == outputs.mask else keep
+        format_of(path).check(path, form, kept)
+    for other in filter(None, (outputs.overlay, outputs.objects)):
+        check_free(other, overwrite=keep.replaces)
+
+
 class OutputWriter:
     """The outputs of one image while they are made. A context manager; what is not committed is kept for a resume.
 
@@ -135,13 +166,15 @@ class OutputWriter:
         self.objects: int | None = None
         """How many there are, once they were counted."""
         self.consumers: list[Consumer] = []
+        check_outputs(outputs, self._image, len(subject.classes), keep)
         with ExitStack() as stack:
-            self._add_sink(stack.enter_context(self._mask(subject.classes)), write_labels)
+            labels = self._sink(outputs.mask, 1, np.uint8, subject.classes)
+            self._add_sink(stack.enter_context(labels), write_labels)
             if outputs.probabilities:
                 scores = self._sink(outputs.probabilities, len(subject.classes), np.float32, subject.classes)
                 self._add_sink(stack.enter_context(scores), write_probabilities)
             if outputs.overlay:
-                self._add_picture(outputs.overlay, subject)
+                self._add_picture(subject)
             if outputs.objects or outputs.instances:
                 self._add_objects(rules, subject)
             self._open = stack.pop_all()
@@ -150,22 +183,16 @@ class OutputWriter:
         self._sinks.append(sink)
         self.consumers.append(cut_to(self._region, write(sink)))
 
-    def _add_picture(self, path: Path, subject: Subject) -> None:
+    def _add_picture(self, subject: Subject) -> None:
         from unet_deploy.masks.overlay import Overlay
 
-        check_free(path, overwrite=self._replaces)
         self._picture = Overlay(subject.covered, self._image.channels, subject.classes)
         self.consumers.append(paint(self._picture))
 
     def _add_objects(self, rules: ObjectRules, subject: Subject) -> None:
         # Not before objects are asked for: SciPy takes 20 MB.
-        from unet_deploy.segmentation.counting import ObjectWriter, check_table
+        from unet_deploy.segmentation.counting import ObjectWriter
 
-        if self._outputs.objects:
-            check_table(self._outputs.objects, overwrite=self._replaces)
-        if self._outputs.instances:
-            form, keep = self._form(1, np.uint32), Keep(overwrite=self._replaces)
-            format_of(self._outputs.instances).check(self._outputs.instances, form, keep)
         writer = self._object_writer = ObjectWriter(rules, self._image, subject.covered, subject.classes)
         self.consumers.append(lambda done: writer.add(self._masked(done)))
 
@@ -203,7 +230,24 @@ class OutputWriter:
         return DoneTile(page, tile, image, labels, None, tile.write, resumed=True)
 
     def commit(self) -> None:
-        """Give all files their names, the mask last: where it is, all is."""
+        """Give all files their names, the mask last: where it is, all is.
+
+        An error that neither memory nor disk explains would come again: then nothing is kept for a later run, and
+        UnetDeployError says so.
+        """
+        try:
+            self._commit()
+        except (UnetDeployError, OSError, MemoryError):
+            raise
+        except Exception as error:
+            for sink in self._sinks:
+                sink.give_up()
+            raise UnetDeployError(
+                f"{self._outputs.mask}: cannot be finished ({type(error).__name__}: {reason(error)}), so nothing of it "
+                "is kept; save the image anew without its tags, and report this"
+            ) from error
+
+    def _commit(self) -> None:
         if self._object_writer:
             self._write_objects(self._object_writer)
         if self._picture and self._outputs.overlay:
@@ -248,12 +292,6 @@ class OutputWriter:
         labels, place = np.zeros_like(done.labels), inside.slices_in(done.tile.write)
         labels[place] = done.labels[place]
         return replace(done, labels=labels)
-
-    def _mask(self, classes: Sequence[str]) -> MaskSink:
-        """The mask's own sink. A finished one is never resumed: where the mask is, all is."""
-        mask = self._outputs.mask
-        format_of(mask).check(mask, self._form(1, np.uint8, classes), Keep(overwrite=self._overwrite))
-        return self._sink(mask, 1, np.uint8, classes)
 
     def _sink(
         self,

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from unet_deploy.errors import ImageError, ResourceError, UsageError
+from unet_deploy.errors import ResourceError, UsageError
 from unet_deploy.images import ImageInfo, ImageSource, nearest_level, open_image
 from unet_deploy.model.card import ModelCard
 from unet_deploy.model.contract import Pixels, pixels_for
@@ -34,7 +34,7 @@ def first_look(paths: Sequence[Path], options: Options) -> Iterator[tuple[Pixels
     with ExitStack() as stack:
         kept: ImageSource | None = None
         for path in paths:
-            with suppress(ImageError):
+            with suppress(Exception):  # whatever it is, the work for this file says it
                 source = open_file(path, options)
                 dtypes.append(source.info.dtype)
                 if len(paths) == 1:

@@ -16,13 +16,21 @@ from unet_deploy.errors import UsageError
 from unet_deploy.images import ImageInfo, ImageSource, check_fits, state_of
 from unet_deploy.images.array import ArraySource
 from unet_deploy.masks import Keep
+from unet_deploy.masks.apart import check_apart
 from unet_deploy.masks.array import ArraySink
 from unet_deploy.model.contract import Pixels, pixels_for
 from unet_deploy.runtimes import Runtime
 from unet_deploy.runtimes.agreement import Agreement
 from unet_deploy.segmentation.compute import Compute, Task, stream_here
 from unet_deploy.segmentation.options import DEFAULTS, Options
-from unet_deploy.segmentation.outputs import Outputs, OutputWriter, Subject, write_labels, write_probabilities
+from unet_deploy.segmentation.outputs import (
+    Outputs,
+    OutputWriter,
+    Subject,
+    check_outputs,
+    write_labels,
+    write_probabilities,
+)
 from unet_deploy.segmentation.planning import covered_region, open_file, plan_file, turn_to_level
 from unet_deploy.stream.pipeline import Consumer, Timing, stream
 from unet_deploy.stream.planner import Budget, plan_for, proof_plan
@@ -30,7 +38,7 @@ from unet_deploy.stream.proof import prove
 from unet_deploy.stream.tta import averaged
 from unet_deploy.system.progress import Progress
 from unet_deploy.tiling import Region, TilePlan
-from unet_deploy.zoo import open_model
+from unet_deploy.zoo import find_model, open_model
 
 __all__ = ["Options", "Outputs", "Report", "segment", "segment_array", "segment_file"]
 
@@ -164,6 +172,7 @@ def segment_file(
     """
     path = Path(image)
     outputs = output if isinstance(output, Outputs) else Outputs(Path(output))
+    check_apart(outputs.places, [path, *([find_model(model)] if isinstance(model, (str, Path)) else [])])
     with ExitStack() as stack:
         opened = source or stack.enter_context(open_file(path, options))
         scored = options.tta or outputs.probabilities is not None
@@ -208,6 +217,7 @@ def _run(
     level = turn_to_level(source, runtime.card, options)
     info = source.info
     check_fits(info, runtime.card)
+    check_outputs(outputs, info, len(runtime.card.classes), Keep(None, options.resume, options.overwrite))
     proved = prove(runtime, source, lambda: proof_plan(runtime, info.region))
     ready = averaged(runtime, options.tta)
     covered = covered_region(info, ready.card, options)
