@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from typing_extensions import Unpack
 
+from unet_deploy.arguments import path as path_of
 from unet_deploy.errors import DeviceError, MissingPackageError, ModelError, VerificationError
 from unet_deploy.model.contract import Pixels
 from unet_deploy.runtimes import Runtime
@@ -39,7 +40,7 @@ DEFAULT_MODEL = "nuclei"
 
 def find_model(model: str | Path | None = None) -> Path:
     """The file of a model: a path, or the name of a shipped one (by default `nuclei`). Raises ModelError."""
-    given = Path(model or DEFAULT_MODEL)
+    given = path_of(model or DEFAULT_MODEL, "model")
     if given.suffix or given.exists():
         if not given.is_file():
             raise ModelError(f"{given}: no such model file")
