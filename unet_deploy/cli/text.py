@@ -5,6 +5,8 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
+from unet_deploy.errors import without_secrets
+
 _UNSEEN = {"Cc", "Cs", "Zl", "Zp"}
 """Categories of Unicode: controls, halves of characters (as of a file name that is no UTF-8), separators of lines."""
 
@@ -13,11 +15,12 @@ _TURNING = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u20
 
 
 def visible(text: str) -> str:
-    """Return text on one line, with what a terminal would obey, rather than show, as escapes.
+    """Return text on one line, with what a terminal would obey, rather than show, as escapes, and without secrets.
 
     >>> print(visible("a\\nb \\x1b[31m \\u202egpj.exe"))
     a\\nb \\x1b[31m \\u202egpj.exe
     """
+    text = without_secrets(text)
     if text.isprintable():
         return text
     return "".join(
