@@ -25,8 +25,6 @@ from unet_deploy._version import __version__
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy as np
-
     from unet_deploy.errors import (
         DataError,
         DeviceError,
@@ -85,10 +83,15 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(f"unet_deploy.{_HOMES.get(name, 'errors')}"), name)
 
 
-def segment(image: np.ndarray | str | Path, output: str | Path | None = None, **how: Any) -> Any:
+_FOR_FILES = ("overlay", "channel", "level", "roi", "max_memory", "skip_background", "objects", "resume", "overwrite")
+"""What `segment` takes of a file alone."""
+
+
+def segment(image: Any, output: str | Path | None = None, **how: Any) -> Any:
     """Segment an array in memory, or an image file into a mask file.
 
-    image: an array (H, W), (C, H, W) or (pages, C, H, W) of grey values: see `segmentation.run.segment`, which takes
+    image: an array (H, W), (C, H, W) or (pages, C, H, W) of grey values, of NumPy or of what becomes such (Dask, Zarr,
+    PyTorch, Pillow): see `segmentation.run.segment`, which takes
     model, device, tile_size, probabilities, tta and progress, and returns labels, with `probabilities` those too.
     Or a file: see `segment_file`, which takes model, device, compute and progress, and returns a Report. Here the
     fields of `Options` are given by their names; `probabilities` and `overlay` write files beside the mask.
@@ -106,6 +109,7 @@ def segment(image: np.ndarray | str | Path, output: str | Path | None = None, **
 
     if isinstance(image, (str, os.PathLike)):
         return run.segment_path(image, output, **how)
-    if output is not None or any(how.pop(name, None) for name in ("overlay", "channel", "roi", "resume", "overwrite")):
-        raise UsageError("segment(array): output, overlay, channel, roi and resume are for image files")
-    return run.segment(image, **how)
+    given = [name for name in _FOR_FILES if how.get(name) is not None and how[name] is not False]
+    if output is not None or given:
+        raise UsageError(f"segment(array): {', '.join(given) or 'output'}: is for image files; give a path as image")
+    return run.segment(image, **{name: value for name, value in how.items() if name not in _FOR_FILES})

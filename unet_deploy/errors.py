@@ -17,11 +17,53 @@ from __future__ import annotations
 
 import re
 
+_URL = re.compile(r"\b[a-z][a-z0-9+.-]+:/+[^\s'\"<>]+", re.IGNORECASE)
+_USER = re.compile(r"[^/?#]*@|[^/?#@:]*:(?!\d*(?:[/?#]|$)).*@", re.DOTALL)
+"""User and password before a host; those with / ? # in them are known by a colon that no port follows."""
+_END = re.compile(r"[?#].+", re.DOTALL)
+
+HIDDEN = "***"
+
+
+def address(place: object) -> str:
+    """Return a path or URL as it may be printed and kept: user, password and query, which may be a signature, hidden.
+
+    >>> address("https://ann:secret@host/a.zarr?sig=0a1b"), address("scan?.tif")
+    ('https://***@host/a.zarr?***', 'scan?.tif')
+    """
+    text = str(place)
+    scheme = re.match(r"[a-z][a-z0-9+.-]+:/+", text, re.IGNORECASE)
+    if not scheme:
+        return text
+    start = scheme.end()
+    rest = _USER.sub(f"{HIDDEN}@", text[start:], count=1) if _USER.match(text, start) else text[start:]
+    return text[:start] + _END.sub(lambda found: found.group()[0] + HIDDEN, rest)
+
+
+def without_secrets(text: str) -> str:
+    """Return text with every URL in it as `address` has it.
+
+    >>> without_secrets("404 at 'https://host/a.zarr?sig=0a1b'; see http:/ann:secret@host.")
+    "404 at 'https://host/a.zarr?***'; see http:/***@host."
+    """
+
+    def hidden(found: re.Match[str]) -> str:
+        url = found.group().rstrip(".,:;)")
+        return address(url) + found.group()[len(url) :]
+
+    return _URL.sub(hidden, text)
+
 
 class UnetDeployError(Exception):
-    """The base of every error that is the user's to read; `exit_code` is what the command line returns."""
+    """The base of every error that is the user's to read; `exit_code` is what the command line returns.
+
+    What it says holds no secret of a URL, whoever raises it.
+    """
 
     exit_code = 1
+
+    def __init__(self, *said: object) -> None:
+        super().__init__(*(without_secrets(each) if isinstance(each, str) else each for each in said))
 
 
 class UsageError(UnetDeployError):
@@ -84,6 +126,6 @@ def reason(error: object) -> str:
     >>> reason(KeyError())
     'KeyError'
     """
-    lines = [" ".join(line.split()) for line in str(error).splitlines()]
+    lines = [" ".join(line.split()) for line in without_secrets(str(error)).splitlines()]
     said = " ".join(line for line in lines if line and not _PLACE.match(line)) or type(error).__name__
     return said if len(said) <= _LONGEST else said[: _LONGEST - 3] + "..."

@@ -16,6 +16,7 @@ from unet_deploy.model.contract import Pixels
 from unet_deploy.runtimes import Runtime
 from unet_deploy.runtimes.request import Opened, Opener, Request
 from unet_deploy.stream.proof import Proof, Unproved
+from unet_deploy.system.arguments import path as path_of
 
 if TYPE_CHECKING:
     from unet_deploy.model.card import ModelCard
@@ -39,7 +40,7 @@ DEFAULT_MODEL = "nuclei"
 
 def find_model(model: str | Path | None = None) -> Path:
     """The file of a model: a path, or the name of a shipped one (by default `nuclei`). Raises ModelError."""
-    given = Path(model or DEFAULT_MODEL)
+    given = path_of(model or DEFAULT_MODEL, "model")
     if given.suffix or given.exists():
         if not given.is_file():
             raise ModelError(f"{given}: no such model file")

@@ -78,7 +78,7 @@ def test_half_precision_on_real_tiles_is_within_the_limit(data, nuclei):
 def test_labels_alone_cross_the_bus_when_nothing_else_is_asked_for(small_models, speckle):
     with streamed(small_models["one"], "fp16", "uint8", probabilities=False) as runtime:
         ticket = runtime.submit([speckle[None, :300, :300]], [grey_of(speckle, runtime.card)])
-        assert set(ticket.shapes) == {"labels"}
+        assert set(ticket.flight.shapes) == {"labels"}
         assert runtime.result(ticket).probabilities is None
 
 

@@ -122,7 +122,7 @@ def test_segment_hands_a_path_on_and_says_what_is_for_files_alone(slide, tmp_pat
     with pytest.raises(UsageError, match="give the mask file to write"):
         api.segment(slide)
     for options in ({"output": "m.tif"}, {"roi": (0, 0, 5, 5)}, {"resume": True}):
-        with pytest.raises(UsageError, match="are for image files"):
+        with pytest.raises(UsageError, match="is for image files"):
             api.segment(speckle, **options)
     with pytest.raises(TypeError, match="colour"):
         api.segment(slide, tmp_path / "n.tif", colour="red")

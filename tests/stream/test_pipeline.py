@@ -129,7 +129,8 @@ class Cramped(Threshold):
             raise OutOfMemoryError("no room")
         return super().result(ticket[0])
 
-    def shrink(self):
+    def shrink(self, below):
+        assert below == self.limits
         self.limits, self.shrunk = self.limits.halved(self.card), self.shrunk + 1
         self.in_flight = 0
 

@@ -37,7 +37,7 @@ class Wrong:
     def memory(self, height, width):
         return None
 
-    def shrink(self):
+    def shrink(self, below):
         raise NotImplementedError
 
 
@@ -107,7 +107,7 @@ def test_short_memory_in_a_proof_shrinks_the_tiles_as_it_does_later(small_models
                 raise OutOfMemoryError("no room")
             return super().submit(tiles, greys)
 
-        def shrink(self):
+        def shrink(self, below):
             self.limits = self.limits.halved(self.card)
 
     runtime, _ = unproved(small_models["one"], Cramped(small_models["one"]))
@@ -136,7 +136,7 @@ class WrongSomewhere:
         return getattr(self.runtime, name)
 
     def result(self, ticket):
-        slot = ticket.slot.index
+        slot = ticket.flight.slot.index
         answer = self.runtime.result(ticket)
         if self.fault == "place":
             answer.labels[1] ^= 1

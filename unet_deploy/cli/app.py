@@ -45,7 +45,7 @@ def _errors_on_one_line(ctx: typer.Context) -> Iterator[None]:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    note("error: " + " ".join(message.split()))
+    note(f"error: {message}")
     raise typer.Exit(code)
 
 
@@ -65,6 +65,7 @@ def _reading(error: typer.TyperException, command: str | None) -> str:
 
 
 def _in_a_sentence(said: str) -> str:
+    said = " ".join(said.split())
     return said[:1].lower() + said[1:].rstrip(".")
 
 

@@ -247,4 +247,4 @@ def export_triton(
     from unet_deploy.zoo import find_model
 
     folder = export_triton(find_model(model), output, name=name, most_tiles=batch_size, overwrite=overwrite)
-    print(f"{folder}: serve it with: tritonserver --model-repository={output}")
+    show.answer(f"{folder}: serve it with: tritonserver --model-repository={output}")

@@ -18,7 +18,6 @@ from unet_deploy.cli.options import (
     RuntimeOptions,
 )
 from unet_deploy.cli.progress import progress_bar
-from unet_deploy.cli.text import table
 from unet_deploy.errors import UsageError, VerificationError
 
 MEASURING = "Measuring"
@@ -50,7 +49,7 @@ def verify(
     from unet_deploy.measure.verify import verify_against
 
     agreement = verify_against(model, reference, image, limit_ppm=limit, channel=channel)
-    print(f"{model}: {agreement}")
+    show.answer(f"{model}: {agreement}")
     agreement.require(model)
 
 
@@ -111,13 +110,13 @@ def benchmark(
         check_free(plot, overwrite=overwrite)
     if runtime.runtime == "all":
         found = side_by_side(model, runnable(model), size=measuring.size, runs=measuring.runs)
-        print(show.side_by_side_json(found) if as_json else show.side_by_side(found))
+        show.side_by_side(found, as_json=as_json)
         figures = [each for each in found if isinstance(each, Figures)]
     else:
         request = Request(runtime.device, runtime.runtime, runtime.precision, tile_size=tile_size)
         with progress_bar("compiling", "steps") as progress:
             figures = [benchmark(model, request, size=measuring.size, runs=measuring.runs, progress=progress)]
-        print(show.figures_json(figures[0]) if as_json else table(show.figures_rows(figures[0])))
+        show.figures(figures[0], as_json=as_json)
     if plot:
         draw(figures, plot, overwrite=overwrite)
         show.note(f"drawn: {plot}")
@@ -167,4 +166,4 @@ def sample(
             overwrite=overwrite,
             progress=progress,
         )
-    print(f"{output}: {size.height} x {size.width} pixels; its truth: {truth}")
+    show.answer(f"{output}: {size.height} x {size.width} pixels; its truth: {truth}")

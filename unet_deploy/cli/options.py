@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from unet_deploy.cli import parse
+from unet_deploy.errors import address
 
 if TYPE_CHECKING:
     from unet_deploy.segmentation.options import ObjectRules
@@ -267,5 +268,5 @@ class CardOptions:
             "pixel_size_um": self.pixel_size,
             "trained_on": self.trained_on,
             "license": self.license,
-            "command": shlex.join(["unet-deploy", *sys.argv[1:]]),
+            "command": shlex.join(["unet-deploy", *map(address, sys.argv[1:])]),
         }

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from unet_deploy.cli.show import note
+from unet_deploy.cli.text import visible
 
 if TYPE_CHECKING:
     from unet_deploy.system.progress import Progress
@@ -37,7 +38,7 @@ def progress_bar(title: str, unit: str = "tiles", *, shown: bool = True) -> Iter
     from rich.console import Console
 
     columns = (
-        bars.TextColumn("{task.description}"),
+        bars.TextColumn("{task.description}", markup=False),
         bars.BarColumn(bar_width=None),
         bars.MofNCompleteColumn(),
         bars.TextColumn(unit),
@@ -47,13 +48,13 @@ def progress_bar(title: str, unit: str = "tiles", *, shown: bool = True) -> Iter
         bars.TimeRemainingColumn(),
     )
     bar = bars.Progress(*columns, console=Console(stderr=True))
-    task = bar.add_task(title, total=None, rate="")
+    task = bar.add_task(visible(title), total=None, rate="")
 
     def update(done: int, total: int, now: str = "") -> None:
         bar.start()  # not before there is something to show: what may be compiled mostly is not
         speed = bar.tasks[0].finished_speed or bar.tasks[0].speed
         rate = f"{speed:.1f} {unit}/s" if speed else ""
-        bar.update(task, completed=done, total=total, description=now or title, rate=rate)
+        bar.update(task, completed=done, total=total, description=visible(now or title), rate=rate)
 
     try:
         yield update

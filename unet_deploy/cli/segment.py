@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,6 +21,7 @@ from unet_deploy.cli.options import (
     TileOptions,
 )
 from unet_deploy.cli.progress import progress_bar
+from unet_deploy.errors import address
 
 if TYPE_CHECKING:
     from unet_deploy.images import ImageSource
@@ -155,7 +157,7 @@ def _segment(
     """Segment one image, and say what was done."""
     from unet_deploy.segmentation.run import segment_file
 
-    with progress_bar(job.image.name, shown=shown) as progress:
+    with progress_bar(Path(address(job.image)).name, shown=shown) as progress:
         job.outputs.mask.parent.mkdir(parents=True, exist_ok=True)
         report = segment_file(
             job.image, job.outputs, runtime, options, compute=compute, progress=progress, source=source

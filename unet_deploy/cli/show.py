@@ -1,5 +1,6 @@
 """Every table and every sentence that a command prints. Answers go to stdout, what goes on and what is wrong to stderr.
 
+Names, cards, tags and what servers say come from outside: a line stays one line, and control characters are escapes.
 The library returns values and numbers; here they become words.
 """
 
@@ -12,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unet_deploy.cli.text import bytes_text, columns, milliseconds, table, time_text
+from unet_deploy.cli.text import bytes_text, columns, milliseconds, table, time_text, visible
 
 if TYPE_CHECKING:
     from unet_deploy.convert.adopt import AdoptReport
@@ -35,7 +36,12 @@ Rows = list[tuple[str, str]]
 
 def note(line: str) -> None:
     """Print one line to stderr: what is going on, or what went wrong."""
-    print(line, file=sys.stderr, flush=True)
+    print(visible(line), file=sys.stderr, flush=True)
+
+
+def answer(line: str) -> None:
+    """Print one line to stdout: what a command was asked for."""
+    print(visible(line))
 
 
 # -- segment ---------------------------------------------------------------------------------------------------------
@@ -51,7 +57,7 @@ def outcome(outcome: Outcome[None]) -> None:
     if isinstance(outcome, Failed | Interrupted) and outcome.can_resume:
         note(f"{mask}: what is finished is kept; go on with the same command and --resume")
     if isinstance(outcome, Failed):
-        note("error: " + " ".join(str(outcome.error).split()))
+        note(f"error: {outcome.error}")
 
 
 def failures(failed: Sequence[Failed], images: int) -> None:
@@ -76,7 +82,7 @@ def report(report: Report) -> None:
         note(f"objects: {report.objects}")
     wall, files = report.timing.wall, ", ".join(map(str, report.outputs))
     speed = f"{report.megapixels:.4g} MPx in {wall:.3g} s, {report.megapixels / wall:.3g} MPx/s"
-    print(f"{files}: {speed}, {report.runtime}")
+    answer(f"{files}: {speed}, {report.runtime}")
 
 
 def forecast(found: Forecast, mask: Path, runtime: Runtime, *, shared: bool) -> None:
@@ -244,8 +250,8 @@ def _differing(seen: Agreement) -> str:
 def quantized(made: QuantizeReport, output: Path) -> None:
     """Say how much of a network computes in 8 bits now, and how it compares with the one before."""
     done = made.convolutions - made.kept
-    print(f"{output}: {done} of {made.convolutions} layers in 8 bits, calibrated on {made.calibrated_on} images")
-    print(f"{output}: {made.accuracy}")
+    answer(f"{output}: {done} of {made.convolutions} layers in 8 bits, calibrated on {made.calibrated_on} images")
+    answer(f"{output}: {made.accuracy}")
 
 
 def adopted(made: AdoptReport) -> None:
@@ -261,6 +267,21 @@ def adopted(made: AdoptReport) -> None:
 
 
 # -- benchmark -------------------------------------------------------------------------------------------------------
+
+
+def figures(figures: Figures, *, as_json: bool) -> None:
+    """Say what was measured of one runtime."""
+    print(json.dumps(asdict(figures), indent=2) if as_json else table(figures_rows(figures)))
+
+
+def side_by_side(found: Sequence[Figures | str], *, as_json: bool) -> None:
+    """Say what was measured of every runtime, one line for each; of one that did not run, why."""
+    if as_json:
+        print(json.dumps([{"not_run": each} if isinstance(each, str) else asdict(each) for each in found], indent=2))
+        return
+    answer(f"{'runtime':<34} {'p50 ms':>8} {'p95 ms':>8} {'cold ms':>8} {'MPx/s':>7} {'peak MB':>8} {'of peak':>8}")
+    for each in found:
+        answer(_side_by_side_line(each))
 
 
 def figures_rows(figures: Figures) -> Rows:
@@ -284,22 +305,6 @@ def figures_rows(figures: Figures) -> Rows:
 
 def _percentiles(figures: Figures) -> list[tuple[str, float]]:
     return [("p50", figures.p50), ("p95", figures.p95), ("p99", figures.p99)]
-
-
-def side_by_side(found: Sequence[Figures | str]) -> str:
-    """One line for each runtime; of one that did not run, why."""
-    head = f"{'runtime':<34} {'p50 ms':>8} {'p95 ms':>8} {'cold ms':>8} {'MPx/s':>7} {'peak MB':>8} {'of peak':>8}"
-    return "\n".join([head, *map(_side_by_side_line, found)])
-
-
-def figures_json(figures: Figures) -> str:
-    """What was measured of one runtime, for a machine."""
-    return json.dumps(asdict(figures), indent=2)
-
-
-def side_by_side_json(found: Sequence[Figures | str]) -> str:
-    """What was measured of every runtime, for a machine; of one that did not run, why."""
-    return json.dumps([{"not_run": each} if isinstance(each, str) else asdict(each) for each in found], indent=2)
 
 
 def _side_by_side_line(each: Figures | str) -> str:

@@ -190,7 +190,7 @@ def train(
         if Files(output).checkpoint.exists():
             show.note("the checkpoint is kept; go on with the same command and --resume")
         raise
-    print(f"{output}: mean validation Dice {score:.4f}; next: unet-deploy export {output} -o {output.stem}.onnx")
+    show.answer(f"{output}: mean validation Dice {score:.4f}; next: unet-deploy export {output} -o {output.stem}.onnx")
 
 
 @command("Make a model")
@@ -208,7 +208,7 @@ def export(
     from trainer.export import export
 
     card = export(weights, output, name=name, overwrite=overwrite)
-    print(f"{output}: model {card.name!r}, {card.channels} channel(s) to {len(card.classes)} classes")
+    show.answer(f"{output}: model {card.name!r}, {card.channels} channel(s) to {len(card.classes)} classes")
 
 
 @command("Trust a model")
@@ -270,7 +270,7 @@ def evaluate(
     else:
         show.evaluation(result, scoring.groups)
     if plot and not as_json:
-        print(f"the worst images: {plot}")
+        show.answer(f"the worst images: {plot}")
     if record:
         conditions = Conditions(len(pairs), data.data, data.validation, measures.tta, measures.min_size)
         record_figures(file, result.overall(scoring.groups), str(conditions))

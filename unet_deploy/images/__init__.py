@@ -8,13 +8,14 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from typing_extensions import Self
 
-from unet_deploy.errors import ImageError
+from unet_deploy.errors import ImageError, address
 from unet_deploy.model.card import ModelCard
 from unet_deploy.system.extras import require
 from unet_deploy.tiling import Region, mirror
@@ -106,12 +107,13 @@ def url_of(path: Path) -> str:
 
 
 def state_of(path: Path) -> tuple[Any, ...]:
-    """Return what changes when an image does: of a Zarr its metadata, of a URL its name.
+    """Return what changes when an image does: of a Zarr its metadata, of a URL its name, secrets as a hash.
 
     Raises ImageError where there is no file.
     """
     if is_url(path):
-        return (url_of(path),)
+        url = url_of(path)
+        return address(url), sha256(url.encode()).hexdigest()
     if not path.exists():
         raise ImageError(f"{path}: no such file")
     files = [path] if path.is_file() else [each for each in sorted(path.iterdir()) if each.is_file()]

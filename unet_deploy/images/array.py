@@ -2,11 +2,54 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from unet_deploy.errors import ImageError
+from unet_deploy.errors import ImageError, UsageError, reason
 from unet_deploy.images import ImageInfo, ImageSource
+from unet_deploy.system.arguments import kind_of
 from unet_deploy.tiling import Region
+
+_PICTURE_MODES = {"1": 1, "L": 1, "I": 1, "I;16": 1, "I;16L": 1, "I;16B": 1, "I;16N": 1, "F": 1, "LA": 1}
+_PICTURE_MODES |= {"RGB": 3, "RGBA": 3}
+"""Channels of Pillow's pictures, by their mode; what comes after them is alpha, which is not one."""
+
+
+def as_array(image: object) -> np.ndarray:
+    """Return an image of any kind that NumPy takes as an array: of Dask, Zarr, PyTorch on a CPU, Pillow and others.
+
+    Pixels that are nowhere else in memory are loaded. Pillow's colours become channels, (C, H, W), without alpha.
+    Raises UsageError for what is no array, and for one whose pixels are not all there.
+    """
+    if isinstance(image, np.ma.MaskedArray):
+        if np.ma.getmaskarray(image).any():
+            raise UsageError("image: some pixels of this array are masked; fill them first: image.filled(value)")
+        return image.data
+    if type(image) is np.ndarray:
+        return image
+    if not any(hasattr(image, name) for name in ("__array__", "__array_interface__", "__array_struct__")):
+        raise UsageError(
+            f"image: an image is a NumPy array or a path, not {kind_of(image)}; bring it to one with numpy.asarray"
+        )
+    mode = _picture_mode(image)
+    try:
+        pixels = np.asarray(image)
+    except MemoryError:
+        raise
+    except Exception as error:  # of whatever library it is
+        raise UsageError(f"image: {kind_of(image)} does not become a NumPy array ({reason(error)})") from error
+    return pixels if mode is None or pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)[: _PICTURE_MODES[mode]]
+
+
+def _picture_mode(image: Any) -> str | None:
+    """The mode of a picture of Pillow's, None for anything else. Raises UsageError where it is no grey values."""
+    if not type(image).__module__.startswith("PIL."):
+        return None
+    mode = str(image.mode)
+    if mode not in _PICTURE_MODES:
+        raise UsageError(f'image: a picture of mode {mode} is neither grey nor RGB; take image.convert("RGB") or ("L")')
+    return mode
 
 
 class ArraySource(ImageSource):

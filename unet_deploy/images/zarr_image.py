@@ -16,7 +16,7 @@ from zarr.abc.store import RangeByteRequest, Store, SuffixByteRequest
 from zarr.codecs import BloscCodec
 from zarr.storage import WrapperStore
 
-from unet_deploy.errors import ImageError, reason
+from unet_deploy.errors import ImageError, address, reason
 from unet_deploy.images import ImageInfo, ImageSource, check_channel, check_level
 from unet_deploy.images.cache import CACHE_BYTES, BlockCache
 from unet_deploy.images.ome_zarr import Axis, micrometres, ome_metadata, read_axes
@@ -44,36 +44,46 @@ class ZarrSource(ImageSource):
     """
 
     def __init__(self, path: Path | str, *, channel: int | None = None, level: int = 0) -> None:
-        self._path = path
+        self._path, self._name = path, address(path)
         self._channel = channel
         self._cache: BlockCache[Index] = BlockCache(CACHE_BYTES)
         self._node: zarr.Group | zarr.Array | None = None
         self.turn_to(level)
 
     def turn_to(self, level: int) -> None:
-        path = self._path
+        path = self._name
         self._cache.clear()
         try:
             self._open(self._channel, level)
         except ImageError:
             raise
         except FileNotFoundError as error:
-            raise ImageError(f"{path}: is no Zarr image; give the folder or URL that holds its metadata") from error
+            raise ImageError(
+                f"{path}: is no Zarr image; give the folder or URL that holds its metadata"
+            ) from self._cause(error)
         except ImportError as error:
-            raise ImageError(f"{path}: URLs of this kind need another package ({reason(error)})") from error
+            raise ImageError(f"{path}: URLs of this kind need another package ({reason(error)})") from self._cause(
+                error
+            )
         except OSError as error:
-            raise ImageError(f"{path}: cannot be read ({error.strerror or reason(error)})") from error
+            raise ImageError(f"{path}: cannot be read ({error.strerror or reason(error)})") from self._cause(error)
         except Exception as error:
-            raise ImageError(f"{path}: its Zarr metadata are not readable ({reason(error)}); save it again") from error
+            raise ImageError(
+                f"{path}: its Zarr metadata are not readable ({reason(error)}); save it again"
+            ) from self._cause(error)
+
+    def _cause(self, error: Exception) -> Exception | None:
+        """What a traceback shows of a library's error: nothing where it may hold the secrets of a URL."""
+        return error if self._name == str(self._path) else None
 
     def _open(self, channel: int | None, level: int) -> None:
         node = self._node if self._node is not None else zarr.open(str(self._path), mode="r")
         self._node = node
         if isinstance(node, zarr.Group):
-            levels, self.axes, note = _find_levels(self._path, node, level)
+            levels, self.axes, note = _find_levels(self._name, node, level)
         else:
-            check_level(level, 1, self._path)
-            levels, self.axes, note = [node], _plain_axes(self._path, node.shape), ""
+            check_level(level, 1, self._name)
+            levels, self.axes, note = [node], _plain_axes(self._name, node.shape), ""
         array = levels[level]
         store = _Whole(array.store, blosc=_in_blosc(array))
         self._array = zarr.open_array(store, path=array.path, mode="r", zarr_format=array.metadata.zarr_format)
@@ -83,13 +93,13 @@ class ZarrSource(ImageSource):
         self._lead = [at for at, name in enumerate(names) if name not in ("c", "y", "x")]
         self._check(array.shape)
         channels = 1 if self._c is None else self._array.shape[self._c]
-        check_channel(channel, channels, self._path)
+        check_channel(channel, channels, self._name)
         self._chosen = slice(0, channels) if channel is None else slice(channel, channel + 1)
         chunk_bytes = math.prod(self._array.chunks) * self._array.dtype.itemsize
         self.cache_bytes = min(max(CACHE_BYTES, chunk_bytes), max(self._array.nbytes, chunk_bytes))
         size = micrometres(self.axes[self._y]), micrometres(self.axes[self._x])
         self.info = ImageInfo(
-            name=str(self._path),
+            name=self._name,
             pages=math.prod(self._array.shape[at] for at in self._lead),
             channels=self._chosen.stop - self._chosen.start,
             height=self._array.shape[self._y],
@@ -132,7 +142,7 @@ class ZarrSource(ImageSource):
         return np.dtype(np.uint8) if dtype.kind == "b" else dtype.newbyteorder("=")
 
     def _check(self, shape: Index) -> None:
-        path, array = self._path, self._array
+        path, array = self._name, self._array
         if 0 in shape:
             raise ImageError(f"{path}: shape {shape} holds no pixels; save it again")
         if np.dtype(array.dtype).kind not in "buif":
@@ -175,7 +185,7 @@ class ZarrSource(ImageSource):
                 raise
             except Exception as error:
                 if len(cells) == 1:
-                    raise self._damaged(cells[0], error) from error
+                    raise self._damaged(cells[0], error) from self._cause(error)
         if pixels is None:
             for cell in cells:
                 yield from self._load([cell])
@@ -205,7 +215,7 @@ class ZarrSource(ImageSource):
         )
         where = f"{self._array.path}/{key}".lstrip("/")
         return ImageError(
-            f"{self._path}: chunk {where}, from y {place[self._y].start}, x {place[self._x].start} on, "
+            f"{self._name}: chunk {where}, from y {place[self._y].start}, x {place[self._x].start} on, "
             f"cannot be read ({reason(error)}); copy or save the image again"
         )
 

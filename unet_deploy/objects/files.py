@@ -15,6 +15,9 @@ from unet_deploy.objects.table import ObjectTable
 from unet_deploy.system.extras import require
 from unet_deploy.system.files import replacing
 
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""What text begins with that spreadsheets run, or that hides such a beginning (owasp.org, CSV Injection)."""
+
 _AT_A_TIME = 1 << 14
 """Objects that are written together."""
 
@@ -29,12 +32,24 @@ def _blocks(tables: tuple[ObjectTable, ...]) -> Iterator[dict[str, np.ndarray]]:
 
 
 def _write_csv(path: Path, tables: tuple[ObjectTable, ...]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file, lineterminator="\n")
         for number, block in enumerate(_blocks(tables)):
             if number == 0:
                 writer.writerow(block)
-            writer.writerows(zip(*(column.tolist() for column in block.values()), strict=True))
+            writer.writerows(zip(*(map(inert, column.tolist()) for column in block.values()), strict=True))
+
+
+def inert(cell: object) -> object:
+    """A cell on one line that no spreadsheet takes for a formula: OWASP's rule for text that comes from outside.
+
+    >>> inert("=1+1"), inert(-1.5), inert("nucleus")
+    ("'=1+1", -1.5, 'nucleus')
+    """
+    if not isinstance(cell, str):
+        return cell
+    line = cell.replace("\r", "\\r").replace("\n", "\\n")
+    return f"'{line}" if cell.startswith(_FORMULAS) else line
 
 
 def _write_parquet(path: Path, tables: tuple[ObjectTable, ...]) -> None:

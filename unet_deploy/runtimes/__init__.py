@@ -94,7 +94,10 @@ class Identity:
 
 
 class Runtime(Protocol):
-    """A model that is loaded and ready. A context manager."""
+    """A model that is loaded and ready. A context manager.
+
+    Any number of threads may submit and fetch at the same time, each its own tickets. An answer owns its memory.
+    """
 
     @property
     def card(self) -> ModelCard: ...
@@ -126,13 +129,19 @@ class Runtime(Protocol):
         """
 
     def result(self, ticket: Any) -> Answer:
-        """Wait for a ticket's answer. Tickets are redeemed in the order they were given. Raises OutOfMemoryError."""
+        """Wait for a ticket's answer; each ticket is redeemed once.
+
+        Raises OutOfMemoryError, also where another thread has shrunk the runtime since: then submit it again.
+        """
 
     def memory(self, height: int, width: int) -> int | None:
         """Bytes of host memory that a tile of this input takes while it computes; None where nobody knows."""
 
-    def shrink(self) -> None:
-        """After an OutOfMemoryError: forget all tickets and lower the limits. Raises it where they are the least."""
+    def shrink(self, below: Limits) -> None:
+        """After an OutOfMemoryError under the limits `below`: forget all tickets and lower the limits.
+
+        Where another thread has lowered them already, they stay. Raises OutOfMemoryError where they are the least.
+        """
 
     def close(self) -> None: ...
 

@@ -1,7 +1,12 @@
-"""What the runtimes of a processor have in common: they compute in `submit`, one tile at a time."""
+"""What the runtimes of a processor have in common: they compute in `submit`, one tile at a time.
+
+However many threads submit, one tile computes, with all processors: side by side they would take the memory of as many
+tiles, and be no faster.
+"""
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
@@ -37,6 +42,8 @@ class CpuRuntime(ABC):
         self._outputs = [LABELS, PROBABILITIES] if probabilities else [LABELS]
         side = tile_size or (LARGEST_TILE if card.bytes_per_pixel else DEFAULT_TILE)
         self.limits = Limits(1, (card.base, card.base), (side, side))
+        self._turn = threading.Lock()
+        self._closed = False
 
     @cached_property
     def fingerprint(self) -> str:
@@ -51,14 +58,34 @@ class CpuRuntime(ABC):
             self.close()
             raise UsageError(f"--precision {precision}: {self._model} is of {has} layers; {remedy}")
 
+    def submit(self, tiles: Sequence[np.ndarray], greys: Sequence[GreyScale]) -> Answer:
+        feeds = self._feeds([self._taken(tile) for tile in tiles], greys)
+        with self._turn:
+            if self._closed:
+                raise UsageError(f"{self._model}: this model was closed; open it again")
+            return self._compute(feeds)
+
     @abstractmethod
-    def submit(self, tiles: Sequence[np.ndarray], greys: Sequence[GreyScale]) -> Answer: ...
+    def _taken(self, tile: np.ndarray) -> np.ndarray:
+        """A tile in the type that the network takes. Raises UsageError."""
+
+    @abstractmethod
+    def _compute(self, feeds: dict[str, np.ndarray]) -> Answer:
+        """The network's answer, in memory of its own. Called by one thread at a time. Raises OutOfMemoryError."""
 
     @abstractmethod
     def memory(self, height: int, width: int) -> int | None: ...
 
     @abstractmethod
-    def close(self) -> None: ...
+    def _release(self) -> None:
+        """Let go of the network."""
+
+    def close(self) -> None:
+        """Let go of the network, once no thread computes any more."""
+        with self._turn:
+            if not self._closed:
+                self._closed = True
+                self._release()
 
     def _feeds(self, images: Sequence[np.ndarray], greys: Sequence[GreyScale]) -> dict[str, np.ndarray]:
         """The network's inputs for tiles that have its type already."""
@@ -71,8 +98,10 @@ class CpuRuntime(ABC):
     def result(self, ticket: Answer) -> Answer:
         return ticket
 
-    def shrink(self) -> None:
-        self.limits = self.limits.halved(self.card)
+    def shrink(self, below: Limits) -> None:
+        with self._turn:
+            if self.limits == below:
+                self.limits = below.halved(self.card)
 
     def __enter__(self) -> Self:
         return self

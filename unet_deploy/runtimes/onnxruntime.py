@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Sequence
+import threading
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from unet_deploy.errors import ModelError, reason
-from unet_deploy.images.grey import GreyScale, to_float32
+from unet_deploy.images.grey import to_float32
 from unet_deploy.model.card import METADATA_KEY, ModelCard
 from unet_deploy.model.contract import IMAGE, LABELS, OFFSET, PROBABILITIES, SCALE
 from unet_deploy.runtimes import Answer, OutOfMemoryError
@@ -42,7 +42,8 @@ class OnnxRuntime(CpuRuntime):
         options.intra_op_num_threads = threads or usable_cores()  # ORT's own count ignores container limits
         # From the second tile on, a pattern would take one more block as large as everything before, and be no faster.
         options.enable_mem_pattern = False
-        _share_arena()
+        with _ARENA:
+            _share_arena()
         options.add_session_config_entry("session.use_env_allocators", "1")
         options.log_severity_level = 4
         if not model.is_file():
@@ -58,14 +59,16 @@ class OnnxRuntime(CpuRuntime):
         self._run_options = ort.RunOptions()
         self._run_options.only_execute_path_to_fetches = True
 
-    def submit(self, tiles: Sequence[np.ndarray], greys: Sequence[GreyScale]) -> Answer:
-        feeds = self._feeds([to_float32(tile, "tile") for tile in tiles], greys)
+    def _taken(self, tile: np.ndarray) -> np.ndarray:
+        return to_float32(tile, "tile")
+
+    def _compute(self, feeds: dict[str, np.ndarray]) -> Answer:
         try:
             outputs: list[Any] = self._session.run(self._outputs, feeds, self._run_options)
         except Exception as error:
             text = reason(error)
             if "alloc" in text.lower():
-                height, width = tiles[0].shape[1:]
+                height, width = feeds[IMAGE].shape[2:]
                 raise OutOfMemoryError(
                     f"{self._model}: out of memory on a tile of {height} x {width} pixels"
                 ) from error
@@ -90,7 +93,7 @@ class OnnxRuntime(CpuRuntime):
                 "export it again with: unet-deploy export"
             )
 
-    def close(self) -> None:
+    def _release(self) -> None:
         del self._session
 
 
@@ -108,6 +111,10 @@ def read_card(session: ort.InferenceSession, model: Path) -> ModelCard:
 
 _MEMORY_SHARE = {"fp32": 1.08, "int8": 0.65}
 """Of what the card says: memory for a pixel of output by memory for a pixel of input, fitted from 700 to 2236."""
+
+
+_ARENA = threading.Lock()
+"""Held while the arena is made, which goes but once: two threads may open models at the same time."""
 
 
 @cache

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from unet_deploy.errors import DeviceError, ModelError, reason
-from unet_deploy.images.grey import GreyScale
 from unet_deploy.model.card import METADATA_KEY, ModelCard
 from unet_deploy.model.contract import IMAGE, Pixels
 from unet_deploy.runtimes import Answer, OutOfMemoryError, narrow
@@ -76,12 +74,14 @@ class OpenVinoRuntime(CpuRuntime):
         except RuntimeError as error:
             raise ModelError(f"{model}: OpenVINO cannot load it ({reason(error)})") from error
 
-    def submit(self, tiles: Sequence[np.ndarray], greys: Sequence[GreyScale]) -> Answer:
-        feeds = self._feeds([narrow(tile, self.pixels, self.name) for tile in tiles], greys)
+    def _taken(self, tile: np.ndarray) -> np.ndarray:
+        return narrow(tile, self.pixels, self.name)
+
+    def _compute(self, feeds: dict[str, np.ndarray]) -> Answer:
         try:
             results = self._request.infer(feeds, share_inputs=True, share_outputs=True)
         except RuntimeError as error:
-            height, width = tiles[0].shape[1:]
+            height, width = feeds[IMAGE].shape[2:]
             if "alloc" in str(error).lower() or "memory" in str(error).lower():
                 tile = f"a tile of {height} x {width} pixels"
                 raise OutOfMemoryError(f"{self._model}: out of memory on {tile}") from error
@@ -94,7 +94,7 @@ class OpenVinoRuntime(CpuRuntime):
             return None
         return int(self._share * self.card.bytes_per_pixel * height * width)
 
-    def close(self) -> None:
+    def _release(self) -> None:
         del self._request
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol, cast, get_args
 
 from unet_deploy.errors import DeviceError, UsageError
 from unet_deploy.model.contract import Pixels, Precision
 from unet_deploy.runtimes import Runtime
 from unet_deploy.runtimes.agreement import Agreement
 from unet_deploy.runtimes.table import PRECISIONS, RUNTIMES, TABLE, Device, Row
+from unet_deploy.system.arguments import settle, text, whole, whole_or_none, yes_or_no
 from unet_deploy.system.progress import Progress
 
 
@@ -35,6 +36,8 @@ class Request:
     """Tiles in one submission, on a GPU."""
 
     def __post_init__(self) -> None:
+        settle(self, device=text, runtime=text, pixels=text)
+        settle(self, probabilities=yes_or_no, tile_size=whole_or_none, batch_size=whole)
         kind, _, index = self.device.partition(":")
         if kind not in ("auto", "cpu", "cuda") or (index and not (kind == "cuda" and index.isdigit())):
             raise UsageError(f"--device {self.device}: there are auto, cpu, cuda and cuda:N")
@@ -42,6 +45,8 @@ class Request:
             raise UsageError(f"--runtime {self.runtime}: there are auto, {', '.join(RUNTIMES)}")
         if self.precision not in (None, *PRECISIONS):
             raise UsageError(f"--precision {self.precision}: there are {', '.join(PRECISIONS)}")
+        if self.pixels not in get_args(Pixels):
+            raise UsageError(f"pixels {self.pixels}: there are {', '.join(get_args(Pixels))}")
         if self.batch_size < 1:
             raise UsageError(f"--batch-size {self.batch_size}: take at least 1")
 

@@ -1,14 +1,22 @@
-"""A runtime over a ring: tiles become what a program takes, and its outputs become answers."""
+"""A runtime over a ring: tiles become what a program takes, and its outputs become answers.
+
+All threads share the ring's slots. Where all are in flight, whoever submits next lands the oldest submission, whose
+answer then waits for its owner: nobody waits for a thread that may itself be waiting.
+"""
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from typing_extensions import Self
 
+from unet_deploy.errors import DeviceError, UsageError, reason
 from unet_deploy.images.grey import GreyScale
 from unet_deploy.model.card import ModelCard
 from unet_deploy.model.contract import IMAGE, LABELS, OFFSET, PROBABILITIES, SCALE, Pixels
@@ -27,6 +35,16 @@ class ActiveDevice(Device, Protocol):
     def free_memory(self) -> int: ...
 
     def close(self) -> None: ...
+
+
+@dataclass
+class Submission:
+    """What `submit` gives. It is in flight, or has landed, or its answer was fetched, or it was given up."""
+
+    flight: Ticket | None
+    answer: Answer | None = None
+    given_up: bool = False
+    """Whether the runtime was made smaller, or closed, before it had landed."""
 
 
 class StreamedRuntime:
@@ -56,8 +74,12 @@ class StreamedRuntime:
         self._device, self._open = device, open_program
         self._grey_inputs = self.card.normalization.method == "percentile"
         self._closed = False
+        self._turn = threading.Lock()
+        self._in_flight: deque[Submission] = deque()
         self._program: Program | None = None
         self._ring: Ring | None = None
+        self._failure: Exception | None = None
+        """What broke the ring for all threads; None again once it was made anew."""
         try:
             self._start()
         except BaseException:
@@ -75,22 +97,71 @@ class StreamedRuntime:
                 self._stop()
                 self.limits = self.limits.halved(self.card)
 
-    def submit(self, tiles: Sequence[np.ndarray], greys: Sequence[GreyScale]) -> Ticket:
-        assert self._ring is not None
+    def submit(self, tiles: Sequence[np.ndarray], greys: Sequence[GreyScale]) -> Submission:
         inputs: dict[str, Sequence[np.ndarray]] = {IMAGE: [encode(tile, self.pixels, self.name) for tile in tiles]}
         if self._grey_inputs:
             inputs |= {OFFSET: [grey.offset for grey in greys], SCALE: [grey.scale for grey in greys]}
-        with self._device.active():
-            return self._ring.submit(inputs)
+        with self._turn:
+            ring = self._ready()
+            self._check_fits(tiles)
+            try:
+                with self._device.active():
+                    while len(self._in_flight) >= self.slots:
+                        self._land_oldest(ring)
+                    submission = Submission(ring.submit(inputs))
+            except Exception as error:
+                self._failure = error
+                raise
+            self._in_flight.append(submission)
+            return submission
 
-    def result(self, ticket: Ticket) -> Answer:
-        assert self._ring is not None
+    def _ready(self) -> Ring:
+        """The ring. Raises UsageError where it was closed, and what broke it on whatever thread."""
+        if self._ring is None:
+            raise UsageError(f"{self.name}: this model was closed; open it again")
+        if isinstance(self._failure, OutOfMemoryError):
+            raise OutOfMemoryError(str(self._failure))
+        if self._failure:
+            raise DeviceError(f"{self.name}: failed before ({reason(self._failure)}); open the model again")
+        return self._ring
+
+    def _check_fits(self, tiles: Sequence[np.ndarray]) -> None:
+        """Raise OutOfMemoryError for what was made to larger limits, which another thread has lowered since."""
+        height, width = tiles[0].shape[1:]
+        tallest, widest = self.limits.most
+        if len(tiles) > self.limits.batch or height > tallest or width > widest:
+            raise OutOfMemoryError(f"{self.name}: no room for {len(tiles)} tiles of {height} x {width} pixels")
+
+    def result(self, submission: Submission) -> Answer:
         with self._device.active():
-            outputs = self._ring.result(ticket)
-            if self.watch:
-                self.watch(ticket.marks)
-            del ticket.marks  # events, too, can only be freed where the device is current
-        return Answer(outputs[LABELS], outputs.get(PROBABILITIES))
+            self._wait(submission)
+            with self._turn:
+                while submission.flight:
+                    self._land_oldest(self._ready())
+        if submission.given_up:
+            raise OutOfMemoryError(f"{self.name}: memory was short while this was in flight; submit it again")
+        if submission.answer is None:
+            raise RuntimeError("a ticket is redeemed once")
+        answer, submission.answer = submission.answer, None
+        return answer
+
+    def _wait(self, submission: Submission) -> None:
+        """Wait until the device is done with it, while other threads may submit."""
+        with self._turn:
+            downloaded = submission.flight.marks.downloaded if submission.flight else None
+        if downloaded:
+            downloaded.wait()
+
+    def _land_oldest(self, ring: Ring) -> None:
+        """Copy the oldest submission's answer out of its slot, for the thread that will ask for it."""
+        submission = self._in_flight[0]
+        assert submission.flight is not None
+        outputs = ring.result(submission.flight)
+        self._in_flight.popleft()
+        if self.watch:
+            self.watch(submission.flight.marks)
+        submission.flight = None  # its events can only be freed where the device is current, which it is here
+        submission.answer = Answer(outputs[LABELS], outputs.get(PROBABILITIES))
 
     def memory(self, height: int, width: int) -> int | None:
         return 0  # its buffers were taken when it was opened
@@ -100,10 +171,15 @@ class StreamedRuntime:
         with self._device.active():
             return self._device.free_memory()
 
-    def shrink(self) -> None:
-        self._stop()
-        self.limits = self.limits.halved(self.card)
-        self._start()
+    def shrink(self, below: Limits) -> None:
+        with self._turn:
+            if self.limits != below:
+                return
+            self._stop()
+            try:
+                self.limits = below.halved(self.card)
+            finally:
+                self._start()  # at the least, too: other threads, and smaller images, may still be served
 
     def _stop(self) -> None:
         with self._device.active():
@@ -111,13 +187,17 @@ class StreamedRuntime:
                 self._ring.close()
             if self._program:
                 self._program.close()
-            self._ring = self._program = None
+            self._ring = self._program = self._failure = None
+            for submission in self._in_flight:
+                submission.flight, submission.given_up = None, True
+            self._in_flight.clear()
 
     def close(self) -> None:
-        if not self._closed:
-            self._stop()
-            self._device.close()
-            self._closed = True
+        with self._turn:
+            if not self._closed:
+                self._stop()
+                self._device.close()
+                self._closed = True
 
     def __enter__(self) -> Self:
         return self

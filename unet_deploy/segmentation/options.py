@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass, field
 from typing import Literal
 
+from unet_deploy.errors import UsageError
+from unet_deploy.system.arguments import kind_of, settle, whole, whole_or_none, yes_or_no
 from unet_deploy.tiling import Region
 
 
@@ -19,10 +22,15 @@ class ObjectRules:
     fill_holes: bool = False
     """Whether background inside one object belongs to it."""
 
+    def __post_init__(self) -> None:
+        settle(self, connectivity=whole, min_size=whole, fill_holes=yes_or_no)
+        if self.connectivity not in (4, 8):
+            raise UsageError(f"connectivity: there are 4 and 8, not {self.connectivity}")
+
 
 @dataclass(frozen=True)
 class Options:
-    """How to segment a file, whatever the model.
+    """How to segment a file, whatever the model. Whole numbers may be NumPy's. Raises UsageError for what does not fit.
 
     >>> Options(tile_size=700, roi=Region(2000, 3000, 1024, 1024), resume=True).level
     0
@@ -48,6 +56,29 @@ class Options:
     """Whether to go on where an earlier run of the same image, model and settings was broken off."""
     overwrite: bool = False
     """Whether files that exist are replaced."""
+
+    def __post_init__(self) -> None:
+        settle(self, **dict.fromkeys(("tile_size", "channel", "level", "max_memory"), whole_or_none))
+        settle(self, **dict.fromkeys(("skip_background", "tta", "resume", "overwrite"), yes_or_no), roi=_region)
+        if not isinstance(self.objects, ObjectRules):
+            raise UsageError(f"objects: give ObjectRules, not {kind_of(self.objects)}")
+
+
+def _region(roi: object, name: str) -> Region | None:
+    """A region, or its y, x, height and width, as a Region of ints. Raises UsageError."""
+    if roi is None:
+        return None
+    parts: tuple[object, ...] = ()
+    if isinstance(roi, Region):
+        parts = astuple(roi)
+    elif isinstance(roi, Iterable):
+        parts = tuple(roi)
+    if len(parts) != 4:
+        raise UsageError(f"{name}: give a Region, or y, x, height and width in pixels, not {kind_of(roi)}")
+    found = Region(*(whole(part, name) for part in parts))
+    if min(found.origin) < 0 or min(found.sides) < 1:
+        raise UsageError(f"{name}: y and x are at least 0, height and width at least 1; these are {found}")
+    return found
 
 
 DEFAULTS = Options()

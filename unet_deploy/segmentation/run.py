@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, astuple, dataclass, replace
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import numpy as np
 from unet_deploy._version import __version__
 from unet_deploy.errors import UsageError
 from unet_deploy.images import ImageInfo, ImageSource, check_fits, state_of
-from unet_deploy.images.array import ArraySource
+from unet_deploy.images.array import ArraySource, as_array
+from unet_deploy.images.grey import check_dtype
 from unet_deploy.masks import Keep
 from unet_deploy.masks.apart import check_apart
 from unet_deploy.masks.array import ArraySink
@@ -36,8 +38,10 @@ from unet_deploy.stream.pipeline import Consumer, Timing, stream
 from unet_deploy.stream.planner import Budget, plan_for, proof_plan
 from unet_deploy.stream.proof import prove
 from unet_deploy.stream.tta import averaged
+from unet_deploy.system.arguments import kind_of, whole_or_none, yes_or_no
+from unet_deploy.system.arguments import path as path_of
 from unet_deploy.system.progress import Progress
-from unet_deploy.tiling import Region, TilePlan
+from unet_deploy.tiling import TilePlan
 from unet_deploy.zoo import find_model, open_model
 
 __all__ = ["Options", "Outputs", "Report", "segment", "segment_array", "segment_file"]
@@ -68,7 +72,7 @@ class Report:
 
 
 def segment(
-    image: np.ndarray,
+    image: Any,
     *,
     model: Model = None,
     device: str = "auto",
@@ -79,7 +83,8 @@ def segment(
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
     """Segment an array in memory.
 
-    image: (H, W), (C, H, W) or (pages, C, H, W) grey values of any integer or float type.
+    image: (H, W), (C, H, W) or (pages, C, H, W) grey values of any integer or float type, in a NumPy array or in
+    what becomes one: an array of Dask, Zarr or PyTorch, which is loaded, or a picture of Pillow.
     model: a model file, an engine, a shipped model's name, or what `open_model` returned.
     device: auto, cpu, cuda or cuda:N.
     tile_size: largest side of the network's input in pixels, by default the runtime's; the answer is the same.
@@ -99,6 +104,10 @@ def segment(
     >>> scores.shape, scores.dtype
     ((2, 120, 150), dtype('float32'))
     """
+    image = as_array(image)
+    tile_size = whole_or_none(tile_size, "tile_size")
+    probabilities, tta = yes_or_no(probabilities, "probabilities"), yes_or_no(tta, "tta")
+    check_dtype(image.dtype, "array")
     with _ready(model, probabilities or tta, device, pixels_for(image.dtype), tile_size) as runtime:
         labels, scores = segment_array(
             image, runtime, tile_size, probabilities=probabilities, tta=tta, progress=progress
@@ -120,7 +129,7 @@ def segment_array(
     """Labels (pages, H, W) uint8 and, where asked for, probabilities (pages, K, H, W) float32 of an array."""
     source = ArraySource(image)
     info, card = source.info, runtime.card
-    check_fits(info, card)
+    check_fits(info, card, remedy="give (C, H, W), channels first, and as many as it takes")
     prove(runtime, source, lambda: proof_plan(runtime, info.region))
     runtime = averaged(runtime, tta)
     budget = Budget.of(source, info.region, runtime, probabilities=probabilities, overlay=False)
@@ -165,13 +174,14 @@ def segment_file(
     >>> report = segment_file("slide.tif", "mask.tif")
     >>> tifffile.imread("mask.tif").shape
     (500, 400)
+    >>> from unet_deploy.tiling import Region
     >>> outputs = Outputs.beside("part.tif", overlay=True, objects="part.csv")
     >>> report = segment_file("slide.tif", outputs, options=Options(roi=Region(100, 50, 64, 64)))
     >>> [path.name for path in report.outputs], report.objects
     (['part.tif', 'part.overlay.png', 'part.csv'], 0)
     """
-    path = Path(image)
-    outputs = output if isinstance(output, Outputs) else Outputs(Path(output))
+    path = path_of(image, "image")
+    outputs = output if isinstance(output, Outputs) else Outputs(path_of(output, "output"))
     check_apart(outputs.places, [path, *([find_model(model)] if isinstance(model, (str, Path)) else [])])
     with ExitStack() as stack:
         opened = source or stack.enter_context(open_file(path, options))
@@ -182,7 +192,7 @@ def segment_file(
 
 
 def segment_path(
-    image: str | Path,
+    image: str | PathLike[str],
     output: str | Path | None,
     *,
     model: Model = None,
@@ -196,11 +206,10 @@ def segment_path(
     """`segment_file` with the fields of `Options` given one by one, and files beside the mask by their kind."""
     if output is None:
         raise UsageError("segment(file): give the mask file to write as `output`")
-    roi = options.get("roi")
-    if roi is not None and not isinstance(roi, Region):
-        options["roi"] = Region(*roi)
-    outputs = Outputs.beside(output, probabilities=probabilities, overlay=overlay)
-    return segment_file(image, outputs, model, Options(**options), device=device, compute=compute, progress=progress)
+    outputs = Outputs.beside(path_of(output, "output"), probabilities=probabilities, overlay=overlay)
+    return segment_file(
+        path_of(image, "image"), outputs, model, Options(**options), device=device, compute=compute, progress=progress
+    )
 
 
 def _run(
@@ -261,6 +270,10 @@ def _ready(model: Model, probabilities: bool, device: str, pixels: Pixels, tile_
             model, probabilities=probabilities, device=device, pixels=pixels, tile_size=tile_size
         ) as runtime:
             yield runtime
+    elif not hasattr(model, "submit"):
+        raise UsageError(
+            f"model: give a file, a shipped model's name or what open_model returned, not {kind_of(model)}"
+        )
     elif probabilities and not model.probabilities:
         raise UsageError("segment: this model was opened for labels alone; use open_model(..., probabilities=True)")
     else:

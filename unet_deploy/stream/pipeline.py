@@ -211,7 +211,10 @@ def _read(
 
 
 class _Inference:
-    """Keeps the runtime's slots full, and goes on with smaller submissions when its memory is short."""
+    """Keeps the runtime's slots full, and goes on with smaller submissions when its memory is short.
+
+    Other threads may use the runtime as well, and make it smaller: what was made to its limits of before is divided.
+    """
 
     def __init__(
         self, runtime: Runtime, done: Channel[DoneTile], total: int, progress: Progress | None, skip_background: bool
@@ -220,7 +223,9 @@ class _Inference:
         self._skip_background, self.skipped, self.resumed = skip_background, 0, 0
         self._waiting: deque[ReadTile] = deque()
         self._in_flight: deque[tuple[list[ReadTile], Any]] = deque()
-        self._most: Sides | None = None
+        self._limits = runtime.limits
+        """What this run's submissions are made to."""
+        self._most: Sides | None = self._limits.most if self._limits.hard else None
         self._finished = 0
         self.compute = 0.0
 
@@ -256,11 +261,11 @@ class _Inference:
         """Tiles of one shape, as many as fit a submission; empty where more may still come to fill it."""
         shape = self._waiting[0].pixels.shape if self._waiting else None
         alike = 0
-        while alike < min(len(self._waiting), self._runtime.limits.batch):
+        while alike < min(len(self._waiting), self._limits.batch):
             if self._waiting[alike].pixels.shape != shape:
                 break
             alike += 1
-        if alike == len(self._waiting) and alike < self._runtime.limits.batch and not partial:
+        if alike == len(self._waiting) and alike < self._limits.batch and not partial:
             return []
         return [self._waiting.popleft() for _ in range(alike)]
 
@@ -298,14 +303,24 @@ class _Inference:
 
     def _start_over_smaller(self) -> None:
         """Take back what is in flight; finished tiles are kept."""
-        self._runtime.shrink()
-        self._most = self._runtime.limits.most
-        again = [tile for batch, _ in self._in_flight for tile in batch] + list(self._waiting)
+        flown = [tile for batch, _ in self._in_flight for tile in batch]
+        # Larger ones were planned before another thread lowered the limits: to divide them may be enough.
+        if all(_fits(tile.pixels, self._limits.most) for tile in flown):
+            self._runtime.shrink(self._limits)
+        self._limits = self._runtime.limits
+        self._most = self._limits.most
+        again = flown + list(self._waiting)
         self._in_flight.clear()
         self._waiting = deque(part for tile in again for part in self._fitting(tile))
 
     def _fitting(self, tile: ReadTile) -> list[ReadTile]:
-        return [tile] if self._most is None else tile.divided(self._runtime.card, self._most)
+        if self._most is None or _fits(tile.pixels, self._most):
+            return [tile]
+        return tile.divided(self._runtime.card, self._most)
+
+
+def _fits(pixels: np.ndarray, most: Sides) -> bool:
+    return pixels.shape[1] <= most[0] and pixels.shape[2] <= most[1]
 
 
 UNIFORM = 0.1

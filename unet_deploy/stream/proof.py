@@ -6,6 +6,7 @@ image with something in it, before an answer is used.
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -38,12 +39,13 @@ class Proof:
 class Unproved:
     """A Runtime that answers as another one does, and carries what that one has still to show.
 
-    proof: None once it was shown.
+    proof: None once it was shown. proving: held by the thread that is showing it; others wait for what comes of it.
     """
 
     def __init__(self, runtime: Runtime, proof: Proof) -> None:
         self.runtime = runtime
         self.proof: Proof | None = proof
+        self.proving = threading.Lock()
 
     @property
     def card(self) -> ModelCard:
@@ -78,8 +80,8 @@ class Unproved:
     def memory(self, height: int, width: int) -> int | None:
         return self.runtime.memory(height, width)
 
-    def shrink(self) -> None:
-        self.runtime.shrink()
+    def shrink(self, below: Limits) -> None:
+        self.runtime.shrink(below)
 
     def close(self) -> None:
         self.runtime.close()
@@ -103,19 +105,29 @@ def prove(runtime: Runtime, source: ImageSource, plan_of: Callable[[], TilePlan]
     Returns what was measured, None where there was nothing to show. On tiles of one class it is measured but not
     settled: an image with something in it will be asked again. Raises VerificationError.
     """
-    if not isinstance(runtime, Unproved) or runtime.proof is None:
+    if not isinstance(runtime, Unproved):
         return None
-    with runtime.proof.open_reference() as reference:
+    with runtime.proving:
+        if runtime.proof is None:
+            return None
+        agreement = _show(runtime, runtime.proof, source, plan_of)
+        if agreement.classes > 1:
+            runtime.proof.keep(agreement)
+            runtime.proof = None
+        return agreement
+
+
+def _show(runtime: Runtime, proof: Proof, source: ImageSource, plan_of: Callable[[], TilePlan]) -> Agreement:
+    """Compare a runtime with its reference, on smaller tiles where memory is short. Raises VerificationError."""
+    with proof.open_reference() as reference:
         while True:
+            limits = runtime.limits
             try:
                 agreement = compare_on_tiles(runtime, reference, source, plan_of(), tiles=TILES)
                 break
             except OutOfMemoryError:
-                runtime.shrink()
+                runtime.shrink(limits)
     agreement.require(runtime.name)
-    if agreement.classes > 1:
-        runtime.proof.keep(agreement)
-        runtime.proof = None
     return agreement
 
 

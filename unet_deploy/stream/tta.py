@@ -55,16 +55,18 @@ class Averaging:
             raise UsageError("--tta: averages probabilities; open the model with them")
         self._runtime, self.card, self.fingerprint = runtime, runtime.card, runtime.fingerprint
         self.name = f"{runtime.name}, mean of {len(ORIENTATIONS)} orientations"
-        self.limits = self._both_ways()
         if min(self.limits.most) < max(self.limits.least):
             tall, wide = runtime.limits.most
             raise UsageError(
                 f"--tta: {runtime.name} takes tiles of {tall} x {wide} pixels only; build the engine for square ones"
             )
 
-    def _both_ways(self) -> Limits:
+    @property
+    def limits(self) -> Limits:
         """The limits of the other runtime that hold for a tile whichever way it lies."""
-        theirs = self._runtime.limits
+        return self._both_ways(self._runtime.limits)
+
+    def _both_ways(self, theirs: Limits) -> Limits:
         low, high = max(theirs.least), min(theirs.most)
         return replace(theirs, least=(low, low), most=(high, high))
 
@@ -99,9 +101,10 @@ class Averaging:
         own = (2 * 4 * len(self.card.classes) + 8) * height * width
         return None if None in theirs else max(each for each in theirs if each is not None) + own
 
-    def shrink(self) -> None:
-        self._runtime.shrink()
-        self.limits = self._both_ways()
+    def shrink(self, below: Limits) -> None:
+        theirs = self._runtime.limits
+        if self._both_ways(theirs) == below:
+            self._runtime.shrink(theirs)
 
     def close(self) -> None:
         self._runtime.close()

@@ -1,0 +1,160 @@
+"""What callers of the Python API hand in: arrays of other libraries, numbers of NumPy, and what does not fit."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import unet_deploy as api
+from unet_deploy.errors import ImageError, UsageError
+from unet_deploy.images.array import as_array
+from unet_deploy.segmentation.options import ObjectRules, Options
+from unet_deploy.tiling import Region
+
+
+class Held:
+    """Anything that NumPy can take."""
+
+    def __init__(self, pixels):
+        self.pixels = pixels
+
+    def __array__(self, dtype=None, copy=None):
+        if isinstance(self.pixels, Exception):
+            raise self.pixels
+        return self.pixels
+
+
+def dask(pixels):
+    return pytest.importorskip("dask.array").from_array(pixels, chunks=50)
+
+
+def zarr(pixels):
+    return pytest.importorskip("zarr").array(pixels)
+
+
+def torch(pixels):
+    return pytest.importorskip("torch").from_numpy(pixels)
+
+
+def xarray(pixels):
+    return pytest.importorskip("xarray").DataArray(pixels)
+
+
+@pytest.mark.parametrize(
+    "held",
+    [dask, zarr, torch, xarray, Held, Image.fromarray, np.matrix, np.ma.array],
+    ids=lambda f: f.__name__,
+)
+def test_what_numpy_takes_is_an_image(small_models, speckle, held):
+    image = np.ascontiguousarray(speckle[:120, :140])
+    expected = api.segment(image, model=small_models["one"])
+    np.testing.assert_array_equal(api.segment(held(image), model=small_models["one"]), expected)
+
+
+@pytest.mark.parametrize(("mode", "channels"), [("RGB", 3), ("RGBA", 3), ("LA", 1), ("I;16", 1), ("F", 1), ("1", 1)])
+def test_a_picture_of_pillows_has_its_channels_first_and_no_alpha(mode, channels):
+    pixels = as_array(Image.new(mode, (30, 20)))
+    assert pixels.reshape(-1, *pixels.shape[-2:]).shape == (channels, 20, 30)
+
+
+@pytest.mark.parametrize("mode", ["P", "CMYK", "HSV", "LAB", "YCbCr"])
+def test_a_picture_whose_numbers_are_no_grey_values_is_refused(mode):
+    with pytest.raises(UsageError, match=rf"mode {mode} is neither grey nor RGB; take image.convert"):
+        api.segment(Image.new(mode, (30, 20)))
+
+
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [
+        ([[1, 2], [3, 4]], "an image is a NumPy array or a path, not a list"),
+        (((1, 2), (3, 4)), "not a tuple"),
+        (None, "not None"),
+        (5, "not an int"),
+        (b"slide.tif", "not a bytes"),
+        ({}, "not a dict"),
+        (memoryview(b"1234"), r"not a memoryview; bring it to one with numpy\.asarray"),
+        (Held(TypeError("it is on the GPU; call .cpu() first")), r"does not become a NumPy array \(it is on the GPU"),
+        (np.ma.masked_equal(np.eye(9), 1), r"masked; fill them first: image.filled\(value\)"),
+    ],
+)
+def test_what_is_no_image_is_said_in_one_line(image, said):
+    with pytest.raises(UsageError, match=said):
+        api.segment(image)
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "object", "datetime64[s]", "U3"])
+@pytest.mark.parametrize("name", ["one", "three"])
+def test_an_array_of_no_grey_values_is_refused(small_models, dtype, name):
+    with pytest.raises(ImageError, match="are no grey values"):
+        api.segment(np.zeros((90, 90), dtype), model=small_models[name])
+
+
+@pytest.mark.parametrize("number", [np.int64, np.uint8, np.int16])
+def test_numbers_of_numpy_are_numbers(small_models, speckle, tmp_path, number):
+    image = speckle[:120, :140]
+    expected = api.segment(image, model=small_models["one"])
+    sized = api.segment(image, model=small_models["one"], tile_size=number(92), probabilities=np.bool_(False))
+    np.testing.assert_array_equal(sized, expected)
+    tifffile = pytest.importorskip("tifffile")
+    tifffile.imwrite(tmp_path / "slide.tif", image)
+    api.segment(
+        tmp_path / "slide.tif",
+        tmp_path / "mask.tif",
+        model=small_models["one"],
+        tile_size=number(92),
+        channel=number(0),
+        level=number(0),
+        resume=np.bool_(True),
+        roi=np.array([4, 8, 60, 50], number),
+        objects=ObjectRules(number(8), number(3), np.bool_(True)),
+    )
+    found = tifffile.imread(tmp_path / "mask.tif")[4:64, 8:58]
+    assert (found == expected[4:64, 8:58]).mean() > 0.9  # beyond the region the image goes on
+    with api.open_model(small_models["one"], tile_size=number(100), batch_size=number(1)) as model:
+        assert model.limits.most == (100, 100)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"tile_size": 300.0}, "tile_size: give a whole number, not the float 300.0"),
+        ({"tile_size": "300"}, "tile_size: give a whole number, not the str 300"),
+        ({"level": True}, "level: give a whole number, not the bool True"),
+        ({"max_memory": "2GiB"}, "max_memory: give a whole number, not the str 2GiB"),
+        ({"overwrite": "yes"}, "overwrite: give True or False, not the str yes"),
+        ({"roi": (1, 2, 3)}, "roi: give a Region, or y, x, height and width in pixels, not a tuple"),
+        ({"roi": 7}, "not an int"),
+        ({"roi": (0, 0, 10.5, 10)}, "roi: give a whole number, not the float 10.5"),
+        ({"roi": Region(-5, 0, 10, 10)}, "y and x are at least 0"),
+        ({"roi": (0, 0, 0, 10)}, "height and width at least 1"),
+        ({"objects": "cells.csv"}, "objects: give ObjectRules, not the str cells.csv"),
+    ],
+)
+def test_options_of_another_type_are_said_in_one_line(wrong, said):
+    with pytest.raises(UsageError, match=said):
+        Options(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda image: api.segment(image, tile_size="300"), "tile_size: give a whole number"),
+        (lambda image: api.segment(image, model=5), "model: give a file"),
+        (lambda image: api.segment(image, model=np.zeros(3)), "model: give a file.*not a NumPy array"),
+        (lambda image: api.segment(image, device=0), "device: give a str, not an int"),
+        (lambda image: api.segment(image, "mask.tif"), r"segment\(array\): output: is for image files"),
+        (lambda image: api.segment(image, channel=0, max_memory=9), "channel, max_memory: is for image files"),
+        (lambda image: api.segment_file(image, "mask.tif"), "image: give a path, not a NumPy array"),
+        (lambda image: api.segment_file("slide.tif", image), "output: give a path, not a NumPy array"),
+        (lambda image: api.segment_file(b"slide.tif", "mask.tif"), "image: give a path, not a bytes"),
+        (lambda image: api.segment("slide.tif", 5), "output: give a path, not an int"),
+        (lambda image: api.open_model(5), "model: give a path, not an int"),
+        (lambda image: api.open_model(batch_size="2"), "batch_size: give a whole number"),
+        (lambda image: api.open_model(precision=16), "there are fp32"),
+        (lambda image: api.open_model(pixels="int7"), "there are uint8, uint16, float32"),
+        (lambda image: ObjectRules(connectivity=6), "there are 4 and 8"),
+    ],
+)
+def test_arguments_of_another_type_are_said_in_one_line(call, said):
+    with pytest.raises(UsageError, match=said) as caught:
+        call(np.zeros((90, 90), np.uint8))
+    assert "\n" not in str(caught.value)
