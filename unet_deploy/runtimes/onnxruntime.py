@@ -14,7 +14,6 @@ import numpy as np
 from unet_deploy.errors import ModelError, reason
 from unet_deploy.images.grey import GreyScale, to_float32
 from unet_deploy.model.card import METADATA_KEY, ModelCard
-from unet_deploy.model.contract import IMAGE, LABELS, OFFSET, PROBABILITIES, SCALE
 from unet_deploy.runtimes import Answer, OutOfMemoryError
 from unet_deploy.runtimes.cpu import CpuRuntime
 from unet_deploy.runtimes.request import Opened, Request
@@ -52,9 +51,10 @@ class OnnxRuntime(CpuRuntime):
         except Exception as error:  # ORT's errors share no base class but this
             raise ModelError(f"{model}: ONNX Runtime cannot load it ({reason(error)})") from error
         card = read_card(self._session, model)
+        ports = [*self._session.get_inputs(), *self._session.get_outputs()]
+        card.check_ports({port.name: port.shape for port in ports}, model)
         name = f"ONNX Runtime {card.precision}, CPU"
         super().__init__(model, card, name, probabilities=probabilities, tile_size=tile_size)
-        self._check_ports()
         self._run_options = ort.RunOptions()
         self._run_options.only_execute_path_to_fetches = True
 
@@ -79,16 +79,6 @@ class OnnxRuntime(CpuRuntime):
         margins = 2 * self.card.margin if self.card.base % self.card.stride else 0
         bytes_per_pixel = _MEMORY_SHARE[self.card.precision] * self.card.bytes_per_pixel
         return int(bytes_per_pixel * (height - margins) * (width - margins))
-
-    def _check_ports(self) -> None:
-        expected = {IMAGE, *((OFFSET, SCALE) if self.card.normalization.method == "percentile" else ())}
-        inputs = {port.name for port in self._session.get_inputs()}
-        outputs = {port.name for port in self._session.get_outputs()}
-        if inputs != expected or not {LABELS, PROBABILITIES} <= outputs:
-            raise ModelError(
-                f"{self._model}: takes {sorted(inputs)} and gives {sorted(outputs)}, not what its card promises; "
-                "export it again with: unet-deploy export"
-            )
 
     def close(self) -> None:
         del self._session

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from unet_deploy.errors import ModelError
 from unet_deploy.images import ImageSource
 from unet_deploy.images.grey import GreyScale, measure_page, to_float32
 from unet_deploy.model.card import ModelCard, Normalization
@@ -277,6 +278,7 @@ class _Inference:
         answer = self._runtime.result(ticket)
         self._in_flight.popleft()
         self.compute += time.perf_counter() - start
+        _check_margin(batch[0], answer, self._runtime.card)
         for index, tile in enumerate(batch):
             self._hand_on(_cut(tile, answer, index, self._runtime.card.margin), last_part=tile.last_part)
 
@@ -316,6 +318,16 @@ def is_uniform(pixels: np.ndarray, grey: GreyScale) -> bool:
     """Whether (C, h, w) grey values, halo included, lie so close together that only background can be there."""
     spans = pixels.max(axis=(1, 2)).astype(np.float64) - pixels.min(axis=(1, 2)).astype(np.float64)
     return bool((spans * grey.scale < UNIFORM).all())
+
+
+def _check_margin(read: ReadTile, answer: Answer, card: ModelCard) -> None:
+    """Raise ModelError unless the answer lacks as much at each side as the card says: labels would lie elsewhere."""
+    takes, gives = read.pixels.shape[1:], answer.labels.shape[1:]
+    if any(side - 2 * card.margin != left for side, left in zip(takes, gives, strict=True)):
+        raise ModelError(
+            f"model {card.name!r}: answers {gives[0]} x {gives[1]} pixels to {takes[0]} x {takes[1]}, but its card "
+            f"says margin {card.margin}, base {card.base} and stride {card.stride}; export the model again"
+        )
 
 
 def _cut(read: ReadTile, answer: Answer, index: int, margin: int) -> DoneTile:
