@@ -13,7 +13,9 @@ import numpy as np
 
 from unet_deploy.errors import ModelError, reason
 from unet_deploy.images.grey import GreyScale, to_float32
+from unet_deploy.model import finite
 from unet_deploy.model.card import METADATA_KEY, ModelCard
+from unet_deploy.model.contract import LABELS, PROBABILITIES
 from unet_deploy.runtimes import Answer, OutOfMemoryError
 from unet_deploy.runtimes.cpu import CpuRuntime
 from unet_deploy.runtimes.request import Opened, Request
@@ -55,13 +57,16 @@ class OnnxRuntime(CpuRuntime):
         card.check_ports({port.name: port.shape for port in ports}, model)
         name = f"ONNX Runtime {card.precision}, CPU"
         super().__init__(model, card, name, probabilities=probabilities, tile_size=tile_size)
+        self._numbers_seen = False
         self._run_options = ort.RunOptions()
         self._run_options.only_execute_path_to_fetches = True
 
     def submit(self, tiles: Sequence[np.ndarray], greys: Sequence[GreyScale]) -> Answer:
         feeds = self._feeds([to_float32(tile, "tile") for tile in tiles], greys)
+        # The first tile's probabilities are looked at in any case: labels alone do not show NaN.
+        wanted = self._outputs if self._numbers_seen else [LABELS, PROBABILITIES]
         try:
-            outputs: list[Any] = self._session.run(self._outputs, feeds, self._run_options)
+            outputs: list[Any] = self._session.run(wanted, feeds, self._run_options)
         except Exception as error:
             text = reason(error)
             if "alloc" in text.lower():
@@ -70,7 +75,10 @@ class OnnxRuntime(CpuRuntime):
                     f"{self._model}: out of memory on a tile of {height} x {width} pixels"
                 ) from error
             raise ModelError(f"{self._model}: ONNX Runtime failed ({text})") from error
-        return Answer(*outputs)
+        if not self._numbers_seen:
+            finite.check_answer(outputs[1], str(self._model))
+            self._numbers_seen = True
+        return Answer(*outputs[: len(self._outputs)])
 
     def memory(self, height: int, width: int) -> int | None:
         if self.card.bytes_per_pixel is None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from unet_deploy.errors import DeviceError, ModelError, reason
 from unet_deploy.images.grey import GreyScale
+from unet_deploy.model import finite
 from unet_deploy.model.card import METADATA_KEY, ModelCard
 from unet_deploy.model.contract import IMAGE, Pixels
 from unet_deploy.runtimes import Answer, OutOfMemoryError, narrow
@@ -60,6 +61,9 @@ class OpenVinoRuntime(CpuRuntime):
             raise ModelError(f"{model}: OpenVINO cannot read it; is it a whole ONNX file?") from error
         card = _read_card(graph, model)
         card.check_ports({port.any_name: _shape(port) for port in [*graph.inputs, *graph.outputs]}, model)
+        for each in graph.get_ops():
+            if each.get_type_name() == "Constant" and each.get_element_type() in (ov.Type.f32, ov.Type.f16):
+                finite.check_weight(each.data, model)
         kind = precision if card.precision == "fp32" else card.precision
         name = f"OpenVINO {kind}, CPU"
         super().__init__(model, card, name, probabilities=probabilities, tile_size=tile_size)

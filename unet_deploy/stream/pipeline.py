@@ -20,6 +20,7 @@ import numpy as np
 from unet_deploy.errors import ModelError
 from unet_deploy.images import ImageSource
 from unet_deploy.images.grey import GreyScale, measure_page, to_float32
+from unet_deploy.model import finite
 from unet_deploy.model.card import ModelCard, Normalization
 from unet_deploy.runtimes import Answer, OutOfMemoryError, Runtime
 from unet_deploy.stream.channel import Channel, Stopped
@@ -222,7 +223,7 @@ class _Inference:
         self._waiting: deque[ReadTile] = deque()
         self._in_flight: deque[tuple[list[ReadTile], Any]] = deque()
         self._most: Sides | None = None
-        self._finished = 0
+        self._finished, self._numbers_seen = 0, False
         self.compute = 0.0
 
     def run(self, read: Channel[ReadTile | DoneTile]) -> None:
@@ -278,9 +279,17 @@ class _Inference:
         answer = self._runtime.result(ticket)
         self._in_flight.popleft()
         self.compute += time.perf_counter() - start
-        _check_margin(batch[0], answer, self._runtime.card)
+        self._check_first(batch[0], answer)
         for index, tile in enumerate(batch):
             self._hand_on(_cut(tile, answer, index, self._runtime.card.margin), last_part=tile.last_part)
+
+    def _check_first(self, read: ReadTile, answer: Answer) -> None:
+        """Raise ModelError for an answer that no other tile would make right."""
+        card = self._runtime.card
+        _check_margin(read, answer, card)
+        if not self._numbers_seen and answer.probabilities is not None:
+            finite.check_answer(answer.probabilities, f"model {card.name!r}")
+            self._numbers_seen = True
 
     def _hand_on(self, done: DoneTile, *, last_part: bool = True) -> None:
         self._done.put(done)
