@@ -1,7 +1,9 @@
 """A card survives the trip through JSON, and says so when it does not."""
 
 import json
-from dataclasses import replace
+import re
+from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -9,15 +11,18 @@ from hypothesis import strategies as st
 
 from unet_deploy.cli.show import card_rows
 from unet_deploy.errors import ModelError
+from unet_deploy.model import card_fields
 from unet_deploy.model.card import ModelCard, Normalization
 
 CARD = ModelCard("nuclei", 1, ("background", "nucleus"), 92, 16, 188)
 
+lines = st.text(st.characters(exclude_categories=("Cc", "Cf", "Cs", "Zl", "Zp")), max_size=20)
+
 cards = st.builds(
     ModelCard,
-    name=st.text(max_size=20),
+    name=lines,
     channels=st.integers(1, 8),
-    classes=st.lists(st.text(max_size=10), min_size=2, max_size=5).map(tuple),
+    classes=st.lists(lines, min_size=2, max_size=5).map(tuple),
     margin=st.just(92),
     stride=st.just(16),
     base=st.integers(185, 400),
@@ -71,3 +76,98 @@ def test_a_card_of_the_future_names_both_formats():
 def test_an_impossible_card_cannot_be_made(wrong):
     with pytest.raises(ModelError):
         replace(CARD, **wrong)
+
+
+WRONG = {
+    "name": [5, None, "two\nlines", "\x1b[31mred"],
+    "channels": [0, 1.0, True, "1", 10**30],
+    "classes": ["ab", None, [None, None], ["only"], ["a", "\x1b[31mred\nline"], ["a"] * 257, {"a": 1, "b": 2}],
+    "margin": [1.5, -1, "92", True, 94, float("nan")],
+    "stride": [0, 16.0, None],
+    "base": [0, 184, "x"],
+    "normalization": [None, [], 3, "fixed", {"strange": 1}],
+    "pixel_size_um": ["abc", 0, -1, float("nan"), float("inf"), True],
+    "trained_on": [5, None, []],
+    "license": [1],
+    "command": [["unet-deploy"]],
+    "metrics": [None, [], {"Dice": "high"}, {"Dice": None}],
+    "precision": ["fp16", "", None, 32],
+    "split": [0],
+    "seed": ["0", 1.5, True],
+    "evaluation": [3, {"Dice": [1]}],
+    "evaluated_on": [None],
+    "bytes_per_pixel": [-1, "514", float("inf"), float("nan")],
+    "format": [0, 2, True, "1", "\x1b[31m", None],
+}
+
+
+@pytest.mark.parametrize(("field", "value"), [(field, value) for field, values in WRONG.items() for value in values])
+def test_every_field_is_checked_when_a_card_is_read(field, value):
+    with pytest.raises(ModelError) as caught:
+        ModelCard.from_json(json.dumps({**json.loads(CARD.to_json()), field: value}), source="model.onnx")
+    said = str(caught.value)
+    assert said.startswith("model.onnx: ")
+    assert said.isprintable()
+    assert re.search(r"export (the model|it) again$", said)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"method": "z-score"},
+        {"method": ["fixed"]},
+        {"offset": float("nan")},
+        {"offset": 1e39},
+        {"offset": "0"},
+        {"scale": 0},
+        {"scale": 1e-60},
+        {"scale": float("inf")},
+        {"low": -1},
+        {"high": 101},
+        {"low": float("nan")},
+        {"low": 50, "high": 50},
+        {"low": 60, "high": 40},
+    ],
+)
+def test_a_normalization_that_makes_no_numbers_is_refused(wrong):
+    plain = json.loads(CARD.to_json())
+    plain["normalization"].update(wrong)
+    with pytest.raises(ModelError, match=r"^model\.onnx: normalization: [^\n]*export the model again$"):
+        ModelCard.from_json(json.dumps(plain), source="model.onnx")
+
+
+def test_every_field_has_a_rule():
+    assert card_fields.CARD.keys() | {"normalization"} == {each.name for each in fields(ModelCard)}
+    assert card_fields.NORMALIZATION.keys() == {each.name for each in fields(Normalization)}
+
+
+def test_what_is_missing_or_unknown_is_named():
+    plain = json.loads(CARD.to_json())
+    with pytest.raises(ModelError, match="no field 'strange' is known"):
+        ModelCard.from_json(json.dumps({**plain, "strange": 1}))
+    del plain["base"]
+    with pytest.raises(ModelError, match="a field is not there: base"):
+        ModelCard.from_json(json.dumps(plain))
+
+
+SHAPES = {
+    "image": ["N", 1, "H", "W"],
+    "offset": ["N", 1],
+    "scale": ["N", 1],
+    "labels": ["N", "h", "w"],
+    "probabilities": ["N", 2, "h", "w"],
+}
+
+
+def test_a_card_agrees_with_its_graph():
+    model = Path("model.onnx")
+    CARD.check_ports(SHAPES, model)
+    CARD.check_ports({**SHAPES, "probabilities": []}, model)  # a graph may leave it open
+    with pytest.raises(ModelError, match="says 3 classes, but its port probabilities has 2"):
+        replace(CARD, classes=("a", "b", "c")).check_ports(SHAPES, model)
+    with pytest.raises(ModelError, match="says 3 channels, but its port"):
+        replace(CARD, channels=3).check_ports(SHAPES, model)
+    with pytest.raises(ModelError, match="not what its card promises"):
+        replace(CARD, normalization=Normalization("fixed")).check_ports(SHAPES, model)
+    with pytest.raises(ModelError, match="not what its card promises"):
+        CARD.check_ports({name: shape for name, shape in SHAPES.items() if name != "scale"}, model)

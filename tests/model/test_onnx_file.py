@@ -7,10 +7,12 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
+import tifffile
+from command_line import error
 from onnx import helper, numpy_helper
 
 from unet_deploy.errors import ModelError
-from unet_deploy.model.card import METADATA_KEY, ModelCard
+from unet_deploy.model.card import METADATA_KEY, ModelCard, Normalization
 from unet_deploy.model.onnx_file import read_model, write_card
 
 
@@ -63,3 +65,22 @@ except MissingPackageError as error:
 """
     said = subprocess.check_output([sys.executable, "-c", script], text=True)
     assert said == "this needs onnx; run: pip install 'unet-deploy[compile]'\n"
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"margin": 90}, "says margin 90"),
+        ({"classes": ("a", "b", "c")}, "says 3 classes"),
+        ({"channels": 2}, "says 2 channels"),
+        ({"normalization": Normalization("fixed")}, "not what its card promises"),
+    ],
+)
+def test_a_card_that_is_of_another_graph_makes_no_mask(nuclei, tmp_path, speckle, runtime, changes, says):
+    pytest.importorskip(runtime)
+    model, image, mask = (tmp_path / name for name in ("m.onnx", "speckle.tif", "mask.tif"))
+    write_card(nuclei, model, replace(read_model(nuclei).card, **changes))
+    tifffile.imwrite(image, speckle)
+    assert says in error("segment", image, "-m", model, "-o", mask, "--runtime", runtime, code=3)
+    assert not mask.exists()

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from unet_deploy.errors import ModelError
 from unet_deploy.images.array import ArraySource
 from unet_deploy.model.card import ModelCard, Normalization
 from unet_deploy.runtimes import Answer, Limits, OutOfMemoryError
@@ -227,3 +228,14 @@ def test_a_stopped_channel_wakes_both_ends():
     assert woken == ["put"]
     with pytest.raises(Stopped):
         next(iter(channel))
+
+
+def test_a_card_whose_margin_is_not_the_network_s_is_noticed_at_the_first_tile():
+    """Its labels would lie elsewhere."""
+    network = Threshold()
+    answering = network.submit
+    network.submit = lambda tiles, greys: answering([tile[:, 2:-2, 2:-2] for tile in tiles], greys)
+    seen = []
+    with pytest.raises(ModelError, match=r"answers 16 x 16 pixels to 28 x 28, but its card says margin 4"):
+        run(ArraySource(picture()), network, [seen.append])
+    assert not seen

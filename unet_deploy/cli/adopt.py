@@ -114,10 +114,12 @@ class GreyOptions:
             if value is not None:
                 raise UsageError(f"--{option}: does not go with --normalization {self.normalization}")
         given = {option: value for option, value in mine.items() if value is not None}
-        grey = Normalization(self.normalization, **given)
-        if grey.low >= grey.high:
-            raise UsageError(f"--low {grey.low:g}: is not below --high {grey.high:g}")
-        return grey
+        low, high = given.get("low", Normalization.low), given.get("high", Normalization.high)
+        if low >= high:
+            raise UsageError(f"--low {low:g}: is not below --high {high:g}")
+        if not given.get("scale", 1):
+            raise UsageError("--scale 0: every grey value would become 0")
+        return Normalization(self.normalization, **given)
 
 
 @dataclass(frozen=True)

@@ -258,7 +258,8 @@ def adopted(made: AdoptReport) -> None:
     """Say what became of a network of another toolkit, and what was measured of its seams."""
     if made.whole_tile:
         note(f"note: {', '.join(made.whole_tile)} may look at a whole tile; run verify --tiled on an image")
-    rows = [*card_rows(made.card), ("labels that differ", _differing(made.agreement))]
+    answer = "probabilities" if made.activation == "none" else f"scores; a {made.activation} was added"
+    rows = [*card_rows(made.card), ("its answer", answer), ("labels that differ", _differing(made.agreement))]
     margin = made.card.margin
     if made.reach is not None and margin:
         felt = (f"{made.reach.worst[depth]:.2g} at {depth}" for depth in sorted({0, margin // 2, margin}))

@@ -15,11 +15,12 @@ from typing import Any, Literal
 
 import numpy as np
 
+from unet_deploy.convert.answer import Activation, find_activation
 from unet_deploy.convert.external import (
-    Activation,
+    Added,
+    MeasuredGeometry,
     Network,
     Wrapping,
-    find_activation,
     least_side,
     measure_padded,
     measure_valid,
@@ -28,12 +29,15 @@ from unet_deploy.convert.external import (
 )
 from unet_deploy.convert.seams import DEEPEST, Reach, SeamFinding, apart, look_for_seams
 from unet_deploy.errors import UsageError, VerificationError
+from unet_deploy.images import check_fits, open_image
+from unet_deploy.images.grey import measure_page
 from unet_deploy.measure.verify import verify_tiled
 from unet_deploy.model.card import ModelCard, Normalization
 from unet_deploy.model.onnx_file import save
 from unet_deploy.runtimes.agreement import Agreement
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime, measure_bytes_per_pixel
 from unet_deploy.system.files import check_free, replacing
+from unet_deploy.tiling import Region
 
 Padding = Literal["same", "valid"]
 
@@ -64,8 +68,8 @@ class AdoptOptions:
     """Which output, where the file has several."""
 
     def __post_init__(self) -> None:
-        if self.stride < 1 or not all(self.std) or not self.normalization.scale:
-            raise UsageError("--stride, --scale and --std: cannot be 0")
+        if self.stride < 1 or not all(self.std) or not np.isfinite([*self.mean, *self.std]).all():
+            raise UsageError("--stride and --std: cannot be 0, nor --mean and --std NaN or infinite")
         if self.margin is None:
             return
         if self.padding == "valid":
@@ -91,6 +95,8 @@ class AdoptReport:
     """Of a padded network."""
     whole_tile: tuple[str, ...]
     """Operators that look at a whole tile at once."""
+    activation: Added
+    """What was put behind the network to make probabilities of its answer."""
 
 
 def adopt(
@@ -112,8 +118,7 @@ def adopt(
     check_free(output, overwrite=overwrite)
     network = read_network(model, channels=options.channels, head=options.head)
     geometry = (measure_padded if options.padding == "same" else measure_valid)(network, options.stride)
-    activation = find_activation(network, geometry.planes, options.activation)
-    wrapping = Wrapping(geometry.planes, activation, options.normalization, *_by_channel(options, network.channels))
+    mean, std = _by_channel(options, network.channels)
     card = ModelCard(
         channels=network.channels,
         classes=_classes(network, geometry.planes, options.classes),
@@ -124,6 +129,9 @@ def adopt(
         precision="int8" if network.quantized else "fp32",
         **{"name": output.stem, **about},
     )
+    tile = _real_tile(image, card, geometry, mean, std) if image else None
+    activation = find_activation(network, geometry, options.activation, tile)
+    wrapping = Wrapping(geometry.planes, activation, options.normalization, mean, std)
     with _picture(image, card) as seen, replacing(output, overwrite=overwrite) as beside:
         save(wrap(network, wrapping), card, beside)
         finding = look_for_seams(beside, seen, network, options.stride, padded=options.padding == "same")
@@ -141,7 +149,7 @@ def adopt(
         seams = {SEAMS: apart(agreement)}
         card = replace(card, metrics=seams, bytes_per_pixel=measure_bytes_per_pixel(beside))
         save(proto, card, beside)
-    return AdoptReport(card, agreement, finding.reach, finding.whole_tile)
+    return AdoptReport(card, agreement, finding.reach, finding.whole_tile, activation)
 
 
 def _margins(finding: SeamFinding, wanted: int | None, *, allow_seams: bool) -> list[int]:
@@ -162,6 +170,21 @@ def _classes(network: Network, planes: int, wanted: tuple[str, ...] | None) -> t
         raise UsageError(f"--classes: {len(wanted)} names, but {network.path} tells {count} classes apart")
     numbered = ("foreground",) if count == 2 else tuple(f"class {index}" for index in range(1, count))
     return wanted or ("background", *numbered)
+
+
+def _real_tile(
+    image: Path, card: ModelCard, geometry: MeasuredGeometry, mean: tuple[float, ...], std: tuple[float, ...]
+) -> np.ndarray:
+    """The middle of an image, (C, side, side) float32, as the network will see it."""
+    with open_image(image) as source:
+        check_fits(source.info, card)
+        grey, side = measure_page(source, 0, card.normalization), geometry.side
+        corner = (max(0, (source.info.height - side) // 2), max(0, (source.info.width - side) // 2))
+        pixels = source.read(0, Region(*corner, side, side)).astype(np.float32)
+    offset, scale, off, by = (
+        np.reshape(each, (-1, 1, 1)).astype(np.float32) for each in (grey.offset, grey.scale, mean, std)
+    )
+    return ((pixels - offset) * scale - off) / by
 
 
 @contextmanager

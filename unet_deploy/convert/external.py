@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,10 +23,17 @@ with importing("onnx", "compile"):
     import onnx
     from onnx import TensorProto, compose, helper, numpy_helper, version_converter
 
-Activation = Literal["auto", "softmax", "sigmoid", "none"]
+Added = Literal["softmax", "sigmoid", "none"]
 
 _OLDEST_OPSET, _OPSET = 13, 17
 """A graph older than the first is converted to the second; a later one keeps its own."""
+
+CLASS_NUMBERS = "answers class numbers; export it before the argmax or threshold, to give its scores"
+"""What is wrong with an answer that has chosen already."""
+
+
+class ChannelsLastError(ModelError):
+    """A network that answers (N, H, W, K)."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +59,17 @@ class Network:
 
     def run(self, batch: int, height: int, width: int) -> tuple[int, int, int]:
         """Planes, height and width of the answer to an input of this shape. Raises ModelError where it fails."""
-        shape = (batch, self.channels, height, width)
-        session = self._session
+        planes, tall, wide = self.answer(np.zeros((batch, self.channels, height, width), np.float32)).shape[1:]
+        return planes, tall, wide
+
+    def answer(self, tiles: np.ndarray) -> np.ndarray:
+        """The answer (N, K, h, w) float32 to tiles (N, C, H, W) float32. Raises ModelError where it fails.
+
+        Raises ChannelsLastError where it is (N, h, w, K), which shows in tiles that are not square.
+        """
+        shape, session = tiles.shape, self._session
         try:
-            answer = session.run(None, {self.proto.graph.input[0].name: np.zeros(shape, np.float32)})[0]
+            answer: np.ndarray = session.run(None, {self.proto.graph.input[0].name: tiles})[0]
         except Exception as error:
             if self.fixed:
                 raise self.needs_dynamic_sides() from error
@@ -62,12 +77,19 @@ class Network:
                 f"{self.path}: fails on an input of {shape} ({reason(error)}); give the --stride that its sides "
                 "must be multiples of, --padding valid where it has none, or export it with dynamic batch and sides"
             ) from error
-        if answer.ndim != 4 or len(answer) != batch or answer.dtype != np.float32:
+        if answer.ndim == 3 and (answer == np.round(answer)).all():
+            raise ModelError(f"{self.path}: {CLASS_NUMBERS}")
+        if answer.ndim != 4 or len(answer) != len(tiles) or answer.dtype != np.float32:
             raise ModelError(
                 f"{self.path}: answers {answer.shape} {answer.dtype} to {shape}; export it to give (N, K, H, W) float32"
             )
-        planes, tall, wide = answer.shape[1:]
-        return planes, tall, wide
+        longer = shape[3] - shape[2]
+        if longer and answer.shape[2] - answer.shape[1] == longer != answer.shape[3] - answer.shape[2]:
+            raise ChannelsLastError(
+                f"{self.path}: answers {answer.shape} to {shape}, channels last; export it to give (N, K, H, W) "
+                "(tf2onnx: --outputs-as-nchw)"
+            )
+        return answer
 
     def needs_dynamic_sides(self) -> ModelError:
         """What is wrong with a network that only runs on the shape it was exported for."""
@@ -106,13 +128,47 @@ def read_network(path: Path, *, channels: int | None = None, head: str | None = 
     if len(outputs) != 1:
         raise UsageError(f"{path}: gives {_names(graph.output)}; choose one with --head")
     takes, sides = _channels(path, inputs[0], channels)
+    _answer_in_float32(graph, outputs[0], path)
     shapes: tuple[list[str | int | None] | None, ...] = (["N", takes, "H", "W"], None)
     for there, port, shape in zip((graph.input, graph.output), (inputs[0], outputs[0]), shapes, strict=True):
         name = port.name
         del there[:]
         there.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
     del graph.value_info[:]  # it may hold the shapes of one size
+    _sort(graph, path)
     return Network(path, _modern(proto, path), takes, sides)
+
+
+def _answer_in_float32(graph: onnx.GraphProto, port: onnx.ValueInfoProto, path: Path) -> None:
+    """Let a graph that answers in another floating-point type cast it. Raises ModelError for whole numbers."""
+    kind = port.type.tensor_type.elem_type
+    if kind in (TensorProto.FLOAT, TensorProto.UNDEFINED):
+        return
+    if kind not in (TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE):
+        raise ModelError(f"{path}: {CLASS_NUMBERS}")
+    as_float = f"{port.name}.fp32"
+    graph.node.append(helper.make_node("Cast", [port.name], [as_float], name=as_float, to=TensorProto.FLOAT))
+    port.name = as_float
+
+
+def _sort(graph: onnx.GraphProto, path: Path) -> None:
+    """Put each node behind those whose answers it takes, as some converters do not. Raises ModelError for a circle."""
+    made_by = {name: at for at, node in enumerate(graph.node) for name in node.output if name}
+    waits_for = {at: {made_by[name] for name in _taken(node) & made_by.keys()} for at, node in enumerate(graph.node)}
+    try:
+        order = list(TopologicalSorter(waits_for).static_order())
+    except CycleError as error:
+        raise ModelError(f"{path}: its nodes go in a circle; export it again") from error
+    if any(waits_for[at] - set(range(at)) for at in waits_for):
+        nodes = [onnx.NodeProto.FromString(graph.node[at].SerializeToString()) for at in order]
+        del graph.node[:]
+        graph.node.extend(nodes)
+
+
+def _taken(node: onnx.NodeProto) -> set[str]:
+    """Names that a node takes, in the graphs that it holds too."""
+    inner = (each for attribute in node.attribute for each in (attribute.g, *attribute.graphs))
+    return {*node.input}.union(*(_taken(each) for graph in inner for each in graph.node))
 
 
 def _channels(path: Path, port: onnx.ValueInfoProto, wanted: int | None) -> tuple[int, str]:
@@ -197,10 +253,14 @@ def measure_valid(network: Network, stride: int) -> MeasuredGeometry:
         if not lacks:
             continue
         side = min(lacks, key=lambda each: lacks[each])  # on other sides pooling drops a row, and more is lacking
-        with suppress(ModelError):
+        try:
             planes, height, width = network.run(2, side, side + stride)
-            if side - height == side + stride - width == 2 * lacks[side]:
-                return MeasuredGeometry(planes, lacks[side], side)
+        except ChannelsLastError:
+            raise
+        except ModelError:
+            continue
+        if side - height == side + stride - width == 2 * lacks[side]:
+            return MeasuredGeometry(planes, lacks[side], side)
     if network.fixed:
         raise network.needs_dynamic_sides()
     raise ModelError(
@@ -221,28 +281,6 @@ def least_side(network: Network, geometry: MeasuredGeometry, margin: int, stride
 
 
 # -- its graph ---------------------------------------------------------------------------------------------------
-
-
-def find_activation(network: Network, planes: int, wanted: Activation) -> Activation:
-    """What makes probabilities of the answer; not auto. Raises UsageError and ModelError where nothing does."""
-    graph = network.proto.graph
-    makers = {name: node for node in graph.node for name in node.output}
-    last = makers.get(graph.output[0].name)
-    while last is not None and last.op_type == "Identity":
-        last = makers.get(last.input[0])
-    kind = last.op_type if last is not None else ""
-    if planes > 1 and (kind == "Sigmoid" or wanted == "sigmoid"):
-        raise ModelError(
-            f"{network.path}: {planes} classes by sigmoid may overlap, but a mask holds one class a pixel; take one "
-            "with a softmax"
-        )
-    if planes == 1 and (kind == "Softmax" or wanted == "softmax"):
-        raise UsageError(f"{network.path}: a softmax of one plane is 1 everywhere; pass --activation sigmoid")
-    if wanted != "auto":
-        return wanted
-    if kind in ("Softmax", "Sigmoid"):
-        return "none"
-    return "sigmoid" if planes == 1 else "softmax"
 
 
 _WHOLE_TILE = {
@@ -281,8 +319,8 @@ class Wrapping:
 
     planes: int
     """Of its answer: one is the foreground, more are one for each class."""
-    activation: Activation
-    """What makes probabilities of its answer; not auto."""
+    activation: Added
+    """What makes probabilities of its answer."""
     normalization: Normalization
     mean: tuple[float, ...]
     """Taken off normalised grey values: one number, or one for each channel."""

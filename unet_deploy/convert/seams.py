@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from unet_deploy.convert.answer import SUM_TOLERANCE
 from unet_deploy.convert.external import Network, whole_tile_operators
 from unet_deploy.errors import ModelError, VerificationError
 from unet_deploy.images import check_fits, open_image
@@ -179,9 +180,5 @@ def _check_probabilities(runtime: Runtime, image: Path, model: Path) -> None:
         scores = _probabilities(runtime, source.read(0, Region(0, 0, card.base, card.base)), grey)
     if not np.isfinite(scores).all():
         raise ModelError(f"{model}: answers NaN or infinity; check --normalization, --mean and --std")
-    if scores.min() < -TOLERANCE or np.abs(scores.sum(axis=0) - 1).max() > _ONE:
+    if scores.min() < -TOLERANCE or np.abs(scores.sum(axis=0) - 1).max() > SUM_TOLERANCE:
         raise ModelError(f"{model}: its answer is no probabilities; leave --activation out, or say softmax or sigmoid")
-
-
-_ONE = 1e-3
-"""How far a sum of float32 probabilities may be from 1."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from unet_deploy.errors import ModelError
+from unet_deploy.errors import ModelError, reason
+from unet_deploy.model import card_fields
+from unet_deploy.model.contract import IMAGE, LABELS, OFFSET, PROBABILITIES, SCALE
 
 METADATA_KEY = "unet_deploy.card"
 FORMAT = 1
@@ -17,7 +19,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Normalization:
-    """How grey values g become network input: (g - offset) * scale.
+    """How grey values g become network input: (g - offset) * scale. Raises ModelError where a field breaks its rule.
 
     "fixed": offset and scale as stored here, for every image (1 / 255 for 8-bit images).
     "percentile": per page and channel, over the whole image and never over a tile, so that percentile `low`
@@ -29,6 +31,11 @@ class Normalization:
     scale: float = 1 / 255
     low: float = 1.0
     high: float = 99.8
+
+    def __post_init__(self) -> None:
+        card_fields.check_fields(asdict(self), card_fields.NORMALIZATION, "normalization")
+        if self.low >= self.high:
+            raise ModelError(f"normalization: low {self.low:g} is not below high {self.high:g}; export the model again")
 
 
 @dataclass(frozen=True)
@@ -69,13 +76,38 @@ class ModelCard:
     """Peak bytes of activations for a pixel of input, measured with ONNX Runtime on a CPU."""
 
     def __post_init__(self) -> None:
+        whose = f"model card of {card_fields.shown(self.name)}"
+        values = {each.name: getattr(self, each.name) for each in fields(self) if each.name in card_fields.CARD}
+        card_fields.check_fields(values, card_fields.CARD, whose)
+        if self.base <= 2 * self.margin:
+            raise ModelError(
+                f"{whose}: base {self.base}, must be above twice the margin {self.margin}; export the model again"
+            )
         object.__setattr__(self, "classes", tuple(self.classes))
         object.__setattr__(self, "metrics", MappingProxyType(dict(self.metrics)))
         object.__setattr__(self, "evaluation", MappingProxyType(dict(self.evaluation)))
-        if self.channels < 1 or self.margin < 0 or self.stride < 1 or self.base <= 2 * self.margin:
-            raise ModelError(f"model card of {self.name!r}: impossible geometry; export the model again")
-        if not 2 <= len(self.classes) <= 256:
-            raise ModelError(f"model card of {self.name!r}: {len(self.classes)} classes; a mask holds 2 to 256")
+
+    def check_ports(self, shapes: Mapping[str, Sequence[int | str | None]], model: Path) -> None:
+        """Raise ModelError unless a graph has the ports that the card promises.
+
+        shapes: of each input and each output, by name; a dimension that is no number is open.
+        """
+        inputs = {IMAGE, *((OFFSET, SCALE) if self.normalization.method == "percentile" else ())}
+        outputs = {LABELS, PROBABILITIES}
+        if not inputs | outputs <= shapes.keys() or {IMAGE, OFFSET, SCALE} & shapes.keys() - inputs:
+            has = card_fields.shown(", ".join(sorted(shapes)))
+            raise ModelError(
+                f"{model}: takes and gives {has}, not what its card promises; export it again with: unet-deploy export"
+            )
+        promised = {name: self.channels for name in inputs} | {PROBABILITIES: len(self.classes)}
+        for name, count in promised.items():
+            found = shapes[name][1] if len(shapes[name]) > 1 else None
+            if isinstance(found, int) and found != count:
+                what = "classes" if name == PROBABILITIES else "channels"
+                raise ModelError(
+                    f"{model}: its model card says {count} {what}, but its port {name} has {found}; "
+                    "export the model again"
+                )
 
     def to_json(self) -> str:
         """Return the card as one JSON object, stable in key order."""
@@ -96,11 +128,26 @@ class ModelCard:
         """Read a card back; `source` is the file named in errors. Raises ModelError."""
         try:
             plain: dict[str, Any] = json.loads(text)
-            found = plain.pop("format")
-            if found != FORMAT:
-                raise ModelError(
-                    f"{source}: model card format {found}, but this version reads {FORMAT}; export it again"
-                )
-            return cls(**{**plain, "normalization": Normalization(**plain["normalization"])})
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ModelError(f"{source}: its model card cannot be read ({error}); export the model again") from error
+            found, normalization = plain.pop("format"), plain.pop("normalization")
+            if not isinstance(normalization, dict):
+                raise TypeError(f"normalization {card_fields.shown(normalization)}")
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise _unreadable(source, reason(error)) from error
+        if found != FORMAT or isinstance(found, bool):
+            raise ModelError(
+                f"{source}: model card format {card_fields.shown(found)}, but this version reads {FORMAT}; "
+                "export it again"
+            )
+        required = {each.name for each in fields(cls) if each.default is MISSING and each.default_factory is MISSING}
+        strange = sorted({*plain} - card_fields.CARD.keys() | {*normalization} - card_fields.NORMALIZATION.keys())
+        if strange or required - plain.keys():
+            what = f"no field {card_fields.shown(strange[0])} is known" if strange else "a field is not there: "
+            raise _unreadable(source, what + ("" if strange else min(required - plain.keys())))
+        try:
+            return cls(**plain, normalization=Normalization(**normalization))
+        except ModelError as error:
+            raise ModelError(f"{source}: {error}") from error
+
+
+def _unreadable(source: str, why: str) -> ModelError:
+    return ModelError(f"{source}: its model card cannot be read ({why}); export the model again")

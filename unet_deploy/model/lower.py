@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from unet_deploy.errors import ModelError, reason
+from unet_deploy.model import finite
 from unet_deploy.model.contract import IMAGE, LABELS, PROBABILITIES, Pixels, Precision
 from unet_deploy.model.onnx_file import QUANTIZING, ModelFile
 from unet_deploy.system.extras import importing
@@ -43,12 +44,16 @@ def lower(
 
     pixels: how the image crosses the bus; uint16 as (N, C, H, W, 2) bytes, low one first, because TensorRT has no
     16-bit integer. probabilities: keep that output as well as labels. shape: (N, H, W) to fix, dynamic by default.
-    The card stays in its metadata. Raises ModelError where the precision does not fit the model.
+    The card stays in its metadata. Raises ModelError where the precision does not fit the model, or a weight is
+    NaN or infinite.
     """
     if precision == "int8" and not model.quantized:
         raise ModelError(f"{model.path}: has no 8-bit layers; take --precision fp16, or a quantized (Q/DQ) ONNX file")
     if precision != "int8" and model.quantized:
         raise ModelError(f"{model.path}: has 8-bit layers; take --precision int8, or the model it was made from")
+    for each in model.proto.graph.initializer:
+        if each.data_type in (TensorProto.FLOAT, TensorProto.FLOAT16):
+            finite.check_weight(numpy_helper.to_array(each), model.path)
     proto = onnx.ModelProto()
     proto.CopyFrom(model.proto)
     _keep_outputs(proto.graph, [LABELS, PROBABILITIES] if probabilities else [LABELS])

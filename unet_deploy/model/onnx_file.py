@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from unet_deploy.errors import ModelError
 from unet_deploy.model.card import METADATA_KEY, ModelCard
@@ -55,7 +56,15 @@ def read_model(path: Path) -> ModelFile:
     except Exception as error:  # protobuf's errors share no base class but this
         raise ModelError(f"{path}: is no ONNX file") from error
     text = next((each.value for each in proto.metadata_props if each.key == METADATA_KEY), None)
-    return ModelFile(path, proto, ModelCard.of_model(text, path))
+    card = ModelCard.of_model(text, path)
+    weights = {each.name for each in proto.graph.initializer}  # older files list them among the inputs
+    ports = [port for port in [*proto.graph.input, *proto.graph.output] if port.name not in weights]
+    card.check_ports({port.name: [each.dim_value or None for each in _dims(port)] for port in ports}, path)
+    return ModelFile(path, proto, card)
+
+
+def _dims(port: onnx.ValueInfoProto) -> Any:
+    return port.type.tensor_type.shape.dim
 
 
 def save(proto: onnx.ModelProto, card: ModelCard, path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from unet_deploy.errors import DeviceError, ModelError, reason
+from unet_deploy.model import finite
 from unet_deploy.model.card import METADATA_KEY, ModelCard
 from unet_deploy.model.contract import IMAGE, Pixels
 from unet_deploy.runtimes import Answer, OutOfMemoryError, narrow
@@ -57,6 +58,10 @@ class OpenVinoRuntime(CpuRuntime):
         except Exception as error:  # its reader's errors share no base class but this
             raise ModelError(f"{model}: OpenVINO cannot read it; is it a whole ONNX file?") from error
         card = _read_card(graph, model)
+        card.check_ports({port.any_name: _shape(port) for port in [*graph.inputs, *graph.outputs]}, model)
+        for each in graph.get_ops():
+            if each.get_type_name() == "Constant" and each.get_element_type() in (ov.Type.f32, ov.Type.f16):
+                finite.check_weight(each.data, model)
         kind = precision if card.precision == "fp32" else card.precision
         name = f"OpenVINO {kind}, CPU"
         super().__init__(model, card, name, probabilities=probabilities, tile_size=tile_size)
@@ -102,6 +107,13 @@ def _read_card(graph: ov.Model, model: Path) -> ModelCard:
     path = ["framework", METADATA_KEY]  # where OpenVINO's reader puts an ONNX file's metadata
     text = graph.get_rt_info(path).astype(str) if graph.has_rt_info(path) else None
     return ModelCard.of_model(text, model)
+
+
+def _shape(port: Any) -> list[int | None]:
+    """The sides of an input or output, None where they are open."""
+    if port.partial_shape.rank.is_dynamic:
+        return []
+    return [None if side.is_dynamic else side.get_length() for side in port.partial_shape]
 
 
 def open_on_cpu(path: Path, request: Request, _: Progress | None = None) -> Opened:

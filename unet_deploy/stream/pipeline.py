@@ -17,8 +17,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from unet_deploy.errors import ModelError
 from unet_deploy.images import ImageSource
 from unet_deploy.images.grey import GreyScale, measure_page, to_float32
+from unet_deploy.model import finite
 from unet_deploy.model.card import ModelCard, Normalization
 from unet_deploy.runtimes import Answer, OutOfMemoryError, Runtime
 from unet_deploy.stream.channel import Channel, Stopped
@@ -226,7 +228,7 @@ class _Inference:
         self._limits = runtime.limits
         """What this run's submissions are made to."""
         self._most: Sides | None = self._limits.most if self._limits.hard else None
-        self._finished = 0
+        self._finished, self._numbers_seen = 0, False
         self.compute = 0.0
 
     def run(self, read: Channel[ReadTile | DoneTile]) -> None:
@@ -282,8 +284,17 @@ class _Inference:
         answer = self._runtime.result(ticket)
         self._in_flight.popleft()
         self.compute += time.perf_counter() - start
+        self._check_first(batch[0], answer)
         for index, tile in enumerate(batch):
             self._hand_on(_cut(tile, answer, index, self._runtime.card.margin), last_part=tile.last_part)
+
+    def _check_first(self, read: ReadTile, answer: Answer) -> None:
+        """Raise ModelError for an answer that no other tile would make right."""
+        card = self._runtime.card
+        _check_margin(read, answer, card)
+        if not self._numbers_seen and answer.probabilities is not None:
+            finite.check_answer(answer.probabilities, f"model {card.name!r}")
+            self._numbers_seen = True
 
     def _hand_on(self, done: DoneTile, *, last_part: bool = True) -> None:
         self._done.put(done)
@@ -331,6 +342,16 @@ def is_uniform(pixels: np.ndarray, grey: GreyScale) -> bool:
     """Whether (C, h, w) grey values, halo included, lie so close together that only background can be there."""
     spans = pixels.max(axis=(1, 2)).astype(np.float64) - pixels.min(axis=(1, 2)).astype(np.float64)
     return bool((spans * grey.scale < UNIFORM).all())
+
+
+def _check_margin(read: ReadTile, answer: Answer, card: ModelCard) -> None:
+    """Raise ModelError unless the answer lacks as much at each side as the card says: labels would lie elsewhere."""
+    takes, gives = read.pixels.shape[1:], answer.labels.shape[1:]
+    if any(side - 2 * card.margin != left for side, left in zip(takes, gives, strict=True)):
+        raise ModelError(
+            f"model {card.name!r}: answers {gives[0]} x {gives[1]} pixels to {takes[0]} x {takes[1]}, but its card "
+            f"says margin {card.margin}, base {card.base} and stride {card.stride}; export the model again"
+        )
 
 
 def _cut(read: ReadTile, answer: Answer, index: int, margin: int) -> DoneTile:
