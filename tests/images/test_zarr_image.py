@@ -1,6 +1,7 @@
 """Zarr images: what holds for every source, and every layout, codec and address read alike."""
 
 import http.server
+import os
 import threading
 from functools import partial
 
@@ -281,3 +282,12 @@ def test_damaged_metadata_are_one_line(tmp_path):
     zarr.create_array(str(tmp_path / "c.zarr"), data=np.ones((8, 8), np.complex64))
     with pytest.raises(ImageError, match="no grey values"):
         ZarrSource(tmp_path / "c.zarr")
+
+
+@pytest.mark.parametrize("value", ["zarr.json", "0/zarr.json", "0/c/0/0"])
+def test_a_pipe_inside_a_zarr_is_refused_before_it_is_waited_for(tmp_path, value):
+    path = write_image(tmp_path / "i.zarr", noise(40, 50, dtype=np.uint8), "yx", version="0.5", chunks=(64, 64))
+    (path / value).unlink()
+    os.mkfifo(path / value)
+    with pytest.raises(ImageError, match=r"i\.zarr: .*is no file"), ZarrSource(path) as source:
+        source.crop(0, source.info.region)

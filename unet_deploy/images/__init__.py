@@ -122,6 +122,7 @@ def open_image(path: Path, *, channel: int | None = None, level: int = 0) -> Ima
 
     Raises ImageError, and UsageError where the zarr package is wanted and missing.
     """
+    check_stored(path)
     if is_zarr(path):
         require("zarr", "zarr")
         from unet_deploy.images.zarr_image import ZarrSource
@@ -139,6 +140,12 @@ def open_image(path: Path, *, channel: int | None = None, level: int = 0) -> Ima
         return RasterSource(path, channel=channel)
     known = " ".join(TIFF_SUFFIXES + RASTER_SUFFIXES)
     raise ImageError(f"{path}: images of type {suffix or 'no suffix'} are not read; convert it to one of {known}")
+
+
+def check_stored(path: Path) -> None:
+    """Raise ImageError where a name is that of a pipe, socket or device, which may never answer or never end."""
+    if not is_url(path) and path.exists() and not path.is_file() and not path.is_dir():
+        raise ImageError(f"{path}: is a pipe, socket or device; save the image as a file first")
 
 
 def check_level(level: int, levels: int, path: Path | str) -> None:

@@ -15,6 +15,7 @@ from tifffile import PHOTOMETRIC, TiffFile, TiffFrame, TiffPage, TiffPageSeries
 from unet_deploy.errors import ImageError, reason
 from unet_deploy.images import ImageInfo, ImageSource, check_channel, check_level
 from unet_deploy.images.cache import CACHE_BYTES, BlockCache
+from unet_deploy.images.directories import check_directories
 from unet_deploy.tiling import Region
 
 # tifffile reports damage by logging, and goes on; what matters of it is raised here as one line.
@@ -48,7 +49,10 @@ class TiffSource(ImageSource):
         self._channel = channel
         self._cache: BlockCache[tuple[int, int]] = BlockCache(CACHE_BYTES)
         try:
-            self._file = TiffFile(path)
+            check_directories(path)
+            self._file = TiffFile(path, _multifile=False)  # other files are not opened on this one's word
+        except ImageError:
+            raise
         except OSError as error:
             raise ImageError(f"{path}: cannot be read ({error.strerror or error})") from error
         except Exception as error:
@@ -104,7 +108,7 @@ class TiffSource(ImageSource):
             pixel_size_um=size,
             levels=_sides(levels) if len(levels) > 1 else (),
             tags=_carried_tags(self._page, size, at_full_size=level == 0),
-            note=_note(all_series, alpha),
+            note=_note(self._file, alpha),
         )
 
     def crop(self, page: int, region: Region) -> np.ndarray:
@@ -379,11 +383,25 @@ def _carried_tags(page: TiffPage, pixel_size_um: float | None, *, at_full_size: 
     return tags
 
 
-def _note(all_series: list[TiffPageSeries], alpha: int) -> str:
-    notes = []
+def _note(file: TiffFile, alpha: int) -> str:
+    notes, all_series = [], file.series
     if alpha:
         notes.append("the alpha channel is not used")
     if len(all_series) > 1:
         others = ", ".join(" x ".join(map(str, series.shape)) for series in all_series[1:4])
         notes.append(f"{len(all_series) - 1} other image(s) in this file are not read ({others})")
+    if _has_parts(file):
+        notes.append("the parts of this image that lie in other files are not read")
     return "; ".join(notes)
+
+
+def _has_parts(file: TiffFile) -> bool:
+    """Return whether OME metadata place planes of the image in other files (OME-TIFF specification, UUID)."""
+    if not file.is_ome or not file.ome_metadata:
+        return False
+    root = ElementTree.fromstring(file.ome_metadata)
+    own = root.get("UUID")
+    parts = {uuid.text: str(uuid.get("FileName", "")).lower() for uuid in root.iterfind(".//{*}TiffData/{*}UUID")}
+    if own is None:  # a single file that was renamed is whole all the same
+        return len(parts) > 1
+    return any(text != own and name != file.filename.lower() for text, name in parts.items())

@@ -14,7 +14,7 @@ import numpy as np
 import zarr
 from zarr.abc.store import RangeByteRequest, Store, SuffixByteRequest
 from zarr.codecs import BloscCodec
-from zarr.storage import WrapperStore
+from zarr.storage import LocalStore, WrapperStore
 
 from unet_deploy.errors import ImageError, reason
 from unet_deploy.images import ImageInfo, ImageSource, check_channel, check_level
@@ -67,7 +67,7 @@ class ZarrSource(ImageSource):
             raise ImageError(f"{path}: its Zarr metadata are not readable ({reason(error)}); save it again") from error
 
     def _open(self, channel: int | None, level: int) -> None:
-        node = self._node if self._node is not None else zarr.open(str(self._path), mode="r")
+        node = self._node if self._node is not None else _open_node(self._path)
         self._node = node
         if isinstance(node, zarr.Group):
             levels, self.axes, note = _find_levels(self._path, node, level)
@@ -208,6 +208,30 @@ class ZarrSource(ImageSource):
             f"{self._path}: chunk {where}, from y {place[self._y].start}, x {place[self._x].start} on, "
             f"cannot be read ({reason(error)}); copy or save the image again"
         )
+
+
+def _open_node(path: Path | str) -> zarr.Group | zarr.Array:
+    """Open what lies in a folder or behind a URL."""
+    return zarr.open(str(path) if isinstance(path, str) else _Folder(path, read_only=True), mode="r")
+
+
+class _Folder(LocalStore):
+    """A folder whose values are files: a pipe or device among them may never answer."""
+
+    async def get(self, key: str, prototype: Any = None, byte_range: Any = None) -> Any:
+        self._check(key)
+        return await super().get(key, prototype, byte_range)
+
+    def get_sync(self, key: str, **kwargs: Any) -> Any:
+        """What newer releases of zarr read files with."""
+        self._check(key)
+        base: Any = super()
+        return base.get_sync(key, **kwargs)
+
+    def _check(self, key: str) -> None:
+        file = self.root / key
+        if file.exists() and not file.is_file():
+            raise ValueError(f"{key} is no file")
 
 
 class _Whole(WrapperStore[Store]):
