@@ -23,6 +23,7 @@ CARD, DATA = "Model card", "Data"
 # Choices are written here and not imported: the modules that know them are too heavy for --help. A test compares them.
 Connectivity = Literal[4, 8]
 MaskKind = Literal["auto", "binary", "classes", "instances"]
+Palette = Literal["auto", "index", "colour"]
 
 # -- single options --------------------------------------------------------------------------------------------------
 
@@ -152,6 +153,14 @@ class ImageOptions:
     """What of each image is segmented."""
 
     channel: ChannelOption = None
+    palette: Annotated[
+        Palette,
+        typer.Option(
+            "--palette",
+            help="Images with a colour table: index for the stored numbers, colour for their colours.",
+            rich_help_panel=IMAGE,
+        ),
+    ] = "auto"
     level: Annotated[
         int | None,
         typer.Option(

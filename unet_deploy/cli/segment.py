@@ -109,6 +109,7 @@ def _options(
     return Options(
         tile_size=tiles.tile_size,
         channel=image.channel,
+        palette=image.palette,
         level=image.level,
         max_memory=tiles.max_memory,
         skip_background=tiles.skip_background,

@@ -23,7 +23,7 @@ from unet_deploy.evaluation.overlap import Overlap, soft_dice
 from unet_deploy.evaluation.pairs import MaskKind, Pair, Truth, check_size, read_pixels, read_truths
 from unet_deploy.evaluation.partitions import compare_partitions, partition, pixel_error, warping_error
 from unet_deploy.evaluation.scores import CUTS, CutScore, Evaluation, Score
-from unet_deploy.images import check_fits, open_image
+from unet_deploy.images import check_fits, open_labels
 from unet_deploy.images.array import ArraySource
 from unet_deploy.images.grey import check_dtype, to_float32
 from unet_deploy.model.card import ModelCard
@@ -78,7 +78,7 @@ def score_files(mask: Path, truth: Path, *, min_size: int = 0) -> Evaluation:
     min_size: objects of the mask of fewer pixels are left out.
     Raises DataError when the two do not fit.
     """
-    with open_image(mask) as ours, open_image(truth) as theirs:
+    with open_labels(mask) as ours, open_labels(truth) as theirs:
         shapes = [(s.info.pages, s.info.channels, s.info.height, s.info.width) for s in (ours, theirs)]
         if shapes[0] != shapes[1] or shapes[0][1] != 1:
             texts = [" x ".join(map(str, shape)) for shape in shapes]

@@ -12,7 +12,7 @@ import numpy as np
 
 from unet_deploy.errors import DataError, UsageError
 from unet_deploy.evaluation.objects import connected_objects
-from unet_deploy.images import RASTER_SUFFIXES, TIFF_SUFFIXES, ImageInfo, open_image
+from unet_deploy.images import RASTER_SUFFIXES, TIFF_SUFFIXES, ImageInfo, open_image, open_labels
 from unet_deploy.system.machine import usable_cores
 from unet_deploy.tiling import Region
 
@@ -70,7 +70,7 @@ def _by_stem(folder: Path) -> dict[str, Path]:
 
 
 def _stack_pairs(data: Path, masks: Path) -> list[Pair]:
-    with open_image(data) as images, open_image(masks) as truths:
+    with open_image(data) as images, open_labels(masks) as truths:
         pages = (images.info.pages, truths.info.pages)
     if pages[0] != pages[1]:
         raise DataError(f"{data} has {pages[0]} pages, but {masks} has {pages[1]}; they must pair up")
@@ -167,7 +167,7 @@ def count_pixels(labels: Iterable[np.ndarray], classes: int) -> np.ndarray:
 
 
 def _read_mask(pair: Pair) -> np.ndarray:
-    with open_image(pair.mask) as source:
+    with open_labels(pair.mask) as source:
         info = source.info
         _check_pages(info, pair)
         if info.channels != 1:

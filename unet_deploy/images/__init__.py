@@ -14,6 +14,7 @@ import numpy as np
 from typing_extensions import Self
 
 from unet_deploy.errors import ImageError
+from unet_deploy.images.samples import Meaning
 from unet_deploy.model.card import ModelCard
 from unet_deploy.system.extras import require
 from unet_deploy.tiling import Region, mirror
@@ -117,9 +118,10 @@ def state_of(path: Path) -> tuple[Any, ...]:
     return tuple((file.stat().st_size, file.stat().st_mtime_ns) for file in files)
 
 
-def open_image(path: Path, *, channel: int | None = None, level: int = 0) -> ImageSource:
+def open_image(path: Path, *, channel: int | None = None, level: int = 0, meaning: Meaning = "auto") -> ImageSource:
     """Open a TIFF, PNG or JPEG file or an OME-Zarr; `channel` picks one of several, `level` one of a pyramid.
 
+    meaning: what stored numbers stand for where the file has a table of colours, or says that 0 is white.
     Raises ImageError, and UsageError where the zarr package is wanted and missing.
     """
     check_stored(path)
@@ -132,14 +134,19 @@ def open_image(path: Path, *, channel: int | None = None, level: int = 0) -> Ima
     if suffix in TIFF_SUFFIXES:
         from unet_deploy.images.tiff import TiffSource
 
-        return TiffSource(path, channel=channel, level=level)
+        return TiffSource(path, channel=channel, level=level, meaning=meaning)
     if suffix in RASTER_SUFFIXES:
         from unet_deploy.images.raster import RasterSource
 
         check_level(level, 1, path)
-        return RasterSource(path, channel=channel)
+        return RasterSource(path, channel=channel, meaning=meaning)
     known = " ".join(TIFF_SUFFIXES + RASTER_SUFFIXES)
     raise ImageError(f"{path}: images of type {suffix or 'no suffix'} are not read; convert it to one of {known}")
+
+
+def open_labels(path: Path) -> ImageSource:
+    """Open a mask: its stored numbers are labels, however the file says that they are shown. Raises as `open_image`."""
+    return open_image(path, meaning="labels")
 
 
 def check_stored(path: Path) -> None:

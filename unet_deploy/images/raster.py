@@ -14,6 +14,8 @@ from PIL.PngImagePlugin import PngImageFile
 
 from unet_deploy.errors import ImageError, reason
 from unet_deploy.images import ImageInfo, ImageSource, check_channel
+from unet_deploy.images.png import read_header
+from unet_deploy.images.samples import Meaning, Stored, meaning_of
 from unet_deploy.tiling import Region
 
 MOST_BYTES = 1 << 30
@@ -23,23 +25,22 @@ _PNG_HEADER, _NO_PIXELS = 33, b"\0\0\0\0IDAT"
 
 
 class RasterSource(ImageSource):
-    """A PNG or JPEG file, decoded whole into memory. Alpha is not a channel.
+    """A PNG or JPEG file, decoded whole into memory. Alpha is not a channel; `meaning` says what a palette is.
 
     Raises ImageError where the file is damaged, is of another kind, or decodes to more than MOST_BYTES.
     """
 
-    def __init__(self, path: Path, *, channel: int | None = None) -> None:
+    def __init__(self, path: Path, *, channel: int | None = None, meaning: Meaning = "auto") -> None:
         try:
             data = path.read_bytes()
         except OSError as error:
             raise ImageError(f"{path}: cannot be read ({error.strerror})") from error
-        pixels = _decode(data, path)
+        pixels, note = _read(data, path, meaning)
         if 0 in pixels.shape:
             raise ImageError(f"{path}: has no pixels")
         planes = pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
-        note = ""
         if len(planes) in (2, 4):
-            planes, note = planes[:-1], "the alpha channel is not used"
+            planes, note = planes[:-1], "; ".join(filter(None, (note, "the alpha channel is not used")))
         check_channel(channel, len(planes), path)
         self._planes = planes if channel is None else planes[channel : channel + 1]
         channels, height, width = self._planes.shape
@@ -50,6 +51,21 @@ class RasterSource(ImageSource):
 
     def close(self) -> None:
         pass
+
+
+def _read(data: bytes, path: Path, meaning: Meaning) -> tuple[np.ndarray, str]:
+    """Return the pixels of a picture, (H, W) or (H, W, samples), and a note on what their numbers were taken for."""
+    header = read_header(data) if data.startswith(_PNG) else None
+    if header is None or not header.numbers:
+        return _decode(data, path), ""
+    samples = meaning_of(Stored(header.bits, header.table), meaning)
+    if header.table is None and meaning != "labels":
+        return _decode(data, path), ""
+    if samples.colours is not None:
+        return _decode(data, path), samples.note
+    # The decoder spreads numbers of fewer bits over 0 to 255.
+    spread = 255 // (2**header.bits - 1) if header.bits < 8 else 1
+    return _decode(header.as_grey(data), path) // spread, samples.note
 
 
 def _decode(data: bytes, path: Path) -> np.ndarray:

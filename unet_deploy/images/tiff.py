@@ -16,6 +16,7 @@ from unet_deploy.errors import ImageError, reason
 from unet_deploy.images import ImageInfo, ImageSource, check_channel, check_level
 from unet_deploy.images.cache import CACHE_BYTES, BlockCache
 from unet_deploy.images.directories import check_directories
+from unet_deploy.images.samples import Meaning, Samples, Stored, meaning_of
 from unet_deploy.tiling import Region
 
 # tifffile reports damage by logging, and goes on; what matters of it is raised here as one line.
@@ -39,13 +40,14 @@ class TiffSource(ImageSource):
     """The first series of a TIFF file, at full resolution or another level of its pyramid.
 
     Samples and the C axis are channels; all other axes but Y and X make pages, in file order. Pixels keep the stored
-    layout, whatever the orientation tag says: the mask carries the same tag. Min-is-white becomes min-is-black, a
-    palette its colours (or its greys), JPEG's YCbCr becomes RGB; alpha is not a channel.
+    layout, whatever the orientation tag says: the mask carries the same tag. What numbers with a colour table, or
+    min-is-white, mean says `meaning`; JPEG's YCbCr becomes RGB; alpha is not a channel.
     Raises ImageError.
     """
 
-    def __init__(self, path: Path, *, channel: int | None = None, level: int = 0) -> None:
+    def __init__(self, path: Path, *, channel: int | None = None, level: int = 0, meaning: Meaning = "auto") -> None:
         self._path = path
+        self._meaning: Meaning = meaning
         self._channel = channel
         self._cache: BlockCache[tuple[int, int]] = BlockCache(CACHE_BYTES)
         try:
@@ -87,10 +89,10 @@ class TiffSource(ImageSource):
         self._check_extent()
         if self._raw_offsets is None:
             self.cache_bytes = min(CACHE_BYTES, self._page.nbytes * self._planes.size)
-        self._palette = _palette(self._page)
         samples, alpha = _samples(self._page)
-        if self._palette is not None:
-            samples = len(self._palette)
+        self._means: Samples = meaning_of(_stored(self._file, self._page), self._meaning)
+        if self._means.colours is not None:
+            samples = len(self._means.colours)
         channels = self._planes.shape[1] * samples
         check_channel(channel, channels, self._path)
         self._samples = samples
@@ -108,7 +110,7 @@ class TiffSource(ImageSource):
             pixel_size_um=size,
             levels=_sides(levels) if len(levels) > 1 else (),
             tags=_carried_tags(self._page, size, at_full_size=level == 0),
-            note=_note(self._file, alpha),
+            note=_note(self._file, alpha, self._means.note),
         )
 
     def crop(self, page: int, region: Region) -> np.ndarray:
@@ -184,8 +186,8 @@ class TiffSource(ImageSource):
 
     def _dtype(self) -> np.dtype[Any]:
         assert self._page.dtype is not None
-        if self._palette is not None:
-            return self._palette.dtype
+        if self._means.colours is not None:
+            return self._means.colours.dtype
         return np.dtype(np.uint8) if self._page.dtype.kind == "b" else self._page.dtype.newbyteorder("=")
 
     # -- pixels ----------------------------------------------------------------------------------------------
@@ -194,22 +196,11 @@ class TiffSource(ImageSource):
         """Return the grey values of a plane in a region, (samples, h, w). Raises ImageError."""
         try:
             stored = self._read_raw(plane, region) if self._raw_offsets else self._read_segments(plane, region)
-            return self._grey_values(stored)
+            return self._means.values(stored)
         except (ImageError, MemoryError):
             raise
         except Exception as error:
             raise ImageError(f"{self._path}: page {page} cannot be decoded ({reason(error)}); save it again") from error
-
-    def _grey_values(self, samples: np.ndarray) -> np.ndarray:
-        """Turn stored values (samples, h, w) into grey values or colours."""
-        if samples.dtype.kind == "b":
-            samples = samples.astype(np.uint8)
-        if self._palette is not None:
-            return self._palette[:, samples[0]]
-        if self._page.photometric == PHOTOMETRIC.MINISWHITE and samples.dtype.kind == "u":
-            bits = min(self._page.bitspersample, 8 * samples.dtype.itemsize)
-            return samples.dtype.type(2**bits - 1) - samples
-        return samples
 
     def _read_raw(self, plane: int, region: Region) -> np.ndarray:
         """Return the stored values (samples, h, w) of a region, read row by row: a wide image costs no more than it."""
@@ -339,15 +330,14 @@ def _samples(page: TiffPage) -> tuple[int, int]:
     return page.samplesperpixel - alpha, alpha
 
 
-def _palette(page: TiffPage) -> np.ndarray | None:
-    """Return (3, entries) uint8 or uint16 colours, (1, entries) where all are grey; None without a palette."""
-    if page.photometric != PHOTOMETRIC.PALETTE or page.colormap is None or page.samplesperpixel != 1:
-        return None
-    colours = np.asarray(page.colormap, np.uint16).reshape(3, -1)
-    if (colours == colours[0]).all():
-        colours = colours[:1]
-    # 8-bit colours are stored times 257 (TIFF 6.0, ColorMap).
-    return (colours >> 8).astype(np.uint8) if (colours % 257 == 0).all() else colours
+def _stored(file: TiffFile, page: TiffPage) -> Stored:
+    """Return what the tags of a page say of its numbers."""
+    bits = min(page.bitspersample, 8 * page.dtype.itemsize) if page.dtype else page.bitspersample
+    table = None
+    if page.photometric == PHOTOMETRIC.PALETTE and page.colormap is not None and page.samplesperpixel == 1:
+        table = np.asarray(page.colormap, np.uint16).reshape(3, -1)
+    shown_only = bool(file.is_imagej or file.is_ome)
+    return Stored(bits, table, page.photometric == PHOTOMETRIC.MINISWHITE, shown_only)
 
 
 def _pixel_size(file: TiffFile, page: TiffPage) -> float | None:
@@ -383,8 +373,8 @@ def _carried_tags(page: TiffPage, pixel_size_um: float | None, *, at_full_size: 
     return tags
 
 
-def _note(file: TiffFile, alpha: int) -> str:
-    notes, all_series = [], file.series
+def _note(file: TiffFile, alpha: int, meaning: str) -> str:
+    notes, all_series = [meaning] if meaning else [], file.series
     if alpha:
         notes.append("the alpha channel is not used")
     if len(all_series) > 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from unet_deploy.images.samples import Palette
 from unet_deploy.tiling import Region
 
 
@@ -48,6 +49,8 @@ class Options:
     """Whether to go on where an earlier run of the same image, model and settings was broken off."""
     overwrite: bool = False
     """Whether files that exist are replaced."""
+    palette: Palette = "auto"
+    """What numbers with a table of colours are: a scale that they are shown by, or the colours of a picture."""
 
 
 DEFAULTS = Options()

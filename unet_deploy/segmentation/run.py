@@ -227,6 +227,7 @@ def _key(task: Task, outputs: Outputs) -> dict[str, Any]:
     options = task.options
     settings = {
         "channel": options.channel,
+        "palette": options.palette,
         "level": options.level,
         "tta": options.tta,
         "skip_background": options.skip_background,
