@@ -161,6 +161,15 @@ class ImageOptions:
             rich_help_panel=IMAGE,
         ),
     ] = "auto"
+    nodata: Annotated[
+        float | None,
+        typer.Option(
+            "--nodata",
+            help="Pixels of this value are no data, for example -9999 or nan; they become class 0.",
+            show_default="what the file says",
+            rich_help_panel=IMAGE,
+        ),
+    ] = None
     level: Annotated[
         int | None,
         typer.Option(

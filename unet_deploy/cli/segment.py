@@ -110,6 +110,7 @@ def _options(
         tile_size=tiles.tile_size,
         channel=image.channel,
         palette=image.palette,
+        nodata=image.nodata,
         level=image.level,
         max_memory=tiles.max_memory,
         skip_background=tiles.skip_background,

@@ -14,6 +14,7 @@ import numpy as np
 from typing_extensions import Self
 
 from unet_deploy.errors import ImageError
+from unet_deploy.images.nodata import holds_data
 from unet_deploy.images.samples import Meaning
 from unet_deploy.model.card import ModelCard
 from unet_deploy.system.extras import require
@@ -41,6 +42,8 @@ class ImageInfo:
     """(height, width) of every level of the pyramid, the finest first; empty where there is but one."""
     tags: Mapping[str, Any] = field(default_factory=dict)
     """What a mask must carry over, as tifffile writes it: resolution, colour profile, orientation, GeoTIFF keys."""
+    nodata: float | None = None
+    """The value of pixels that are no data, where the file says one."""
     note: str = ""
     """One line on what of the file is not read (other series, alpha), empty when all is."""
 
@@ -56,6 +59,8 @@ class ImageSource(ABC):
     info: ImageInfo
     cache_bytes: int = 0
     """The most bytes of decoded pixels that it keeps."""
+    asked_nodata: float | None = None
+    """The value of pixels that are no data, where the user says one; it goes before the file's."""
 
     @abstractmethod
     def crop(self, page: int, region: Region) -> np.ndarray:
@@ -74,6 +79,11 @@ class ImageSource(ABC):
         top, left = int(rows.min()), int(columns.min())
         inside = Region(top, left, int(rows.max()) + 1 - top, int(columns.max()) + 1 - left)
         return self.crop(page, inside)[:, (rows - top)[:, None], columns - left]
+
+    def data_in(self, pixels: np.ndarray) -> np.ndarray | None:
+        """Which of some pixels (C, ...) of this image hold data, as bool (...); None where all do."""
+        nodata = self.info.nodata if self.asked_nodata is None else self.asked_nodata
+        return None if nodata is None else holds_data(pixels, nodata)
 
     def turn_to(self, level: int) -> None:
         """Read another level of the pyramid from now on, 0 the finest. Raises ImageError where there is none."""

@@ -55,6 +55,12 @@ class Samples:
             return stored.dtype.type(self.white) - stored
         return stored
 
+    def value(self, stored: float) -> float | None:
+        """Turn one stored number into what `values` makes of it; None where that is a colour."""
+        if self.colours is not None:
+            return None
+        return stored if self.white is None else self.white - stored
+
 
 def meaning_of(stored: Stored, meaning: Meaning) -> Samples:
     """Decide what becomes of the numbers of a picture."""

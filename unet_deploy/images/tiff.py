@@ -10,13 +10,14 @@ from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
-from tifffile import PHOTOMETRIC, TiffFile, TiffFrame, TiffPage, TiffPageSeries
+from tifffile import TiffFile, TiffFrame, TiffPage, TiffPageSeries
 
 from unet_deploy.errors import ImageError, reason
 from unet_deploy.images import ImageInfo, ImageSource, check_channel, check_level
 from unet_deploy.images.cache import CACHE_BYTES, BlockCache
 from unet_deploy.images.directories import check_directories
-from unet_deploy.images.samples import Meaning, Samples, Stored, meaning_of
+from unet_deploy.images.samples import Meaning, Samples, meaning_of
+from unet_deploy.images.tiff_tags import nodata_of, note_on, samples_of, stored_of
 from unet_deploy.tiling import Region
 
 # tifffile reports damage by logging, and goes on; what matters of it is raised here as one line.
@@ -28,8 +29,10 @@ MOST_SEGMENT_BYTES = 1 << 30
 COARSEST_UM = 50.0
 """Resolutions coarser than this (508 dpi) are a printer's or a screen's, not a microscope's."""
 
-_CARRIED = (274, 33550, 33922, 34264, 34735, 34736, 34737)
-"""Tags that hold for the mask as they are: orientation, and the place on Earth (OGC GeoTIFF 1.1, section 7)."""
+_CARRIED = (274, 33550, 33922, 34264, 34735, 34736, 34737, 42113)
+"""Tags that hold for the mask as they are: orientation, the place on Earth (OGC GeoTIFF 1.1, section 7), no data."""
+
+_AT_ANY_LEVEL = (274, 42113)
 
 _JPEG_COMPRESSIONS = (6, 7, 33007, 34892)
 _MICRON = {"micron", "microns", "um", "µm", "μm", "\\u00b5m", "micrometer"}
@@ -89,14 +92,15 @@ class TiffSource(ImageSource):
         self._check_extent()
         if self._raw_offsets is None:
             self.cache_bytes = min(CACHE_BYTES, self._page.nbytes * self._planes.size)
-        samples, alpha = _samples(self._page)
-        self._means: Samples = meaning_of(_stored(self._file, self._page), self._meaning)
+        samples, alpha = samples_of(self._page)
+        self._means: Samples = meaning_of(stored_of(self._file, self._page), self._meaning)
         if self._means.colours is not None:
             samples = len(self._means.colours)
         channels = self._planes.shape[1] * samples
         check_channel(channel, channels, self._path)
         self._samples = samples
         self._chosen = range(channels) if channel is None else range(channel, channel + 1)
+        nodata = nodata_of(self._page, self._means)
         finest = all_series[0].keyframe
         size = _pixel_size(self._file, finest)
         size = size and size * finest.imagewidth / self._page.imagewidth
@@ -110,7 +114,8 @@ class TiffSource(ImageSource):
             pixel_size_um=size,
             levels=_sides(levels) if len(levels) > 1 else (),
             tags=_carried_tags(self._page, size, at_full_size=level == 0),
-            note=_note(self._file, alpha, self._means.note),
+            nodata=nodata,
+            note=note_on(self._file, self._means.note, nodata, alpha),
         )
 
     def crop(self, page: int, region: Region) -> np.ndarray:
@@ -321,25 +326,6 @@ def _plane_numbers(series: TiffPageSeries) -> np.ndarray:
     return numbers.reshape(-1, math.prod(lead[at][1] for at in colours))
 
 
-def _samples(page: TiffPage) -> tuple[int, int]:
-    """Return how many samples of a pixel are channels, and how many are alpha."""
-    extra = page.extrasamples
-    colours = 3 if page.photometric in (PHOTOMETRIC.RGB, PHOTOMETRIC.YCBCR) else 1
-    alpha = sum(1 for kind in extra if kind in (1, 2) or colours == 3)
-    alpha = min(alpha, page.samplesperpixel - 1)
-    return page.samplesperpixel - alpha, alpha
-
-
-def _stored(file: TiffFile, page: TiffPage) -> Stored:
-    """Return what the tags of a page say of its numbers."""
-    bits = min(page.bitspersample, 8 * page.dtype.itemsize) if page.dtype else page.bitspersample
-    table = None
-    if page.photometric == PHOTOMETRIC.PALETTE and page.colormap is not None and page.samplesperpixel == 1:
-        table = np.asarray(page.colormap, np.uint16).reshape(3, -1)
-    shown_only = bool(file.is_imagej or file.is_ome)
-    return Stored(bits, table, page.photometric == PHOTOMETRIC.MINISWHITE, shown_only)
-
-
 def _pixel_size(file: TiffFile, page: TiffPage) -> float | None:
     """Return the size of a pixel in micrometres, by OME metadata, ImageJ's unit, or the resolution tags."""
     if file.is_ome and file.ome_metadata:
@@ -367,31 +353,7 @@ def _carried_tags(page: TiffPage, pixel_size_um: float | None, *, at_full_size: 
         tags.update(resolution=page.resolution, resolutionunit=int(page.resolutionunit))
     if 34675 in page.tags and isinstance(page.tags[34675].value, bytes):
         tags["iccprofile"] = page.tags[34675].value
-    extra = [page.tags[code] for code in _CARRIED if code in page.tags and (at_full_size or code == 274)]
+    extra = [page.tags[code] for code in _CARRIED if code in page.tags and (at_full_size or code in _AT_ANY_LEVEL)]
     if extra:
         tags["extratags"] = [(tag.code, tag.dtype, tag.count, tag.value, True) for tag in extra]
     return tags
-
-
-def _note(file: TiffFile, alpha: int, meaning: str) -> str:
-    notes, all_series = [meaning] if meaning else [], file.series
-    if alpha:
-        notes.append("the alpha channel is not used")
-    if len(all_series) > 1:
-        others = ", ".join(" x ".join(map(str, series.shape)) for series in all_series[1:4])
-        notes.append(f"{len(all_series) - 1} other image(s) in this file are not read ({others})")
-    if _has_parts(file):
-        notes.append("the parts of this image that lie in other files are not read")
-    return "; ".join(notes)
-
-
-def _has_parts(file: TiffFile) -> bool:
-    """Return whether OME metadata place planes of the image in other files (OME-TIFF specification, UUID)."""
-    if not file.is_ome or not file.ome_metadata:
-        return False
-    root = ElementTree.fromstring(file.ome_metadata)
-    own = root.get("UUID")
-    parts = {uuid.text: str(uuid.get("FileName", "")).lower() for uuid in root.iterfind(".//{*}TiffData/{*}UUID")}
-    if own is None:  # a single file that was renamed is whole all the same
-        return len(parts) > 1
-    return any(text != own and name != file.filename.lower() for text, name in parts.items())

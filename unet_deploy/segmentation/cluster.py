@@ -80,6 +80,7 @@ class Work:
     image: Path
     channel: int | None
     palette: Palette
+    nodata: float | None
     level: int
     state: tuple[Any, ...]
     """Of the image file, which every worker must see."""
@@ -210,6 +211,7 @@ class Cluster:
             image=task.path if is_url(task.path) else task.path.resolve(),
             channel=task.options.channel,
             palette=task.options.palette,
+            nodata=task.options.nodata,
             level=task.level,
             state=state_of(task.path),
             tta=task.options.tta,
@@ -334,6 +336,7 @@ def _compute(work: Work, job: Job, grey: GreyScale) -> Timing:
 def _source(work: Work) -> ImageSource:
     """The image, open from the first job on."""
     source = _opened(work.image, work.channel, work.palette, work.level)
+    source.asked_nodata = work.nodata
     if state_of(work.image) != work.state:
         raise ImageError(f"{work.image}: a worker sees another file there; put it where all machines see the same")
     return source

@@ -51,6 +51,8 @@ class Options:
     """Whether files that exist are replaced."""
     palette: Palette = "auto"
     """What numbers with a table of colours are: a scale that they are shown by, or the colours of a picture."""
+    nodata: float | None = None
+    """The value of pixels that are no data, NaN among them; None for what the file says."""
 
 
 DEFAULTS = Options()
