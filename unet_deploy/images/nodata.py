@@ -32,6 +32,6 @@ def nodata_as(nodata: float, dtype: np.dtype) -> np.generic | float:
 def parse_nodata(text: object) -> float | None:
     """Return the value that a GDAL_NODATA tag writes; None where it is no number."""
     try:
-        return float(str(text).strip().strip("\0"))
+        return float(str(text).strip().strip("\0").replace(",", "."))
     except ValueError:
         return None

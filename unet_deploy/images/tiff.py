@@ -15,9 +15,10 @@ from tifffile import TiffFile, TiffFrame, TiffPage, TiffPageSeries
 from unet_deploy.errors import ImageError, reason
 from unet_deploy.images import ImageInfo, ImageSource, check_channel, check_level
 from unet_deploy.images.cache import CACHE_BYTES, BlockCache
+from unet_deploy.images.carried import lost_note, size_note, usable_size, writable
 from unet_deploy.images.directories import check_directories
 from unet_deploy.images.samples import Meaning, Samples, meaning_of
-from unet_deploy.images.tiff_tags import nodata_of, note_on, samples_of, stored_of
+from unet_deploy.images.tiff_tags import nodata_of, note_on, samples_of, stored_of, stored_value
 from unet_deploy.tiling import Region
 
 # tifffile reports damage by logging, and goes on; what matters of it is raised here as one line.
@@ -102,8 +103,11 @@ class TiffSource(ImageSource):
         self._chosen = range(channels) if channel is None else range(channel, channel + 1)
         nodata = nodata_of(self._page, self._means)
         finest = all_series[0].keyframe
-        size = _pixel_size(self._file, finest)
+        claimed = _pixel_size(self._file, finest)
+        size = usable_size(claimed)
         size = size and size * finest.imagewidth / self._page.imagewidth
+        tags, lost = writable(_carried_tags(self._page, size, at_full_size=level == 0))
+        notes = note_on(self._file, self._means.note, nodata, alpha), size_note(claimed), lost_note(lost)
         self.info = ImageInfo(
             name=str(self._path),
             pages=len(self._planes),
@@ -113,9 +117,9 @@ class TiffSource(ImageSource):
             dtype=self._dtype(),
             pixel_size_um=size,
             levels=_sides(levels) if len(levels) > 1 else (),
-            tags=_carried_tags(self._page, size, at_full_size=level == 0),
+            tags=tags,
             nodata=nodata,
-            note=note_on(self._file, self._means.note, nodata, alpha),
+            note="; ".join(filter(None, notes)),
         )
 
     def crop(self, page: int, region: Region) -> np.ndarray:
@@ -355,5 +359,5 @@ def _carried_tags(page: TiffPage, pixel_size_um: float | None, *, at_full_size: 
         tags["iccprofile"] = page.tags[34675].value
     extra = [page.tags[code] for code in _CARRIED if code in page.tags and (at_full_size or code in _AT_ANY_LEVEL)]
     if extra:
-        tags["extratags"] = [(tag.code, tag.dtype, tag.count, tag.value, True) for tag in extra]
+        tags["extratags"] = [(tag.code, tag.dtype, tag.count, stored_value(tag), True) for tag in extra]
     return tags

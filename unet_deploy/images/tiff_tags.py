@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
-from tifffile import PHOTOMETRIC, TiffFile, TiffPage
+from tifffile import PHOTOMETRIC, TiffFile, TiffPage, TiffTag
 
 from unet_deploy.images.nodata import parse_nodata
 from unet_deploy.images.samples import Samples, Stored
@@ -30,6 +31,15 @@ def stored_of(file: TiffFile, page: TiffPage) -> Stored:
         table = np.asarray(page.colormap, np.uint16).reshape(3, -1)
     shown_only = bool(file.is_imagej or file.is_ome)
     return Stored(bits, table, page.photometric == PHOTOMETRIC.MINISWHITE, shown_only)
+
+
+def stored_value(tag: TiffTag) -> Any:
+    """Return the value of a tag to be written as it is stored: a text with other letters than ASCII as its bytes."""
+    if not isinstance(tag.value, str) or tag.value.isascii():
+        return tag.value
+    file = tag.parent.filehandle
+    file.seek(tag.valueoffset)
+    return file.read(tag.count)
 
 
 def nodata_of(page: TiffPage, means: Samples) -> float | None:
