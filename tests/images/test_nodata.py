@@ -78,7 +78,9 @@ def test_the_user_goes_before_the_file(tmp_path):
         np.testing.assert_array_equal(source.data_in(source.crop(0, source.info.region)), GREY != 11)
 
 
-@pytest.mark.parametrize(("text", "value"), [("-9999", -9999.0), ("1e3\0", 1000.0), ("-1,5", -1.5), ("none", None), ("", None)])
+@pytest.mark.parametrize(
+    ("text", "value"), [("-9999", -9999.0), ("1e3\0", 1000.0), ("-1,5", -1.5), ("none", None), ("", None)]
+)
 def test_a_tag_that_is_no_number_is_none(text, value):
     assert parse_nodata(text) == value
 

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from io import BytesIO
 from pathlib import Path
 
 import imagecodecs
 import numpy as np
-from PIL.ImageMode import getmode
-from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
 
 from unet_deploy.errors import ImageError, reason
 from unet_deploy.images import ImageInfo, ImageSource, check_channel
+from unet_deploy.images.claimed import claim_of
 from unet_deploy.images.png import read_header
 from unet_deploy.images.samples import Meaning, Stored, meaning_of
 from unet_deploy.tiling import Region
 
 MOST_BYTES = 1 << 30
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
-_PNG_HEADER, _NO_PIXELS = 33, b"\0\0\0\0IDAT"
-"""Signature and first chunk (PNG specification, 5.2 and 11.2.2), and what begins a chunk of pixels."""
 
 
 class RasterSource(ImageSource):
@@ -71,15 +65,17 @@ def _read(data: bytes, path: Path, meaning: Meaning) -> tuple[np.ndarray, str]:
 def _decode(data: bytes, path: Path) -> np.ndarray:
     """Return the pixels of a whole picture, (H, W) or (H, W, samples), as their decoder gives them."""
     if data.startswith(_PNG):
-        decode, size = imagecodecs.png_decode, _png_bytes(data)
+        decode, claim = imagecodecs.png_decode, claim_of(data)
     elif data.startswith(_JPEG):
-        decode, size = imagecodecs.jpeg8_decode, _jpeg_bytes(data)
+        decode, claim = imagecodecs.jpeg8_decode, claim_of(data)
         if b"\xff\xd9" not in data[-4096:]:
             raise ImageError(f"{path}: the JPEG ends too early; copy or save it again")
     else:
         raise ImageError(f"{path}: is neither PNG nor JPEG, whatever its name says; convert it")
-    if size > MOST_BYTES:
-        raise ImageError(f"{path}: decodes to {size / 1e9:.3g} GB at once; convert it to a tiled TIFF")
+    if claim is None:
+        raise ImageError(f"{path}: is damaged and cannot be decoded (its header says no size); save it again")
+    if claim.decoded > MOST_BYTES:
+        raise ImageError(f"{path}: decodes to {claim.decoded / 1e9:.3g} GB at once; convert it to a tiled TIFF")
     try:
         pixels: np.ndarray = decode(data)
     except MemoryError:
@@ -87,23 +83,3 @@ def _decode(data: bytes, path: Path) -> np.ndarray:
     except Exception as error:
         raise ImageError(f"{path}: is damaged and cannot be decoded ({reason(error)}); save it again") from error
     return pixels
-
-
-# Not by Pillow's `Image.open`, which opens no picture of more than 179 million pixels.
-
-
-def _png_bytes(data: bytes) -> int:
-    """Return what a PNG decodes to, in bytes, by its header; 0 where that is damaged, as the decoder will say."""
-    # The first chunk alone: of those after it Pillow refuses some, as long texts, that the decoder passes over.
-    with suppress(Exception), PngImageFile(BytesIO(data[:_PNG_HEADER] + _NO_PIXELS)) as picture:
-        mode, _, layout = str(picture.tile[0].args).partition(";")  # such as RGB;16B
-        samples = 3 if mode == "P" else len(getmode(mode).bands)
-        return picture.width * picture.height * samples * (2 if layout == "16B" else 1)
-    return 0
-
-
-def _jpeg_bytes(data: bytes) -> int:
-    """Return what a JPEG decodes to, in bytes, by its header; 0 where that is damaged, as the decoder will say."""
-    with suppress(Exception), JpegImageFile(BytesIO(data)) as picture:
-        return picture.width * picture.height * len(picture.getbands())
-    return 0

@@ -16,6 +16,7 @@ from unet_deploy.errors import ImageError, reason
 from unet_deploy.images import ImageInfo, ImageSource, check_channel, check_level
 from unet_deploy.images.cache import CACHE_BYTES, BlockCache
 from unet_deploy.images.carried import lost_note, size_note, usable_size, writable
+from unet_deploy.images.claimed import claim_of
 from unet_deploy.images.directories import check_directories
 from unet_deploy.images.samples import Meaning, Samples, meaning_of
 from unet_deploy.images.tiff_tags import nodata_of, note_on, samples_of, stored_of, stored_value
@@ -36,6 +37,11 @@ _CARRIED = (274, 33550, 33922, 34264, 34735, 34736, 34737, 42113)
 _AT_ANY_LEVEL = (274, 42113)
 
 _JPEG_COMPRESSIONS = (6, 7, 33007, 34892)
+_PICTURES = (7, 33007, 34892, 33003, 33004, 33005, 34712, 34887, 34927, 34933, 22610, 34934, 50001, 50002, 52546)
+"""Compressions by codecs that go by a header of their own: JPEG, 2000, XR and XL, LERC, PNG, WebP."""
+
+_MOST_TIMES = 4
+"""How many times its own pixels a strip or tile may claim: some writers pad the last ones."""
 _MICRON = {"micron", "microns", "um", "µm", "μm", "\\u00b5m", "micrometer"}
 _UM_PER_UNIT = {"pm": 1e-6, "nm": 1e-3, "µm": 1.0, "μm": 1.0, "um": 1.0, "mm": 1e3, "cm": 1e4, "m": 1e6}
 
@@ -293,6 +299,8 @@ class TiffSource(ImageSource):
                 raise self._truncated()
             file.seek(offset)
             data = file.read(count)
+        if data and page.compression in _PICTURES and not page.jpegheader:
+            self._check_claim(data)
         tables = {}
         if page.compression in _JPEG_COMPRESSIONS:
             tables = {"jpegtables": frame.jpegtables, "jpegheader": page.jpegheader}
@@ -300,6 +308,16 @@ class TiffSource(ImageSource):
         if pixels is None:  # a sparse file leaves out what is empty
             return np.full(shape[1:], page.nodata, page.dtype)
         return pixels[0]
+
+    def _check_claim(self, data: bytes) -> None:
+        """Raise ImageError where a strip or tile holds a picture far larger than itself, before that is decoded."""
+        tall, wide = self._segment_shape
+        claim = claim_of(data)
+        if claim and claim.height * claim.width > _MOST_TIMES * tall * wide:
+            raise ImageError(
+                f"{self._path}: a strip or tile of {tall} x {wide} pixels holds a picture that claims "
+                f"{claim.height} x {claim.width}; save it again"
+            )
 
     def _frame(self, plane: int) -> TiffPage | TiffFrame:
         frame = self._series.pages[plane]

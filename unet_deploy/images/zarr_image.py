@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numcodecs
 import numpy as np
 import zarr
 from zarr.abc.store import RangeByteRequest, Store, SuffixByteRequest
-from zarr.codecs import BloscCodec
+from zarr.codecs import BloscCodec, ZstdCodec
 from zarr.storage import LocalStore, WrapperStore
 
 from unet_deploy.errors import ImageError, reason
@@ -76,7 +77,7 @@ class ZarrSource(ImageSource):
             check_level(level, 1, self._path)
             levels, self.axes, note = [node], _plain_axes(self._path, node.shape), ""
         array = levels[level]
-        store = _Whole(array.store, blosc=_in_blosc(array))
+        store = _Whole(array.store, _Header.of(array))
         self._array = zarr.open_array(store, path=array.path, mode="r", zarr_format=array.metadata.zarr_format)
         names = [axis.name for axis in self.axes]
         self._y, self._x = names.index("y"), names.index("x")
@@ -239,12 +240,12 @@ class _Folder(LocalStore):
 class _Whole(WrapperStore[Store]):
     """Refuses values that were cut short, which some codecs take for whole or for the fill value."""
 
-    def __init__(self, store: Store, *, blosc: bool) -> None:
+    def __init__(self, store: Store, header: _Header) -> None:
         super().__init__(store)
-        self._blosc = blosc
+        self._header = header
 
     def _with_store(self, store: Store) -> _Whole:
-        return _Whole(store, blosc=self._blosc)
+        return _Whole(store, self._header)
 
     async def get(self, key: str, prototype: Any, byte_range: Any = None) -> Any:
         return self._checked(key, await super().get(key, prototype, byte_range), byte_range)
@@ -261,19 +262,52 @@ class _Whole(WrapperStore[Store]):
             whole = len(value) == byte_range.end - byte_range.start
         elif isinstance(byte_range, SuffixByteRequest):
             whole = len(value) == byte_range.suffix
-        elif self._blosc:
-            # Bytes 12 to 15 of Blosc's header are the length; the decoder reads as much, whether it is there or not.
-            whole = len(value) >= 16 and int.from_bytes(value[12:16].to_bytes(), "little") <= len(value)
         else:
-            whole = len(value) > 0
+            self._header.check(value[:18].to_bytes())
+            # Bytes 12 to 15 of Blosc's header are the length; the decoder reads as much, whether it is there or not.
+            needed = int.from_bytes(value[12:16].to_bytes(), "little") if self._header.codec == "blosc" else 1
+            whole = len(value) >= (16 if self._header.codec == "blosc" else 1) and needed <= len(value)
         if not whole:
             raise ValueError("it was cut short")
         return value
 
 
-def _in_blosc(array: zarr.Array) -> bool:
-    """Return whether the bytes of a stored chunk are Blosc's; a shard's own index finds what was cut short."""
-    return not array.shards and any(isinstance(codec, BloscCodec | numcodecs.Blosc) for codec in array.compressors)
+@dataclass(frozen=True)
+class _Header:
+    """What a codec writes before a chunk, and goes by when it takes memory for it."""
+
+    codec: Literal["blosc", "zstd", "other"]
+    most_bytes: int
+    """That a chunk may say it decodes to."""
+
+    @classmethod
+    def of(cls, array: zarr.Array) -> _Header:
+        """The header of an array's chunks; the parts of a shard are found by an index, and have none here."""
+        most = 8 * math.prod(array.chunks) * array.dtype.itemsize + 1024  # filters may widen numbers
+        codecs = () if array.shards else array.compressors
+        if any(isinstance(codec, BloscCodec | numcodecs.Blosc) for codec in codecs):
+            return cls("blosc", most)
+        if any(isinstance(codec, ZstdCodec | numcodecs.Zstd) for codec in codecs):
+            return cls("zstd", most)
+        return cls("other", most)
+
+    def check(self, start: bytes) -> None:
+        """Raise ValueError where a chunk says that it decodes to far more than it is of."""
+        claimed = int.from_bytes(start[4:8], "little") if self.codec == "blosc" else 0
+        if self.codec == "zstd":
+            claimed = _zstd_bytes(start)
+        if claimed > self.most_bytes:
+            raise ValueError(f"it claims to decode to {claimed / 1e6:.4g} MB")
+
+
+def _zstd_bytes(start: bytes) -> int:
+    """Return what a Zstandard frame says that it decodes to (RFC 8878, 3.1.1.1); 0 where it does not say."""
+    if len(start) < 18 or start[:4] != b"\x28\xb5\x2f\xfd":
+        return 0
+    flag, single, dictionary = start[4] >> 6, start[4] >> 5 & 1, (0, 1, 2, 4)[start[4] & 3]
+    at = 5 + (0 if single else 1) + dictionary
+    size = (single, 2, 4, 8)[flag]
+    return int.from_bytes(start[at : at + size], "little") + (256 if flag == 1 else 0)
 
 
 # -- metadata ------------------------------------------------------------------------------------------------
