@@ -170,6 +170,15 @@ class ImageOptions:
             rich_help_panel=IMAGE,
         ),
     ] = None
+    timeout: Annotated[
+        float,
+        typer.Option(
+            "--timeout",
+            min=0.1,
+            help="Seconds that a server may be silent before it is asked again; it is asked 3 times.",
+            rich_help_panel=IMAGE,
+        ),
+    ] = 20
     level: Annotated[
         int | None,
         typer.Option(

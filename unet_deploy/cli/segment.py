@@ -111,6 +111,7 @@ def _options(
         channel=image.channel,
         palette=image.palette,
         nodata=image.nodata,
+        timeout=image.timeout,
         level=image.level,
         max_memory=tiles.max_memory,
         skip_background=tiles.skip_background,

@@ -22,6 +22,9 @@ from unet_deploy.tiling import Region, mirror
 
 TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8", ".svs")
 RASTER_SUFFIXES = (".png", ".jpg", ".jpeg")
+ANSWER = 20.0
+"""Seconds that a server may be silent before it is asked again."""
+
 _ZARR_FILES = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
 
 
@@ -128,10 +131,13 @@ def state_of(path: Path) -> tuple[Any, ...]:
     return tuple((file.stat().st_size, file.stat().st_mtime_ns) for file in files)
 
 
-def open_image(path: Path, *, channel: int | None = None, level: int = 0, meaning: Meaning = "auto") -> ImageSource:
+def open_image(
+    path: Path, *, channel: int | None = None, level: int = 0, meaning: Meaning = "auto", timeout: float = ANSWER
+) -> ImageSource:
     """Open a TIFF, PNG or JPEG file or an OME-Zarr; `channel` picks one of several, `level` one of a pyramid.
 
     meaning: what stored numbers stand for where the file has a table of colours, or says that 0 is white.
+    timeout: seconds that a server may be silent before it is asked again, twice, and given up.
     Raises ImageError, and UsageError where the zarr package is wanted and missing.
     """
     check_stored(path)
@@ -139,7 +145,7 @@ def open_image(path: Path, *, channel: int | None = None, level: int = 0, meanin
         require("zarr", "zarr")
         from unet_deploy.images.zarr_image import ZarrSource
 
-        return ZarrSource(url_of(path) if is_url(path) else path, channel=channel, level=level)
+        return ZarrSource(url_of(path) if is_url(path) else path, channel=channel, level=level, timeout=timeout)
     suffix = path.suffix.lower()
     if suffix in TIFF_SUFFIXES:
         from unet_deploy.images.tiff import TiffSource

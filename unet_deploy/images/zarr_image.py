@@ -18,10 +18,11 @@ from zarr.codecs import BloscCodec, ZstdCodec
 from zarr.storage import LocalStore, WrapperStore
 
 from unet_deploy.errors import ImageError, reason
-from unet_deploy.images import ImageInfo, ImageSource, check_channel, check_level
+from unet_deploy.images import ANSWER, ImageInfo, ImageSource, check_channel, check_level
 from unet_deploy.images.cache import CACHE_BYTES, BlockCache
 from unet_deploy.images.carried import size_note, usable_size
 from unet_deploy.images.ome_zarr import Axis, micrometres, ome_metadata, read_axes
+from unet_deploy.images.server import open_url
 from unet_deploy.tiling import Region
 
 MOST_CHUNK_BYTES = 1 << 30
@@ -45,8 +46,10 @@ class ZarrSource(ImageSource):
     Raises ImageError.
     """
 
-    def __init__(self, path: Path | str, *, channel: int | None = None, level: int = 0) -> None:
-        self._path = path
+    def __init__(
+        self, path: Path | str, *, channel: int | None = None, level: int = 0, timeout: float = ANSWER
+    ) -> None:
+        self._path, self._timeout = path, timeout
         self._channel = channel
         self._cache: BlockCache[Index] = BlockCache(CACHE_BYTES)
         self._node: zarr.Group | zarr.Array | None = None
@@ -69,7 +72,7 @@ class ZarrSource(ImageSource):
             raise ImageError(f"{path}: its Zarr metadata are not readable ({reason(error)}); save it again") from error
 
     def _open(self, channel: int | None, level: int) -> None:
-        node = self._node if self._node is not None else _open_node(self._path)
+        node = self._node if self._node is not None else open_node(self._path, self._timeout)
         self._node = node
         if isinstance(node, zarr.Group):
             levels, self.axes, note = _find_levels(self._path, node, level)
@@ -213,9 +216,10 @@ class ZarrSource(ImageSource):
         )
 
 
-def _open_node(path: Path | str) -> zarr.Group | zarr.Array:
-    """Open what lies in a folder or behind a URL."""
-    return zarr.open(str(path) if isinstance(path, str) else _Folder(path, read_only=True), mode="r")
+def open_node(path: Path | str, timeout: float = ANSWER) -> zarr.Group | zarr.Array:
+    """Open what lies in a folder or behind a URL. timeout: seconds that a server may be silent."""
+    store = open_url(path, timeout) if isinstance(path, str) else _Folder(path, read_only=True)
+    return zarr.open(store, mode="r")
 
 
 class _Folder(LocalStore):

@@ -81,6 +81,7 @@ class Work:
     channel: int | None
     palette: Palette
     nodata: float | None
+    timeout: float
     level: int
     state: tuple[Any, ...]
     """Of the image file, which every worker must see."""
@@ -212,6 +213,7 @@ class Cluster:
             channel=task.options.channel,
             palette=task.options.palette,
             nodata=task.options.nodata,
+            timeout=task.options.timeout,
             level=task.level,
             state=state_of(task.path),
             tta=task.options.tta,
@@ -335,7 +337,7 @@ def _compute(work: Work, job: Job, grey: GreyScale) -> Timing:
 
 def _source(work: Work) -> ImageSource:
     """The image, open from the first job on."""
-    source = _opened(work.image, work.channel, work.palette, work.level)
+    source = _opened(work.image, work.channel, work.palette, work.level, work.timeout)
     source.asked_nodata = work.nodata
     if state_of(work.image) != work.state:
         raise ImageError(f"{work.image}: a worker sees another file there; put it where all machines see the same")
@@ -343,8 +345,8 @@ def _source(work: Work) -> ImageSource:
 
 
 @lru_cache(maxsize=1)
-def _opened(image: Path, channel: int | None, palette: Palette, level: int) -> ImageSource:
-    return open_image(image, channel=channel, level=level, meaning=palette)
+def _opened(image: Path, channel: int | None, palette: Palette, level: int, timeout: float) -> ImageSource:
+    return open_image(image, channel=channel, level=level, meaning=palette, timeout=timeout)
 
 
 def _runtime(work: Work) -> Runtime:
@@ -359,13 +361,15 @@ def _runtime(work: Work) -> Runtime:
             f"a worker answers by {runtime.name}, this machine by {work.runtime}; one mask wants one kind"
         )
     _source(work)
-    return _proved(work.model, work.wish, work.image, work.channel, work.palette, work.level)
+    return _proved(work.model, work.wish, work.image, work.channel, work.palette, work.level, work.timeout)
 
 
 @lru_cache(maxsize=1)
-def _proved(model: str, wish: Request, image: Path, channel: int | None, palette: Palette, level: int) -> Runtime:
+def _proved(
+    model: str, wish: Request, image: Path, channel: int | None, palette: Palette, level: int, timeout: float
+) -> Runtime:
     """Once for each image, as one process does: a blank one settles nothing, and would be asked at every job."""
-    runtime, source = _loaded(model, wish), _opened(image, channel, palette, level)
+    runtime, source = _loaded(model, wish), _opened(image, channel, palette, level, timeout)
     prove(runtime, source, lambda: proof_plan(runtime, source.info.region))
     return runtime
 
