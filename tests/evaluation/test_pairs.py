@@ -6,7 +6,7 @@ import pytest
 import tifffile
 
 from unet_deploy.errors import DataError, UsageError
-from unet_deploy.evaluation.pairs import check_size, find_pairs, read_pixels, read_truths, split
+from unet_deploy.evaluation.pairs import check_size, find_pairs, leave_out, read_image, read_pixels, read_truths, split
 
 CLASSES = ("background", "cell")
 
@@ -262,3 +262,19 @@ def test_png_masks_with_a_palette_are_class_numbers(folder):
         picture.save(pair.mask.with_suffix(".png"))
         pair.mask.unlink()
     assert all(0 < truth.labels.mean() < 1 for truth in read(folder))
+
+
+def test_nobody_is_wrong_where_an_image_holds_no_data(folder):
+    pair = find_pairs(folder)[0]
+    pixels = tifffile.imread(pair.image).astype(np.float32)
+    pixels[:40] = np.nan
+    tifffile.imwrite(pair.image, pixels, extratags=[(42113, "s", 0, "nan", True)], metadata=None)
+    image = read_image(pair)
+    data = image.data_in(image.crop(0, image.info.region))
+    assert not data[:40].any()
+    truth = read_truths([pair], CLASSES)[0]
+    left = leave_out(truth, data)
+    assert not left.labels[:40].any()
+    assert not left.objects[:40].any()
+    np.testing.assert_array_equal(left.labels[40:], truth.labels[40:])
+    assert leave_out(truth, None) is truth

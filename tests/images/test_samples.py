@@ -155,6 +155,13 @@ class TestImageJ:
         assert info.channels == 2
         np.testing.assert_array_equal(pixels, channels)
 
+    def test_a_table_beside_ome_metadata(self, tmp_path):
+        table = PALETTES["of a photograph"]
+        tifffile.imwrite(tmp_path / "a.ome.tif", GREY, photometric="palette", colormap=table, metadata={"axes": "YX"})
+        np.testing.assert_array_equal(read(tmp_path / "a.ome.tif")[1], GREY[None])
+        tifffile.imwrite(tmp_path / "w.ome.tif", GREY, photometric="miniswhite", metadata={"axes": "YX"})
+        np.testing.assert_array_equal(read(tmp_path / "w.ome.tif")[1], 255 - GREY[None])
+
     def test_an_inverting_table(self, tmp_path):
         tifffile.imwrite(tmp_path / "i.tif", GREY, imagej=True, photometric="miniswhite")
         info, pixels = read(tmp_path / "i.tif")

@@ -32,7 +32,7 @@ class Stored:
     """(3, entries) uint16, the red, green and blue of each number; None where numbers are grey values or samples."""
     white_is_zero: bool = False
     shown_only: bool = False
-    """Whether it is of a program that writes tables and inversions to show pictures by: ImageJ, Fiji, Bio-Formats."""
+    """Whether it is of a program that writes them only to show pictures by: ImageJ and Fiji, tables Bio-Formats too."""
 
 
 @dataclass(frozen=True)

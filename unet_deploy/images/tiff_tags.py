@@ -29,7 +29,8 @@ def stored_of(file: TiffFile, page: TiffPage) -> Stored:
     table = None
     if page.photometric == PHOTOMETRIC.PALETTE and page.colormap is not None and page.samplesperpixel == 1:
         table = np.asarray(page.colormap, np.uint16).reshape(3, -1)
-    shown_only = bool(file.is_imagej or file.is_ome)
+    # OME knows no palettes, and Bio-Formats writes a LUT as one; but white that is zero it turns over itself.
+    shown_only = bool(file.is_imagej or (file.is_ome and table is not None))
     return Stored(bits, table, page.photometric == PHOTOMETRIC.MINISWHITE, shown_only)
 
 
