@@ -19,11 +19,11 @@ from unet_deploy.evaluation.pairs import (
     check_size,
     count_pixels,
     find_pairs,
-    read_pixels,
+    read_image,
     read_truths,
     split,
 )
-from unet_deploy.images.grey import measure_grey, to_float32
+from unet_deploy.images.grey import measure_page, read_tile, to_float32
 from unet_deploy.model.card import Normalization
 from unet_deploy.system.machine import usable_cores
 
@@ -115,9 +115,10 @@ def read_annotated(
 
 def _read_image(pair: Pair, normalization: Normalization) -> np.ndarray:
     """The image of a pair as network input, (C, H, W) float32."""
-    pixels, name = read_pixels(pair), str(pair.image)
-    grey = measure_grey(lambda: [pixels], len(pixels), normalization, name=name)
-    values = to_float32(pixels, name)
+    image = read_image(pair)
+    grey = measure_page(image, 0, normalization)
+    pixels, _ = read_tile(image, 0, image.info.region, grey)
+    values = to_float32(pixels, image.info.name)
     return (values - grey.offset[:, None, None]) * grey.scale[:, None, None]
 
 

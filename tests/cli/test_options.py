@@ -133,6 +133,12 @@ def test_choices_of_training_are_those_of_the_trainer():
     assert set(get_args(training.Preset)) == set(PRESETS)
 
 
+def test_readings_of_a_palette_are_those_of_the_library():
+    from unet_deploy.images.samples import Palette
+
+    assert get_args(options.Palette) == get_args(Palette)
+
+
 # -- groups ----------------------------------------------------------------------------------------------------------
 
 

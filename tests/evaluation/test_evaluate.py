@@ -272,3 +272,17 @@ def test_a_package_that_is_wanted_and_missing_is_named_before_any_image_is_read(
     done = subprocess.run([sys.executable, "-c", script], cwd=annotated, capture_output=True, text=True, check=False)
     assert done.returncode == 2, done.stderr
     assert done.stderr == f"error: this needs {hidden}; run: pip install 'unet-deploy[train]'\n"
+
+
+def test_score_leaves_out_what_is_no_data(tmp_path):
+    truth = np.zeros((60, 60), np.uint8)
+    truth[10:20, 10:20] = 1
+    found = truth.copy()
+    truth[40:] = 255
+    found[45:55] = 1
+    tifffile.imwrite(tmp_path / "found.tif", found)
+    for text, dice in (("255", 1.0), ("0", None), (None, None)):
+        extra = [(42113, "s", 0, text, True)] if text else []
+        tifffile.imwrite(tmp_path / "truth.tif", truth, extratags=extra, metadata=None)
+        scored = score_files(tmp_path / "found.tif", tmp_path / "truth.tif").by_class[0].dice
+        assert (scored == 1) == (dice == 1)

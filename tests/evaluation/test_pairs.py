@@ -6,7 +6,7 @@ import pytest
 import tifffile
 
 from unet_deploy.errors import DataError, UsageError
-from unet_deploy.evaluation.pairs import check_size, find_pairs, read_pixels, read_truths, split
+from unet_deploy.evaluation.pairs import check_size, find_pairs, leave_out, read_image, read_pixels, read_truths, split
 
 CLASSES = ("background", "cell")
 
@@ -218,3 +218,63 @@ def test_a_class_that_is_named_and_never_occurs_is_refused(folder):
 def test_a_class_beyond_those_named_is_refused(folder):
     with pytest.raises(DataError, match="only 2 classes are named"):
         read(folder, kind="classes")
+
+
+def shown_as(kind, path, labels):
+    """Labels as programs save them: stored numbers with a table of colours or an inversion beside them."""
+    table = np.random.default_rng(9).integers(0, 60_000, (3, 256)).astype(np.uint16)
+    if kind == "an inverting table":
+        tifffile.imwrite(path, labels, photometric="miniswhite", imagej=True)
+    elif kind == "min-is-white":
+        tifffile.imwrite(path, labels, photometric="miniswhite", metadata=None)
+    else:
+        tifffile.imwrite(path, labels, photometric="palette", colormap=table, metadata=None)
+
+
+@pytest.mark.parametrize("kind", ["an inverting table", "min-is-white", "a palette"])
+def test_masks_are_stored_numbers_however_they_are_shown(folder, kind):
+    plain = read(folder)
+    for pair in find_pairs(folder):
+        shown_as(kind, pair.mask, tifffile.imread(pair.mask).astype(np.uint8))
+    for ours, theirs in zip(read(folder), plain, strict=True):
+        np.testing.assert_array_equal(ours.objects, theirs.objects)
+        np.testing.assert_array_equal(ours.labels, theirs.labels)
+
+
+@pytest.mark.parametrize("kind", ["an inverting table", "min-is-white", "a palette"])
+def test_score_reads_the_same_numbers(folder, kind):
+    from unet_deploy.evaluation.evaluate import score_files
+
+    pair = find_pairs(folder)[0]
+    labels = (tifffile.imread(pair.mask) > 0).astype(np.uint8) * 255
+    shown_as(kind, folder / "shown.tif", labels)
+    tifffile.imwrite(folder / "plain.tif", labels)
+    for mask, truth in (("plain", "shown"), ("shown", "plain")):
+        assert score_files(folder / f"{mask}.tif", folder / f"{truth}.tif").by_class[0].dice == 1
+
+
+def test_png_masks_with_a_palette_are_class_numbers(folder):
+    import PIL.Image
+
+    for pair in find_pairs(folder):
+        picture = PIL.Image.fromarray((tifffile.imread(pair.mask) > 0).astype(np.uint8), "P")
+        picture.putpalette([0, 0, 0, 128, 0, 0])
+        picture.save(pair.mask.with_suffix(".png"))
+        pair.mask.unlink()
+    assert all(0 < truth.labels.mean() < 1 for truth in read(folder))
+
+
+def test_nobody_is_wrong_where_an_image_holds_no_data(folder):
+    pair = find_pairs(folder)[0]
+    pixels = tifffile.imread(pair.image).astype(np.float32)
+    pixels[:40] = np.nan
+    tifffile.imwrite(pair.image, pixels, extratags=[(42113, "s", 0, "nan", True)], metadata=None)
+    image = read_image(pair)
+    data = image.data_in(image.crop(0, image.info.region))
+    assert not data[:40].any()
+    truth = read_truths([pair], CLASSES)[0]
+    left = leave_out(truth, data)
+    assert not left.labels[:40].any()
+    assert not left.objects[:40].any()
+    np.testing.assert_array_equal(left.labels[40:], truth.labels[40:])
+    assert leave_out(truth, None) is truth

@@ -1,12 +1,22 @@
 """The door to images: what may be opened, and what fits a model."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from unet_deploy.errors import ImageError
-from unet_deploy.images import ImageInfo, check_channel, check_fits, check_level, is_zarr, nearest_level, url_of
+from unet_deploy.images import (
+    ImageInfo,
+    check_channel,
+    check_fits,
+    check_level,
+    is_zarr,
+    nearest_level,
+    open_image,
+    url_of,
+)
 from unet_deploy.model.card import ModelCard
 
 
@@ -59,3 +69,18 @@ def test_urls_and_what_lies_in_a_zarr_folder_are_zarr():
     assert is_zarr(Path("plate.zarr/A/1/0"))
     assert not is_zarr(Path("scan.tif"))
     assert url_of(Path("https://host/image")) == "https://host/image"
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.png", "a.zarr", "a.xyz"])
+def test_a_pipe_is_refused_before_it_is_waited_for(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    (tmp_path / f"link.{name}").symlink_to(tmp_path / name)
+    for each in (tmp_path / name, tmp_path / f"link.{name}"):
+        with pytest.raises(ImageError, match=rf"{each.name}: is a pipe, socket or device; save the image as a file"):
+            open_image(each)
+
+
+def test_a_device_is_refused(tmp_path):
+    (tmp_path / "endless.png").symlink_to("/dev/zero")
+    with pytest.raises(ImageError, match=r"endless\.png: is a pipe, socket or device"):
+        open_image(tmp_path / "endless.png")

@@ -1,6 +1,7 @@
 """Zarr images: what holds for every source, and every layout, codec and address read alike."""
 
 import http.server
+import os
 import threading
 from functools import partial
 
@@ -281,3 +282,33 @@ def test_damaged_metadata_are_one_line(tmp_path):
     zarr.create_array(str(tmp_path / "c.zarr"), data=np.ones((8, 8), np.complex64))
     with pytest.raises(ImageError, match="no grey values"):
         ZarrSource(tmp_path / "c.zarr")
+
+
+@pytest.mark.parametrize("value", ["zarr.json", "0/zarr.json", "0/c/0/0"])
+def test_a_pipe_inside_a_zarr_is_refused_before_it_is_waited_for(tmp_path, value):
+    path = write_image(tmp_path / "i.zarr", noise(40, 50, dtype=np.uint8), "yx", version="0.5", chunks=(64, 64))
+    (path / value).unlink()
+    os.mkfifo(path / value)
+    with pytest.raises(ImageError, match=r"i\.zarr: .*is no file"), ZarrSource(path) as source:
+        source.crop(0, source.info.region)
+
+
+@pytest.mark.parametrize("codec", ["blosc", "zstd"])
+def test_a_chunk_that_claims_more_than_itself_is_refused_before_it_is_decoded(tmp_path, codec):
+    compressor = zarr.codecs.BloscCodec() if codec == "blosc" else zarr.codecs.ZstdCodec()
+    array = zarr.create_array(
+        str(tmp_path / "a.zarr"), shape=(64, 64), chunks=(64, 64), dtype=np.uint8, compressors=compressor
+    )
+    array[:] = noise(64, 64, dtype=np.uint8)
+    chunk = tmp_path / "a.zarr" / "c" / "0" / "0"
+    content = bytearray(chunk.read_bytes())
+    if codec == "blosc":
+        content[4:8] = (1 << 30).to_bytes(4, "little")
+    else:
+        content[:] = bytes.fromhex("28b52ffd") + b"\xa0" + (1 << 31).to_bytes(4, "little") + content[9:]
+    chunk.write_bytes(content)
+    with (
+        ZarrSource(tmp_path / "a.zarr") as source,
+        pytest.raises(ImageError, match=r"claims to decode to [12]\d{3} MB"),
+    ):
+        source.crop(0, source.info.region)

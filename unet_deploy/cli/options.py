@@ -24,6 +24,7 @@ CARD, DATA = "Model card", "Data"
 # Choices are written here and not imported: the modules that know them are too heavy for --help. A test compares them.
 Connectivity = Literal[4, 8]
 MaskKind = Literal["auto", "binary", "classes", "instances"]
+Palette = Literal["auto", "index", "colour"]
 
 # -- single options --------------------------------------------------------------------------------------------------
 
@@ -153,6 +154,32 @@ class ImageOptions:
     """What of each image is segmented."""
 
     channel: ChannelOption = None
+    palette: Annotated[
+        Palette,
+        typer.Option(
+            "--palette",
+            help="Images with a colour table: index for the stored numbers, colour for their colours.",
+            rich_help_panel=IMAGE,
+        ),
+    ] = "auto"
+    nodata: Annotated[
+        float | None,
+        typer.Option(
+            "--nodata",
+            help="Pixels of this value are no data, for example -9999 or nan; they become class 0.",
+            show_default="what the file says",
+            rich_help_panel=IMAGE,
+        ),
+    ] = None
+    timeout: Annotated[
+        float,
+        typer.Option(
+            "--timeout",
+            min=0.1,
+            help="Seconds that a server may be silent before it is asked again; it is asked 3 times.",
+            rich_help_panel=IMAGE,
+        ),
+    ] = 20
     level: Annotated[
         int | None,
         typer.Option(

@@ -115,6 +115,9 @@ def _options(
     return Options(
         tile_size=tiles.tile_size,
         channel=image.channel,
+        palette=image.palette,
+        nodata=image.nodata,
+        timeout=image.timeout,
         level=image.level,
         max_memory=tiles.max_memory,
         skip_background=tiles.skip_background,

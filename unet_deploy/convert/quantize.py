@@ -15,7 +15,7 @@ import numpy as np
 
 from unet_deploy.errors import ImageError, ModelError, VerificationError
 from unet_deploy.images import check_fits, open_image
-from unet_deploy.images.grey import measure_page
+from unet_deploy.images.grey import measure_page, read_tile
 from unet_deploy.model.contract import IMAGE, OFFSET, SCALE
 from unet_deploy.model.onnx_file import read_model, write_card
 from unet_deploy.runtimes.agreement import Agreement, together
@@ -106,7 +106,7 @@ def _feeds(reference: OnnxRuntime, images: Sequence[Path]) -> Iterator[dict[str,
             check_fits(source.info, card)
             grey = measure_page(source, 0, card.normalization)
             for tile in plan_for(reference, source.info.region, min(TILE, reference.limits.most[0])):
-                feeds = {IMAGE: source.read(0, tile.read)[None].astype(np.float32)}
+                feeds = {IMAGE: read_tile(source, 0, tile.read, grey)[0][None].astype(np.float32)}
                 if card.normalization.method == "percentile":
                     feeds |= {OFFSET: grey.offset[None], SCALE: grey.scale[None]}
                 yield feeds

@@ -18,7 +18,7 @@ from unet_deploy.convert.answer import SUM_TOLERANCE
 from unet_deploy.convert.external import Network, whole_tile_operators
 from unet_deploy.errors import ModelError, VerificationError
 from unet_deploy.images import check_fits, open_image
-from unet_deploy.images.grey import GreyScale, measure_page
+from unet_deploy.images.grey import GreyScale, measure_page, read_tile
 from unet_deploy.runtimes import Runtime
 from unet_deploy.runtimes.agreement import TOLERANCE, Agreement
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime
@@ -63,7 +63,7 @@ def measure_reach(runtime: Runtime, image: Path, stride: int) -> Reach:
         check_fits(source.info, runtime.card)
         grey = measure_page(source, 0, runtime.card.normalization)
         middle = Region((source.info.height - height) // 2, (source.info.width - width) // 2, height, width)
-        pixels = source.read(0, middle)
+        pixels = read_tile(source, 0, middle, grey)[0]
     whole, part = (_probabilities(runtime, each, grey) for each in (pixels, pixels[:, :, cut:]))
     whole = whole[..., cut:]
     second, first = np.sort(whole, axis=0)[-2:]
@@ -177,7 +177,7 @@ def _check_probabilities(runtime: Runtime, image: Path, model: Path) -> None:
     with open_image(image) as source:
         check_fits(source.info, card)
         grey = measure_page(source, 0, card.normalization)
-        scores = _probabilities(runtime, source.read(0, Region(0, 0, card.base, card.base)), grey)
+        scores = _probabilities(runtime, read_tile(source, 0, Region(0, 0, card.base, card.base), grey)[0], grey)
     if not np.isfinite(scores).all():
         raise ModelError(f"{model}: answers NaN or infinity; check --normalization, --mean and --std")
     if scores.min() < -TOLERANCE or np.abs(scores.sum(axis=0) - 1).max() > SUM_TOLERANCE:

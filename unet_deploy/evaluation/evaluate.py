@@ -20,10 +20,10 @@ from unet_deploy.evaluation.objects import (
     seg_measure,
 )
 from unet_deploy.evaluation.overlap import Overlap, soft_dice
-from unet_deploy.evaluation.pairs import MaskKind, Pair, Truth, check_size, read_pixels, read_truths
+from unet_deploy.evaluation.pairs import MaskKind, Pair, Truth, check_size, leave_out, read_image, read_truths
 from unet_deploy.evaluation.partitions import compare_partitions, partition, pixel_error, warping_error
 from unet_deploy.evaluation.scores import CUTS, CutScore, Evaluation, Score
-from unet_deploy.images import check_fits, open_image
+from unet_deploy.images import ImageSource, check_fits, open_labels
 from unet_deploy.images.array import ArraySource
 from unet_deploy.images.grey import check_dtype, to_float32
 from unet_deploy.model.card import ModelCard
@@ -52,33 +52,38 @@ def evaluate(
     truths = read_truths(pairs, classes, mask_kind)
     scores = []
     for at, (pair, truth) in enumerate(zip(pairs, truths, strict=True)):
-        pixels = _read_fitting(pair, runtime.card)
+        image = _read_fitting(pair, runtime.card)
+        pixels = image.crop(0, image.info.region)
         check_size(pair, pixels, truth)
-        labels, probabilities = segment_array(pixels, runtime, None, probabilities=scoring.by_threshold, tta=tta)
+        labels, probabilities = segment_array(image, runtime, None, probabilities=scoring.by_threshold, tta=tta)
         seen = None if probabilities is None else probabilities[0]
-        scores.append(score_labels(pair.name, labels[0], truth, len(classes), seen, scoring))
+        seen_truth = leave_out(truth, image.data_in(pixels))
+        scores.append(score_labels(pair.name, labels[0], seen_truth, len(classes), seen, scoring))
         if progress:
             progress(at + 1, len(pairs))
     return Evaluation(classes, tuple(scores))
 
 
-def _read_fitting(pair: Pair, card: ModelCard) -> np.ndarray:
-    """The image of a pair as stored, (C, H, W). Raises ImageError unless the model can take it."""
-    pixels, name = read_pixels(pair), str(pair.image)
-    check_fits(ArraySource(pixels, name=name).info, card, remedy="save as many, or take another")
-    check_dtype(pixels.dtype, name)
-    to_float32(pixels, name)
-    return pixels
+def _read_fitting(pair: Pair, card: ModelCard) -> ArraySource:
+    """The image of a pair. Raises ImageError unless the model can take it."""
+    image = read_image(pair)
+    pixels = image.crop(0, image.info.region)
+    check_fits(image.info, card, remedy="save as many, or take another")
+    check_dtype(pixels.dtype, image.info.name)
+    data = image.data_in(pixels)
+    to_float32(pixels if data is None else pixels[:, data], image.info.name)
+    return image
 
 
 def score_files(mask: Path, truth: Path, *, min_size: int = 0) -> Evaluation:
     """Score the foreground of a mask file against a file of true objects, page by page, in memory.
 
-    Truth with more than two values numbers its objects; with two, they are its connected components.
+    Truth with more than two values numbers its objects; with two, they are its connected components. Pixels that
+    either file says are no data are left out, unless it says so of 0, the background.
     min_size: objects of the mask of fewer pixels are left out.
     Raises DataError when the two do not fit.
     """
-    with open_image(mask) as ours, open_image(truth) as theirs:
+    with open_labels(mask) as ours, open_labels(truth) as theirs:
         shapes = [(s.info.pages, s.info.channels, s.info.height, s.info.width) for s in (ours, theirs)]
         if shapes[0] != shapes[1] or shapes[0][1] != 1:
             texts = [" x ".join(map(str, shape)) for shape in shapes]
@@ -88,13 +93,25 @@ def score_files(mask: Path, truth: Path, *, min_size: int = 0) -> Evaluation:
         scoring = Scoring(min_size=min_size)
         scores = []
         for page in range(pages):
-            labels, objects = (source.crop(page, whole)[0] for source in (ours, theirs))
+            labels, objects = _with_data(ours.crop(page, whole), theirs.crop(page, whole), (ours, theirs))
             if len(np.unique(objects[objects != 0])) <= 1:
                 objects = connected_objects(objects != 0)
             found, there = ((each != 0).astype(np.uint8) for each in (labels, objects))
             name = f"{mask.name}[{page}]"
             scores.append(score_labels(name, found, Truth(there, objects), classes=2, scoring=scoring))
     return Evaluation(("background", "foreground"), tuple(scores))
+
+
+def _with_data(
+    labels: np.ndarray, truth: np.ndarray, sources: tuple[ImageSource, ImageSource]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and truth (1, H, W) as (H, W), both background where either of them holds no data."""
+    inside = np.ones(labels.shape[1:], np.bool_)
+    for pixels, source in zip((labels, truth), sources, strict=True):
+        data = source.data_in(pixels)
+        if data is not None and source.info.nodata != 0:
+            inside &= data
+    return np.where(inside, labels[0], 0), np.where(inside, truth[0], 0)
 
 
 def score_labels(

@@ -12,7 +12,8 @@ import numpy as np
 
 from unet_deploy.errors import DataError, UsageError
 from unet_deploy.evaluation.objects import connected_objects
-from unet_deploy.images import RASTER_SUFFIXES, TIFF_SUFFIXES, ImageInfo, open_image
+from unet_deploy.images import RASTER_SUFFIXES, TIFF_SUFFIXES, ImageInfo, open_image, open_labels
+from unet_deploy.images.array import ArraySource
 from unet_deploy.system.machine import usable_cores
 from unet_deploy.tiling import Region
 
@@ -70,7 +71,7 @@ def _by_stem(folder: Path) -> dict[str, Path]:
 
 
 def _stack_pairs(data: Path, masks: Path) -> list[Pair]:
-    with open_image(data) as images, open_image(masks) as truths:
+    with open_image(data) as images, open_labels(masks) as truths:
         pages = (images.info.pages, truths.info.pages)
     if pages[0] != pages[1]:
         raise DataError(f"{data} has {pages[0]} pages, but {masks} has {pages[1]}; they must pair up")
@@ -139,10 +140,17 @@ def read_truths(pairs: Sequence[Pair], classes: Sequence[str], kind: MaskKind = 
 
 
 def read_pixels(pair: Pair) -> np.ndarray:
-    """Read the image of a pair as stored, (C, H, W). Raises ImageError, and DataError for stray pages."""
+    """Read the image of a pair as stored, (C, H, W). Raises as `read_image`."""
+    image = read_image(pair)
+    return image.crop(0, image.info.region)
+
+
+def read_image(pair: Pair) -> ArraySource:
+    """Read the image of a pair into memory, as one of a page. Raises ImageError, and DataError for stray pages."""
     with open_image(pair.image) as source:
         _check_pages(source.info, pair)
-        return source.crop(pair.page, Region(0, 0, source.info.height, source.info.width))
+        pixels = source.crop(pair.page, source.info.region)
+        return ArraySource(pixels, name=str(pair.image), nodata=source.info.nodata)
 
 
 def check_size(pair: Pair, image: np.ndarray, truth: Truth) -> None:
@@ -150,6 +158,13 @@ def check_size(pair: Pair, image: np.ndarray, truth: Truth) -> None:
     if image.shape[1:] != truth.labels.shape:
         sizes = [" x ".join(map(str, shape)) for shape in (image.shape[1:], truth.labels.shape)]
         raise DataError(f"{pair.mask}: is {sizes[1]} pixels, but its image {pair.image} is {sizes[0]}")
+
+
+def leave_out(truth: Truth, data: np.ndarray | None) -> Truth:
+    """Return a truth that is background where `data`, bool (H, W), is False: nobody can be wrong there."""
+    if data is None:
+        return truth
+    return Truth(np.where(data, truth.labels, 0).astype(np.uint8), np.where(data, truth.objects, 0))
 
 
 def absent_class(labels: Iterable[np.ndarray], classes: Sequence[str]) -> str | None:
@@ -167,7 +182,7 @@ def count_pixels(labels: Iterable[np.ndarray], classes: int) -> np.ndarray:
 
 
 def _read_mask(pair: Pair) -> np.ndarray:
-    with open_image(pair.mask) as source:
+    with open_labels(pair.mask) as source:
         info = source.info
         _check_pages(info, pair)
         if info.channels != 1:

@@ -16,12 +16,17 @@ import numpy as np
 from typing_extensions import Self
 
 from unet_deploy.errors import ImageError, address
+from unet_deploy.images.nodata import holds_data
+from unet_deploy.images.samples import Meaning
 from unet_deploy.model.card import ModelCard
 from unet_deploy.system.extras import require
 from unet_deploy.tiling import Region, mirror
 
 TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8", ".svs")
 RASTER_SUFFIXES = (".png", ".jpg", ".jpeg")
+ANSWER = 20.0
+"""Seconds that a server may be silent before it is asked again."""
+
 _ZARR_FILES = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
 
 
@@ -42,6 +47,8 @@ class ImageInfo:
     """(height, width) of every level of the pyramid, the finest first; empty where there is but one."""
     tags: Mapping[str, Any] = field(default_factory=dict)
     """What a mask must carry over, as tifffile writes it: resolution, colour profile, orientation, GeoTIFF keys."""
+    nodata: float | None = None
+    """The value of pixels that are no data, where the file says one."""
     note: str = ""
     """One line on what of the file is not read (other series, alpha), empty when all is."""
 
@@ -57,6 +64,8 @@ class ImageSource(ABC):
     info: ImageInfo
     cache_bytes: int = 0
     """The most bytes of decoded pixels that it keeps."""
+    asked_nodata: float | None = None
+    """The value of pixels that are no data, where the user says one; it goes before the file's."""
 
     @abstractmethod
     def crop(self, page: int, region: Region) -> np.ndarray:
@@ -75,6 +84,11 @@ class ImageSource(ABC):
         top, left = int(rows.min()), int(columns.min())
         inside = Region(top, left, int(rows.max()) + 1 - top, int(columns.max()) + 1 - left)
         return self.crop(page, inside)[:, (rows - top)[:, None], columns - left]
+
+    def data_in(self, pixels: np.ndarray) -> np.ndarray | None:
+        """Which of some pixels (C, ...) of this image hold data, as bool (...); None where all do."""
+        nodata = self.info.nodata if self.asked_nodata is None else self.asked_nodata
+        return None if nodata is None else holds_data(pixels, nodata)
 
     def turn_to(self, level: int) -> None:
         """Read another level of the pyramid from now on, 0 the finest. Raises ImageError where there is none."""
@@ -120,28 +134,44 @@ def state_of(path: Path) -> tuple[Any, ...]:
     return tuple((file.stat().st_size, file.stat().st_mtime_ns) for file in files)
 
 
-def open_image(path: Path, *, channel: int | None = None, level: int = 0) -> ImageSource:
+def open_image(
+    path: Path, *, channel: int | None = None, level: int = 0, meaning: Meaning = "auto", timeout: float = ANSWER
+) -> ImageSource:
     """Open a TIFF, PNG or JPEG file or an OME-Zarr; `channel` picks one of several, `level` one of a pyramid.
 
+    meaning: what stored numbers stand for where the file has a table of colours, or says that 0 is white.
+    timeout: seconds that a server may be silent before it is asked again, twice, and given up.
     Raises ImageError, and UsageError where the zarr package is wanted and missing.
     """
+    check_stored(path)
     if is_zarr(path):
         require("zarr", "zarr")
         from unet_deploy.images.zarr_image import ZarrSource
 
-        return ZarrSource(url_of(path) if is_url(path) else path, channel=channel, level=level)
+        return ZarrSource(url_of(path) if is_url(path) else path, channel=channel, level=level, timeout=timeout)
     suffix = path.suffix.lower()
     if suffix in TIFF_SUFFIXES:
         from unet_deploy.images.tiff import TiffSource
 
-        return TiffSource(path, channel=channel, level=level)
+        return TiffSource(path, channel=channel, level=level, meaning=meaning)
     if suffix in RASTER_SUFFIXES:
         from unet_deploy.images.raster import RasterSource
 
         check_level(level, 1, path)
-        return RasterSource(path, channel=channel)
+        return RasterSource(path, channel=channel, meaning=meaning)
     known = " ".join(TIFF_SUFFIXES + RASTER_SUFFIXES)
     raise ImageError(f"{path}: images of type {suffix or 'no suffix'} are not read; convert it to one of {known}")
+
+
+def open_labels(path: Path) -> ImageSource:
+    """Open a mask: its stored numbers are labels, however the file says that they are shown. Raises as `open_image`."""
+    return open_image(path, meaning="labels")
+
+
+def check_stored(path: Path) -> None:
+    """Raise ImageError where a name is that of a pipe, socket or device, which may never answer or never end."""
+    if not is_url(path) and path.exists() and not path.is_file() and not path.is_dir():
+        raise ImageError(f"{path}: is a pipe, socket or device; save the image as a file first")
 
 
 def check_level(level: int, levels: int, path: Path | str) -> None:

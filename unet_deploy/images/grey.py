@@ -52,14 +52,29 @@ def to_float32(pixels: np.ndarray, name: str) -> np.ndarray:
     with np.errstate(over="ignore"):
         values = pixels.astype(np.float32)
     if not np.isfinite(values).all():
-        raise ImageError(f"{name}: has pixels that are NaN, infinite or beyond float32; replace them, for example by 0")
+        raise ImageError(
+            f"{name}: has pixels that are NaN, infinite or beyond float32; replace them, or segment with --nodata nan"
+        )
     return values
+
+
+def read_tile(source: ImageSource, page: int, region: Region, grey: GreyScale) -> tuple[np.ndarray, np.ndarray | None]:
+    """Read the pixels (C, h, w) of a region that may hang over the image, and where they hold data, bool (h, w).
+
+    Those that hold none are made what is 0 for the network; None says that all hold data.
+    """
+    pixels = source.read(page, region)
+    data = source.data_in(pixels)
+    if data is None or data.all():
+        return pixels, None
+    nothing = grey.offset if pixels.dtype.kind == "f" else np.rint(grey.offset)
+    return np.where(data, pixels, nothing[:, None, None].astype(pixels.dtype)), data
 
 
 def measure_page(
     source: ImageSource, page: int, normalization: Normalization, region: Region | None = None
 ) -> GreyScale:
-    """Measure the grey scale of one page, or of a region of it.
+    """Measure the grey scale of one page, or of a region of it, by the pixels that hold data.
 
     Reads it once or twice for percentiles, not at all for a fixed scale.
     """
@@ -70,7 +85,9 @@ def measure_page(
 
     def bands() -> Iterable[np.ndarray]:
         for y in range(part.y, part.bottom, rows):
-            yield source.crop(page, Region(y, part.x, min(rows, part.bottom - y), part.width))
+            pixels = source.crop(page, Region(y, part.x, min(rows, part.bottom - y), part.width))
+            data = source.data_in(pixels)
+            yield pixels if data is None else pixels[:, data]
 
     return measure_grey(bands, info.channels, normalization, name=info.name)
 
@@ -95,11 +112,13 @@ def measure_grey(blocks: Blocks, channels: int, normalization: Normalization, *,
 def _quantiles(blocks: Blocks, channels: int, percents: tuple[float, ...], name: str) -> np.ndarray:
     """Return exact percentiles, (len(percents), C) float64: the smallest value that so many percent do not exceed."""
     counts = np.zeros((channels, _BINS), np.int64)
-    narrow = None
+    narrow: int | None = None
     for block in blocks():
         narrow = _narrow_offset(block.dtype)
         for channel, pixels in enumerate(block):
             counts[channel] += np.bincount(_upper(pixels, narrow, name), minlength=_BINS)
+    if not counts.any():  # a page without data
+        return np.zeros((len(percents), channels))
     ranks = np.maximum(1, np.ceil(np.asarray(percents)[:, None] / 100 * counts.sum(axis=1))).astype(np.int64)
     cumulated = counts.cumsum(axis=1)
     upper = np.array([[np.searchsorted(cumulated[c], r) for c, r in enumerate(row)] for row in ranks])

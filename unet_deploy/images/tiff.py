@@ -10,11 +10,16 @@ from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
-from tifffile import PHOTOMETRIC, TiffFile, TiffFrame, TiffPage, TiffPageSeries
+from tifffile import TiffFile, TiffFrame, TiffPage, TiffPageSeries
 
 from unet_deploy.errors import ImageError, reason
 from unet_deploy.images import ImageInfo, ImageSource, check_channel, check_level
 from unet_deploy.images.cache import CACHE_BYTES, BlockCache
+from unet_deploy.images.carried import lost_note, size_note, usable_size, writable
+from unet_deploy.images.claimed import claim_of
+from unet_deploy.images.directories import check_directories
+from unet_deploy.images.samples import Meaning, Samples, meaning_of
+from unet_deploy.images.tiff_tags import nodata_of, note_on, samples_of, stored_of, stored_value
 from unet_deploy.tiling import Region
 
 # tifffile reports damage by logging, and goes on; what matters of it is raised here as one line.
@@ -26,10 +31,17 @@ MOST_SEGMENT_BYTES = 1 << 30
 COARSEST_UM = 50.0
 """Resolutions coarser than this (508 dpi) are a printer's or a screen's, not a microscope's."""
 
-_CARRIED = (274, 33550, 33922, 34264, 34735, 34736, 34737)
-"""Tags that hold for the mask as they are: orientation, and the place on Earth (OGC GeoTIFF 1.1, section 7)."""
+_CARRIED = (274, 33550, 33922, 34264, 34735, 34736, 34737, 42113)
+"""Tags that hold for the mask as they are: orientation, the place on Earth (OGC GeoTIFF 1.1, section 7), no data."""
+
+_AT_ANY_LEVEL = (274, 42113)
 
 _JPEG_COMPRESSIONS = (6, 7, 33007, 34892)
+_PICTURES = (7, 33007, 34892, 33003, 33004, 33005, 34712, 34887, 34927, 34933, 22610, 34934, 50001, 50002, 52546)
+"""Compressions by codecs that go by a header of their own: JPEG, 2000, XR and XL, LERC, PNG, WebP."""
+
+_MOST_TIMES = 4
+"""How many times its own pixels a strip or tile may claim: some writers pad the last ones."""
 _MICRON = {"micron", "microns", "um", "µm", "μm", "\\u00b5m", "micrometer"}
 _UM_PER_UNIT = {"pm": 1e-6, "nm": 1e-3, "µm": 1.0, "μm": 1.0, "um": 1.0, "mm": 1e3, "cm": 1e4, "m": 1e6}
 
@@ -38,17 +50,21 @@ class TiffSource(ImageSource):
     """The first series of a TIFF file, at full resolution or another level of its pyramid.
 
     Samples and the C axis are channels; all other axes but Y and X make pages, in file order. Pixels keep the stored
-    layout, whatever the orientation tag says: the mask carries the same tag. Min-is-white becomes min-is-black, a
-    palette its colours (or its greys), JPEG's YCbCr becomes RGB; alpha is not a channel.
+    layout, whatever the orientation tag says: the mask carries the same tag. What numbers with a colour table, or
+    min-is-white, mean says `meaning`; JPEG's YCbCr becomes RGB; alpha is not a channel.
     Raises ImageError.
     """
 
-    def __init__(self, path: Path, *, channel: int | None = None, level: int = 0) -> None:
+    def __init__(self, path: Path, *, channel: int | None = None, level: int = 0, meaning: Meaning = "auto") -> None:
         self._path = path
+        self._meaning: Meaning = meaning
         self._channel = channel
         self._cache: BlockCache[tuple[int, int]] = BlockCache(CACHE_BYTES)
         try:
-            self._file = TiffFile(path)
+            check_directories(path)
+            self._file = TiffFile(path, _multifile=False)  # other files are not opened on this one's word
+        except ImageError:
+            raise
         except OSError as error:
             raise ImageError(f"{path}: cannot be read ({error.strerror or error})") from error
         except Exception as error:
@@ -83,17 +99,21 @@ class TiffSource(ImageSource):
         self._check_extent()
         if self._raw_offsets is None:
             self.cache_bytes = min(CACHE_BYTES, self._page.nbytes * self._planes.size)
-        self._palette = _palette(self._page)
-        samples, alpha = _samples(self._page)
-        if self._palette is not None:
-            samples = len(self._palette)
+        samples, alpha = samples_of(self._page)
+        self._means: Samples = meaning_of(stored_of(self._file, self._page), self._meaning)
+        if self._means.colours is not None:
+            samples = len(self._means.colours)
         channels = self._planes.shape[1] * samples
         check_channel(channel, channels, self._path)
         self._samples = samples
         self._chosen = range(channels) if channel is None else range(channel, channel + 1)
+        nodata = nodata_of(self._page, self._means)
         finest = all_series[0].keyframe
-        size = _pixel_size(self._file, finest)
+        claimed = _pixel_size(self._file, finest)
+        size = usable_size(claimed)
         size = size and size * finest.imagewidth / self._page.imagewidth
+        tags, lost = writable(_carried_tags(self._page, size, at_full_size=level == 0))
+        notes = note_on(self._file, self._means.note, nodata, alpha), size_note(claimed), lost_note(lost)
         self.info = ImageInfo(
             name=str(self._path),
             pages=len(self._planes),
@@ -103,8 +123,9 @@ class TiffSource(ImageSource):
             dtype=self._dtype(),
             pixel_size_um=size,
             levels=_sides(levels) if len(levels) > 1 else (),
-            tags=_carried_tags(self._page, size, at_full_size=level == 0),
-            note=_note(all_series, alpha),
+            tags=tags,
+            nodata=nodata,
+            note="; ".join(filter(None, notes)),
         )
 
     def crop(self, page: int, region: Region) -> np.ndarray:
@@ -180,8 +201,8 @@ class TiffSource(ImageSource):
 
     def _dtype(self) -> np.dtype[Any]:
         assert self._page.dtype is not None
-        if self._palette is not None:
-            return self._palette.dtype
+        if self._means.colours is not None:
+            return self._means.colours.dtype
         return np.dtype(np.uint8) if self._page.dtype.kind == "b" else self._page.dtype.newbyteorder("=")
 
     # -- pixels ----------------------------------------------------------------------------------------------
@@ -190,22 +211,11 @@ class TiffSource(ImageSource):
         """Return the grey values of a plane in a region, (samples, h, w). Raises ImageError."""
         try:
             stored = self._read_raw(plane, region) if self._raw_offsets else self._read_segments(plane, region)
-            return self._grey_values(stored)
+            return self._means.values(stored)
         except (ImageError, MemoryError):
             raise
         except Exception as error:
             raise ImageError(f"{self._path}: page {page} cannot be decoded ({reason(error)}); save it again") from error
-
-    def _grey_values(self, samples: np.ndarray) -> np.ndarray:
-        """Turn stored values (samples, h, w) into grey values or colours."""
-        if samples.dtype.kind == "b":
-            samples = samples.astype(np.uint8)
-        if self._palette is not None:
-            return self._palette[:, samples[0]]
-        if self._page.photometric == PHOTOMETRIC.MINISWHITE and samples.dtype.kind == "u":
-            bits = min(self._page.bitspersample, 8 * samples.dtype.itemsize)
-            return samples.dtype.type(2**bits - 1) - samples
-        return samples
 
     def _read_raw(self, plane: int, region: Region) -> np.ndarray:
         """Return the stored values (samples, h, w) of a region, read row by row: a wide image costs no more than it."""
@@ -289,6 +299,8 @@ class TiffSource(ImageSource):
                 raise self._truncated()
             file.seek(offset)
             data = file.read(count)
+        if data and page.compression in _PICTURES and not page.jpegheader:
+            self._check_claim(data)
         tables = {}
         if page.compression in _JPEG_COMPRESSIONS:
             tables = {"jpegtables": frame.jpegtables, "jpegheader": page.jpegheader}
@@ -296,6 +308,16 @@ class TiffSource(ImageSource):
         if pixels is None:  # a sparse file leaves out what is empty
             return np.full(shape[1:], page.nodata, page.dtype)
         return pixels[0]
+
+    def _check_claim(self, data: bytes) -> None:
+        """Raise ImageError where a strip or tile holds a picture far larger than itself, before that is decoded."""
+        tall, wide = self._segment_shape
+        claim = claim_of(data)
+        if claim and claim.height * claim.width > _MOST_TIMES * tall * wide:
+            raise ImageError(
+                f"{self._path}: a strip or tile of {tall} x {wide} pixels holds a picture that claims "
+                f"{claim.height} x {claim.width}; save it again"
+            )
 
     def _frame(self, plane: int) -> TiffPage | TiffFrame:
         frame = self._series.pages[plane]
@@ -326,26 +348,6 @@ def _plane_numbers(series: TiffPageSeries) -> np.ndarray:
     return numbers.reshape(-1, math.prod(lead[at][1] for at in colours))
 
 
-def _samples(page: TiffPage) -> tuple[int, int]:
-    """Return how many samples of a pixel are channels, and how many are alpha."""
-    extra = page.extrasamples
-    colours = 3 if page.photometric in (PHOTOMETRIC.RGB, PHOTOMETRIC.YCBCR) else 1
-    alpha = sum(1 for kind in extra if kind in (1, 2) or colours == 3)
-    alpha = min(alpha, page.samplesperpixel - 1)
-    return page.samplesperpixel - alpha, alpha
-
-
-def _palette(page: TiffPage) -> np.ndarray | None:
-    """Return (3, entries) uint8 or uint16 colours, (1, entries) where all are grey; None without a palette."""
-    if page.photometric != PHOTOMETRIC.PALETTE or page.colormap is None or page.samplesperpixel != 1:
-        return None
-    colours = np.asarray(page.colormap, np.uint16).reshape(3, -1)
-    if (colours == colours[0]).all():
-        colours = colours[:1]
-    # 8-bit colours are stored times 257 (TIFF 6.0, ColorMap).
-    return (colours >> 8).astype(np.uint8) if (colours % 257 == 0).all() else colours
-
-
 def _pixel_size(file: TiffFile, page: TiffPage) -> float | None:
     """Return the size of a pixel in micrometres, by OME metadata, ImageJ's unit, or the resolution tags."""
     if file.is_ome and file.ome_metadata:
@@ -373,17 +375,7 @@ def _carried_tags(page: TiffPage, pixel_size_um: float | None, *, at_full_size: 
         tags.update(resolution=page.resolution, resolutionunit=int(page.resolutionunit))
     if 34675 in page.tags and isinstance(page.tags[34675].value, bytes):
         tags["iccprofile"] = page.tags[34675].value
-    extra = [page.tags[code] for code in _CARRIED if code in page.tags and (at_full_size or code == 274)]
+    extra = [page.tags[code] for code in _CARRIED if code in page.tags and (at_full_size or code in _AT_ANY_LEVEL)]
     if extra:
-        tags["extratags"] = [(tag.code, tag.dtype, tag.count, tag.value, True) for tag in extra]
+        tags["extratags"] = [(tag.code, tag.dtype, tag.count, stored_value(tag), True) for tag in extra]
     return tags
-
-
-def _note(all_series: list[TiffPageSeries], alpha: int) -> str:
-    notes = []
-    if alpha:
-        notes.append("the alpha channel is not used")
-    if len(all_series) > 1:
-        others = ", ".join(" x ".join(map(str, series.shape)) for series in all_series[1:4])
-        notes.append(f"{len(all_series) - 1} other image(s) in this file are not read ({others})")
-    return "; ".join(notes)

@@ -5,21 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numcodecs
 import numpy as np
 import zarr
 from zarr.abc.store import RangeByteRequest, Store, SuffixByteRequest
-from zarr.codecs import BloscCodec
-from zarr.storage import WrapperStore
+from zarr.codecs import BloscCodec, ZstdCodec
+from zarr.storage import LocalStore, WrapperStore
 
 from unet_deploy.errors import ImageError, address, reason
-from unet_deploy.images import ImageInfo, ImageSource, check_channel, check_level
+from unet_deploy.images import ANSWER, ImageInfo, ImageSource, check_channel, check_level
 from unet_deploy.images.cache import CACHE_BYTES, BlockCache
+from unet_deploy.images.carried import size_note, usable_size
 from unet_deploy.images.ome_zarr import Axis, micrometres, ome_metadata, read_axes
+from unet_deploy.images.server import open_url
 from unet_deploy.tiling import Region
 
 MOST_CHUNK_BYTES = 1 << 30
@@ -43,8 +46,10 @@ class ZarrSource(ImageSource):
     Raises ImageError.
     """
 
-    def __init__(self, path: Path | str, *, channel: int | None = None, level: int = 0) -> None:
-        self._path, self._name = path, address(path)
+    def __init__(
+        self, path: Path | str, *, channel: int | None = None, level: int = 0, timeout: float = ANSWER
+    ) -> None:
+        self._path, self._name, self._timeout = path, address(path), timeout
         self._channel = channel
         self._cache: BlockCache[Index] = BlockCache(CACHE_BYTES)
         self._node: zarr.Group | zarr.Array | None = None
@@ -77,7 +82,7 @@ class ZarrSource(ImageSource):
         return error if self._name == str(self._path) else None
 
     def _open(self, channel: int | None, level: int) -> None:
-        node = self._node if self._node is not None else zarr.open(str(self._path), mode="r")
+        node = self._node if self._node is not None else open_node(self._path, self._timeout)
         self._node = node
         if isinstance(node, zarr.Group):
             levels, self.axes, note = _find_levels(self._name, node, level)
@@ -85,7 +90,7 @@ class ZarrSource(ImageSource):
             check_level(level, 1, self._name)
             levels, self.axes, note = [node], _plain_axes(self._name, node.shape), ""
         array = levels[level]
-        store = _Whole(array.store, blosc=_in_blosc(array))
+        store = _Whole(array.store, _Header.of(array))
         self._array = zarr.open_array(store, path=array.path, mode="r", zarr_format=array.metadata.zarr_format)
         names = [axis.name for axis in self.axes]
         self._y, self._x = names.index("y"), names.index("x")
@@ -97,7 +102,8 @@ class ZarrSource(ImageSource):
         self._chosen = slice(0, channels) if channel is None else slice(channel, channel + 1)
         chunk_bytes = math.prod(self._array.chunks) * self._array.dtype.itemsize
         self.cache_bytes = min(max(CACHE_BYTES, chunk_bytes), max(self._array.nbytes, chunk_bytes))
-        size = micrometres(self.axes[self._y]), micrometres(self.axes[self._x])
+        claimed = micrometres(self.axes[self._x])
+        size = usable_size(micrometres(self.axes[self._y])), usable_size(claimed)
         self.info = ImageInfo(
             name=self._name,
             pages=math.prod(self._array.shape[at] for at in self._lead),
@@ -108,7 +114,7 @@ class ZarrSource(ImageSource):
             pixel_size_um=size[1],
             levels=tuple((each.shape[self._y], each.shape[self._x]) for each in levels) if len(levels) > 1 else (),
             tags={"resolution": (1e4 / size[1], 1e4 / size[0]), "resolutionunit": 3} if size[0] and size[1] else {},
-            note=note,
+            note="; ".join(filter(None, (note, size_note(claimed)))),
         )
 
     def crop(self, page: int, region: Region) -> np.ndarray:
@@ -220,15 +226,40 @@ class ZarrSource(ImageSource):
         )
 
 
+def open_node(path: Path | str, timeout: float = ANSWER) -> zarr.Group | zarr.Array:
+    """Open what lies in a folder or behind a URL. timeout: seconds that a server may be silent."""
+    store = open_url(path, timeout) if isinstance(path, str) else _Folder(path, read_only=True)
+    return zarr.open(store, mode="r")
+
+
+class _Folder(LocalStore):
+    """A folder whose values are files: a pipe or device among them may never answer."""
+
+    async def get(self, key: str, prototype: Any = None, byte_range: Any = None) -> Any:
+        self._check(key)
+        return await super().get(key, prototype, byte_range)
+
+    def get_sync(self, key: str, **kwargs: Any) -> Any:
+        """What newer releases of zarr read files with."""
+        self._check(key)
+        base: Any = super()
+        return base.get_sync(key, **kwargs)
+
+    def _check(self, key: str) -> None:
+        file = self.root / key
+        if file.exists() and not file.is_file():
+            raise ValueError(f"{key} is no file")
+
+
 class _Whole(WrapperStore[Store]):
     """Refuses values that were cut short, which some codecs take for whole or for the fill value."""
 
-    def __init__(self, store: Store, *, blosc: bool) -> None:
+    def __init__(self, store: Store, header: _Header) -> None:
         super().__init__(store)
-        self._blosc = blosc
+        self._header = header
 
     def _with_store(self, store: Store) -> _Whole:
-        return _Whole(store, blosc=self._blosc)
+        return _Whole(store, self._header)
 
     async def get(self, key: str, prototype: Any, byte_range: Any = None) -> Any:
         return self._checked(key, await super().get(key, prototype, byte_range), byte_range)
@@ -245,19 +276,52 @@ class _Whole(WrapperStore[Store]):
             whole = len(value) == byte_range.end - byte_range.start
         elif isinstance(byte_range, SuffixByteRequest):
             whole = len(value) == byte_range.suffix
-        elif self._blosc:
-            # Bytes 12 to 15 of Blosc's header are the length; the decoder reads as much, whether it is there or not.
-            whole = len(value) >= 16 and int.from_bytes(value[12:16].to_bytes(), "little") <= len(value)
         else:
-            whole = len(value) > 0
+            self._header.check(value[:18].to_bytes())
+            # Bytes 12 to 15 of Blosc's header are the length; the decoder reads as much, whether it is there or not.
+            needed = int.from_bytes(value[12:16].to_bytes(), "little") if self._header.codec == "blosc" else 1
+            whole = len(value) >= (16 if self._header.codec == "blosc" else 1) and needed <= len(value)
         if not whole:
             raise ValueError("it was cut short")
         return value
 
 
-def _in_blosc(array: zarr.Array) -> bool:
-    """Return whether the bytes of a stored chunk are Blosc's; a shard's own index finds what was cut short."""
-    return not array.shards and any(isinstance(codec, BloscCodec | numcodecs.Blosc) for codec in array.compressors)
+@dataclass(frozen=True)
+class _Header:
+    """What a codec writes before a chunk, and goes by when it takes memory for it."""
+
+    codec: Literal["blosc", "zstd", "other"]
+    most_bytes: int
+    """That a chunk may say it decodes to."""
+
+    @classmethod
+    def of(cls, array: zarr.Array) -> _Header:
+        """The header of an array's chunks; the parts of a shard are found by an index, and have none here."""
+        most = 8 * math.prod(array.chunks) * array.dtype.itemsize + 1024  # filters may widen numbers
+        codecs = () if array.shards else array.compressors
+        if any(isinstance(codec, BloscCodec | numcodecs.Blosc) for codec in codecs):
+            return cls("blosc", most)
+        if any(isinstance(codec, ZstdCodec | numcodecs.Zstd) for codec in codecs):
+            return cls("zstd", most)
+        return cls("other", most)
+
+    def check(self, start: bytes) -> None:
+        """Raise ValueError where a chunk says that it decodes to far more than it is of."""
+        claimed = int.from_bytes(start[4:8], "little") if self.codec == "blosc" else 0
+        if self.codec == "zstd":
+            claimed = _zstd_bytes(start)
+        if claimed > self.most_bytes:
+            raise ValueError(f"it claims to decode to {claimed / 1e6:.4g} MB")
+
+
+def _zstd_bytes(start: bytes) -> int:
+    """Return what a Zstandard frame says that it decodes to (RFC 8878, 3.1.1.1); 0 where it does not say."""
+    if len(start) < 18 or start[:4] != b"\x28\xb5\x2f\xfd":
+        return 0
+    flag, single, dictionary = start[4] >> 6, start[4] >> 5 & 1, (0, 1, 2, 4)[start[4] & 3]
+    at = 5 + (0 if single else 1) + dictionary
+    size = (single, 2, 4, 8)[flag]
+    return int.from_bytes(start[at : at + size], "little") + (256 if flag == 1 else 0)
 
 
 # -- metadata ------------------------------------------------------------------------------------------------

@@ -74,8 +74,9 @@ def _classes(path: Path) -> dict[int, str] | None:
     import zarr
 
     from unet_deploy.images.ome_zarr import ome_metadata
+    from unet_deploy.images.zarr_image import open_node
 
-    node = zarr.open(url_of(path) if is_url(path) else str(path), mode="r")
+    node = open_node(url_of(path) if is_url(path) else path)
     label = ome_metadata(node).get("image-label") if isinstance(node, zarr.Group) else None
     if label is None:
         return None

@@ -10,7 +10,7 @@ import numpy as np
 from unet_deploy.errors import ModelError
 from unet_deploy.images import check_fits, open_image
 from unet_deploy.images.array import ArraySource
-from unet_deploy.images.grey import GreyScale, measure_page
+from unet_deploy.images.grey import GreyScale, measure_page, read_tile
 from unet_deploy.masks.array import ArraySink
 from unet_deploy.runtimes import DEFAULT_TILE, Runtime
 from unet_deploy.runtimes.agreement import LIMIT_PPM, Agreement, compare
@@ -48,8 +48,8 @@ def verify_tiled(
     with open_image(path, channel=channel) as source:
         check_fits(source.info, runtime.card)
         region = _middle(source.info.height, source.info.width)
-        pixels = source.crop(0, region)
         grey = measure_page(source, 0, runtime.card.normalization)
+        pixels, _ = read_tile(source, 0, region, grey)
     card = runtime.card
     longest = max(region.height, region.width)
     thirds = legal_side(2 * card.margin + -(-longest // 3), card)

@@ -40,6 +40,7 @@ from unet_deploy._version import __version__
 from unet_deploy.errors import DeviceError, ImageError, ResourceError, UsageError, reason
 from unet_deploy.images import ImageSource, is_url, open_image, state_of
 from unet_deploy.images.grey import GreyScale, measure_page
+from unet_deploy.images.samples import Palette
 from unet_deploy.masks import format_of
 from unet_deploy.runtimes import Runtime
 from unet_deploy.segmentation.compute import Task, stream_here
@@ -82,6 +83,9 @@ class Work:
     runtime: str
     image: Path
     channel: int | None
+    palette: Palette
+    nodata: float | None
+    timeout: float
     level: int
     state: tuple[Any, ...]
     """Of the image file, which every worker must see."""
@@ -214,6 +218,9 @@ class Cluster:
             runtime=task.runtime.name,
             image=task.path if is_url(task.path) else task.path.resolve(),
             channel=task.options.channel,
+            palette=task.options.palette,
+            nodata=task.options.nodata,
+            timeout=task.options.timeout,
             level=task.level,
             state=state_of(task.path),
             tta=task.options.tta,
@@ -337,15 +344,16 @@ def _compute(work: Work, job: Job, grey: GreyScale) -> Timing:
 
 def _source(work: Work) -> ImageSource:
     """The image, open from the first job on."""
-    source = _opened(work.image, work.channel, work.level)
+    source = _opened(work.image, work.channel, work.palette, work.level, work.timeout)
+    source.asked_nodata = work.nodata
     if state_of(work.image) != work.state:
         raise ImageError(f"{work.image}: a worker sees another file there; put it where all machines see the same")
     return source
 
 
 @lru_cache(maxsize=1)
-def _opened(image: Path, channel: int | None, level: int) -> ImageSource:
-    return open_image(image, channel=channel, level=level)
+def _opened(image: Path, channel: int | None, palette: Palette, level: int, timeout: float) -> ImageSource:
+    return open_image(image, channel=channel, level=level, meaning=palette, timeout=timeout)
 
 
 def _runtime(work: Work) -> Runtime:
@@ -360,13 +368,15 @@ def _runtime(work: Work) -> Runtime:
             f"a worker answers by {runtime.name}, this machine by {work.runtime}; one mask wants one kind"
         )
     _source(work)
-    return _proved(work.model, work.request, work.image, work.channel, work.level)
+    return _proved(work.model, work.request, work.image, work.channel, work.palette, work.level, work.timeout)
 
 
 @lru_cache(maxsize=1)
-def _proved(model: str, request: Request, image: Path, channel: int | None, level: int) -> Runtime:
+def _proved(
+    model: str, request: Request, image: Path, channel: int | None, palette: Palette, level: int, timeout: float
+) -> Runtime:
     """Once for each image, as one process does: a blank one settles nothing, and would be asked at every job."""
-    runtime, source = _loaded(model, request), _opened(image, channel, level)
+    runtime, source = _loaded(model, request), _opened(image, channel, palette, level, timeout)
     prove(runtime, source, lambda: proof_plan(runtime, source.info.region))
     return runtime
 

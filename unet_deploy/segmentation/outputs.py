@@ -227,6 +227,9 @@ class OutputWriter:
             nothing = np.empty((0, 0), np.uint8)
             return DoneTile(page, tile, nothing, nothing, None, tile.write, resumed=True)
         labels, image = self._labels(page, tile.write), self._source.crop(page, tile.write)
+        data = self._source.data_in(image)
+        if data is not None:
+            image = np.where(data, image, image.dtype.type(0))
         return DoneTile(page, tile, image, labels, None, tile.write, resumed=True)
 
     def commit(self) -> None:

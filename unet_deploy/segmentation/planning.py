@@ -20,7 +20,11 @@ from unet_deploy.tiling import Region, TilePlan, aligned
 
 def open_file(path: Path, options: Options) -> ImageSource:
     """Open an image, once: at the level that is asked for, or at the finest for `turn_to_level` to choose."""
-    return open_image(path, channel=options.channel, level=options.level or 0)
+    source = open_image(
+        path, channel=options.channel, level=options.level or 0, meaning=options.palette, timeout=options.timeout
+    )
+    source.asked_nodata = options.nodata
+    return source
 
 
 @contextmanager

@@ -118,7 +118,7 @@ def segment(
 
 
 def segment_array(
-    image: np.ndarray,
+    image: np.ndarray | ImageSource,
     runtime: Runtime,
     tile_size: int | None,
     *,
@@ -127,7 +127,7 @@ def segment_array(
     progress: Progress | None = None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Labels (pages, H, W) uint8 and, where asked for, probabilities (pages, K, H, W) float32 of an array."""
-    source = ArraySource(image)
+    source = image if isinstance(image, ImageSource) else ArraySource(image)
     info, card = source.info, runtime.card
     check_fits(info, card, remedy="give (C, H, W), channels first, and as many as it takes")
     prove(runtime, source, lambda: proof_plan(runtime, info.region))
@@ -246,6 +246,8 @@ def _key(task: Task, outputs: Outputs) -> dict[str, Any]:
     options = task.options
     settings = {
         "channel": options.channel,
+        "palette": options.palette,
+        "nodata": repr(options.nodata),
         "level": options.level,
         "tta": options.tta,
         "skip_background": options.skip_background,

@@ -19,7 +19,7 @@ import numpy as np
 
 from unet_deploy.errors import ModelError
 from unet_deploy.images import ImageSource
-from unet_deploy.images.grey import GreyScale, measure_page, to_float32
+from unet_deploy.images.grey import GreyScale, measure_page, read_tile, to_float32
 from unet_deploy.model import finite
 from unet_deploy.model.card import ModelCard, Normalization
 from unet_deploy.runtimes import Answer, OutOfMemoryError, Runtime
@@ -41,8 +41,15 @@ class ReadTile:
     grey: GreyScale
     whole: Region
     """What the plan's tile writes."""
+    data: np.ndarray | None = None
+    """Which pixels hold data, bool (h, w); None where all do."""
     last_part: bool = True
     """False for a part of a divided tile that others follow."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing of what it writes holds data."""
+        return self.data is not None and not self.data[self.tile.write.slices_in(self.tile.read)].any()
 
     def divided(self, card: ModelCard, most: Sides) -> list[ReadTile]:
         """The same tile as several, whose inputs are of at most `most`."""
@@ -52,6 +59,7 @@ class ReadTile:
                 self,
                 tile=part,
                 pixels=self.pixels[(slice(None), *part.read.slices_in(self.tile.read))],
+                data=None if self.data is None else self.data[part.read.slices_in(self.tile.read)],
                 last_part=self.last_part and part is parts[-1],
             )
             for part in parts
@@ -205,10 +213,10 @@ def _read(
                 read.put(done)
                 continue
             grey = grey or greys[page]  # not measured where all of a page is finished
-            pixels = source.read(page, tile.read)
+            pixels, data = read_tile(source, page, tile.read, grey)
             if pixels.dtype.kind == "f":
                 pixels = to_float32(pixels, source.info.name)
-            read.put(ReadTile(page, tile, pixels, grey, tile.write))
+            read.put(ReadTile(page, tile, pixels, grey, tile.write, data))
     read.close()
 
 
@@ -237,7 +245,7 @@ class _Inference:
                 self._advance(to_the_end=True)
                 self._hand_on(tile)
                 self.resumed += 1
-            elif self._skip_background and is_uniform(tile.pixels, tile.grey):
+            elif tile.is_empty or (self._skip_background and is_uniform(tile.pixels, tile.grey)):
                 self._advance(to_the_end=True)
                 self._skip(tile)
             else:
@@ -359,7 +367,22 @@ def _cut(read: ReadTile, answer: Answer, index: int, margin: int) -> DoneTile:
     image = read.pixels[:, margin : margin + height, margin : margin + width]
     probabilities = None if answer.probabilities is None else answer.probabilities[index, :, :height, :width]
     labels = answer.labels[index, :height, :width]
+    if read.data is not None:
+        data = read.data[margin : margin + height, margin : margin + width]
+        labels, probabilities = _without(data, labels, probabilities)
     return DoneTile(read.page, read.tile, image, labels, probabilities, read.whole)
+
+
+def _without(
+    data: np.ndarray, labels: np.ndarray, probabilities: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The answer with class 0, for certain, where there is no data."""
+    labels = np.where(data, labels, np.uint8(0))
+    if probabilities is not None:
+        certain = np.zeros((len(probabilities), 1, 1), np.float32)
+        certain[0] = 1
+        probabilities = np.where(data, probabilities, certain)
+    return labels, probabilities
 
 
 def _write(done: Channel[DoneTile], consumers: Sequence[Consumer]) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from typing_extensions import Self
 
 from unet_deploy.images import ImageSource
-from unet_deploy.images.grey import GreyScale, measure_page
+from unet_deploy.images.grey import GreyScale, measure_page, read_tile
 from unet_deploy.model.card import ModelCard
 from unet_deploy.runtimes import Answer, Limits, OutOfMemoryError, Runtime
 from unet_deploy.runtimes.agreement import LIMIT_PPM, Agreement, compare, together
@@ -152,7 +152,7 @@ def compare_on_tiles(
     classes: set[int] = set()
     parts = []
     for tile in chosen:
-        truth = _cut(reference.result(reference.submit([source.read(0, tile.read)], [grey])), tile)
+        truth = _cut(reference.result(reference.submit([read_tile(source, 0, tile.read, grey)[0]], [grey])), tile)
         classes.update(np.unique(truth.labels).tolist())
         parts.append(_worst(truth, [_cut(next(answers), tile) for _ in range(rounds)]))
     whole = together(parts, source.info.name)
@@ -185,7 +185,7 @@ def _answers(runtime: Runtime, tiles: list[Tile], source: ImageSource, grey: Gre
         if len(in_flight) == runtime.slots:
             yield runtime.result(in_flight.popleft())
         places = runtime.limits.batch
-        in_flight.append(runtime.submit([source.read(0, tile.read)] * places, [grey] * places))
+        in_flight.append(runtime.submit([read_tile(source, 0, tile.read, grey)[0]] * places, [grey] * places))
     while in_flight:
         yield runtime.result(in_flight.popleft())
 

@@ -1,0 +1,96 @@
+"""Pixels that are no data are class 0 in every output, and change nothing of what was found elsewhere."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tifffile
+from broken import pull_the_plug
+
+from unet_deploy.errors import ImageError
+from unet_deploy.measure.sample import write_sample
+from unet_deploy.segmentation.run import Options, Outputs, segment_file
+from unet_deploy.zoo import open_model
+
+RIM = 100
+"""Rows at the top that were never scanned."""
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory):
+    """A slide with nuclei, (300, 300) uint8, and where they are."""
+    path = tmp_path_factory.mktemp("sample") / "s.tif"
+    write_sample(path, 300, 300, truth=path.with_name("s.truth.tif"))
+    return tifffile.imread(path), tifffile.imread(path.with_name("s.truth.tif")) > 0
+
+
+def write(path, pixels, text=None):
+    extra = [(42113, "s", 0, text, True)] if text else []
+    tifffile.imwrite(path, pixels, metadata=None, extratags=extra)
+    return path
+
+
+def dice(found, truth):
+    return 2 * (found & truth).sum() / (found.sum() + truth.sum())
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "text", "asked"),
+    [
+        (np.float32, -9999, "-9999", None),
+        (np.float32, np.nan, "nan", None),
+        (np.float32, np.nan, None, float("nan")),
+        (np.int16, -9999, None, -9999.0),
+        (np.uint16, 65535, "0", 65535.0),
+    ],
+)
+def test_a_rim_without_data_changes_nothing_of_the_rest(tmp_path, sample, nuclei, dtype, value, text, asked):
+    pixels, truth = sample
+    pixels = pixels.astype(dtype)
+    pixels[:RIM] = value
+    outputs = Outputs.beside(
+        tmp_path / "m.tif", probabilities=True, overlay=True, objects=tmp_path / "o.csv", instances=tmp_path / "i.tif"
+    )
+    image = write(tmp_path / "a.tif", pixels, text)
+    segment_file(image, outputs, nuclei, Options(tile_size=252, nodata=asked), device="cpu")
+    mask = tifffile.imread(outputs.mask)
+    assert dice(mask[RIM:] > 0, truth[RIM:]) > 0.94
+    assert not mask[:RIM].any()
+    probabilities = tifffile.imread(outputs.probabilities)
+    assert (probabilities[0, :RIM] == 1).all()
+    assert (probabilities[1, :RIM] == 0).all()
+    assert not tifffile.imread(outputs.instances)[:RIM].any()
+    with tifffile.TiffFile(outputs.mask) as file:
+        assert (42113 in file.pages[0].tags) == bool(text)
+
+
+def test_a_run_that_was_broken_off_goes_on_to_the_same_mask(tmp_path, sample, nuclei, monkeypatch):
+    pixels = sample[0].astype(np.float32)
+    pixels[:RIM] = np.nan
+    image = write(tmp_path / "a.tif", pixels, "nan")
+    options = Options(tile_size=252)
+    once = Outputs.beside(tmp_path / "once.tif", overlay=True, objects=tmp_path / "once.csv")
+    again = Outputs.beside(tmp_path / "again.tif", overlay=True, objects=tmp_path / "again.csv")
+    with open_model(nuclei, device="cpu") as model:
+        segment_file(image, once, model, options)
+        with monkeypatch.context() as broken:
+            pull_the_plug(broken, model, 3)
+            with pytest.raises(RuntimeError, match="pulled the plug"):
+                segment_file(image, again, model, options)
+        segment_file(image, again, model, replace(options, resume=True))
+    assert once.mask.read_bytes() == again.mask.read_bytes()
+    assert once.objects.read_bytes() == again.objects.read_bytes()
+
+
+def test_an_image_without_any_data_is_all_background(tmp_path, nuclei):
+    image = write(tmp_path / "a.tif", np.full((300, 300), np.nan, np.float32), "nan")
+    report = segment_file(image, tmp_path / "m.tif", nuclei, Options(tile_size=252), device="cpu")
+    assert not tifffile.imread(tmp_path / "m.tif").any()
+    assert report.timing.skipped == len(report.plan)
+
+
+def test_nan_that_nobody_spoke_of_is_an_error_with_the_remedy(tmp_path, nuclei):
+    image = write(tmp_path / "a.tif", np.full((300, 300), np.nan, np.float32))
+    with pytest.raises(ImageError, match=r"NaN.*--nodata nan"):
+        segment_file(image, tmp_path / "m.tif", nuclei, device="cpu")
+    assert not (tmp_path / "m.tif").exists()

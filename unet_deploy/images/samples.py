@@ -1,0 +1,121 @@
+"""What a stored number of a picture means: the one place where colour tables and min-is-white are weighed.
+
+Some programs write them to say how numbers are to be shown, others to say what they are. A table whose colours get
+brighter step by step is a scale that intensities are shown on (a LUT); a table in any other order is the palette of a
+colour picture. ImageJ and Fiji always mean the first. In a mask, the stored numbers are labels whatever stands beside.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+Palette = Literal["auto", "index", "colour"]
+"""How a picture with a colour table is read: by the rule above, as its stored numbers, or as their colours."""
+
+Meaning = Literal["auto", "index", "colour", "labels"]
+"""The same, and labels: numbers of classes or objects, as they are stored."""
+
+MOST_STEP = 0.1
+"""Share of full brightness by which neighbours in a LUT differ at most, in each of red, green and blue."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """How a file says that its numbers are stored."""
+
+    bits: int
+    """Of a number."""
+    table: np.ndarray | None = None
+    """(3, entries) uint16, the red, green and blue of each number; None where numbers are grey values or samples."""
+    white_is_zero: bool = False
+    shown_only: bool = False
+    """Whether it is of a program that writes them only to show pictures by: ImageJ and Fiji, tables Bio-Formats too."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What becomes of stored numbers."""
+
+    colours: np.ndarray | None = None
+    """(C, entries) uint8 or uint16, where numbers stand for colours or greys."""
+    white: int | None = None
+    """What numbers are taken from, where 0 is white."""
+    note: str = ""
+
+    def values(self, stored: np.ndarray) -> np.ndarray:
+        """Turn stored numbers (samples, h, w) into grey values, colours or labels."""
+        if stored.dtype.kind == "b":
+            stored = stored.astype(np.uint8)
+        if self.colours is not None:
+            return self.colours[:, stored[0]]
+        if self.white is not None and stored.dtype.kind == "u":
+            return stored.dtype.type(self.white) - stored
+        return stored
+
+    def value(self, stored: float) -> float | None:
+        """Turn one stored number into what `values` makes of it; None where that is a colour."""
+        if self.colours is not None:
+            return None
+        return stored if self.white is None else self.white - stored
+
+
+def meaning_of(stored: Stored, meaning: Meaning) -> Samples:
+    """Decide what becomes of the numbers of a picture."""
+    if meaning == "labels":
+        return Samples()
+    white = 2**stored.bits - 1 if stored.white_is_zero and not stored.shown_only else None
+    if stored.table is None:
+        inverted = stored.white_is_zero and stored.shown_only
+        return Samples(white=white, note="it is shown inverted; its numbers are read as stored" if inverted else "")
+    if meaning == "index" or (meaning == "auto" and _is_shown_by(stored, stored.table)):
+        taken = "its colours are taken for a scale to show it by (--palette colour reads them)"
+        return Samples(note="" if meaning == "index" or _is_plain(stored.table) else taken)
+    colours = _narrow(stored.table)
+    taken = "its numbers stand for the colours of a table (--palette index reads the numbers)"
+    return Samples(colours, note=taken if meaning == "auto" and len(colours) == 3 else "")
+
+
+def is_lut(table: np.ndarray) -> bool:
+    """Return whether the colours of a table (3, entries) uint16 get brighter from each to the next, in small steps.
+
+    Brightness is luma (ITU-R BT.601). A ramp of one hue is such a table, and so are fire, viridis and a narrowed
+    window of greys; the palettes of photographs and of labels are not.
+
+    >>> green = np.zeros((3, 256), np.uint16)
+    >>> green[1] = np.arange(256) * 257
+    >>> is_lut(green), is_lut(green[:, ::-1])
+    (True, False)
+    """
+    colours = table.astype(np.float64) / 65535
+    luma = np.array([0.299, 0.587, 0.114]) @ colours
+    brighter = (np.diff(luma) >= -1 / 255).all() and luma[-1] > luma[0] and luma[-1] >= luma.max() - 1 / 255
+    return bool(brighter and np.abs(np.diff(colours)).max() <= MOST_STEP)
+
+
+def _is_shown_by(stored: Stored, table: np.ndarray) -> bool:
+    """Return whether a table is how numbers are shown, and not what they are.
+
+    Few greys in order are those of a picture that was packed; a window of greys has an entry for every number.
+    """
+    if stored.shown_only:
+        return True
+    packed = (table == table[0]).all() and table.shape[1] < 2**stored.bits
+    return is_lut(table) and not packed
+
+
+def _is_plain(table: np.ndarray) -> bool:
+    """Return whether a table only says that each number is itself, as a grey."""
+    ramp = np.linspace(0, 65535, table.shape[1])
+    return bool((np.abs(table - ramp) < 257).all())
+
+
+def _narrow(table: np.ndarray) -> np.ndarray:
+    """Return a table as (3, entries) uint8 or uint16 colours, (1, entries) where all are grey."""
+    colours = np.asarray(table, np.uint16)
+    if (colours == colours[0]).all():
+        colours = colours[:1]
+    # 8-bit colours are stored times 257 (TIFF 6.0, ColorMap).
+    return (colours >> 8).astype(np.uint8) if (colours % 257 == 0).all() else colours
