@@ -15,7 +15,7 @@ from test_tiling import ORIGINAL, Network, networks
 from unet_deploy.errors import ResourceError, UsageError
 from unet_deploy.images import ImageInfo
 from unet_deploy.runtimes import Limits
-from unet_deploy.stream.planner import WORTH, Budget, choose_plan, fill_blocks, plan_for, work
+from unet_deploy.stream.planner import TILE_WORK, WORTH, Budget, choose_plan, fill_blocks, plan_for, work
 from unet_deploy.tiling import legal_side, plan_tiles
 
 
@@ -105,6 +105,15 @@ def test_a_large_image_wastes_less_than_15_percent():
     assert {(tile.read.height, tile.read.width) for tile in plan} == {(plan.input_height, plan.input_width)}
 
 
+@pytest.mark.parametrize("stride", [1, 2, 32])
+@pytest.mark.parametrize("sides", [(1024, 1024), (20_000, 30_000), (3000, 40)])
+def test_a_network_without_a_margin_gets_large_tiles_too(stride, sides):
+    """Not the smallest that it takes: each tile costs something by itself."""
+    plan = choose_plan(*sides, Network(margin=0, stride=stride, base=stride), most=(2236, 2236))
+    assert plan.input_height * plan.input_width >= min(sides[0] * sides[1] // 2, 500 * 500)
+    assert min(plan.input_height, plan.input_width) >= min(*sides, 256)
+
+
 def test_the_formula_of_work_is_the_count_of_the_graph(nuclei):
     from unet_deploy.model.flops import count_flops
     from unet_deploy.model.onnx_file import read_model
@@ -112,7 +121,7 @@ def test_the_formula_of_work_is_the_count_of_the_graph(nuclei):
     model = read_model(nuclei)
     sides = (572, 700, 1212, 2236, 4092)
     flops = [count_flops(model.proto, (1, side, side)) for side in sides]
-    formula = [work(side - 184, side - 184, model.card, 1, 1) for side in sides]
+    formula = [work(side - 184, side - 184, model.card, 1, 1) - TILE_WORK for side in sides]
     ratios = np.array(flops) / np.array(formula)
     assert ratios.max() / ratios.min() < 1.03
 
