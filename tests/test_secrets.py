@@ -87,7 +87,9 @@ def test_what_an_unfinished_run_keeps_is_without_them(secret_url, tmp_path, monk
     assert state != state_of(Path(secret_url + "?version=2"))
 
 
-@pytest.mark.parametrize("url", ["http://u5erName:S3cretPw@127.0.0.1:9/x.zarr", "http://127.0.0.1:9/x.zarr?sig=T0kenT0ken"])
+@pytest.mark.parametrize(
+    "url", ["http://u5erName:S3cretPw@127.0.0.1:9/x.zarr", "http://127.0.0.1:9/x.zarr?sig=T0kenT0ken"]
+)
 def test_a_server_that_is_not_there_is_named_without_them(url, tmp_path, capsys):
     pytest.importorskip("aiohttp")
     from cli.in_process import run
