@@ -142,5 +142,15 @@ def test_one_that_was_closed_says_so(small_models, speckle, kind):
         segment(speckle, model=model)
 
 
+def test_one_that_is_closed_under_a_run_ends_it_with_a_sentence(small_models, speckle):
+    model = streamed(small_models["one"], "fp32", "uint8", tile=100)
+    ticket = model.submit([speckle[None, : model.card.base, : model.card.base]], [grey()])
+    model.close()
+    with pytest.raises(OutOfMemoryError):
+        model.result(ticket)
+    with pytest.raises(UsageError, match="was closed; open it again"):
+        model.shrink(model.limits)
+
+
 def grey():
     return GreyScale(np.zeros(1, np.float32), np.full(1, 1 / 64, np.float32))

@@ -1,7 +1,7 @@
 """What the runtimes of a processor have in common: they compute in `submit`, one tile at a time.
 
 However many threads submit, one tile computes, with all processors: side by side they would take the memory of as many
-tiles, and be no faster.
+tiles, for next to nothing.
 """
 
 from __future__ import annotations

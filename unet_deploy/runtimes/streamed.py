@@ -117,13 +117,18 @@ class StreamedRuntime:
 
     def _ready(self) -> Ring:
         """The ring. Raises UsageError where it was closed, and what broke it on whatever thread."""
-        if self._ring is None:
-            raise UsageError(f"{self.name}: this model was closed; open it again")
+        self._check_open()
+        if self._ring is None:  # another thread found no room even for the smallest
+            raise OutOfMemoryError(f"{self.name}: the device is out of memory; free some")
         if isinstance(self._failure, OutOfMemoryError):
             raise OutOfMemoryError(str(self._failure))
         if self._failure:
             raise DeviceError(f"{self.name}: failed before ({reason(self._failure)}); open the model again")
         return self._ring
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise UsageError(f"{self.name}: this model was closed; open it again")
 
     def _check_fits(self, tiles: Sequence[np.ndarray]) -> None:
         """Raise OutOfMemoryError for what was made to larger limits, which another thread has lowered since."""
@@ -173,6 +178,7 @@ class StreamedRuntime:
 
     def shrink(self, below: Limits) -> None:
         with self._turn:
+            self._check_open()
             if self.limits != below:
                 return
             self._stop()
