@@ -24,7 +24,7 @@ from unet_deploy.tiling import Region, mirror
 
 TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8", ".svs")
 RASTER_SUFFIXES = (".png", ".jpg", ".jpeg")
-ANSWER = 20.0
+SILENCE = 20.0
 """Seconds that a server may be silent before it is asked again."""
 
 _ZARR_FILES = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
@@ -135,7 +135,7 @@ def state_of(path: Path) -> tuple[Any, ...]:
 
 
 def open_image(
-    path: Path, *, channel: int | None = None, level: int = 0, meaning: Meaning = "auto", timeout: float = ANSWER
+    path: Path, *, channel: int | None = None, level: int = 0, meaning: Meaning = "auto", timeout: float = SILENCE
 ) -> ImageSource:
     """Open a TIFF, PNG or JPEG file or an OME-Zarr; `channel` picks one of several, `level` one of a pyramid.
 

@@ -18,7 +18,7 @@ from zarr.codecs import BloscCodec, ZstdCodec
 from zarr.storage import LocalStore, WrapperStore
 
 from unet_deploy.errors import ImageError, address, reason
-from unet_deploy.images import ANSWER, ImageInfo, ImageSource, check_channel, check_level
+from unet_deploy.images import SILENCE, ImageInfo, ImageSource, check_channel, check_level
 from unet_deploy.images.cache import CACHE_BYTES, BlockCache
 from unet_deploy.images.carried import size_note, usable_size
 from unet_deploy.images.ome_zarr import Axis, micrometres, ome_metadata, read_axes
@@ -47,7 +47,7 @@ class ZarrSource(ImageSource):
     """
 
     def __init__(
-        self, path: Path | str, *, channel: int | None = None, level: int = 0, timeout: float = ANSWER
+        self, path: Path | str, *, channel: int | None = None, level: int = 0, timeout: float = SILENCE
     ) -> None:
         self._path, self._name, self._timeout = path, address(path), timeout
         self._channel = channel
@@ -226,7 +226,7 @@ class ZarrSource(ImageSource):
         )
 
 
-def open_node(path: Path | str, timeout: float = ANSWER) -> zarr.Group | zarr.Array:
+def open_node(path: Path | str, timeout: float = SILENCE) -> zarr.Group | zarr.Array:
     """Open what lies in a folder or behind a URL. timeout: seconds that a server may be silent."""
     store = open_url(path, timeout) if isinstance(path, str) else _Folder(path, read_only=True)
     return zarr.open(store, mode="r")

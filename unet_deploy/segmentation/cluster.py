@@ -38,7 +38,7 @@ from typing_extensions import Self
 
 from unet_deploy._version import __version__
 from unet_deploy.errors import DeviceError, ImageError, ResourceError, UsageError, reason
-from unet_deploy.images import ImageSource, is_url, open_image, state_of
+from unet_deploy.images import SILENCE, ImageSource, is_url, open_image, state_of
 from unet_deploy.images.grey import GreyScale, measure_page
 from unet_deploy.images.samples import Palette
 from unet_deploy.masks import format_of
@@ -83,9 +83,6 @@ class Work:
     runtime: str
     image: Path
     channel: int | None
-    palette: Palette
-    nodata: float | None
-    timeout: float
     level: int
     state: tuple[Any, ...]
     """Of the image file, which every worker must see."""
@@ -96,6 +93,10 @@ class Work:
     """What of the image is to be in the mask."""
     trees: tuple[tuple[Path, Path], ...]
     """The mask's name and the folder in which it grows; then those of the probabilities, where they are wanted."""
+    palette: Palette = "auto"
+    """How the image is read, as `nodata` and `timeout`: see Options."""
+    nodata: float | None = None
+    timeout: float = SILENCE
     version: str = __version__
 
 

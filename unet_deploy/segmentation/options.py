@@ -7,7 +7,7 @@ from dataclasses import astuple, dataclass, field
 from typing import Literal
 
 from unet_deploy.errors import UsageError
-from unet_deploy.images import ANSWER
+from unet_deploy.images import SILENCE
 from unet_deploy.images.samples import Palette
 from unet_deploy.system.arguments import kind_of, settle, whole, whole_or_none, yes_or_no
 from unet_deploy.tiling import Region
@@ -62,7 +62,7 @@ class Options:
     """What numbers with a table of colours are: a scale that they are shown by, or the colours of a picture."""
     nodata: float | None = None
     """The value of pixels that are no data, NaN among them; None for what the file says."""
-    timeout: float = ANSWER
+    timeout: float = SILENCE
     """Seconds that the server of an image may be silent before it is asked again."""
 
     def __post_init__(self) -> None:
