@@ -46,7 +46,7 @@ def test_an_image_that_fails_stops_no_other(jobs):
 def test_finished_images_are_left_only_where_that_is_asked_for(jobs):
     jobs[0].outputs.mask.write_bytes(b"whole")
     assert next(attempt_each(jobs, raising({}))) == Made(jobs[0], "a")
-    found = list(attempt_each(jobs, raising({}), skip_finished=True))
+    found = list(attempt_each(jobs, raising({}), is_made=lambda job: job.outputs.mask.exists()))
     assert found == [MadeBefore(jobs[0]), Made(jobs[1], "b"), Made(jobs[2], "c")]
 
 
@@ -87,9 +87,8 @@ def test_no_error_of_one_image_ends_the_batch(jobs, error, said, code):
     assert others == [Made(jobs[1], "b"), Made(jobs[2], "c")]
 
 
-def test_a_mask_that_cannot_be_looked_at_ends_no_batch(jobs, monkeypatch):
-    monkeypatch.setattr("unet_deploy.segmentation.batch.finished", lambda mask: 1 / 0)
-    assert [type(each) for each in attempt_each(jobs, raising({}), skip_finished=True)] == [Failed] * 3
+def test_a_mask_that_cannot_be_looked_at_ends_no_batch(jobs):
+    assert [type(each) for each in attempt_each(jobs, raising({}), is_made=lambda job: 1 / 0)] == [Failed] * 3
 
 
 def test_a_batch_ends_with_what_failed(tmp_path, small_models):

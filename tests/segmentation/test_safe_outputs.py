@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 import tifffile
-from command_line import error
+from command_line import error, unet_deploy
 
 import unet_deploy as api
 from unet_deploy.cli import app
@@ -31,7 +31,8 @@ class Untouched:
 
     def __init__(self, model):
         self._model = model
-        self.card, self.probabilities, self.name = model.card, True, model.name
+        self.card, self.probabilities = model.card, True
+        self.name, self.fingerprint = model.name, model.fingerprint
 
     def __getattr__(self, name):
         raise AssertionError(f"asked for {name} before the outputs were checked")
@@ -116,7 +117,10 @@ def test_what_cannot_be_made_is_refused_before_anything_is_computed(slide, tmp_p
     mask = tmp_path / "mask.tif"
     refused = {
         "too long for a file": [api.Outputs(tmp_path / f"{'m' * 245}{end}") for end in (".tif", ".zarr")]
-        + [api.Outputs(mask, objects=tmp_path / f"{'m' * 300}.csv"), api.Outputs(tmp_path / ("d/" * 2100) / "m.tif")],
+        + [
+            api.Outputs(mask, objects=tmp_path / f"{'m' * 300}.csv"),
+            api.Outputs(tmp_path / (f"{'d' * 200}/" * 21) / "m.tif"),
+        ],
         "masks are TIFF or OME-Zarr": [
             api.Outputs(tmp_path / "mask.png"),
             api.Outputs(mask, probabilities=tmp_path / "p.npy"),
@@ -213,3 +217,66 @@ def test_a_sample_on_a_full_disk_is_a_full_disk(tmp_path):
     assert done.returncode == 6
     assert "no space left on its disk" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+# -- what a run that goes on may replace ---------------------------------------------------------------------------
+
+
+def words_of(slide, model, *more):
+    mask = slide.with_name("m.tif")
+    return ("segment", slide, "-o", mask, "-m", model, "--runtime", "onnxruntime", "--resume", "--no-progress", *more)
+
+
+def test_a_resume_replaces_nothing_that_its_job_has_not_made(slide, tmp_path, small_models):
+    for name in ("cells.csv", "m.overlay.png", "ids.tif", "m.probabilities.tif"):
+        (tmp_path / name).write_bytes(b"precious")
+    before = held(tmp_path)
+    more = [("--objects", tmp_path / "cells.csv"), ("--overlay",), ("--instances", tmp_path / "ids.tif")]
+    for each in [*more, ("--probabilities",)]:
+        said = error(*words_of(slide, small_models["one"], *each), code=2)
+        assert "exists, and no run of this image, model and settings has made it" in said
+    (tmp_path / "m.tif").write_bytes(slide.read_bytes())
+    assert "exists, and no run" in error(*words_of(slide, small_models["one"]), code=2)
+    (tmp_path / "m.tif").unlink()
+    assert held(tmp_path) == before
+
+
+def test_a_finished_mask_of_another_job_is_not_taken_for_this_one(slide, tmp_path, small_models):
+    words = words_of(slide, small_models["one"])
+    unet_deploy(*words)
+    mask = (tmp_path / "m.tif").read_bytes()
+    assert "is finished already" in unet_deploy(*words)[1]
+    assert "is finished already" in unet_deploy(*words, "--tile-size", "120")[1]
+    others = [words_of(slide, small_models["deep"]), (*words, "--tta"), (*words, "--objects", "csv")]
+    for other in others:
+        assert "exists, and no run of this image" in error(*other, code=2)
+    os.utime(slide, ns=(1, 1))
+    assert "exists, and no run of this image" in error(*words, code=2)
+    assert (tmp_path / "m.tif").read_bytes() == mask
+
+
+def test_what_this_job_has_named_before_it_was_broken_off_is_replaced(slide, tmp_path, small_models, monkeypatch):
+    outputs = api.Outputs.beside(tmp_path / "m.tif", probabilities=True, overlay=True, objects=tmp_path / "c.csv")
+    with api.open_model(small_models["one"], probabilities=True) as model:
+        with monkeypatch.context() as patch:
+            give_name = os.replace
+
+            def broken(old, new):
+                if new == outputs.mask:
+                    raise OSError("broken")
+                give_name(old, new)
+
+            patch.setattr(os, "replace", broken)
+            with pytest.raises(UnetDeployError, match="broken"):
+                api.segment_file(slide, outputs, model)
+        assert all(path.exists() != (path == outputs.mask) for path in outputs)
+        with pytest.raises(UsageError, match=r"exists; pass --overwrite"):
+            api.segment_file(slide, outputs, model)
+        api.segment_file(slide, outputs, model, api.Options(resume=True))
+        assert outputs.mask.exists()
+        outputs.mask.unlink()
+        outputs.objects.unlink()
+        outputs.objects.write_text("precious")
+        with pytest.raises(UsageError, match="exists, and no run of this image"):
+            api.segment_file(slide, outputs, model, api.Options(resume=True))
+        assert outputs.objects.read_text() == "precious"

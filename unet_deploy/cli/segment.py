@@ -63,7 +63,8 @@ def segment(
         work: Callable[[Job], None] = partial(_segment, ready, options, compute, source, shown=not run.no_progress)
         if run.dry_run:
             work = partial(_foresee, ready, options, compute)
-        for outcome in attempt_each(jobs, work, skip_finished=run.resume and not outputs.overwrite):
+        made = partial(_is_made, ready, options) if run.resume and not outputs.overwrite else None
+        for outcome in attempt_each(jobs, work, is_made=made):
             show.outcome(outcome)
             if isinstance(outcome, Failed):
                 failures.append(outcome)
@@ -166,6 +167,13 @@ def _segment(
             job.image, job.outputs, runtime, options, compute=compute, progress=progress, source=source
         )
     show.report(report)
+
+
+def _is_made(runtime: "Runtime", options: "Options", job: "Job") -> bool:
+    """Whether an earlier run of the same job has finished its mask."""
+    from unet_deploy.segmentation.run import is_made
+
+    return is_made(job.image, job.outputs, runtime, options)
 
 
 def _foresee(runtime: "Runtime", options: "Options", compute: "Compute", job: "Job") -> None:

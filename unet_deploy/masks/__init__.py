@@ -20,6 +20,7 @@ from typing_extensions import Self
 from unet_deploy.errors import UsageError
 from unet_deploy.images import TIFF_SUFFIXES, ImageInfo, is_zarr
 from unet_deploy.system.extras import require
+from unet_deploy.system.marks import bears
 from unet_deploy.tiling import Region
 
 if TYPE_CHECKING:
@@ -67,10 +68,15 @@ class Keep:
     overwrite: bool = False
     """Whether a mask that is there is replaced, and what an unfinished run left thrown away."""
 
-    @property
-    def replaces(self) -> bool:
-        """Whether a file that is there is replaced: a run that goes on may have given names to some before it ended."""
-        return self.overwrite or self.resume
+    job: str = ""
+    """The mark that the files of this job carry, and no others; empty where that is not known."""
+
+    def replaces(self, path: Path) -> bool:
+        """Whether a file that is there is replaced: a run that goes on may have given names to some before it ended.
+
+        Only what carries the mark of the job is such a file.
+        """
+        return self.overwrite or (self.resume and (not self.job or bears(path, self.job)))
 
 
 class MaskWriter(ABC):

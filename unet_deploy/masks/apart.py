@@ -103,9 +103,10 @@ def _spelled(path: Path) -> str:
 @lru_cache(maxsize=1024)
 def _ignores_case(place: Path) -> bool:
     """Whether a name in other letters is the same; asked of the first folder from here up that can tell."""
-    for folder in (place, *place.parents):
-        other = folder.with_name(folder.name.swapcase()) if folder.name else folder
-        with suppress(OSError):
-            if other != folder and folder.exists():
-                return other.exists() and other.samefile(folder)
+    folder = str(place)
+    while (above := os.path.dirname(folder)) != folder:
+        other = os.path.join(above, os.path.basename(folder).swapcase())
+        if other != folder and os.path.exists(folder):
+            return os.path.exists(other) and os.path.samefile(other, folder)
+        folder = above
     return False

@@ -20,6 +20,7 @@ from unet_deploy.errors import UsageError
 from unet_deploy.masks import Keep
 from unet_deploy.masks.unfinished import can_resume, check_record, header_of, key_of, lock
 from unet_deploy.system.files import open_own, own_folder, sync_folder
+from unet_deploy.system.marks import put_mark
 
 _OURS = ("run.json", "tree", "named", "old", "fresh")
 
@@ -67,6 +68,7 @@ class PartFolder:
     def give_name(self) -> None:
         """Bring the mask to the disk and rename it; what had the name before is kept until `close`."""
         settle(self.tree)
+        put_mark(self.tree)
         self._named.touch()
         if self._path.exists():
             shutil.rmtree(self._folder / "old", ignore_errors=True)

@@ -56,8 +56,8 @@ class TiffMaskSink(MaskSink):
     """
 
     def __init__(self, path: Path, form: MaskForm, keep: Keep) -> None:
-        check_free(path, overwrite=keep.replaces)
-        self._path, self._form, self._replaces = path, form, keep.replaces
+        check_free(path, overwrite=keep.replaces(path))
+        self._path, self._form, self._replaces = path, form, keep.replaces(path)
         self._planes, self._dtype = form.planes, form.dtype
         self._levels = _pyramid(form)
         self._partial = PartialBlocks(form.written, form.dtype)
@@ -208,7 +208,7 @@ class _Tiff(MaskFormat):
         return TiffMaskSink(path, form, keep)
 
     def check(self, path: Path, form: MaskForm, keep: Keep) -> None:
-        check_free(path, overwrite=keep.replaces)
+        check_free(path, overwrite=keep.replaces(path))
 
     def is_finished(self, path: Path) -> bool:
         return path.exists()

@@ -41,7 +41,7 @@ class ZarrMaskSink(MaskSink):
     def __init__(self, path: Path, form: MaskForm, keep: Keep, *, version: str = VERSION) -> None:
         self._layout = layout = lay_out(path, form, version)
         self.path = layout.path
-        _check_free(layout, replaces=keep.replaces)
+        _check_free(layout, keep)
         self._committed = False
         with file_errors(self.path):
             if layout.in_image:
@@ -107,10 +107,10 @@ def _drop_empty_labels(layout: MaskLayout) -> None:
             layout.path.parent.rmdir()
 
 
-def _check_free(layout: MaskLayout, *, replaces: bool) -> None:
+def _check_free(layout: MaskLayout, keep: Keep) -> None:
     path = layout.path
     check_length(path)
-    if path.exists() and not replaces:
+    if path.exists() and not keep.replaces(path):
         raise UsageError(f"{path} exists; pass --overwrite to replace it, or give another name")
     if path.exists() and not is_mask(path):
         raise UsageError(f"{path}: is no OME-Zarr mask, so it is not replaced; give another name")
@@ -131,7 +131,7 @@ class _OmeZarr(MaskFormat):
         return ChunkWriter(tree, path, region=region)
 
     def check(self, path: Path, form: MaskForm, keep: Keep) -> None:
-        _check_free(lay_out(path, form, VERSION), replaces=keep.replaces)
+        _check_free(lay_out(path, form, VERSION), keep)
 
     def place(self, path: Path) -> Path:
         return place_of(path)

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from unet_deploy.errors import ResourceError, UnetDeployError, UsageError, reason
 from unet_deploy.runtimes import Runtime
-from unet_deploy.segmentation.outputs import Outputs, finished, unfinished
+from unet_deploy.segmentation.outputs import Outputs, unfinished
 from unet_deploy.segmentation.run import Options
 from unet_deploy.system.files import is_full
 
@@ -68,17 +68,18 @@ def for_runtime(options: Options, runtime: Runtime) -> Options:
 
 
 def attempt_each(
-    jobs: Iterable[Job], work: Callable[[Job], Result], *, skip_finished: bool = False
+    jobs: Iterable[Job], work: Callable[[Job], Result], *, is_made: Callable[[Job], bool] | None = None
 ) -> Iterator[Outcome[Result]]:
     """Do the work for each image in turn, and tell what came of it before the next one is begun.
 
-    skip_finished: leave out images whose mask is there, whole, as a run does that goes on where one was broken off.
+    is_made: says which images to leave out, as a run does that goes on where one was broken off: those whose mask an
+    earlier run of the same job has finished. It raises UsageError where something else has the mask's name.
     An image that fails does not keep the others from being done, whatever the error. An interrupt is told too, and
     KeyboardInterrupt raised when the next outcome is asked for.
     """
     for job in jobs:
         try:
-            if skip_finished and finished(job.outputs.mask):
+            if is_made and is_made(job):
                 outcome: Outcome[Result] = MadeBefore(job)
             else:
                 outcome = Made(job, work(job))

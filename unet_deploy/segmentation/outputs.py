@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from unet_deploy.masks import Keep, MaskForm, MaskSink, MaskWriter, check_mask_n
 from unet_deploy.segmentation.options import ObjectRules
 from unet_deploy.stream.pipeline import Consumer, DoneTile
 from unet_deploy.system.files import check_free
+from unet_deploy.system.marks import marking
 from unet_deploy.tiling import Region, Tile
 
 if TYPE_CHECKING:
@@ -143,9 +145,21 @@ def check_outputs(outputs: Outputs, image: ImageInfo, classes: int, keep: Keep) 
     """
     for path, form in outputs.forms(image, classes):
         kept = Keep(overwrite=keep.overwrite) if path == outputs.mask else keep
+        if path != outputs.mask:
+            check_ours(format_of(path).place(path), keep)
         format_of(path).check(path, form, kept)
     for other in filter(None, (outputs.overlay, outputs.objects)):
-        check_free(other, overwrite=keep.replaces)
+        check_ours(other, keep)
+        check_free(other, overwrite=keep.replaces(other))
+
+
+def check_ours(path: Path, keep: Keep) -> None:
+    """Raise UsageError where a run that goes on meets what no run of its very job has made."""
+    if keep.resume and os.path.exists(path) and not keep.replaces(path):
+        raise UsageError(
+            f"{path}: exists, and no run of this image, model and settings has made it; "
+            "pass --overwrite to replace it, or give another name"
+        )
 
 
 class OutputWriter:
@@ -158,8 +172,7 @@ class OutputWriter:
         self._outputs, self._source, self._image = outputs, subject.source, subject.source.info
         self._region = subject.region
         self._axes: Sequence[Axis] | None = getattr(subject.source, "axes", None)
-        self._key, self._resume, self._overwrite = keep.key, keep.resume, keep.overwrite
-        self._replaces = keep.overwrite or keep.resume
+        self._keep = keep
         self._picture: Overlay | None = None
         self._object_writer: ObjectWriter | None = None
         self._sinks: list[MaskSink] = []
@@ -239,7 +252,8 @@ class OutputWriter:
         UnetDeployError says so.
         """
         try:
-            self._commit()
+            with marking(self._keep.job):
+                self._commit()
         except (UnetDeployError, OSError, MemoryError):
             raise
         except Exception as error:
@@ -254,7 +268,7 @@ class OutputWriter:
         if self._object_writer:
             self._write_objects(self._object_writer)
         if self._picture and self._outputs.overlay:
-            self._picture.save(self._outputs.overlay, overwrite=self._replaces)
+            self._picture.save(self._outputs.overlay, overwrite=self._keep.replaces(self._outputs.overlay))
         try:
             for sink in reversed(self._sinks):
                 sink.commit()
@@ -274,8 +288,12 @@ class OutputWriter:
                 assert sink
                 sink.write(page, inside, ids[None][(slice(None), *inside.slices_in(region))])
 
+            table = self._outputs.objects
             self.objects = writer.finish(
-                self._labels, table=self._outputs.objects, number=number if sink else None, overwrite=self._replaces
+                self._labels,
+                table=table,
+                number=number if sink else None,
+                overwrite=table is not None and self._keep.replaces(table),
             )
             if sink:
                 sink.commit()
@@ -305,7 +323,7 @@ class OutputWriter:
         *,
         kept: bool = True,
     ) -> MaskSink:
-        keep = Keep(self._key if kept else None, self._resume, self._overwrite)
+        keep = self._keep if kept else replace(self._keep, key=None)
         return open_mask(output, self._form(planes, dtype, classes), keep)
 
     def _form(self, planes: int, dtype: type[np.generic], classes: Sequence[str] = ()) -> MaskForm:

@@ -17,7 +17,7 @@ from unet_deploy.errors import UsageError
 from unet_deploy.images import ImageInfo, ImageSource, check_fits, state_of
 from unet_deploy.images.array import ArraySource, as_array
 from unet_deploy.images.grey import check_dtype
-from unet_deploy.masks import Keep
+from unet_deploy.masks import Keep, format_of
 from unet_deploy.masks.apart import check_apart
 from unet_deploy.masks.array import ArraySink
 from unet_deploy.model.contract import Pixels, pixels_for
@@ -29,7 +29,9 @@ from unet_deploy.segmentation.outputs import (
     Outputs,
     OutputWriter,
     Subject,
+    check_ours,
     check_outputs,
+    finished,
     write_labels,
     write_probabilities,
 )
@@ -40,6 +42,7 @@ from unet_deploy.stream.proof import prove
 from unet_deploy.stream.tta import averaged
 from unet_deploy.system.arguments import kind_of, whole_or_none, yes_or_no
 from unet_deploy.system.arguments import path as path_of
+from unet_deploy.system.cache import key_of
 from unet_deploy.system.progress import Progress
 from unet_deploy.tiling import TilePlan
 from unet_deploy.zoo import find_model, open_model
@@ -226,7 +229,8 @@ def _run(
     level = turn_to_level(source, runtime.card, options)
     info = source.info
     check_fits(info, runtime.card)
-    check_outputs(outputs, info, len(runtime.card.classes), Keep(None, options.resume, options.overwrite))
+    job = mark_of_job(path, outputs, runtime, options)
+    check_outputs(outputs, info, len(runtime.card.classes), Keep(None, options.resume, options.overwrite, job))
     proved = prove(runtime, source, lambda: proof_plan(runtime, info.region))
     ready = averaged(runtime, options.tta)
     covered = covered_region(info, ready.card, options)
@@ -234,11 +238,33 @@ def _run(
     region = options.roi or covered
     task = Task(path, source, level, runtime, ready, plan, region, options)
     subject = Subject(source, covered, region, ready.card.classes)
-    keep = Keep(_key(task, outputs), options.resume, options.overwrite)
+    keep = Keep(_key(task, outputs), options.resume, options.overwrite, job)
     with OutputWriter(outputs, subject, options.objects, keep) as writer:
         timing = compute.fill(task, writer, progress)
         writer.commit()
     return Report(info, plan, outputs, ready.name, timing, proved, writer.objects)
+
+
+def mark_of_job(path: Path, outputs: Outputs, runtime: Runtime, options: Options) -> str:
+    """The mark of the files that a run makes of an image: another image, model, set of outputs or setting has another.
+
+    What the answer does not depend on – tiles, memory, whether it was resumed – is not in it.
+    """
+    settings = replace(options, tile_size=None, max_memory=None, resume=False, overwrite=False)
+    names = [each.name for each in outputs]
+    return key_of(state_of(path), runtime.fingerprint, asdict(settings), names)
+
+
+def is_made(path: Path, outputs: Outputs, runtime: Runtime, options: Options) -> bool:
+    """Whether the mask is there, whole, and a run of this very job made it. Raises UsageError where another thing is.
+
+    Where the file system keeps no marks, a mask that is there and whole is taken for the job's own.
+    """
+    if not finished(outputs.mask):
+        return False
+    job = mark_of_job(path, outputs, runtime, options)
+    check_ours(format_of(outputs.mask).place(outputs.mask), Keep(resume=True, job=job))
+    return True
 
 
 def _key(task: Task, outputs: Outputs) -> dict[str, Any]:

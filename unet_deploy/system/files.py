@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from unet_deploy.errors import ResourceError, UnetDeployError, UsageError
+from unet_deploy.system.marks import put_mark
 
 _LONGEST_NAME = 255 - len(".12345678.1234.part")
 """Bytes of a file's name: what is written beside it has a longer one."""
@@ -70,6 +71,7 @@ def replacing(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
                     _drop_leftovers(path)
             yield beside
             with beside.open("rb") as file:
+                put_mark(beside)
                 os.fchmod(file.fileno(), mode)
                 os.fsync(file.fileno())
             os.replace(beside, path)
