@@ -58,7 +58,8 @@ def choose_plan(
 ) -> TilePlan:
     """The plan of least work whose largest input (height, width) fits and has sides of at most `most`.
 
-    Of plans that are within WORTH of the best, the one of the smallest tiles that are not SMALL. least, origin: as for `plan_tiles`.
+    Of plans that are within WORTH of the best, the one of the smallest tiles that are not SMALL.
+    least, origin: as for `plan_tiles`.
     Raises ResourceError when not even the smallest tile fits.
     """
     region = Region(*origin, height, width)
