@@ -20,13 +20,14 @@ from torch import nn
 from trainer.unet import UNet
 from trainer.weights import SCORE, load_weights
 from unet_deploy._version import __version__
-from unet_deploy.errors import VerificationError
+from unet_deploy.errors import ModelError, VerificationError
 from unet_deploy.images.grey import GreyScale
 from unet_deploy.model.card import ModelCard, Normalization
 from unet_deploy.model.contract import PROBABILITIES
 from unet_deploy.model.nodes import GraphBuilder
 from unet_deploy.model.onnx_file import save
 from unet_deploy.model.ports import graph_ports
+from unet_deploy.runtimes import Answer
 from unet_deploy.runtimes.agreement import compare
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime, measure_bytes_per_pixel
 from unet_deploy.system.files import check_free, replacing
@@ -88,7 +89,7 @@ def check(path: Path, network: UNet, card: ModelCard, examples: Sequence[torch.T
         for example in examples:
             expected = network(example[None]).softmax(1).numpy()[0]
             raw = example.numpy() / grey.scale[:, None, None] + grey.offset[:, None, None]
-            answer = runtime.submit([raw.astype(np.float32)], [grey])
+            answer = _answer(runtime, raw.astype(np.float32), grey, card)
             assert answer.probabilities is not None
             seen = compare(expected.argmax(0), expected, answer.labels[0], answer.probabilities[0])
             if not seen.holds:
@@ -97,6 +98,16 @@ def check(path: Path, network: UNet, card: ModelCard, examples: Sequence[torch.T
                     f"and probabilities are {seen.worst_probability:.2g} apart, {seen.not_finite} of them not finite; "
                     "nothing written"
                 )
+
+
+def _answer(runtime: OnnxRuntime, tile: np.ndarray, grey: GreyScale, card: ModelCard) -> Answer:
+    """The exported network's answer to a tile (C, h, w). Raises VerificationError where it is NaN or infinite."""
+    try:
+        return runtime.submit([tile], [grey])
+    except ModelError as error:
+        raise VerificationError(
+            f"model {card.name!r}: ONNX Runtime's answer is no number; its weights are damaged; nothing written"
+        ) from error
 
 
 def _grey_of(card: ModelCard) -> GreyScale:

@@ -59,8 +59,10 @@ def test_segment_a_folder_and_a_pattern_keeps_going_past_a_bad_image(slide, tmp_
     for name in ("a", "c"):
         (folder / f"{name}.png").write_bytes(imagecodecs.png_encode(np.full((60, 70), 9, np.uint8)))
     (folder / "old.mask.tif").write_bytes(b"an earlier mask")
-    message = error("segment", folder, "-o", tmp_path / "out", code=3)
-    assert "b.tif" in message
+    _, said = unet_deploy("segment", folder, "-o", tmp_path / "out", code=3)
+    message, *table = said.splitlines()
+    assert message.startswith(f"error: {folder / 'b.tif'}: ")
+    assert table == ["1 of 3 images failed:", f"3  {folder / 'b.tif'}"]
     assert sorted(os.listdir(tmp_path / "out")) == ["a.mask.tif", "c.mask.tif"]
     unet_deploy("segment", str(folder / "*.png"), "-o", tmp_path / "more")
     assert sorted(os.listdir(tmp_path / "more")) == ["a.mask.tif", "c.mask.tif"]

@@ -105,7 +105,7 @@ def test_values_are_read_and_defaults_stay_as_they_are(read, text, value):
 def test_choices_are_those_of_the_library():
     """They are written twice, because the modules that know them are too heavy for --help."""
     from unet_deploy.convert import adopt as adopting
-    from unet_deploy.convert import external
+    from unet_deploy.convert import answer
     from unet_deploy.model import contract
     from unet_deploy.model.card import Normalization
     from unet_deploy.runtimes.tensorrt import options as building
@@ -116,7 +116,7 @@ def test_choices_are_those_of_the_library():
         (engines.Pixels, contract.Pixels),
         (engines.Compatibility, building.Compatibility),
         (adopt.Padding, adopting.Padding),
-        (adopt.Activation, external.Activation),
+        (adopt.Activation, answer.Activation),
         (adopt.Method, get_type_hints(Normalization)["method"]),
         (options.Connectivity, get_type_hints(ObjectRules)["connectivity"]),
     ]

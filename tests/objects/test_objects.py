@@ -366,7 +366,7 @@ def test_parquet_without_its_package_and_other_suffixes_are_refused(tmp_path, ri
     monkeypatch.setattr("unet_deploy.system.extras.find_spec", lambda name: None)
     with pytest.raises(MissingPackageError, match=r"unet-deploy\[objects\]"):
         write_table(tmp_path / "objects.parquet", rings[0])
-    with pytest.raises(UsageError, match=r"\.csv \.parquet \.geojson"):
+    with pytest.raises(UsageError, match=r"ends in \.csv, \.parquet, \.geojson"):
         write_table(tmp_path / "objects.xlsx", rings[0])
     assert not list(tmp_path.iterdir())
 

@@ -64,7 +64,8 @@ def failures(failed: Sequence[Failed], images: int) -> None:
     """Say at the end of a batch which of its images failed, and with which exit code each would have by itself."""
     if images > 1:
         note(f"{len(failed)} of {images} images failed:")
-        note(table([(str(each.error.exit_code), str(each.job.image)) for each in failed]))
+        for line in table([(str(each.error.exit_code), str(each.job.image)) for each in failed]).splitlines():
+            note(line)
 
 
 def report(report: Report) -> None:
