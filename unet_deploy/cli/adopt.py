@@ -25,7 +25,7 @@ Method = Literal["percentile", "fixed"]
 _ZERO, _ONE = parse.Numbers((0.0,)), parse.Numbers((1.0,))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class NetworkOptions:
     """What a file does not say of its network."""
 
@@ -60,7 +60,7 @@ class NetworkOptions:
     ] = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class GreyOptions:
     """How grey values become the network's input."""
 
@@ -122,7 +122,7 @@ class GreyOptions:
         return Normalization(self.normalization, **given)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class SeamOptions:
     """How much of a tile's border is cut off, and what is shown of it."""
 

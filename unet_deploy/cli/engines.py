@@ -37,7 +37,7 @@ ShapeOption = Annotated[
 ModelArgument = Annotated[str, typer.Argument(help="Model file (.onnx), or a shipped model's name.")]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class ShapeOptions:
     """What an engine takes at once: one shape, or a range of them."""
 
@@ -75,7 +75,7 @@ class ShapeOptions:
         return Profile((1, card.base, card.base), largest, largest)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class CompilerOptions:
     """What the compiler may do, and for which GPUs."""
 
@@ -129,7 +129,7 @@ class CompilerOptions:
     ] = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class FormOptions:
     """What an engine computes in, takes and returns."""
 
@@ -144,7 +144,7 @@ class FormOptions:
     ] = "labels"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class ProofOptions:
     """What a new engine is compared with its model on, and how far they may differ."""
 

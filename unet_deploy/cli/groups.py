@@ -1,6 +1,7 @@
 """Groups of options that several commands share: each is a frozen dataclass that is written once.
 
 A field of a group carries its option as `Annotated[type, typer.Option(...)]`; a command takes the whole group.
+Groups are made without comparison and repr, which nobody asks for and --help would wait for.
 Annotations are read as they are, so modules with groups and commands do without `from __future__ import annotations`:
 evaluating those of every command from text would make --help a tenth slower.
 """

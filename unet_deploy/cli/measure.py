@@ -64,7 +64,7 @@ def _verify_tiled(model: str, image: Path, tile_size: int | None, channel: int |
         raise VerificationError(f"{image}: the tiled answer is not the whole image's; do not trust masks of {model}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class MeasuringOptions:
     """What is measured, and what is asked of it."""
 

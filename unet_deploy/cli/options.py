@@ -89,7 +89,7 @@ NoProgressOption = Annotated[bool, typer.Option("--no-progress", help="Draw no p
 # -- groups ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class OutputOptions:
     """The files to make of each image."""
 
@@ -109,7 +109,7 @@ class OutputOptions:
     overwrite: OverwriteOption = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class RuntimeOptions:
     """What runs the model."""
 
@@ -118,7 +118,7 @@ class RuntimeOptions:
     precision: PrecisionOption = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class TileOptions:
     """How an image is cut into tiles, and what becomes of them."""
 
@@ -149,7 +149,7 @@ class TileOptions:
     ] = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class ImageOptions:
     """What of each image is segmented."""
 
@@ -202,7 +202,7 @@ class ImageOptions:
     ] = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class ObjectOptions:
     """What counts as an object, and where objects are written."""
 
@@ -239,7 +239,7 @@ class ObjectOptions:
         return ObjectRules(self.connectivity, self.min_size, self.fill_holes)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class RunOptions:
     """Who computes, and whether anything is computed."""
 
@@ -264,7 +264,7 @@ class RunOptions:
     no_progress: NoProgressOption = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class DataOptions:
     """Annotated images."""
 
@@ -277,7 +277,7 @@ class DataOptions:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class CardOptions:
     """What the model card says and no file knows."""
 

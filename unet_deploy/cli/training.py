@@ -35,7 +35,7 @@ Preset = Literal["modern", "paper"]
 _CLASSES = parse.Names(("background", "foreground"))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class TrainingOptions:
     """How to train: a preset, what of it is to be another, and how often the model is looked at."""
 
@@ -104,7 +104,7 @@ class TrainingOptions:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class TrainingData(DataOptions):
     """Annotated images to train on, and what of them is held back."""
 
@@ -126,7 +126,7 @@ class TrainingData(DataOptions):
     ] = "last:0.1"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class EvaluationData(DataOptions):
     """Annotated images to evaluate on."""
 
@@ -135,7 +135,7 @@ class EvaluationData(DataOptions):
     ] = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class MeasureOptions:
     """What is measured of a model, and how its answer is made."""
 
