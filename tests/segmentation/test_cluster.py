@@ -30,6 +30,8 @@ from unet_deploy.zoo import Request, open_model
 pytest.importorskip("distributed")
 pytest.importorskip("zarr")
 
+import zarr
+
 from unet_deploy.segmentation import cluster as clusters
 from unet_deploy.segmentation.cluster import Cluster
 
@@ -106,6 +108,15 @@ def test_two_workers_make_the_files_of_one_process(slide, small_models, tmp_path
         unet_deploy(*arguments, *how, "-o", tmp_path / folder / "mask.zarr", *options)
     assert len(files_of(tmp_path / "two")) > 12
     assert files_of(tmp_path / "two") == files_of(tmp_path / "one")
+
+
+def test_two_workers_fill_probabilities_in_an_ome_zarr_of_their_own(slide, small_models, tmp_path):
+    words = ("segment", slide, "-m", small_models["one"], "--runtime", "onnxruntime", "--probabilities")
+    unet_deploy(*words, "-o", tmp_path / "many.zarr", "--workers", 2, "--roi", "100,200,900,850")
+    unet_deploy(*words, "-o", tmp_path / "one.tif", "--roi", "100,200,900,850")
+    many = zarr.open(tmp_path / "many.probabilities.zarr", mode="r")["0"][:]
+    one = tifffile.imread(tmp_path / "one.probabilities.tif")
+    np.testing.assert_array_equal(np.moveaxis(many, 0, 1).reshape(one.shape), one)  # c, z, y, x beside z, c, y, x
 
 
 def test_a_worker_that_is_killed_leaves_no_trace(slide, small_models, alone, tmp_path):
@@ -289,7 +300,6 @@ def test_a_scheduler_that_dies_is_said(slide, small_models, tmp_path):
 def test_only_an_ome_zarr_mask_is_for_many(slide, small_models, tmp_path):
     words = ("segment", slide, "-m", small_models["one"], "--workers", 1)
     assert "-o mask.zarr" in error(*words, "-o", tmp_path / "mask.tif", code=2)
-    assert "no probabilities" in error(*words, "-o", tmp_path / "mask.zarr", "--probabilities", code=2)
     _, said = unet_deploy(*words, "-o", tmp_path / "mask.zarr", "--dry-run")
     assert "those of one process" in said
     assert os.listdir(tmp_path) == []

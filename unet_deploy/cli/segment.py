@@ -51,7 +51,7 @@ def segment(
     from unet_deploy.segmentation.batch import Failed, attempt_each, for_runtime
     from unet_deploy.segmentation.planning import first_look
 
-    jobs = _jobs(images, model, outputs, objects)
+    jobs = _jobs(images, model, outputs, objects, shared=bool(run.scheduler or run.workers))
     options = _options(tiles, image, objects, resume=run.resume, overwrite=outputs.overwrite)
     failures = []
     with ExitStack() as stack:
@@ -73,8 +73,13 @@ def segment(
         raise typer.Exit(failures[0].error.exit_code)
 
 
-def _jobs(images: list[str], model: str | None, outputs: OutputOptions, objects: ObjectOptions) -> list["Job"]:
-    """The images that are named, and the files to make of each; none of them is an image or the model."""
+def _jobs(
+    images: list[str], model: str | None, outputs: OutputOptions, objects: ObjectOptions, *, shared: bool
+) -> list["Job"]:
+    """The images that are named, and the files to make of each; none of them is an image or the model.
+
+    shared: whether several processes are to fill them.
+    """
     from unet_deploy.masks.apart import check_apart
     from unet_deploy.segmentation.batch import Job
     from unet_deploy.segmentation.inputs import find_images, name_outputs
@@ -88,6 +93,7 @@ def _jobs(images: list[str], model: str | None, outputs: OutputOptions, objects:
         overlay=outputs.overlay,
         objects=objects.objects,
         instances=objects.instances,
+        shared=shared,
     )
     check_apart([place for outputs in named for place in outputs.places], [find_model(model)])
     return list(map(Job, paths, named))

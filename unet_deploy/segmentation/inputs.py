@@ -13,7 +13,7 @@ from unet_deploy.masks import is_mask_name, known_formats
 from unet_deploy.masks.apart import check_apart
 from unet_deploy.segmentation.outputs import Outputs, beside
 
-_OURS = (".mask.tif", ".probabilities.tif", ".overlay.png", ".instances.tif", ".instances.zarr")
+_OURS = (".mask.tif", ".probabilities.tif", ".probabilities.zarr", ".overlay.png", ".instances.tif", ".instances.zarr")
 """How the names of files end that a run itself has chosen."""
 
 
@@ -53,10 +53,12 @@ def name_outputs(
     overlay: bool = False,
     objects: str | None = None,
     instances: str | None = None,
+    shared: bool = False,
 ) -> list[Outputs]:
     """The files to make of each image.
 
     objects, instances: a file, or for any number of images just what its name ends in.
+    shared: whether several processes are to fill them.
     Raises UsageError when two outputs would be one file or a name says of another kind of file, and when any of them
     is, or lies in, any of the images.
     """
@@ -73,6 +75,7 @@ def name_outputs(
             overlay=overlay,
             objects=_named(objects, mask, "objects", len(masks)),
             instances=_named_mask(instances, mask, "instances", len(masks)),
+            shared=shared,
         )
         for mask in masks
     ]

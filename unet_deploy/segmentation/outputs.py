@@ -73,12 +73,16 @@ class Outputs:
         overlay: bool = False,
         objects: str | Path | None = None,
         instances: str | Path | None = None,
+        shared: bool = False,
     ) -> Outputs:
-        """Names derived from the mask's: mask.probabilities.tif, mask.overlay.png."""
+        """Names derived from the mask's: mask.probabilities.tif, mask.overlay.png.
+
+        shared: several processes fill the mask, and probabilities are named as OME-Zarr, which they can fill too.
+        """
         base = beside(Path(mask))
         return cls(
             Path(mask),
-            base.with_name(f"{base.name}.probabilities.tif") if probabilities else None,
+            base.with_name(f"{base.name}.probabilities{'.zarr' if shared else '.tif'}") if probabilities else None,
             base.with_name(f"{base.name}.overlay.png") if overlay else None,
             Path(objects) if objects else None,
             Path(instances) if instances else None,
@@ -222,7 +226,9 @@ class OutputWriter:
             if tree is None and not trees:
                 raise UsageError(f"{path}: several machines write an OME-Zarr mask; give one: -o mask.zarr")
             if tree is None:
-                raise UsageError(f"{path}: several machines write no probabilities; leave them out")
+                raise UsageError(
+                    f"{path}: several machines write OME-Zarr; give probabilities a name that ends in .zarr"
+                )
             trees.append((path, tree))
         return trees
 
