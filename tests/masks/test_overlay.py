@@ -93,3 +93,17 @@ def test_a_constant_image_is_a_picture_too(tmp_path):
     path = tmp_path / "overlay.png"
     filled(np.full((1, 30, 30), 7, np.uint8), np.zeros((30, 30), np.uint8)).save(path)
     assert imagecodecs.png_decode(path.read_bytes()).shape == (30, 30, 3)
+
+
+def test_what_holds_no_data_is_black_and_has_no_part_in_the_shades():
+    rng = np.random.default_rng(4)
+    image = rng.integers(1000, 4000, (1, 90, 120)).astype(np.float32)
+    labels = (rng.random((90, 120)) < 0.3).astype(np.uint8)
+    data = np.ones((90, 120), np.bool_)
+    data[:30] = False
+    image[:, :30], labels[:30] = -9999, 0
+    picture = Overlay(Region(0, 0, 90, 120), 1, ("background", "cell"))
+    picture.add(Region(0, 0, 90, 120), image, labels, data)
+    seen = picture.picture()
+    assert not seen[:30].any()
+    np.testing.assert_array_equal(seen[31:], filled(image[:, 30:], labels[30:]).picture()[1:])

@@ -10,6 +10,7 @@ from broken import pull_the_plug
 from unet_deploy.errors import ImageError
 from unet_deploy.measure.sample import write_sample
 from unet_deploy.segmentation.run import Options, Outputs, segment_file
+from unet_deploy.tiling import Region
 from unet_deploy.zoo import open_model
 
 RIM = 100
@@ -64,21 +65,23 @@ def test_a_rim_without_data_changes_nothing_of_the_rest(tmp_path, sample, nuclei
         assert (42113 in file.pages[0].tags) == bool(text)
 
 
-def test_a_run_that_was_broken_off_goes_on_to_the_same_mask(tmp_path, sample, nuclei, monkeypatch):
+@pytest.mark.parametrize("roi", [None, Region(70, 90, 190, 170)], ids=["whole", "region"])
+def test_a_run_that_was_broken_off_goes_on_to_the_same_files(tmp_path, sample, nuclei, monkeypatch, roi):
     pixels = sample[0].astype(np.float32)
     pixels[:RIM] = np.nan
     image = write(tmp_path / "a.tif", pixels, "nan")
-    options = Options(tile_size=252)
+    options = Options(tile_size=252, roi=roi)
     once = Outputs.beside(tmp_path / "once.tif", overlay=True, objects=tmp_path / "once.csv")
     again = Outputs.beside(tmp_path / "again.tif", overlay=True, objects=tmp_path / "again.csv")
     with open_model(nuclei, device="cpu") as model:
         segment_file(image, once, model, options)
         with monkeypatch.context() as broken:
-            pull_the_plug(broken, model, 3)
+            pull_the_plug(broken, model, 2)
             with pytest.raises(RuntimeError, match="pulled the plug"):
                 segment_file(image, again, model, options)
         segment_file(image, again, model, replace(options, resume=True))
     assert once.mask.read_bytes() == again.mask.read_bytes()
+    assert once.overlay.read_bytes() == again.overlay.read_bytes()
     assert once.objects.read_bytes() == again.objects.read_bytes()
 
 

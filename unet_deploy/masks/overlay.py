@@ -46,15 +46,24 @@ class Overlay:
         self._classes = np.zeros((len(classes) - 1, *shape), np.float32)
         counts = (np.bincount(np.arange(side) // self._factor) for side in (height, width))
         self._pixels = np.multiply.outer(*counts).astype(np.float32)
+        self._blank: np.ndarray | None = None
+        """Of each square, how many pixels hold no data; None before the first of them."""
 
-    def add(self, region: Region, image: np.ndarray, labels: np.ndarray) -> None:
-        """image: (C, h, w) grey values, labels: (h, w) class indices, both of the region."""
+    def add(self, region: Region, image: np.ndarray, labels: np.ndarray, data: np.ndarray | None = None) -> None:
+        """image: (C, h, w) grey values, labels: (h, w) class indices, both of the region.
+
+        data: (h, w) bool, where there is something to show; the rest is black, whatever its grey values.
+        """
         rows, columns = (
             (np.arange(first, end) - origin) // self._factor
             for first, end, origin in zip(region.origin, (region.bottom, region.right), self._origin, strict=True)
         )
         there = np.ix_(np.unique(rows), np.unique(columns))
         shown = image if self._colour else image[:1]
+        if data is not None and not data.all():
+            shown = np.where(data, shown, shown.dtype.type(0))
+            self._blank = np.zeros_like(self._pixels) if self._blank is None else self._blank
+            self._blank[there] += self._sums((~data).astype(np.float32), rows, columns)
         for canvas, plane in zip(self._grey, shown, strict=True):
             canvas[there] += self._sums(plane.astype(np.float32), rows, columns)
         for label, canvas in enumerate(self._classes, start=1):
@@ -76,7 +85,7 @@ class Overlay:
         for label, canvas in enumerate(self._classes, start=1):
             winner[canvas > most] = label
             np.maximum(most, canvas, out=most)
-        grey = _stretch(self._grey / self._pixels)
+        grey = self._shades()
         picture = np.empty((*winner.shape, 3), np.uint8)
         picture[...] = np.moveaxis(grey, 0, -1)
         edge = _outline(winner)
@@ -85,6 +94,17 @@ class Overlay:
             for pixels, alpha in (((winner == label) & ~edge, _FILL), ((winner == label) & edge, _LINE)):
                 picture[pixels] = picture[pixels] * (1 - alpha) + colour * alpha
         return picture
+
+    def _shades(self) -> np.ndarray:
+        """The image as (1 or 3, h, w) shades from 0 to 255; a square without any data is 0."""
+        if self._blank is None:
+            return _stretch(self._grey / self._pixels)
+        seen = self._pixels - self._blank
+        there = seen > 0
+        shades = np.zeros_like(self._grey)
+        if there.any():
+            shades[:, there] = _stretch(self._grey[:, there] / seen[there])
+        return shades
 
     @staticmethod
     def _sums(plane: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:

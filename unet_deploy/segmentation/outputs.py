@@ -204,7 +204,8 @@ class OutputWriter:
         from unet_deploy.masks.overlay import Overlay
 
         self._picture = Overlay(subject.covered, self._image.channels, subject.classes)
-        self.consumers.append(paint(self._picture))
+        add = paint(self._picture)
+        self.consumers.append(lambda done: add(self._masked(done)))
 
     def _add_objects(self, rules: ObjectRules, subject: Subject) -> None:
         # Not before objects are asked for: SciPy takes 20 MB.
@@ -247,9 +248,7 @@ class OutputWriter:
             return DoneTile(page, tile, nothing, nothing, None, tile.write, resumed=True)
         labels, image = self._labels(page, tile.write), self._source.crop(page, tile.write)
         data = self._source.data_in(image)
-        if data is not None:
-            image = np.where(data, image, image.dtype.type(0))
-        return DoneTile(page, tile, image, labels, None, tile.write, resumed=True)
+        return DoneTile(page, tile, image, labels, None, tile.write, resumed=True, data=data)
 
     def commit(self) -> None:
         """Give all files their names, the mask last: where it is, all is.
@@ -377,6 +376,6 @@ def paint(picture: Overlay) -> Consumer:
 
     def consume(done: DoneTile) -> None:
         if done.page == 0:
-            picture.add(done.tile.write, done.image, done.labels)
+            picture.add(done.tile.write, done.image, done.labels, done.data)
 
     return consume

@@ -82,6 +82,8 @@ class DoneTile:
     """What the plan's tile writes; `tile` is a part of it where memory was short."""
     resumed: bool = False
     """Whether it was finished by an earlier run, and is in the mask already."""
+    data: np.ndarray | None = None
+    """(h, w) bool, which pixels hold data; None where all do. Labels of the others are 0."""
 
     def cut(self, region: Region) -> DoneTile:
         """What of it lies in a region, which its `write` holds."""
@@ -92,6 +94,7 @@ class DoneTile:
             image=self.image[(slice(None), *inside)],
             labels=self.labels[inside],
             probabilities=None if self.probabilities is None else self.probabilities[(slice(None), *inside)],
+            data=None if self.data is None else self.data[inside],
         )
 
 
@@ -367,10 +370,11 @@ def _cut(read: ReadTile, answer: Answer, index: int, margin: int) -> DoneTile:
     image = read.pixels[:, margin : margin + height, margin : margin + width]
     probabilities = None if answer.probabilities is None else answer.probabilities[index, :, :height, :width]
     labels = answer.labels[index, :height, :width]
+    data = None
     if read.data is not None:
         data = read.data[margin : margin + height, margin : margin + width]
         labels, probabilities = _without(data, labels, probabilities)
-    return DoneTile(read.page, read.tile, image, labels, probabilities, read.whole)
+    return DoneTile(read.page, read.tile, image, labels, probabilities, read.whole, data=data)
 
 
 def _without(
