@@ -56,9 +56,9 @@ def test_the_tag_is_heeded(tmp_path, dtype, value, text, tile):
     assert (seen[0][~data] == np.rint(grey.offset) if seen.dtype.kind != "f" else seen[0][~data] == grey.offset).all()
 
 
-def test_the_tag_goes_to_the_mask_and_is_said(tmp_path):
+def test_the_tag_is_said_and_is_no_tag_of_the_mask(tmp_path):
     with tagged(tmp_path / "a.tif", GREY, "-9999") as source:
-        assert (42113, "-9999") in [(code, value) for code, _, _, value, _ in source.info.tags["extratags"]]
+        assert not source.info.tags
         assert "pixels of -9999 are no data" in source.info.note
         assert source.data_in(source.crop(0, source.info.region)).all()
 
@@ -70,6 +70,15 @@ def test_the_tag_counts_as_numbers_are_stored(tmp_path):
         data = source.data_in(source.crop(0, source.info.region))
     assert not data[:30].any()
     assert data[30:].all()
+
+
+def test_a_zarr_array_says_it_by_an_attribute(tmp_path):
+    zarr = pytest.importorskip("zarr")
+    array = zarr.create_array(str(tmp_path / "a.zarr"), data=GREY, attributes={"_FillValue": 10})
+    assert array.shape == GREY.shape
+    with open_image(tmp_path / "a.zarr") as source:
+        assert source.info.note == "pixels of 10 are no data"
+        np.testing.assert_array_equal(source.data_in(source.crop(0, source.info.region)), GREY != 10)
 
 
 def test_the_user_goes_before_the_file(tmp_path):

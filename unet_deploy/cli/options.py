@@ -166,11 +166,17 @@ class ImageOptions:
         float | None,
         typer.Option(
             "--nodata",
-            help="Pixels of this value are no data, for example -9999 or nan; they become class 0.",
+            help="Pixels of this value are no data, for example -9999 or nan.",
             show_default="what the file says",
             rich_help_panel=IMAGE,
         ),
     ] = None
+    outside: Annotated[
+        int,
+        typer.Option(
+            "--outside", min=0, max=255, help="What the mask has where there is no data.", rich_help_panel=IMAGE
+        ),
+    ] = 0
     timeout: Annotated[
         float,
         typer.Option(

@@ -124,6 +124,7 @@ def _options(
         channel=image.channel,
         palette=image.palette,
         nodata=image.nodata,
+        outside=image.outside,
         timeout=image.timeout,
         level=image.level,
         max_memory=tiles.max_memory,

@@ -72,6 +72,8 @@ def report(report: Report) -> None:
     """Say what was made of an image, how fast, and what a person should know of it."""
     if report.image.note:
         note(f"note: {report.image.name}: {report.image.note}")
+    if report.nodata is not None:
+        note(f"note: {report.outputs.mask}: pixels without data are {report.nodata}, and it says so")
     if report.proved:
         note(f"proved on first use: {report.proved}")
     tiles = report.image.pages * len(report.plan)

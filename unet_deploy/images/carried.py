@@ -12,7 +12,7 @@ from tifffile import TiffWriter
 SMALLEST_UM, LARGEST_UM = 1e-6, 1e6
 """Sides of a pixel, in micrometres, that a microscope or a satellite may have: a picometre to a metre."""
 
-_NAMES = {274: "the orientation", 42113: "the value of no data"}
+_NAMES = {274: "the orientation"}
 
 
 def usable_size(size_um: float | None) -> float | None:

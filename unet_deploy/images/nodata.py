@@ -6,6 +6,12 @@ import math
 
 import numpy as np
 
+GDAL_NODATA = 42113
+"""The tag of a TIFF that says the value of pixels that are no data."""
+
+FILL_VALUE = "_FillValue"
+"""The attribute of a Zarr array that says it, as CF conventions name it."""
+
 
 def holds_data(pixels: np.ndarray, nodata: float) -> np.ndarray:
     """Return which pixels (C, ...) hold data, as bool (...): those that are not `nodata` in all channels.
@@ -30,8 +36,13 @@ def nodata_as(nodata: float, dtype: np.dtype) -> np.generic | float:
 
 
 def parse_nodata(text: object) -> float | None:
-    """Return the value that a GDAL_NODATA tag writes; None where it is no number."""
+    """Return the value of no data that a file says, as GDAL_NODATA writes it; None where it is no number."""
     try:
         return float(str(text).strip().strip("\0").replace(",", "."))
     except ValueError:
         return None
+
+
+def nodata_note(nodata: float | None) -> str:
+    """Say which pixels are no data; empty where the file says none."""
+    return "" if nodata is None else f"pixels of {nodata:g} are no data"

@@ -31,10 +31,10 @@ MOST_SEGMENT_BYTES = 1 << 30
 COARSEST_UM = 50.0
 """Resolutions coarser than this (508 dpi) are a printer's or a screen's, not a microscope's."""
 
-_CARRIED = (274, 33550, 33922, 34264, 34735, 34736, 34737, 42113)
-"""Tags that hold for the mask as they are: orientation, the place on Earth (OGC GeoTIFF 1.1, section 7), no data."""
+_CARRIED = (274, 33550, 33922, 34264, 34735, 34736, 34737)
+"""Tags that hold for the mask as they are: orientation, the place on Earth (OGC GeoTIFF 1.1, section 7)."""
 
-_AT_ANY_LEVEL = (274, 42113)
+_AT_ANY_LEVEL = (274,)
 
 _JPEG_COMPRESSIONS = (6, 7, 33007, 34892)
 _PICTURES = (7, 33007, 34892, 33003, 33004, 33005, 34712, 34887, 34927, 34933, 22610, 34934, 50001, 50002, 52546)

@@ -8,10 +8,8 @@ from xml.etree import ElementTree
 import numpy as np
 from tifffile import PHOTOMETRIC, TiffFile, TiffPage, TiffTag
 
-from unet_deploy.images.nodata import parse_nodata
+from unet_deploy.images.nodata import GDAL_NODATA, nodata_note, parse_nodata
 from unet_deploy.images.samples import Samples, Stored
-
-GDAL_NODATA = 42113
 
 
 def samples_of(page: TiffPage) -> tuple[int, int]:
@@ -53,7 +51,7 @@ def note_on(file: TiffFile, meaning: str, nodata: float | None, alpha: int) -> s
     """Return what a person should know of how a file is read. meaning: of its numbers; alpha: samples of it."""
     notes, all_series = [meaning] if meaning else [], file.series
     if nodata is not None:
-        notes.append(f"pixels of {nodata:g} are no data")
+        notes.append(nodata_note(nodata))
     if alpha:
         notes.append("the alpha channel is not used")
     if len(all_series) > 1:

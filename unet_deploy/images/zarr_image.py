@@ -21,6 +21,7 @@ from unet_deploy.errors import ImageError, address, reason
 from unet_deploy.images import SILENCE, ImageInfo, ImageSource, check_channel, check_level
 from unet_deploy.images.cache import CACHE_BYTES, BlockCache
 from unet_deploy.images.carried import size_note, usable_size
+from unet_deploy.images.nodata import FILL_VALUE, nodata_note, parse_nodata
 from unet_deploy.images.ome_zarr import Axis, micrometres, ome_metadata, read_axes
 from unet_deploy.images.server import open_url
 from unet_deploy.tiling import Region
@@ -102,6 +103,7 @@ class ZarrSource(ImageSource):
         self._chosen = slice(0, channels) if channel is None else slice(channel, channel + 1)
         chunk_bytes = math.prod(self._array.chunks) * self._array.dtype.itemsize
         self.cache_bytes = min(max(CACHE_BYTES, chunk_bytes), max(self._array.nbytes, chunk_bytes))
+        nodata = parse_nodata(self._array.attrs.get(FILL_VALUE))
         claimed = micrometres(self.axes[self._x])
         size = usable_size(micrometres(self.axes[self._y])), usable_size(claimed)
         self.info = ImageInfo(
@@ -113,8 +115,9 @@ class ZarrSource(ImageSource):
             dtype=self._dtype,
             pixel_size_um=size[1],
             levels=tuple((each.shape[self._y], each.shape[self._x]) for each in levels) if len(levels) > 1 else (),
+            nodata=nodata,
             tags={"resolution": (1e4 / size[1], 1e4 / size[0]), "resolutionunit": 3} if size[0] and size[1] else {},
-            note="; ".join(filter(None, (note, size_note(claimed)))),
+            note="; ".join(filter(None, (note, nodata_note(nodata), size_note(claimed)))),
         )
 
     def crop(self, page: int, region: Region) -> np.ndarray:

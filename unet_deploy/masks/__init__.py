@@ -45,6 +45,8 @@ class MaskForm:
     """Their names in the order of labels or planes, the background first; empty where numbers are no classes."""
     axes: Sequence[Axis] | None = None
     """Those of an OME-Zarr image; None where its pages are z."""
+    nodata: int | None = None
+    """The number of pixels that are no data, as the file is to say; None where it says none."""
 
     @property
     def written(self) -> Region:

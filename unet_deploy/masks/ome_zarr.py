@@ -13,6 +13,7 @@ import zarr
 from zarr.codecs import ZstdCodec
 
 from unet_deploy.images import ImageInfo
+from unet_deploy.images.nodata import FILL_VALUE
 from unet_deploy.images.ome_zarr import Axis, ome_metadata
 from unet_deploy.masks import MaskForm
 from unet_deploy.masks.blocks import level_sizes
@@ -47,7 +48,7 @@ class MaskLayout:
     @property
     def key(self) -> list[Any]:
         """What must be the same for an unfinished run to go on."""
-        return [self.version, self.form.dtype.str, self.form.planes, list(self.form.classes)]
+        return [self.version, self.form.dtype.str, self.form.planes, list(self.form.classes), self.form.nodata]
 
 
 def mask_axes(image: ImageInfo, planes: int, axes: Sequence[Axis] | None) -> tuple[Axis, ...]:
@@ -79,7 +80,7 @@ def create_mask(tree: Path, layout: MaskLayout) -> None:
     """Make the folder of a mask with all its levels and no chunk."""
     zarr_format = ZARR_FORMATS[layout.version]
     *lead, height, width = (axis.size for axis in layout.axes)
-    shapes = level_sizes(height, width)
+    shapes, nodata = level_sizes(height, width), layout.form.nodata
     attributes = _attributes(layout, len(shapes))
     group = zarr.create_group(str(tree), zarr_format=zarr_format, attributes=attributes)
     # Both have a checksum, which a resume relies on, and the readers of their versions know them.
@@ -89,6 +90,8 @@ def create_mask(tree: Path, layout: MaskLayout) -> None:
             "compressors": ZstdCodec(level=3, checksum=True),
             "dimension_names": [axis.name for axis in layout.axes],
         }
+    if nodata is not None:
+        options["attributes"] = {FILL_VALUE: nodata}
     for number, (tall, wide) in enumerate(shapes):
         chunks = (*(1 for _ in lead), min(CHUNK, tall), min(CHUNK, wide))
         group.create_array(

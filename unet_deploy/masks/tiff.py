@@ -11,6 +11,7 @@ import imagecodecs
 import numpy as np
 from tifffile import TiffWriter
 
+from unet_deploy.images.nodata import GDAL_NODATA
 from unet_deploy.masks import Keep, MaskForm, MaskFormat, MaskSink
 from unet_deploy.masks.blocks import PartialBlocks, level_sizes, touched
 from unet_deploy.masks.spool import Spool, read_key, spool_of
@@ -110,7 +111,7 @@ class TiffMaskSink(MaskSink):
                 "photometric": "minisblack",
                 "software": "unet-deploy",
             }
-            whole = {**options, **self._form.image.tags, "metadata": self._ome() if ome else None}
+            whole = {**options, **self._tags(), "metadata": self._ome() if ome else None}
             tiff.write(self._blocks(first), shape=self._shape(first), subifds=len(rest), **whole)
             for level in rest:
                 tiff.write(self._blocks(level), shape=self._shape(level), subfiletype=1, metadata=None, **options)
@@ -180,6 +181,13 @@ class TiffMaskSink(MaskSink):
 
     def _shape(self, level: _Grid) -> tuple[int, ...]:
         return (level.planes, level.height, level.width) if level.planes > 1 else (level.height, level.width)
+
+    def _tags(self) -> dict[str, Any]:
+        """What it takes over from its image, and its own value of no data."""
+        tags, nodata = dict(self._form.image.tags), self._form.nodata
+        if nodata is not None:
+            tags["extratags"] = [*tags.get("extratags", ()), (GDAL_NODATA, "s", 0, str(nodata), True)]
+        return tags
 
     def _ome(self) -> dict[str, Any]:
         axes = "ZC" if self._planes > 1 and self._form.image.pages > 1 else "C" if self._planes > 1 else "Z"

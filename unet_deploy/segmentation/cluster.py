@@ -97,6 +97,8 @@ class Work:
     """How the image is read, as `nodata` and `timeout`: see Options."""
     nodata: float | None = None
     timeout: float = SILENCE
+    outside: int = 0
+    """What the mask has where there is no data."""
     version: str = __version__
 
 
@@ -222,6 +224,7 @@ class Cluster:
             palette=task.options.palette,
             nodata=task.options.nodata,
             timeout=task.options.timeout,
+            outside=task.options.outside,
             level=task.level,
             state=state_of(task.path),
             tta=task.options.tta,
@@ -332,7 +335,7 @@ def _compute(work: Work, job: Job, grey: GreyScale) -> Timing:
         writers = [format_of(output).writer(tree, output, work.region) for output, tree in work.trees]
         if all(writer.has(job.page, job.region) for writer in writers):
             return Timing(0.0, 0.0, resumed=len(tiles))
-        consumers = [write(writer) for write, writer in zip((write_labels, write_probabilities), writers, strict=False)]
+        consumers = [write_labels(writers[0], work.outside), *map(write_probabilities, writers[1:])]
         return stream(
             _source(work),
             tiles,

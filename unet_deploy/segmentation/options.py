@@ -64,10 +64,15 @@ class Options:
     """The value of pixels that are no data, NaN among them; None for what the file says."""
     timeout: float = SILENCE
     """Seconds that the server of an image may be silent before it is asked again."""
+    outside: int = 0
+    """What the mask has where there is no data, 0 to 255; such pixels belong to no object."""
 
     def __post_init__(self) -> None:
         settle(self, **dict.fromkeys(("tile_size", "channel", "level", "max_memory"), whole_or_none))
         settle(self, **dict.fromkeys(("skip_background", "tta", "resume", "overwrite"), yes_or_no), roi=_region)
+        settle(self, outside=whole)
+        if not 0 <= self.outside <= 255:
+            raise UsageError(f"outside: a mask holds the numbers 0 to 255, not {self.outside}")
         if not isinstance(self.objects, ObjectRules):
             raise UsageError(f"objects: give ObjectRules, not {kind_of(self.objects)}")
 

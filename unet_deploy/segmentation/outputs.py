@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,6 +141,15 @@ class Subject:
     region: Region
     """What is to be in the mask, inside `covered`; the rest is 0."""
     classes: Sequence[str]
+    outside: int = 0
+    """What the mask has where there is no data; it belongs to no object all the same."""
+
+    @property
+    def nodata(self) -> int | None:
+        """What the mask says to stand for no data: no class does, and 0 only where the image's file says some value."""
+        if self.outside == 0:
+            return None if self.source.info.nodata is None else 0
+        return self.outside if self.outside >= len(self.classes) else None
 
 
 def check_outputs(outputs: Outputs, image: ImageInfo, classes: int, keep: Keep) -> None:
@@ -174,7 +184,7 @@ class OutputWriter:
 
     def __init__(self, outputs: Outputs, subject: Subject, rules: ObjectRules, keep: Keep) -> None:
         self._outputs, self._source, self._image = outputs, subject.source, subject.source.info
-        self._region = subject.region
+        self._region, self._outside = subject.region, subject.outside
         self._axes: Sequence[Axis] | None = getattr(subject.source, "axes", None)
         self._keep = keep
         self._picture: Overlay | None = None
@@ -185,10 +195,12 @@ class OutputWriter:
         self.consumers: list[Consumer] = []
         check_outputs(outputs, self._image, len(subject.classes), keep)
         with ExitStack() as stack:
-            labels = self._sink(outputs.mask, 1, np.uint8, subject.classes)
-            self._add_sink(stack.enter_context(labels), write_labels)
+            form = replace(self._form(1, np.uint8, subject.classes), nodata=subject.nodata)
+            labels = open_mask(outputs.mask, form, keep)
+            self._add_sink(stack.enter_context(labels), partial(write_labels, outside=subject.outside))
             if outputs.probabilities:
-                scores = self._sink(outputs.probabilities, len(subject.classes), np.float32, subject.classes)
+                form = self._form(len(subject.classes), np.float32, subject.classes)
+                scores = open_mask(outputs.probabilities, form, keep)
                 self._add_sink(stack.enter_context(scores), write_probabilities)
             if outputs.overlay:
                 self._add_picture(subject)
@@ -286,7 +298,8 @@ class OutputWriter:
         with ExitStack() as stack:
             sink = None
             if self._outputs.instances:
-                sink = stack.enter_context(self._sink(self._outputs.instances, 1, np.uint32, kept=False))
+                form, kept = self._form(1, np.uint32), replace(self._keep, key=None)
+                sink = stack.enter_context(open_mask(self._outputs.instances, form, kept))
 
             def number(page: int, region: Region, ids: np.ndarray) -> None:
                 inside = region.intersection(self._region)
@@ -304,10 +317,14 @@ class OutputWriter:
                 sink.commit()
 
     def _labels(self, page: int, region: Region) -> np.ndarray:
-        """What is in the mask for a region, (h, w) uint8; 0 where nothing is to be."""
+        """What is in the mask for a region, (h, w) uint8; 0 where nothing is to be, and where there is no data."""
         labels = np.zeros(region.sides, np.uint8)
         inside = region.intersection(self._region)
-        labels[inside.slices_in(region)] = self._sinks[0].read(page, inside)[0]
+        found = self._sinks[0].read(page, inside)[0]
+        if self._outside and (found == self._outside).any():
+            data = self._source.data_in(self._source.crop(page, inside))
+            found = found if data is None else np.where(data, found, np.uint8(0))
+        labels[inside.slices_in(region)] = found
         return labels
 
     def _masked(self, done: DoneTile) -> DoneTile:
@@ -318,18 +335,6 @@ class OutputWriter:
         labels, place = np.zeros_like(done.labels), inside.slices_in(done.tile.write)
         labels[place] = done.labels[place]
         return replace(done, labels=labels)
-
-    def _sink(
-        self,
-        output: Path,
-        planes: int,
-        dtype: type[np.generic],
-        classes: Sequence[str] = (),
-        *,
-        kept: bool = True,
-    ) -> MaskSink:
-        keep = self._keep if kept else replace(self._keep, key=None)
-        return open_mask(output, self._form(planes, dtype, classes), keep)
 
     def _form(self, planes: int, dtype: type[np.generic], classes: Sequence[str] = ()) -> MaskForm:
         return MaskForm(self._image, planes, np.dtype(dtype), self._region, tuple(classes), self._axes)
@@ -352,11 +357,12 @@ def cut_to(region: Region, consumer: Consumer) -> Consumer:
     return consume
 
 
-def write_labels(sink: MaskWriter) -> Consumer:
-    """A consumer that writes the labels of tiles, one plane a page."""
+def write_labels(sink: MaskWriter, outside: int = 0) -> Consumer:
+    """A consumer that writes the labels of tiles, one plane a page, and `outside` where there is no data."""
 
     def consume(done: DoneTile) -> None:
-        sink.write(done.page, done.tile.write, done.labels[None])
+        labels = done.labels if done.data is None else np.where(done.data, done.labels, np.uint8(outside))
+        sink.write(done.page, done.tile.write, labels[None])
 
     return consume
 

@@ -67,6 +67,8 @@ class Report:
     """How a GPU's answer compared with the model's, where this image was the first."""
     objects: int | None = None
     """How many there are, where they were counted."""
+    nodata: int | None = None
+    """What the mask says to stand for no data."""
 
     @property
     def megapixels(self) -> float:
@@ -237,12 +239,12 @@ def _run(
     plan, _ = plan_file(source, covered, ready, outputs, options)
     region = options.roi or covered
     task = Task(path, source, level, runtime, ready, plan, region, options)
-    subject = Subject(source, covered, region, ready.card.classes)
+    subject = Subject(source, covered, region, ready.card.classes, options.outside)
     keep = Keep(_key(task, outputs), options.resume, options.overwrite, job)
     with OutputWriter(outputs, subject, options.objects, keep) as writer:
         timing = compute.fill(task, writer, progress)
         writer.commit()
-    return Report(info, plan, outputs, ready.name, timing, proved, writer.objects)
+    return Report(info, plan, outputs, ready.name, timing, proved, writer.objects, subject.nodata)
 
 
 def mark_of_job(path: Path, outputs: Outputs, runtime: Runtime, options: Options) -> str:
@@ -274,6 +276,7 @@ def _key(task: Task, outputs: Outputs) -> dict[str, Any]:
         "channel": options.channel,
         "palette": options.palette,
         "nodata": repr(options.nodata),
+        "outside": options.outside,
         "level": options.level,
         "tta": options.tta,
         "skip_background": options.skip_background,
