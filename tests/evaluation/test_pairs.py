@@ -270,7 +270,7 @@ def test_nobody_is_wrong_where_an_image_holds_no_data(folder):
     pixels[:40] = np.nan
     tifffile.imwrite(pair.image, pixels, extratags=[(42113, "s", 0, "nan", True)], metadata=None)
     image = read_image(pair)
-    data = image.data_in(image.crop(0, image.info.region))
+    data = image.data_in(0, image.info.region, image.crop(0, image.info.region))
     assert not data[:40].any()
     truth = read_truths([pair], CLASSES)[0]
     left = leave_out(truth, data)

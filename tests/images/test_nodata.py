@@ -25,6 +25,12 @@ def tagged(path, pixels, text, **options):
     return open_image(path)
 
 
+def data_of(source):
+    """Which pixels of the first page hold data."""
+    whole = source.info.region
+    return source.data_in(0, whole, source.crop(0, whole))
+
+
 @pytest.mark.parametrize(
     ("dtype", "value", "text"),
     [
@@ -60,14 +66,14 @@ def test_the_tag_is_said_and_is_no_tag_of_the_mask(tmp_path):
     with tagged(tmp_path / "a.tif", GREY, "-9999") as source:
         assert not source.info.tags
         assert "pixels of -9999 are no data" in source.info.note
-        assert source.data_in(source.crop(0, source.info.region)).all()
+        assert data_of(source).all()
 
 
 def test_the_tag_counts_as_numbers_are_stored(tmp_path):
     pixels = GREY.copy()
     pixels[:30] = 255
     with tagged(tmp_path / "a.tif", pixels, "255", photometric="miniswhite") as source:
-        data = source.data_in(source.crop(0, source.info.region))
+        data = data_of(source)
     assert not data[:30].any()
     assert data[30:].all()
 
@@ -78,13 +84,13 @@ def test_a_zarr_array_says_it_by_an_attribute(tmp_path):
     assert array.shape == GREY.shape
     with open_image(tmp_path / "a.zarr") as source:
         assert source.info.note == "pixels of 10 are no data"
-        np.testing.assert_array_equal(source.data_in(source.crop(0, source.info.region)), GREY != 10)
+        np.testing.assert_array_equal(data_of(source), GREY != 10)
 
 
 def test_the_user_goes_before_the_file(tmp_path):
     with tagged(tmp_path / "a.tif", GREY, "10") as source:
         source.asked_nodata = 11.0
-        np.testing.assert_array_equal(source.data_in(source.crop(0, source.info.region)), GREY != 11)
+        np.testing.assert_array_equal(data_of(source), GREY != 11)
 
 
 @pytest.mark.parametrize(

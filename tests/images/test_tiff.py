@@ -246,6 +246,7 @@ def check_odd(path: Path) -> bool:
     with tifffile.TiffFile(path) as file:
         page = file.series[0].keyframe
         plain = page.photometric in (1, 2) and info.pages == 1 and len(file.series[0].shape) <= 3
+        plain = plain and 1 not in page.extrasamples  # colours that are divided by alpha
         if plain and info.height * info.width < 3000 * 3000:
             whole = file.series[0].asarray()
             whole = whole[None] if whole.ndim == 2 else whole

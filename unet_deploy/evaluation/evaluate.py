@@ -26,12 +26,12 @@ from unet_deploy.evaluation.scores import CUTS, CutScore, Evaluation, Score
 from unet_deploy.images import ImageSource, check_fits, open_labels
 from unet_deploy.images.array import ArraySource
 from unet_deploy.images.grey import check_dtype, to_float32
+from unet_deploy.images.orientation import upright, upright_sides
 from unet_deploy.model.card import ModelCard
 from unet_deploy.runtimes import Runtime
 from unet_deploy.segmentation.run import segment_array
 from unet_deploy.system.files import replacing
 from unet_deploy.system.progress import Progress
-from unet_deploy.tiling import Region
 
 
 def evaluate(
@@ -57,7 +57,7 @@ def evaluate(
         check_size(pair, pixels, truth)
         labels, probabilities = segment_array(image, runtime, None, probabilities=scoring.by_threshold, tta=tta)
         seen = None if probabilities is None else probabilities[0]
-        seen_truth = leave_out(truth, image.data_in(pixels))
+        seen_truth = leave_out(truth, image.data_in(0, image.info.region, pixels))
         scores.append(score_labels(pair.name, labels[0], seen_truth, len(classes), seen, scoring))
         if progress:
             progress(at + 1, len(pairs))
@@ -70,7 +70,7 @@ def _read_fitting(pair: Pair, card: ModelCard) -> ArraySource:
     pixels = image.crop(0, image.info.region)
     check_fits(image.info, card, remedy="save as many, or take another")
     check_dtype(pixels.dtype, image.info.name)
-    data = image.data_in(pixels)
+    data = image.data_in(0, image.info.region, pixels)
     to_float32(pixels if data is None else pixels[:, data], image.info.name)
     return image
 
@@ -84,16 +84,15 @@ def score_files(mask: Path, truth: Path, *, min_size: int = 0) -> Evaluation:
     Raises DataError when the two do not fit.
     """
     with open_labels(mask) as ours, open_labels(truth) as theirs:
-        shapes = [(s.info.pages, s.info.channels, s.info.height, s.info.width) for s in (ours, theirs)]
+        shapes = [(s.info.pages, s.info.channels, *upright_sides(s.info)) for s in (ours, theirs)]
         if shapes[0] != shapes[1] or shapes[0][1] != 1:
             texts = [" x ".join(map(str, shape)) for shape in shapes]
             raise DataError(f"{mask}: is {texts[0]} (pages, channels, pixels), but {truth} is {texts[1]}")
-        pages, _, height, width = shapes[0]
-        whole = Region(0, 0, height, width)
+        pages = ours.info.pages
         scoring = Scoring(min_size=min_size)
         scores = []
         for page in range(pages):
-            labels, objects = _with_data(ours.crop(page, whole), theirs.crop(page, whole), (ours, theirs))
+            labels, objects = _with_data(ours, theirs, page)
             if len(np.unique(objects[objects != 0])) <= 1:
                 objects = connected_objects(objects != 0)
             found, there = ((each != 0).astype(np.uint8) for each in (labels, objects))
@@ -102,16 +101,20 @@ def score_files(mask: Path, truth: Path, *, min_size: int = 0) -> Evaluation:
     return Evaluation(("background", "foreground"), tuple(scores))
 
 
-def _with_data(
-    labels: np.ndarray, truth: np.ndarray, sources: tuple[ImageSource, ImageSource]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and truth (1, H, W) as (H, W), both background where either of them holds no data."""
-    inside = np.ones(labels.shape[1:], np.bool_)
-    for pixels, source in zip((labels, truth), sources, strict=True):
-        data = source.data_in(pixels)
-        if data is not None and source.info.nodata != 0:
-            inside &= data
-    return np.where(inside, labels[0], 0), np.where(inside, truth[0], 0)
+def _with_data(mask: ImageSource, truth: ImageSource, page: int) -> tuple[np.ndarray, np.ndarray]:
+    """Labels of a page of a mask and of its truth, (H, W), both background where either of them holds no data."""
+    (labels, ours), (objects, theirs) = _labels_of(mask, page), _labels_of(truth, page)
+    inside = ours & theirs
+    return np.where(inside, labels, 0), np.where(inside, objects, 0)
+
+
+def _labels_of(source: ImageSource, page: int) -> tuple[np.ndarray, np.ndarray]:
+    """Labels of a page and where they hold data, (H, W) and upright."""
+    info = source.info
+    labels = source.crop(page, info.region)
+    data = source.data_in(page, info.region, labels) if source.nodata != 0 else source.crop_valid(page, info.region)
+    data = np.ones(info.region.sides, np.bool_) if data is None else data
+    return upright(labels[0], info.orientation), upright(data, info.orientation)
 
 
 def score_labels(

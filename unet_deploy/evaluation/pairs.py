@@ -14,8 +14,8 @@ from unet_deploy.errors import DataError, UsageError
 from unet_deploy.evaluation.objects import connected_objects
 from unet_deploy.images import RASTER_SUFFIXES, TIFF_SUFFIXES, ImageInfo, open_image, open_labels
 from unet_deploy.images.array import ArraySource
+from unet_deploy.images.orientation import upright
 from unet_deploy.system.machine import usable_cores
-from unet_deploy.tiling import Region
 
 MaskKind = Literal["auto", "binary", "classes", "instances"]
 """What the integers of a mask number: docs/training.md."""
@@ -146,11 +146,17 @@ def read_pixels(pair: Pair) -> np.ndarray:
 
 
 def read_image(pair: Pair) -> ArraySource:
-    """Read the image of a pair into memory, as one of a page. Raises ImageError, and DataError for stray pages."""
+    """Read the image of a pair into memory, upright, as one of a page.
+
+    Its mask is brought upright too, as either file says that it lies. Raises ImageError, and DataError for stray pages.
+    """
     with open_image(pair.image) as source:
         _check_pages(source.info, pair)
-        pixels = source.crop(pair.page, source.info.region)
-        return ArraySource(pixels, name=str(pair.image), nodata=source.info.nodata)
+        whole = source.info.region
+        pixels, valid = source.crop(pair.page, whole), source.crop_valid(pair.page, whole)
+        pixels = np.ascontiguousarray(upright(pixels, source.info.orientation))
+        valid = None if valid is None else upright(valid, source.info.orientation)
+        return ArraySource(pixels, name=str(pair.image), nodata=source.nodata, valid=valid)
 
 
 def check_size(pair: Pair, image: np.ndarray, truth: Truth) -> None:
@@ -189,7 +195,7 @@ def _read_mask(pair: Pair) -> np.ndarray:
             raise DataError(f"{pair.mask}: a mask has one channel of label numbers, this has {info.channels}")
         if info.dtype.kind not in "bui":
             raise DataError(f"{pair.mask}: mask pixels are {info.dtype}; save label numbers as integers")
-        mask = source.crop(pair.page, Region(0, 0, info.height, info.width))[0]
+        mask = upright(source.crop(pair.page, info.region)[0], info.orientation)
     if mask.dtype.kind == "i" and mask.min() < 0:
         raise DataError(f"{pair.mask}: label numbers below 0; number objects or classes from 0")
     return mask

@@ -50,7 +50,11 @@ class ImageInfo:
     nodata: float | None = None
     """The value of pixels that are no data, where the file says one."""
     note: str = ""
-    """One line on what of the file is not read (other series, alpha), empty when all is."""
+    """One line on what of the file is not read (other series), or is not what it seems; empty when there is nothing."""
+    bands: str = ""
+    """What its channels are, where that is neither grey nor red, green and blue."""
+    orientation: int = 1
+    """How the stored pixels lie, by the numbers of TIFF's tag 274; the mask says the same."""
 
     @property
     def region(self) -> Region:
@@ -76,19 +80,44 @@ class ImageSource(ABC):
 
     def read(self, page: int, region: Region) -> np.ndarray:
         """The pixels of any region, mirrored where it hangs over the image: (C, h, w) of `info.dtype`."""
+        inside, place = self._inside(region)
+        return self.crop(page, inside)[place]
+
+    def crop_valid(self, page: int, region: Region) -> np.ndarray | None:
+        """Which pixels of a region inside the image the file says to be there, bool (h, w); None where it says of all.
+
+        By alpha or by a mask of its own, beside any value that stands for no data. Raises as `crop`.
+        """
+        return None
+
+    def data_in(self, page: int, region: Region, pixels: np.ndarray) -> np.ndarray | None:
+        """Which pixels of a region hold data, bool (h, w); None where all do.
+
+        pixels: (C, h, w), what `read` or `crop` gave of the region.
+        """
+        inside, place = self._inside(region)
+        valid, nodata = self.crop_valid(page, inside), self.nodata
+        there = None if valid is None else valid[place]
+        if nodata is None:
+            return there
+        by_value = holds_data(pixels, nodata)
+        return by_value if there is None else by_value & there
+
+    @property
+    def nodata(self) -> float | None:
+        """The value of pixels that are no data: what the user says, or else the file."""
+        return self.info.nodata if self.asked_nodata is None else self.asked_nodata
+
+    def _inside(self, region: Region) -> tuple[Region, tuple[Any, ...]]:
+        """What of the image a region shows, and where in it each of its pixels lies: what hangs over is mirrored."""
         info = self.info
         if region.y >= 0 and region.x >= 0 and region.bottom <= info.height and region.right <= info.width:
-            return self.crop(page, region)
+            return region, (...,)
         rows = mirror(region.y, region.bottom, info.height)
         columns = mirror(region.x, region.right, info.width)
         top, left = int(rows.min()), int(columns.min())
         inside = Region(top, left, int(rows.max()) + 1 - top, int(columns.max()) + 1 - left)
-        return self.crop(page, inside)[:, (rows - top)[:, None], columns - left]
-
-    def data_in(self, pixels: np.ndarray) -> np.ndarray | None:
-        """Which of some pixels (C, ...) of this image hold data, as bool (...); None where all do."""
-        nodata = self.info.nodata if self.asked_nodata is None else self.asked_nodata
-        return None if nodata is None else holds_data(pixels, nodata)
+        return inside, (..., (rows - top)[:, None], columns - left)
 
     def turn_to(self, level: int) -> None:
         """Read another level of the pyramid from now on, 0 the finest. Raises ImageError where there is none."""
@@ -195,6 +224,7 @@ def check_fits(info: ImageInfo, card: ModelCard, *, remedy: str = "") -> None:
         return
     options = "choose one with --channel" if card.channels == 1 else "choose another model with --model"
     has = "1 channel" if info.channels == 1 else f"{info.channels} channels"
+    has += f" ({info.bands})" if info.bands else ""
     raise ImageError(f"{info.name}: {has}, but model {card.name!r} takes {card.channels}; {remedy or options}")
 
 

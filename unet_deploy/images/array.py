@@ -53,19 +53,34 @@ def _picture_mode(image: Any) -> str | None:
 
 
 class ArraySource(ImageSource):
-    """An image that is an array of shape (H, W), (C, H, W) or (pages, C, H, W). Raises ImageError for any other."""
+    """An image that is an array of shape (H, W), (C, H, W) or (pages, C, H, W).
 
-    def __init__(self, array: np.ndarray, *, name: str = "array", nodata: float | None = None) -> None:
+    nodata: the value of pixels that are no data. valid: bool (H, W) or (pages, H, W), which pixels are there; None for
+    all. Raises ImageError for any other shape.
+    """
+
+    def __init__(
+        self,
+        array: np.ndarray,
+        *,
+        name: str = "array",
+        nodata: float | None = None,
+        valid: np.ndarray | None = None,
+    ) -> None:
         if not 2 <= array.ndim <= 4 or 0 in array.shape:
             raise ImageError(
                 f"{name}: shape {array.shape}; an image is (H, W), (C, H, W) or (pages, C, H, W), none of them 0"
             )
         self._pages = array.reshape((1,) * (4 - array.ndim) + array.shape)
         pages, channels, height, width = self._pages.shape
+        self._valid = None if valid is None else valid.reshape(pages, height, width)
         self.info = ImageInfo(name, pages, channels, height, width, array.dtype, nodata=nodata)
 
     def crop(self, page: int, region: Region) -> np.ndarray:
         return self._pages[(page, slice(None), *region.slices)]
+
+    def crop_valid(self, page: int, region: Region) -> np.ndarray | None:
+        return None if self._valid is None else self._valid[(page, *region.slices)]
 
     def close(self) -> None:
         pass

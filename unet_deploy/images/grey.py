@@ -64,7 +64,7 @@ def read_tile(source: ImageSource, page: int, region: Region, grey: GreyScale) -
     Those that hold none are made what is 0 for the network; None says that all hold data.
     """
     pixels = source.read(page, region)
-    data = source.data_in(pixels)
+    data = source.data_in(page, region, pixels)
     if data is None or data.all():
         return pixels, None
     nothing = grey.offset if pixels.dtype.kind == "f" else np.rint(grey.offset)
@@ -85,8 +85,9 @@ def measure_page(
 
     def bands() -> Iterable[np.ndarray]:
         for y in range(part.y, part.bottom, rows):
-            pixels = source.crop(page, Region(y, part.x, min(rows, part.bottom - y), part.width))
-            data = source.data_in(pixels)
+            band = Region(y, part.x, min(rows, part.bottom - y), part.width)
+            pixels = source.crop(page, band)
+            data = source.data_in(page, band, pixels)
             yield pixels if data is None else pixels[:, data]
 
     return measure_grey(bands, info.channels, normalization, name=info.name)

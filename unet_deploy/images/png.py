@@ -24,30 +24,35 @@ class PngHeader:
     """Whether a pixel is one number: a grey value or a place in the palette."""
     table: np.ndarray | None = None
     """(3, entries) uint16, the palette, where there is one."""
+    transparent: tuple[int, ...] = ()
+    """Places in the palette that are seen through."""
 
     def as_grey(self, data: bytes) -> bytes:
         """Return a PNG of the same numbers whose pixels are grey values, without palette and transparency."""
-        return SIGNATURE + b"".join(map(_grey_chunk, _chunks(data)))
+        return SIGNATURE + b"".join(map(_grey_chunk, chunks_of(data)))
 
 
 def read_header(data: bytes) -> PngHeader | None:
     """Read the chunks of a PNG before its pixels; None where they are damaged, as the decoder will say."""
     bits = colour_type = None
-    table = None
-    for chunk in _chunks(data):
+    table: np.ndarray | None = None
+    transparent: tuple[int, ...] = ()
+    for chunk in chunks_of(data):
         kind, body = chunk[4:8], chunk[8:-4]
         if kind == b"IHDR" and len(body) == 13:
             bits, colour_type = body[8], body[9]
         elif kind == b"PLTE" and len(body) % 3 == 0 and body:
             table = np.frombuffer(body, np.uint8).reshape(-1, 3).T.astype(np.uint16) * 257
+        elif kind == b"tRNS" and colour_type == _INDEXED:
+            transparent = tuple(place for place, alpha in enumerate(body) if alpha == 0)
         elif kind == b"IDAT":
             break
     if bits not in (1, 2, 4, 8, 16) or (colour_type == _INDEXED and table is None):
         return None
-    return PngHeader(bits, colour_type in (_GREY, _INDEXED), table if colour_type == _INDEXED else None)
+    return PngHeader(bits, colour_type in (_GREY, _INDEXED), table if colour_type == _INDEXED else None, transparent)
 
 
-def _chunks(data: bytes) -> Iterator[bytes]:
+def chunks_of(data: bytes) -> Iterator[bytes]:
     """Yield each chunk that is there whole: length, type, content and check sum."""
     at = len(SIGNATURE)
     while at + 12 <= len(data):

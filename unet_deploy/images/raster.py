@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import imagecodecs
@@ -10,8 +11,9 @@ import numpy as np
 from unet_deploy.errors import ImageError, reason
 from unet_deploy.images import ImageInfo, ImageSource, check_channel
 from unet_deploy.images.claimed import claim_of
+from unet_deploy.images.orientation import UPRIGHT, exif_orientation, upright
 from unet_deploy.images.png import read_header
-from unet_deploy.images.samples import Meaning, Stored, meaning_of
+from unet_deploy.images.samples import ALPHA, Meaning, Samples, Stored, meaning_of
 from unet_deploy.tiling import Region
 
 MOST_BYTES = 1 << 30
@@ -19,8 +21,9 @@ _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 
 
 class RasterSource(ImageSource):
-    """A PNG or JPEG file, decoded whole into memory. Alpha is not a channel; `meaning` says what a palette is.
+    """A PNG or JPEG file, decoded whole into memory, and turned as its EXIF says.
 
+    Alpha is not a channel: where it is 0 there is no data. `meaning` says what a palette is.
     Raises ImageError where the file is damaged, is of another kind, or decodes to more than MOST_BYTES.
     """
 
@@ -29,37 +32,71 @@ class RasterSource(ImageSource):
             data = path.read_bytes()
         except OSError as error:
             raise ImageError(f"{path}: cannot be read ({error.strerror})") from error
-        pixels, note = _read(data, path, meaning)
-        if 0 in pixels.shape:
-            raise ImageError(f"{path}: has no pixels")
-        planes = pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
-        if len(planes) in (2, 4):
-            planes, note = planes[:-1], "; ".join(filter(None, (note, "the alpha channel is not used")))
+        picture = _read(data, path, meaning)
+        orientation = exif_orientation(data)
+        planes = np.ascontiguousarray(upright(picture.planes, orientation))
         check_channel(channel, len(planes), path)
         self._planes = planes if channel is None else planes[channel : channel + 1]
+        self._valid = None if picture.valid is None else upright(picture.valid, orientation)
         channels, height, width = self._planes.shape
-        self.info = ImageInfo(str(path), 1, channels, height, width, pixels.dtype, note=note)
+        turned = "" if orientation == UPRIGHT else "it is turned as its EXIF says"
+        note = "; ".join(filter(None, (picture.note, turned)))
+        self.info = ImageInfo(str(path), 1, channels, height, width, planes.dtype, note=note, bands=picture.bands)
 
     def crop(self, page: int, region: Region) -> np.ndarray:
         return self._planes[(slice(None), *region.slices)]
+
+    def crop_valid(self, page: int, region: Region) -> np.ndarray | None:
+        return None if self._valid is None else self._valid[region.slices]
 
     def close(self) -> None:
         pass
 
 
-def _read(data: bytes, path: Path, meaning: Meaning) -> tuple[np.ndarray, str]:
-    """Return the pixels of a picture, (H, W) or (H, W, samples), and a note on what their numbers were taken for."""
+@dataclass(frozen=True)
+class _Picture:
+    """What was read of a file, as it is stored."""
+
+    planes: np.ndarray
+    """(C, H, W)."""
+    valid: np.ndarray | None
+    """(H, W) bool, which pixels are there; None for all."""
+    note: str
+    bands: str
+
+
+def _read(data: bytes, path: Path, meaning: Meaning) -> _Picture:
+    """Read grey values, colours or labels, and what of them is there."""
     header = read_header(data) if data.startswith(_PNG) else None
-    if header is None or not header.numbers:
-        return _decode(data, path), ""
-    samples = meaning_of(Stored(header.bits, header.table), meaning)
-    if header.table is None and meaning != "labels":
-        return _decode(data, path), ""
-    if samples.colours is not None:
-        return _decode(data, path), samples.note
+    numbers = header is not None and header.numbers and (header.table is not None or meaning == "labels")
+    found = meaning_of(Stored(header.bits, header.table), meaning) if header and numbers else Samples()
+    if not header or not numbers or found.colours is not None:
+        return _of_samples(_planes(_decode(data, path), path), data, meaning, found.note)
     # The decoder spreads numbers of fewer bits over 0 to 255.
     spread = 255 // (2**header.bits - 1) if header.bits < 8 else 1
-    return _decode(header.as_grey(data), path) // spread, samples.note
+    planes = _planes(_decode(header.as_grey(data), path) // spread, path)
+    if meaning == "labels" or not header.transparent:
+        return _Picture(planes, None, found.note, "")
+    note = "; ".join(filter(None, (found.note, "where its colours are transparent there is no data")))
+    return _Picture(planes, ~np.isin(planes[0], header.transparent), note, "")
+
+
+def _of_samples(stored: np.ndarray, data: bytes, meaning: Meaning, note: str) -> _Picture:
+    """Part alpha from channels: samples (S, H, W) as they are decoded, the colours of a palette among them."""
+    count = len(stored)
+    is_png = data.startswith(_PNG)
+    extra = (ALPHA,) if is_png and count in (2, 4) else ()
+    bands = "inks (CMYK), not light" if not is_png and count == 4 else ""
+    means = meaning_of(Stored(8 * stored.itemsize, samples=count, extra=extra, bands=bands), meaning)
+    valid = None if means.alpha is None else stored[means.alpha] > 0
+    return _Picture(means.values(stored), valid, "; ".join(filter(None, (note, means.note))), bands)
+
+
+def _planes(pixels: np.ndarray, path: Path) -> np.ndarray:
+    """Return pixels (H, W) or (H, W, samples) as (samples, H, W). Raises ImageError where there are none."""
+    if 0 in pixels.shape:
+        raise ImageError(f"{path}: has no pixels")
+    return pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
 
 
 def _decode(data: bytes, path: Path) -> np.ndarray:

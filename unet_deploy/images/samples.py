@@ -1,13 +1,16 @@
-"""What a stored number of a picture means: the one place where colour tables and min-is-white are weighed.
+"""What a stored number of a picture means: the one place where colour tables, min-is-white and alpha are weighed.
 
 Some programs write them to say how numbers are to be shown, others to say what they are. A table whose colours get
 brighter step by step is a scale that intensities are shown on (a LUT); a table in any other order is the palette of a
 colour picture. ImageJ and Fiji always mean the first. In a mask, the stored numbers are labels whatever stands beside.
+
+Alpha says how much of a pixel is there, and is never an intensity; where it is 0 there is no data. A sample is alpha
+only where the file says so: others beyond grey, or red, green and blue, are channels like these.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -17,6 +20,12 @@ Palette = Literal["auto", "index", "colour"]
 
 Meaning = Literal["auto", "index", "colour", "labels"]
 """The same, and labels: numbers of classes or objects, as they are stored."""
+
+UNSPECIFIED, PREMULTIPLIED, ALPHA = 0, 1, 2
+"""Kinds of samples beyond the first ones of a pixel (TIFF 6.0, ExtraSamples): a channel, and two kinds of alpha.
+
+Of the first kind of alpha the colours are stored multiplied by it.
+"""
 
 MOST_STEP = 0.1
 """Share of full brightness by which neighbours in a LUT differ at most, in each of red, green and blue."""
@@ -33,6 +42,12 @@ class Stored:
     white_is_zero: bool = False
     shown_only: bool = False
     """Whether it is of a program that writes them only to show pictures by: ImageJ and Fiji, tables Bio-Formats too."""
+    samples: int = 1
+    """Of a pixel."""
+    extra: tuple[int, ...] = ()
+    """The kinds of the last of them."""
+    bands: str = ""
+    """What the first of them are, where it is neither grey nor red, green and blue."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +59,35 @@ class Samples:
     white: int | None = None
     """What numbers are taken from, where 0 is white."""
     note: str = ""
+    bands: str = ""
+    """What the channels are, where that is neither grey nor red, green and blue."""
+    channels: tuple[int, ...] = (0,)
+    """Which samples of a pixel are grey values, colours or labels."""
+    alpha: int | None = None
+    """Which of them says how much of the pixel is there, if one does; where it is 0 nothing is."""
+    full: int | None = None
+    """What alpha is where all of a pixel is there, as an integer whose colours are multiplied by it.
+
+    None where they are not.
+    """
+
+    @property
+    def count(self) -> int:
+        """How many channels there are."""
+        return len(self.channels) if self.colours is None else len(self.colours)
 
     def values(self, stored: np.ndarray) -> np.ndarray:
-        """Turn stored numbers (samples, h, w) into grey values, colours or labels."""
-        if stored.dtype.kind == "b":
-            stored = stored.astype(np.uint8)
+        """Turn stored numbers (samples, h, w) into grey values, colours or labels (channels, h, w)."""
+        numbers = stored[list(self.channels)] if len(self.channels) < len(stored) else stored
+        if numbers.dtype.kind == "b":
+            numbers = numbers.astype(np.uint8)
         if self.colours is not None:
-            return self.colours[:, stored[0]]
-        if self.white is not None and stored.dtype.kind == "u":
-            return stored.dtype.type(self.white) - stored
-        return stored
+            return self.colours[:, numbers[0]]
+        if self.alpha is not None and self.full:
+            numbers = _divided(numbers, stored[self.alpha], self.full)
+        if self.white is not None and numbers.dtype.kind == "u":
+            return numbers.dtype.type(self.white) - numbers
+        return numbers
 
     def value(self, stored: float) -> float | None:
         """Turn one stored number into what `values` makes of it; None where that is a colour."""
@@ -65,7 +99,52 @@ class Samples:
 def meaning_of(stored: Stored, meaning: Meaning) -> Samples:
     """Decide what becomes of the numbers of a picture."""
     if meaning == "labels":
-        return Samples()
+        return _with_alpha(Samples(), stored, used=False)
+    return _with_alpha(_of_numbers(stored, meaning), stored, used=True)
+
+
+def _with_alpha(samples: Samples, stored: Stored, *, used: bool) -> Samples:
+    """Say which of the samples of a pixel are channels, and which is alpha; of labels alpha is not used."""
+    first = stored.samples - len(stored.extra)
+    alphas = [at for at, kind in enumerate(stored.extra, start=first) if kind in (PREMULTIPLIED, ALPHA) and at > 0]
+    channels = tuple(at for at in range(stored.samples) if at not in alphas)
+    bands = f"its channels are {stored.bands}" if stored.bands else ""
+    if not alphas or not used:
+        said = "its alpha is not used" if alphas else ""
+        note = "; ".join(filter(None, (samples.note, bands, said)))
+        return replace(samples, channels=channels, bands=stored.bands, note=note)
+    premultiplied = stored.extra[alphas[0] - first] == PREMULTIPLIED
+    said = "where its alpha is 0 there is no data" + (", and colours are divided by it" if premultiplied else "")
+    return replace(
+        samples,
+        channels=channels,
+        bands=stored.bands,
+        alpha=alphas[0],
+        full=2**stored.bits - 1 if premultiplied else None,
+        note="; ".join(filter(None, (samples.note, bands, said))),
+    )
+
+
+def _divided(colours: np.ndarray, alpha: np.ndarray, full: int) -> np.ndarray:
+    """Return colours (channels, h, w) as they were before they were multiplied by alpha (h, w); 0 where it is 0.
+
+    >>> _divided(np.array([[[100, 50, 0]]], np.uint8), np.array([[255, 51, 0]], np.uint8), 255).tolist()
+    [[[100, 250, 0]]]
+    """
+    if colours.dtype.kind not in "uf":
+        return colours
+    most = 1.0 if colours.dtype.kind == "f" else float(full)
+    if (alpha == most).all():
+        return colours
+    share = np.where(alpha > 0, alpha, np.inf) / most
+    whole = colours / share
+    if colours.dtype.kind == "f":
+        return whole.astype(colours.dtype)
+    return np.minimum(np.rint(whole), most).astype(colours.dtype)
+
+
+def _of_numbers(stored: Stored, meaning: Meaning) -> Samples:
+    """Decide what single numbers of an image are."""
     white = 2**stored.bits - 1 if stored.white_is_zero and not stored.shown_only else None
     if stored.table is None:
         inverted = stored.white_is_zero and stored.shown_only

@@ -2,34 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
-from tifffile import PHOTOMETRIC, TiffFile, TiffPage, TiffTag
+from tifffile import PHOTOMETRIC, TiffFile, TiffPage, TiffPageSeries, TiffTag
 
 from unet_deploy.images.nodata import GDAL_NODATA, nodata_note, parse_nodata
-from unet_deploy.images.samples import Samples, Stored
+from unet_deploy.images.samples import ALPHA, PREMULTIPLIED, Samples, Stored
 
+_BANDS: dict[int, str] = {
+    PHOTOMETRIC.SEPARATED: "inks (CMYK), not light",
+    PHOTOMETRIC.CIELAB: "L*, a* and b*, not red, green and blue",
+    PHOTOMETRIC.ICCLAB: "L*, a* and b*, not red, green and blue",
+    PHOTOMETRIC.ITULAB: "L*, a* and b*, not red, green and blue",
+    PHOTOMETRIC.CFA: "a mosaic of colours (CFA), as a camera saw it",
+    PHOTOMETRIC.LOGLUV: "the logarithm of luminance, u and v",
+}
+"""What the samples of a pixel are, where that is neither grey nor red, green and blue."""
 
-def samples_of(page: TiffPage) -> tuple[int, int]:
-    """Return how many samples of a pixel are channels, and how many are alpha."""
-    extra = page.extrasamples
-    colours = 3 if page.photometric in (PHOTOMETRIC.RGB, PHOTOMETRIC.YCBCR) else 1
-    alpha = sum(1 for kind in extra if kind in (1, 2) or colours == 3)
-    alpha = min(alpha, page.samplesperpixel - 1)
-    return page.samplesperpixel - alpha, alpha
+_TO_RGB = (6, 7, 33007, 34892, 33003)
+"""Compressions whose decoders make red, green and blue of YCbCr: JPEG, and Aperio's JPEG 2000."""
 
 
 def stored_of(file: TiffFile, page: TiffPage) -> Stored:
     """Return what the tags of a page say of its numbers."""
     bits = min(page.bitspersample, 8 * page.dtype.itemsize) if page.dtype else page.bitspersample
-    table = None
-    if page.photometric == PHOTOMETRIC.PALETTE and page.colormap is not None and page.samplesperpixel == 1:
+    extra, table = tuple(map(int, page.extrasamples))[: page.samplesperpixel - 1], None
+    numbers = page.samplesperpixel - sum(kind in (PREMULTIPLIED, ALPHA) for kind in extra)
+    if page.photometric == PHOTOMETRIC.PALETTE and page.colormap is not None and numbers == 1:
         table = np.asarray(page.colormap, np.uint16).reshape(3, -1)
     # OME knows no palettes, and Bio-Formats writes a LUT as one; but white that is zero it turns over itself.
     shown_only = bool(file.is_imagej or (file.is_ome and table is not None))
-    return Stored(bits, table, page.photometric == PHOTOMETRIC.MINISWHITE, shown_only)
+    bands = _BANDS.get(page.photometric, "")
+    if page.photometric == PHOTOMETRIC.YCBCR and page.compression not in _TO_RGB:
+        bands = "Y, Cb and Cr, not red, green and blue"
+    return Stored(
+        bits,
+        table,
+        page.photometric == PHOTOMETRIC.MINISWHITE,
+        shown_only,
+        samples=page.samplesperpixel,
+        extra=extra,
+        bands=bands,
+    )
 
 
 def stored_value(tag: TiffTag) -> Any:
@@ -41,22 +58,31 @@ def stored_value(tag: TiffTag) -> Any:
     return file.read(tag.count)
 
 
+def mask_series(file: TiffFile, page: TiffPage) -> list[TiffPageSeries]:
+    """Return the transparency masks of a level of the first image, which has pages like this one (TIFF 6.0, 254)."""
+    levels = [level for series in file.series[1:] for level in series.levels if level.keyframe is not None]
+    sides = page.imagelength, page.imagewidth
+    return [
+        level
+        for level in levels
+        if level.keyframe.subfiletype & 4 and (level.keyframe.imagelength, level.keyframe.imagewidth) == sides
+    ]
+
+
 def nodata_of(page: TiffPage, means: Samples) -> float | None:
     """Return the value of pixels that are no data, as they are read; None where the file says none."""
     stored = parse_nodata(page.tags[GDAL_NODATA].value) if GDAL_NODATA in page.tags else None
     return None if stored is None else means.value(stored)
 
 
-def note_on(file: TiffFile, meaning: str, nodata: float | None, alpha: int) -> str:
-    """Return what a person should know of how a file is read. meaning: of its numbers; alpha: samples of it."""
-    notes, all_series = [meaning] if meaning else [], file.series
+def note_on(file: TiffFile, meaning: str, nodata: float | None, unread: Sequence[TiffPageSeries]) -> str:
+    """Return what a person should know of how a file is read. meaning: of its numbers; unread: its other images."""
+    notes = [meaning] if meaning else []
     if nodata is not None:
         notes.append(nodata_note(nodata))
-    if alpha:
-        notes.append("the alpha channel is not used")
-    if len(all_series) > 1:
-        others = ", ".join(" x ".join(map(str, series.shape)) for series in all_series[1:4])
-        notes.append(f"{len(all_series) - 1} other image(s) in this file are not read ({others})")
+    if unread:
+        others = ", ".join(" x ".join(map(str, series.shape)) for series in unread[:3])
+        notes.append(f"{len(unread)} other image(s) in this file are not read ({others})")
     if _has_parts(file):
         notes.append("the parts of this image that lie in other files are not read")
     return "; ".join(notes)

@@ -12,6 +12,7 @@ import imagecodecs
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from unet_deploy.images.orientation import UPRIGHT, upright
 from unet_deploy.system.colours import COLOURS, class_colour
 from unet_deploy.system.files import replacing
 from unet_deploy.tiling import Region
@@ -32,10 +33,11 @@ class Overlay:
     """Collects regions into a canvas of at most MOST_SIDE pixels a side, by averaging whole squares of pixels.
 
     Memory is bounded by the canvas. Regions may come in any order and need not align with the squares.
-    shown: what of the image the picture shows.
+    shown: what of the image the picture shows. orientation: how the image lies; the picture is upright.
     """
 
-    def __init__(self, shown: Region, channels: int, classes: Sequence[str]) -> None:
+    def __init__(self, shown: Region, channels: int, classes: Sequence[str], orientation: int = UPRIGHT) -> None:
+        self._orientation = orientation
         height, width = shown.sides
         self._origin = shown.origin
         self._factor = -(-max(height, width) // MOST_SIDE)
@@ -93,7 +95,7 @@ class Overlay:
             colour = COLOURS[(label - 1) % len(COLOURS)]
             for pixels, alpha in (((winner == label) & ~edge, _FILL), ((winner == label) & edge, _LINE)):
                 picture[pixels] = picture[pixels] * (1 - alpha) + colour * alpha
-        return picture
+        return np.ascontiguousarray(np.moveaxis(upright(np.moveaxis(picture, -1, 0), self._orientation), 0, -1))
 
     def _shades(self) -> np.ndarray:
         """The image as (1 or 3, h, w) shades from 0 to 255; a square without any data is 0."""

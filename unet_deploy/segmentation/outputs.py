@@ -215,7 +215,7 @@ class OutputWriter:
     def _add_picture(self, subject: Subject) -> None:
         from unet_deploy.masks.overlay import Overlay
 
-        self._picture = Overlay(subject.covered, self._image.channels, subject.classes)
+        self._picture = Overlay(subject.covered, self._image.channels, subject.classes, self._image.orientation)
         add = paint(self._picture)
         self.consumers.append(lambda done: add(self._masked(done)))
 
@@ -259,7 +259,7 @@ class OutputWriter:
             nothing = np.empty((0, 0), np.uint8)
             return DoneTile(page, tile, nothing, nothing, None, tile.write, resumed=True)
         labels, image = self._labels(page, tile.write), self._source.crop(page, tile.write)
-        data = self._source.data_in(image)
+        data = self._source.data_in(page, tile.write, image)
         return DoneTile(page, tile, image, labels, None, tile.write, resumed=True, data=data)
 
     def commit(self) -> None:
@@ -322,7 +322,7 @@ class OutputWriter:
         inside = region.intersection(self._region)
         found = self._sinks[0].read(page, inside)[0]
         if self._outside and (found == self._outside).any():
-            data = self._source.data_in(self._source.crop(page, inside))
+            data = self._source.data_in(page, inside, self._source.crop(page, inside))
             found = found if data is None else np.where(data, found, np.uint8(0))
         labels[inside.slices_in(region)] = found
         return labels
