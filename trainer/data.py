@@ -19,11 +19,14 @@ from unet_deploy.evaluation.pairs import (
     check_size,
     count_pixels,
     find_pairs,
+    leave_out,
     read_image,
     read_truths,
     split,
 )
+from unet_deploy.images import ImageSource
 from unet_deploy.images.grey import measure_page, read_tile, to_float32
+from unet_deploy.images.reading import AS_SAID, Reading
 from unet_deploy.model.card import Normalization
 from unet_deploy.system.machine import usable_cores
 
@@ -38,6 +41,8 @@ class DataSet:
     mask_kind: MaskKind = "auto"
     validation: str = "last:0.1"
     """Which images are held out, in the words of `unet_deploy.evaluation.pairs.split`."""
+    reading: Reading = AS_SAID
+    """How the images are read."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,7 @@ def read_data_set(data: DataSet, description: ModelDescription) -> AnnotatedSet:
     """
     pairs = find_pairs(data.path, data.masks)
     training, validation = split([pair.name for pair in pairs], data.validation)
-    images = read_annotated(pairs, description.classes, description.normalization, data.mask_kind)
+    images = read_annotated(pairs, description.classes, description.normalization, data.mask_kind, data.reading)
     found = AnnotatedSet(images, [images[at] for at in training], [images[at] for at in validation], data.validation)
     if absent := absent_class((each.labels for each in found.training), description.classes):
         raise DataError(
@@ -96,30 +101,37 @@ def read_data_set(data: DataSet, description: ModelDescription) -> AnnotatedSet:
 
 
 def read_annotated(
-    pairs: Sequence[Pair], classes: Sequence[str], normalization: Normalization, kind: MaskKind = "auto"
+    pairs: Sequence[Pair],
+    classes: Sequence[str],
+    normalization: Normalization,
+    kind: MaskKind = "auto",
+    reading: Reading = AS_SAID,
 ) -> list[Annotated]:
-    """Read all pairs, objects that touch put apart. Raises DataError as `read_truths`, and for sizes that differ."""
+    """Read all pairs, objects that touch put apart; where an image holds no data its truth is background.
+
+    Raises DataError as `read_truths`, and for sizes that differ.
+    """
     truths = read_truths(pairs, classes, kind)
     with ThreadPoolExecutor(usable_cores()) as pool:
-        images = list(pool.map(lambda pair: _read_image(pair, normalization), pairs))
-    annotated = []
-    for pair, image, truth in zip(pairs, images, truths, strict=True):
-        check_size(pair, image, truth)
-        if image.shape[0] != images[0].shape[0]:
-            raise DataError(f"{pair.image}: {image.shape[0]} channels, but {pairs[0].image} has {images[0].shape[0]}")
+        images = list(pool.map(lambda pair: _read_image(read_image(pair, reading), normalization), pairs))
+    annotated, channels = [], len(images[0][0])
+    for pair, (image, data), drawn in zip(pairs, images, truths, strict=True):
+        check_size(pair, image, drawn)
+        if image.shape[0] != channels:
+            raise DataError(f"{pair.image}: {image.shape[0]} channels, but {pairs[0].image} has {channels}")
+        truth = leave_out(drawn, data)
         objects = separate(truth.objects)
         labels = np.where((objects == 0) & (truth.objects > 0), 0, truth.labels).astype(np.uint8)
         annotated.append(Annotated(pair.name, image, labels, objects))
     return annotated
 
 
-def _read_image(pair: Pair, normalization: Normalization) -> np.ndarray:
-    """The image of a pair as network input, (C, H, W) float32."""
-    image = read_image(pair)
+def _read_image(image: ImageSource, normalization: Normalization) -> tuple[np.ndarray, np.ndarray | None]:
+    """An image as network input, (C, H, W) float32, and where it holds data, bool (H, W); None for everywhere."""
     grey = measure_page(image, 0, normalization)
-    pixels, _ = read_tile(image, 0, image.info.region, grey)
+    pixels, data = read_tile(image, 0, image.info.region, grey)
     values = to_float32(pixels, image.info.name)
-    return (values - grey.offset[:, None, None]) * grey.scale[:, None, None]
+    return (values - grey.offset[:, None, None]) * grey.scale[:, None, None], data
 
 
 def separate(objects: np.ndarray) -> np.ndarray:

@@ -43,7 +43,7 @@ def found_to(monkeypatch):
     """Say what the comparison on a GPU finds: an accuracy, or an error."""
 
     def set_finding(finding):
-        def verify_against(built, model, image, *, limit_ppm):
+        def verify_against(built, model, image, *, limit_ppm, reading):
             if isinstance(finding, Exception):
                 raise finding
             set_accuracy(engines.Path(built), finding)

@@ -8,7 +8,7 @@ import typer
 
 from unet_deploy.cli import parse, show
 from unet_deploy.cli.app import command
-from unet_deploy.cli.options import MODEL, OUTPUTS, NoProgressOption, OverwriteOption
+from unet_deploy.cli.options import MODEL, OUTPUTS, NoProgressOption, OverwriteOption, ReadingOptions
 from unet_deploy.cli.progress import progress_bar
 from unet_deploy.errors import UsageError
 
@@ -145,7 +145,7 @@ class FormOptions:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ProofOptions:
+class ProofOptions(ReadingOptions):
     """What a new engine is compared with its model on, and how far they may differ."""
 
     image: Annotated[
@@ -203,7 +203,7 @@ def build_engine(
         version_compatible=build.version_compatible,
     )
     chosen = find_compiler(build.compiler, targets=bool(targets)).with_timings(build.timing_cache)
-    proved = ProofImage(proof.image, proof.limit) if proof.image else None
+    proved = ProofImage(proof.image, proof.limit, proof.reading()) if proof.image else None
     with progress_bar(engine.name, "steps", shown=not no_progress) as progress:
         make_engine(
             source, engine, options, chosen, proof=proved, overwrite=overwrite, progress=progress, notify=show.note
@@ -217,6 +217,8 @@ def quantize(
     calibration: Annotated[list[str], typer.Option("--calibration", help="Real images: files, folders, patterns.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Model file to write (.onnx).")],
     limit: Annotated[float, typer.Option(help="Labels in a million that may differ from the float32 model's.")] = 5000,
+    *,
+    read: ReadingOptions,
     overwrite: OverwriteOption = False,
     no_progress: NoProgressOption = False,
 ) -> None:
@@ -230,7 +232,15 @@ def quantize(
 
     images = find_images(calibration)
     with progress_bar(output.name, "attempts", shown=not no_progress) as progress:
-        made = quantize(find_model(model), images, output, limit_ppm=limit, overwrite=overwrite, progress=progress)
+        made = quantize(
+            find_model(model),
+            images,
+            output,
+            limit_ppm=limit,
+            reading=read.reading(),
+            overwrite=overwrite,
+            progress=progress,
+        )
     show.quantized(made, output)
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -11,14 +11,17 @@ from unet_deploy.cli.app import command
 from unet_deploy.cli.options import (
     OUTPUTS,
     TILES,
-    ChannelOption,
     JsonOption,
     NoProgressOption,
     OverwriteOption,
+    ReadingOptions,
     RuntimeOptions,
 )
 from unet_deploy.cli.progress import progress_bar
 from unet_deploy.errors import UsageError, VerificationError
+
+if TYPE_CHECKING:
+    from unet_deploy.images.reading import Reading
 
 MEASURING = "Measuring"
 """The theme of what a benchmark measures."""
@@ -38,27 +41,28 @@ def verify(
     tile_size: Annotated[
         int | None, typer.Option("--tile-size", help="Side of the network's input, in pixels.")
     ] = None,
-    channel: ChannelOption = None,
+    *,
+    read: ReadingOptions,
 ) -> None:
     """Show that tiles leave no seams, or that an engine says what its model says."""
     if tiled == (reference is not None):
         raise UsageError("verify: say what to compare: --tiled, or --reference MODEL.onnx")
     if reference is None:
-        _verify_tiled(model, image, tile_size, channel)
+        _verify_tiled(model, image, tile_size, read.reading())
         return
     from unet_deploy.measure.verify import verify_against
 
-    agreement = verify_against(model, reference, image, limit_ppm=limit, channel=channel)
+    agreement = verify_against(model, reference, image, limit_ppm=limit, reading=read.reading())
     show.answer(f"{model}: {agreement}")
     agreement.require(model)
 
 
-def _verify_tiled(model: str, image: Path, tile_size: int | None, channel: int | None) -> None:
+def _verify_tiled(model: str, image: Path, tile_size: int | None, reading: "Reading") -> None:
     from unet_deploy.measure.verify import verify_tiled
     from unet_deploy.zoo import open_model
 
     with open_model(model, probabilities=True, device="cpu") as runtime:
-        check = verify_tiled(runtime, image, tile_size=tile_size, channel=channel)
+        check = verify_tiled(runtime, image, tile_size=tile_size, reading=reading)
     show.seams(check, image)
     if not check.agreement.holds:
         raise VerificationError(f"{image}: the tiled answer is not the whole image's; do not trust masks of {model}")
@@ -124,11 +128,15 @@ def benchmark(
 
 
 @command("Look around")
-def info(file: Annotated[Path, typer.Argument(help="A model, an engine, an image or a mask, or its URL.")]) -> None:
+def info(
+    file: Annotated[Path, typer.Argument(help="A model, an engine, an image or a mask, or its URL.")],
+    *,
+    read: ReadingOptions,
+) -> None:
     """Say what a model, an image or a mask is."""
     from unet_deploy.measure.inspection import describe
 
-    show.file(describe(file))
+    show.file(describe(file, read.reading()))
 
 
 @command("Look around")

@@ -15,6 +15,7 @@ from unet_deploy.cli import parse
 from unet_deploy.errors import address
 
 if TYPE_CHECKING:
+    from unet_deploy.images.reading import Reading
     from unet_deploy.segmentation.options import ObjectRules
 
 MODEL, TILES, IMAGE, OBJECTS, OUTPUTS, RUN = "Model and runtime", "Tiles", "Image", "Objects", "Outputs", "Run"
@@ -76,6 +77,24 @@ TtaOption = Annotated[
 ChannelOption = Annotated[
     int | None,
     typer.Option("--channel", help="Which channel of a multi-channel image, from 0.", rich_help_panel=IMAGE),
+]
+NodataOption = Annotated[
+    float | None,
+    typer.Option(
+        "--nodata",
+        help="Pixels of this value are no data, for example -9999 or nan.",
+        show_default="what the file says",
+        rich_help_panel=IMAGE,
+    ),
+]
+TimeoutOption = Annotated[
+    float,
+    typer.Option(
+        "--timeout",
+        min=0.1,
+        help="Seconds that a server may be silent before it is asked again; it is asked 3 times.",
+        rich_help_panel=IMAGE,
+    ),
 ]
 MinSizeOption = Annotated[
     int, typer.Option("--min-size", min=0, help="Objects of fewer pixels are left out.", rich_help_panel=OBJECTS)
@@ -150,8 +169,8 @@ class TileOptions:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ImageOptions:
-    """What of each image is segmented."""
+class ReadingOptions:
+    """How images are read, beyond what their files say."""
 
     channel: ChannelOption = None
     palette: Annotated[
@@ -162,15 +181,20 @@ class ImageOptions:
             rich_help_panel=IMAGE,
         ),
     ] = "auto"
-    nodata: Annotated[
-        float | None,
-        typer.Option(
-            "--nodata",
-            help="Pixels of this value are no data, for example -9999 or nan.",
-            show_default="what the file says",
-            rich_help_panel=IMAGE,
-        ),
-    ] = None
+    nodata: NodataOption = None
+    timeout: TimeoutOption = 20
+
+    def reading(self) -> "Reading":
+        """How images are read, as the library says it."""
+        from unet_deploy.images.reading import Reading
+
+        return Reading(self.channel, self.palette, self.nodata, self.timeout)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ImageOptions(ReadingOptions):
+    """What of each image is segmented."""
+
     outside: Annotated[
         int,
         typer.Option(

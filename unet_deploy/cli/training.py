@@ -16,8 +16,11 @@ from unet_deploy.cli.options import (
     DataOptions,
     JsonOption,
     MinSizeOption,
+    NodataOption,
     NoProgressOption,
     OverwriteOption,
+    ReadingOptions,
+    TimeoutOption,
     TtaOption,
 )
 from unet_deploy.cli.progress import progress_bar, training_bar
@@ -150,10 +153,25 @@ class MeasureOptions:
     min_size: MinSizeOption = 0
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class FindingOptions:
+    """Where the figures of an evaluation go."""
+
+    plot: Annotated[
+        Path | None, typer.Option(help="A sheet of the worst images, to look at (.png).", rich_help_panel=OUTPUTS)
+    ] = None
+    record: Annotated[
+        bool, typer.Option("--record", help="Write the figures into the model's card.", rich_help_panel=OUTPUTS)
+    ] = False
+    as_json: JsonOption = False
+    overwrite: OverwriteOption = False
+
+
 @command("Make a model")
 def train(
     *,
     data: TrainingData,
+    read: ReadingOptions,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Weights file to write (.pt).", rich_help_panel=OUTPUTS)
     ],
@@ -177,7 +195,7 @@ def train(
     try:
         with training_bar(output.name, shown=not no_progress) as progress:
             score = train(
-                DataSet(data.data, data.masks, data.mask_kind, data.validation),
+                DataSet(data.data, data.masks, data.mask_kind, data.validation, read.reading()),
                 output,
                 training.recipe(),
                 ModelDescription(classes=data.classes, **card.fields()),
@@ -217,14 +235,8 @@ def evaluate(
     data: EvaluationData,
     measures: MeasureOptions,
     *,
-    plot: Annotated[
-        Path | None, typer.Option(help="A sheet of the worst images, to look at (.png).", rich_help_panel=OUTPUTS)
-    ] = None,
-    record: Annotated[
-        bool, typer.Option("--record", help="Write the figures into the model's card.", rich_help_panel=OUTPUTS)
-    ] = False,
-    as_json: JsonOption = False,
-    overwrite: OverwriteOption = False,
+    read: ReadingOptions,
+    findings: FindingOptions,
     no_progress: NoProgressOption = False,
 ) -> None:
     """Score a model on annotated images."""
@@ -239,15 +251,15 @@ def evaluate(
 
     scoring = Scoring(parse_groups(measures.metrics), measures.min_size)
     file = find_model(model)
-    if record:
+    if findings.record:
         require("onnx", "train")
         if file.suffix != ".onnx":
             raise UsageError(f"--record: {file} is no .onnx file; evaluate the model that it was built from")
     if scoring.partitions:
         require("skimage", "train")
-    if plot:
+    if findings.plot:
         require("matplotlib", "train")
-        check_free(plot, overwrite=overwrite)
+        check_free(findings.plot, overwrite=findings.overwrite)
     pairs = find_pairs(data.data, data.masks)
     if data.validation:
         pairs = [pairs[index] for index in split([pair.name for pair in pairs], data.validation)[1]]
@@ -258,20 +270,30 @@ def evaluate(
                 pairs,
                 scoring,
                 mask_kind=data.mask_kind,
+                reading=read.reading(),
                 tta=measures.tta,
                 progress=progress,
             )
-        if plot:
+        if findings.plot:
             from unet_deploy.evaluation.sheet import draw_worst
 
-            draw_worst(plot, runtime, result, pairs, mask_kind=data.mask_kind, tta=measures.tta, overwrite=overwrite)
-    if as_json:
+            draw_worst(
+                findings.plot,
+                runtime,
+                result,
+                pairs,
+                mask_kind=data.mask_kind,
+                reading=read.reading(),
+                tta=measures.tta,
+                overwrite=findings.overwrite,
+            )
+    if findings.as_json:
         show.evaluation_json(result)
     else:
         show.evaluation(result, scoring.groups)
-    if plot and not as_json:
-        show.answer(f"the worst images: {plot}")
-    if record:
+    if findings.plot and not findings.as_json:
+        show.answer(f"the worst images: {findings.plot}")
+    if findings.record:
         conditions = Conditions(len(pairs), data.data, data.validation, measures.tta, measures.min_size)
         record_figures(file, result.overall(scoring.groups), str(conditions))
         show.note(f"{file}: the figures are in its card")
@@ -282,13 +304,16 @@ def score(
     mask: Annotated[Path, typer.Argument(help="A mask that `segment` wrote.")],
     truth: Annotated[Path, typer.Argument(help="The true mask, or numbered objects, of the same size.")],
     min_size: MinSizeOption = 0,
+    nodata: NodataOption = None,
+    timeout: TimeoutOption = 20,
     as_json: JsonOption = False,
 ) -> None:
     """Score a mask against the truth."""
     from unet_deploy.evaluation.evaluate import score_files
     from unet_deploy.evaluation.measures import USUAL
+    from unet_deploy.images.reading import Reading
 
-    result = score_files(mask, truth, min_size=min_size)
+    result = score_files(mask, truth, min_size=min_size, reading=Reading(nodata=nodata, timeout=timeout))
     if as_json:
         show.evaluation_json(result)
     else:

@@ -11,7 +11,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from unet_deploy.errors import DeviceError
-from unet_deploy.images import check_fits, open_image
+from unet_deploy.images import check_fits
+from unet_deploy.images.reading import AS_SAID, Reading
 from unet_deploy.measure.verify import verify_against
 from unet_deploy.model.card import ModelCard
 from unet_deploy.model.contract import Pixels
@@ -33,10 +34,12 @@ class ProofImage:
     path: Path
     limit_ppm: float = LIMIT_PPM
     """Of a million labels, how many may differ from the model's."""
+    reading: Reading = AS_SAID
+    """How it is read."""
 
     def check(self, card: ModelCard, pixels: Pixels) -> None:
         """Raise ImageError or UsageError, as the comparison after the build would, for an image that does not fit."""
-        with open_image(self.path) as source:
+        with self.reading.open(self.path) as source:
             check_fits(source.info, card)
             narrow(np.zeros(0, source.info.dtype), pixels, str(self.path))
 
@@ -79,7 +82,8 @@ def make_engine(
 def _prove(built: Path, output: Path, model: Path, proof: ProofImage, notify: Callable[[str], None] | None) -> None:
     """Compare an engine that was just built, and write the result into its record. Raises VerificationError."""
     try:
-        verify_against(str(built), model, proof.path, limit_ppm=proof.limit_ppm).require(str(output))
+        agreement = verify_against(str(built), model, proof.path, limit_ppm=proof.limit_ppm, reading=proof.reading)
+        agreement.require(str(output))
     except DeviceError as error:
         if notify:
             notify(f"note: unverified: {error}")

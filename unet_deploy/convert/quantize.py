@@ -7,15 +7,16 @@ end of the network sees the finest detail; where the loss is over the limit, the
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from unet_deploy.errors import ImageError, ModelError, VerificationError
-from unet_deploy.images import check_fits, open_image
+from unet_deploy.images import ImageSource, check_fits
 from unet_deploy.images.grey import measure_page, read_tile
+from unet_deploy.images.reading import AS_SAID, Reading
 from unet_deploy.model.contract import IMAGE, OFFSET, SCALE
 from unet_deploy.model.onnx_file import read_model, write_card
 from unet_deploy.runtimes.agreement import Agreement, together
@@ -56,11 +57,13 @@ def quantize(
     output: Path,
     *,
     limit_ppm: float = LIMIT_PPM,
+    reading: Reading = AS_SAID,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> QuantizeReport:
     """Write `model` with 8-bit layers, its loss in its card.
 
+    reading: how the images are read.
     images: real ones; every second is held back from calibration to measure the loss on, where there are two.
     Raises VerificationError when the loss is over the limit even with two levels left in float32, ModelError and
     ImageError.
@@ -82,8 +85,8 @@ def quantize(
                 progress(
                     attempt, len(_KEPT), f"{len(convolutions) - len(kept)} of {len(convolutions)} layers in 8 bits"
                 )
-            _write(model, draft, list(_feeds(reference, calibration)), sorted(kept))
-            accuracy = _accuracy(draft, reference, held_back, limit_ppm)
+            _write(model, draft, list(_feeds(reference, calibration, reading)), sorted(kept))
+            accuracy = _accuracy(draft, reference, map(reading.open, held_back), limit_ppm)
             if accuracy.holds:
                 break
         else:
@@ -98,11 +101,11 @@ def quantize(
     return QuantizeReport(len(convolutions), len(kept), len(calibration), accuracy)
 
 
-def _feeds(reference: OnnxRuntime, images: Sequence[Path]) -> Iterator[dict[str, np.ndarray]]:
+def _feeds(reference: OnnxRuntime, images: Sequence[Path], reading: Reading) -> Iterator[dict[str, np.ndarray]]:
     """The network's inputs for all tiles of all images."""
     card = reference.card
     for path in images:
-        with open_image(path) as source:
+        with reading.open(path) as source:
             check_fits(source.info, card)
             grey = measure_page(source, 0, card.normalization)
             for tile in plan_for(reference, source.info.region, min(TILE, reference.limits.most[0])):
@@ -136,12 +139,12 @@ def _write(model: Path, output: Path, feeds: list[dict[str, np.ndarray]], kept: 
     )
 
 
-def _accuracy(draft: Path, reference: OnnxRuntime, images: Sequence[Path], limit_ppm: float) -> Agreement:
+def _accuracy(draft: Path, reference: OnnxRuntime, images: Iterable[ImageSource], limit_ppm: float) -> Agreement:
     """The draft beside the float32 model, on all images together."""
     found = []
     with OnnxRuntime(draft, probabilities=True) as runtime:
-        for path in images:
-            with open_image(path) as source:
+        for image in images:
+            with image as source:
                 plan = plan_for(runtime, source.info.region, min(TILE, runtime.limits.most[0]))
                 found.append(compare_on_tiles(runtime, reference, source, plan, limit_ppm=limit_ppm))
     return together(found, f"{len(found)} images")

@@ -23,10 +23,11 @@ from unet_deploy.evaluation.overlap import Overlap, soft_dice
 from unet_deploy.evaluation.pairs import MaskKind, Pair, Truth, check_size, leave_out, read_image, read_truths
 from unet_deploy.evaluation.partitions import compare_partitions, partition, pixel_error, warping_error
 from unet_deploy.evaluation.scores import CUTS, CutScore, Evaluation, Score
-from unet_deploy.images import ImageSource, check_fits, open_labels
+from unet_deploy.images import ImageSource, check_fits
 from unet_deploy.images.array import ArraySource
 from unet_deploy.images.grey import check_dtype, to_float32
 from unet_deploy.images.orientation import upright, upright_sides
+from unet_deploy.images.reading import AS_SAID, Reading
 from unet_deploy.model.card import ModelCard
 from unet_deploy.runtimes import Runtime
 from unet_deploy.segmentation.run import segment_array
@@ -40,19 +41,21 @@ def evaluate(
     scoring: Scoring = USUAL,
     *,
     mask_kind: MaskKind = "auto",
+    reading: Reading = AS_SAID,
     tta: bool = False,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Segment the image of every pair and score it. Raises DataError and ImageError.
 
     scoring: what is measured; by threshold it wants a runtime with probabilities.
+    reading: how the images are read.
     tta: answer with the mean over eight orientations.
     """
     classes = runtime.card.classes
     truths = read_truths(pairs, classes, mask_kind)
     scores = []
     for at, (pair, truth) in enumerate(zip(pairs, truths, strict=True)):
-        image = _read_fitting(pair, runtime.card)
+        image = _read_fitting(read_image(pair, reading), runtime.card)
         pixels = image.crop(0, image.info.region)
         check_size(pair, pixels, truth)
         labels, probabilities = segment_array(image, runtime, None, probabilities=scoring.by_threshold, tta=tta)
@@ -64,9 +67,8 @@ def evaluate(
     return Evaluation(classes, tuple(scores))
 
 
-def _read_fitting(pair: Pair, card: ModelCard) -> ArraySource:
-    """The image of a pair. Raises ImageError unless the model can take it."""
-    image = read_image(pair)
+def _read_fitting(image: ArraySource, card: ModelCard) -> ArraySource:
+    """The image. Raises ImageError unless the model can take it."""
     pixels = image.crop(0, image.info.region)
     check_fits(image.info, card, remedy="save as many, or take another")
     check_dtype(pixels.dtype, image.info.name)
@@ -75,15 +77,15 @@ def _read_fitting(pair: Pair, card: ModelCard) -> ArraySource:
     return image
 
 
-def score_files(mask: Path, truth: Path, *, min_size: int = 0) -> Evaluation:
+def score_files(mask: Path, truth: Path, *, min_size: int = 0, reading: Reading = AS_SAID) -> Evaluation:
     """Score the foreground of a mask file against a file of true objects, page by page, in memory.
 
     Truth with more than two values numbers its objects; with two, they are its connected components. Pixels that
-    either file says are no data are left out, unless it says so of 0, the background.
+    are no data in either are left out, but for those of 0, the background.
     min_size: objects of the mask of fewer pixels are left out.
     Raises DataError when the two do not fit.
     """
-    with open_labels(mask) as ours, open_labels(truth) as theirs:
+    with reading.open_labels(mask) as ours, reading.open_labels(truth) as theirs:
         shapes = [(s.info.pages, s.info.channels, *upright_sides(s.info)) for s in (ours, theirs)]
         if shapes[0] != shapes[1] or shapes[0][1] != 1:
             texts = [" x ".join(map(str, shape)) for shape in shapes]

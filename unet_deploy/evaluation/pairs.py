@@ -15,6 +15,7 @@ from unet_deploy.evaluation.objects import connected_objects
 from unet_deploy.images import RASTER_SUFFIXES, TIFF_SUFFIXES, ImageInfo, open_image, open_labels
 from unet_deploy.images.array import ArraySource
 from unet_deploy.images.orientation import upright
+from unet_deploy.images.reading import AS_SAID, Reading
 from unet_deploy.system.machine import usable_cores
 
 MaskKind = Literal["auto", "binary", "classes", "instances"]
@@ -139,18 +140,18 @@ def read_truths(pairs: Sequence[Pair], classes: Sequence[str], kind: MaskKind = 
     return truths
 
 
-def read_pixels(pair: Pair) -> np.ndarray:
-    """Read the image of a pair as stored, (C, H, W). Raises as `read_image`."""
-    image = read_image(pair)
+def read_pixels(pair: Pair, reading: Reading = AS_SAID) -> np.ndarray:
+    """Read the image of a pair, (C, H, W). Raises as `read_image`."""
+    image = read_image(pair, reading)
     return image.crop(0, image.info.region)
 
 
-def read_image(pair: Pair) -> ArraySource:
+def read_image(pair: Pair, reading: Reading = AS_SAID) -> ArraySource:
     """Read the image of a pair into memory, upright, as one of a page.
 
     Its mask is brought upright too, as either file says that it lies. Raises ImageError, and DataError for stray pages.
     """
-    with open_image(pair.image) as source:
+    with reading.open(pair.image) as source:
         _check_pages(source.info, pair)
         whole = source.info.region
         pixels, valid = source.crop(pair.page, whole), source.crop_valid(pair.page, whole)

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from unet_deploy.evaluation.pairs import MaskKind, Pair, Truth, read_pixels, read_truths
+from unet_deploy.evaluation.pairs import MaskKind, Pair, Truth, leave_out, read_image, read_truths
 from unet_deploy.evaluation.scores import Evaluation, Score
+from unet_deploy.images.reading import AS_SAID, Reading
 from unet_deploy.masks.overlay import Overlay
 from unet_deploy.runtimes import Runtime
 from unet_deploy.segmentation.run import segment_array
@@ -35,6 +36,7 @@ def draw_worst(
     pairs: Sequence[Pair],
     *,
     mask_kind: MaskKind = "auto",
+    reading: Reading = AS_SAID,
     tta: bool = False,
     overwrite: bool = False,
 ) -> None:
@@ -53,10 +55,15 @@ def draw_worst(
     down = math.ceil(len(order) / across)
     figure = Figure(figsize=(4.2 * across * panels, 4.5 * down), layout="constrained")
     for place, at in enumerate(order):
-        pixels = read_pixels(pairs[at])
-        labels = segment_array(pixels, runtime, None, tta=tta)[0][0]
+        image = read_image(pairs[at], reading)
+        pixels = image.crop(0, image.info.region)
+        data = image.data_in(0, image.info.region, pixels)
+        labels = segment_array(image, runtime, None, tta=tta)[0][0]
+        truth = leave_out(truths[at], data)
+        if data is not None and data.any():
+            pixels = np.where(data, pixels, pixels[:, data].min())  # what is no data may be no number
         axes = [figure.add_subplot(down, across * panels, panels * place + panel + 1) for panel in range(panels)]
-        _draw(axes, pixels, labels, truths[at], evaluation.scores[at], classes)
+        _draw(axes, pixels, labels, truth, evaluation.scores[at], classes)
     draw_legend(figure, _meanings(classes))
     with replacing(path, overwrite=overwrite) as beside:
         figure.savefig(beside, format="png", dpi=100)

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from unet_deploy._version import __version__
 from unet_deploy.errors import DeviceError, ImageError, UnetDeployError, reason
-from unet_deploy.images import ImageInfo, is_url, is_zarr, open_image, url_of
+from unet_deploy.images import ImageInfo, is_url, is_zarr, url_of
+from unet_deploy.images.reading import AS_SAID, Reading
 from unet_deploy.model.card import ModelCard
 from unet_deploy.runtimes.table import TABLE
 from unet_deploy.runtimes.tensorrt.record import ENGINE_SUFFIXES, EngineRecord, read_record
@@ -45,9 +46,10 @@ class ImageFile:
     """Label values and their names where it says that it is a mask, as OME-Zarr labels do; a mask TIFF does not."""
 
 
-def describe(path: Path) -> ModelCard | EngineFile | ImageFile:
+def describe(path: Path, reading: Reading = AS_SAID) -> ModelCard | EngineFile | ImageFile:
     """Say what a file, an OME-Zarr folder, a URL or a shipped model's name stands for.
 
+    reading: how an image is read.
     Raises ModelError, ImageError, and UsageError where the package that reads it is missing.
     """
     if path.suffix == ".onnx" or (not path.exists() and str(path) in shipped_models()):
@@ -57,7 +59,7 @@ def describe(path: Path) -> ModelCard | EngineFile | ImageFile:
         return EngineFile(path, path.stat().st_size, record)
     if not is_url(path) and not path.exists():
         raise ImageError(f"{path}: no such file")
-    with open_image(path) as source:
+    with reading.open(path) as source:
         info = source.info
     return ImageFile(info, _size(path), _classes(path) if is_zarr(path) else None)
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from unet_deploy.errors import ModelError
-from unet_deploy.images import check_fits, open_image
+from unet_deploy.images import check_fits
 from unet_deploy.images.array import ArraySource
 from unet_deploy.images.grey import GreyScale, measure_page, read_tile
+from unet_deploy.images.reading import AS_SAID, Reading
 from unet_deploy.masks.array import ArraySink
 from unet_deploy.runtimes import DEFAULT_TILE, Runtime
 from unet_deploy.runtimes.agreement import LIMIT_PPM, Agreement, compare
@@ -37,7 +38,7 @@ class SeamCheck:
 
 
 def verify_tiled(
-    runtime: Runtime, path: Path, *, tile_size: int | None = None, channel: int | None = None
+    runtime: Runtime, path: Path, *, tile_size: int | None = None, reading: Reading = AS_SAID
 ) -> SeamCheck:
     """Segment the first page of an image tile by tile and in one pass, and compare.
 
@@ -45,7 +46,7 @@ def verify_tiled(
     tile_size: input side in pixels; by default as `segment` takes it, or smaller so that there are seams to see.
     The runtime must answer with probabilities.
     """
-    with open_image(path, channel=channel) as source:
+    with reading.open(path) as source:
         check_fits(source.info, runtime.card)
         region = _middle(source.info.height, source.info.width)
         grey = measure_page(source, 0, runtime.card.normalization)
@@ -62,7 +63,7 @@ def verify_tiled(
 
 
 def verify_against(
-    model: str, reference: Path, path: Path, *, limit_ppm: float = LIMIT_PPM, channel: int | None = None
+    model: str, reference: Path, path: Path, *, limit_ppm: float = LIMIT_PPM, reading: Reading = AS_SAID
 ) -> Agreement:
     """Compare a model or an engine with the float32 model that it stands for, on all tiles of an image's first page.
 
@@ -78,7 +79,7 @@ def verify_against(
         if read_model(reference).weights_sha256 != record.weights_sha256:
             raise ModelError(f"{file}: was not made of {reference}, but of other weights ({record.model})")
     with (
-        open_image(path, channel=channel) as source,
+        reading.open(path) as source,
         open_model(file, probabilities=not engine or record.options.probabilities, device="auto") as runtime,
         OnnxRuntime(reference, probabilities=True) as truth,
     ):

@@ -8,6 +8,7 @@ from typing import Literal
 
 from unet_deploy.errors import UsageError
 from unet_deploy.images import SILENCE
+from unet_deploy.images.reading import Reading
 from unet_deploy.images.samples import Palette
 from unet_deploy.system.arguments import kind_of, settle, whole, whole_or_none, yes_or_no
 from unet_deploy.tiling import Region
@@ -75,6 +76,11 @@ class Options:
             raise UsageError(f"outside: a mask holds the numbers 0 to 255, not {self.outside}")
         if not isinstance(self.objects, ObjectRules):
             raise UsageError(f"objects: give ObjectRules, not {kind_of(self.objects)}")
+
+    @property
+    def reading(self) -> Reading:
+        """How the image is read."""
+        return Reading(self.channel, self.palette, self.nodata, self.timeout)
 
 
 def _region(roi: object, name: str) -> Region | None:

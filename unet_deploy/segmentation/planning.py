@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from unet_deploy.errors import ResourceError, UsageError
-from unet_deploy.images import ImageInfo, ImageSource, nearest_level, open_image
+from unet_deploy.images import ImageInfo, ImageSource, nearest_level
 from unet_deploy.model.card import ModelCard
 from unet_deploy.model.contract import Pixels, pixels_for
 from unet_deploy.runtimes import Runtime
@@ -20,11 +20,7 @@ from unet_deploy.tiling import Region, TilePlan, aligned
 
 def open_file(path: Path, options: Options) -> ImageSource:
     """Open an image, once: at the level that is asked for, or at the finest for `turn_to_level` to choose."""
-    source = open_image(
-        path, channel=options.channel, level=options.level or 0, meaning=options.palette, timeout=options.timeout
-    )
-    source.asked_nodata = options.nodata
-    return source
+    return options.reading.open(path, level=options.level or 0)
 
 
 @contextmanager
