@@ -1,5 +1,6 @@
 """Zarr images: what holds for every source, and every layout, codec and address read alike."""
 
+import doctest
 import http.server
 import os
 import threading
@@ -16,6 +17,7 @@ from sample_zarr import noise, write_image  # noqa: E402
 from source_conformance import FileSourceConformance  # noqa: E402
 
 from unet_deploy.errors import ImageError  # noqa: E402
+from unet_deploy.images import axes, open_image  # noqa: E402
 from unet_deploy.images.zarr_image import ZarrSource  # noqa: E402
 from unet_deploy.tiling import Region  # noqa: E402
 
@@ -312,3 +314,22 @@ def test_a_chunk_that_claims_more_than_itself_is_refused_before_it_is_decoded(tm
         pytest.raises(ImageError, match=r"claims to decode to [12]\d{3} MB"),
     ):
         source.crop(0, source.info.region)
+
+
+def test_examples_of_axes_are_true():
+    assert doctest.testmod(axes).failed == 0
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("names", [("y", "x", "band"), ("band", "y", "x"), ("time", "y", "band", "x")])
+def test_an_array_that_names_its_axes_is_read_by_them(tmp_path, names, zarr_format):
+    sizes = {"y": 20, "x": 30, "band": 3, "time": 2}
+    pixels = np.random.default_rng(1).integers(0, 255, [sizes[name] for name in names]).astype(np.uint8)
+    options = {"dimension_names": names} if zarr_format == 3 else {"attributes": {"_ARRAY_DIMENSIONS": list(names)}}
+    zarr.create_array(str(tmp_path / "a.zarr"), data=pixels, zarr_format=zarr_format, **options)
+    ordered = np.moveaxis(pixels, names.index("band"), -1)
+    ordered = np.moveaxis(ordered, -1, -3).reshape(-1, 3, 20, 30)
+    with open_image(tmp_path / "a.zarr") as source:
+        assert (source.info.pages, source.info.channels) == (2 if "time" in names else 1, 3)
+        for page, expected in enumerate(ordered):
+            np.testing.assert_array_equal(source.crop(page, source.info.region), expected)

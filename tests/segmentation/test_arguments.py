@@ -56,6 +56,51 @@ def test_a_picture_of_pillows_has_its_channels_first_and_no_alpha(mode, channels
     assert pixels.reshape(-1, *pixels.shape[-2:]).shape == (channels, 20, 30)
 
 
+def test_what_an_array_masks_is_no_data(small_models, speckle):
+    image = np.ascontiguousarray(speckle[:120, :140])
+    masked = np.ma.array(image, mask=np.zeros(image.shape, np.bool_))
+    masked[:40] = np.ma.masked
+    masked.data[:40] = 255
+    mask, scores = api.segment(masked, model=small_models["one"], probabilities=True)
+    assert not mask[:40].any()
+    assert (scores[0, :40] == 1).all()
+    clear = Image.fromarray(np.dstack([masked.data, np.where(masked.mask, 0, 255).astype(np.uint8)]), "LA")
+    np.testing.assert_array_equal(api.segment(clear, model=small_models["one"]), mask)
+
+
+class Named(Held):
+    """An array whose axes have names, as those of xarray do."""
+
+    def __init__(self, content, dims):
+        super().__init__(content)
+        self.dims = dims
+
+
+@pytest.mark.parametrize(
+    ("dims", "shape"),
+    [
+        (("y", "x"), (7, 9)),
+        (("x", "y"), (7, 9)),
+        (("y", "x", "band"), (3, 7, 9)),
+        (("band", "y", "x"), (3, 7, 9)),
+        (("Y", "channel", "X"), (3, 7, 9)),
+        (("time", "y", "x"), (2, 1, 7, 9)),
+        (("y", "x", "c", "t", "z"), (10, 3, 7, 9)),
+    ],
+)
+def test_named_axes_are_brought_to_their_order(dims, shape):
+    sizes = {"y": 7, "x": 9, "band": 3, "channel": 3, "c": 3, "time": 2, "t": 2, "z": 5}
+    pixels = np.arange(np.prod([sizes[name.lower()] for name in dims]))
+    pixels = pixels.reshape([sizes[name.lower()] for name in dims])
+    found = as_array(Named(pixels, dims))
+    assert found.shape == shape
+    names = "".join({"band": "c", "channel": "c", "time": "t"}.get(name.lower(), name.lower()) for name in dims)
+    expected = np.einsum(
+        f"{names}->{''.join(n for n in names if n not in 'cyx')}{'c' if 'c' in names else ''}yx", pixels
+    )
+    np.testing.assert_array_equal(found, expected.reshape(shape))
+
+
 @pytest.mark.parametrize("mode", ["P", "CMYK", "HSV", "LAB", "YCbCr"])
 def test_a_picture_whose_numbers_are_no_grey_values_is_refused(mode):
     with pytest.raises(UsageError, match=rf"mode {mode} is neither grey nor RGB; take image.convert"):
@@ -73,7 +118,6 @@ def test_a_picture_whose_numbers_are_no_grey_values_is_refused(mode):
         ({}, "not a dict"),
         (memoryview(b"1234"), r"not a memoryview; bring it to one with numpy\.asarray"),
         (Held(TypeError("it is on the GPU; call .cpu() first")), r"does not become a NumPy array \(it is on the GPU"),
-        (np.ma.masked_equal(np.eye(9), 1), r"masked; fill them first: image.filled\(value\)"),
     ],
 )
 def test_what_is_no_image_is_said_in_one_line(image, said):

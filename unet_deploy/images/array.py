@@ -8,6 +8,7 @@ import numpy as np
 
 from unet_deploy.errors import ImageError, UsageError, reason
 from unet_deploy.images import ImageInfo, ImageSource
+from unet_deploy.images.axes import image_order, known_axes
 from unet_deploy.system.arguments import kind_of
 from unet_deploy.tiling import Region
 
@@ -19,14 +20,11 @@ _PICTURE_MODES |= {"RGB": 3, "RGBA": 3}
 def as_array(image: object) -> np.ndarray:
     """Return an image of any kind that NumPy takes as an array: of Dask, Zarr, PyTorch on a CPU, Pillow and others.
 
-    Pixels that are nowhere else in memory are loaded. Pillow's colours become channels, (C, H, W), without alpha.
-    Raises UsageError for what is no array, and for one whose pixels are not all there.
+    Pixels that are nowhere else in memory are loaded. Pillow's colours become channels, (C, H, W), masked where their
+    alpha is 0. Axes that have names, as those of xarray, are brought to (pages, C, H, W), without those that are not
+    there. Raises UsageError for what is no array.
     """
-    if isinstance(image, np.ma.MaskedArray):
-        if np.ma.getmaskarray(image).any():
-            raise UsageError("image: some pixels of this array are masked; fill them first: image.filled(value)")
-        return image.data
-    if type(image) is np.ndarray:
+    if isinstance(image, np.ma.MaskedArray) or type(image) is np.ndarray:
         return image
     if not any(hasattr(image, name) for name in ("__array__", "__array_interface__", "__array_struct__")):
         raise UsageError(
@@ -39,7 +37,28 @@ def as_array(image: object) -> np.ndarray:
         raise
     except Exception as error:  # of whatever library it is
         raise UsageError(f"image: {kind_of(image)} does not become a NumPy array ({reason(error)})") from error
-    return pixels if mode is None or pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)[: _PICTURE_MODES[mode]]
+    if mode is not None and pixels.ndim == 3:
+        return _without_alpha(np.moveaxis(pixels, -1, 0), _PICTURE_MODES[mode])
+    axes = known_axes(getattr(image, "dims", None))
+    return pixels if axes is None or len(axes) != pixels.ndim else _ordered(pixels, axes)
+
+
+def _without_alpha(samples: np.ndarray, channels: int) -> np.ndarray:
+    """The channels of samples (S, H, W), masked where the alpha after them is 0."""
+    colours = samples[:channels]
+    if len(samples) == channels or samples[channels].all():
+        return colours
+    return np.ma.array(colours, mask=np.broadcast_to(samples[channels] == 0, colours.shape))
+
+
+def _ordered(pixels: np.ndarray, axes: tuple[str, ...]) -> np.ndarray:
+    """Pixels whose axes are named as (H, W), (C, H, W), or (pages, C, H, W) where there are other axes."""
+    ordered = pixels.transpose(image_order(axes))
+    pages = len(axes) - (3 if "c" in axes else 2)
+    if not pages:
+        return ordered
+    channels, sides = (ordered.shape[pages] if "c" in axes else 1), ordered.shape[-2:]
+    return ordered.reshape(-1, channels, *sides)
 
 
 def _picture_mode(image: Any) -> str | None:
@@ -56,7 +75,7 @@ class ArraySource(ImageSource):
     """An image that is an array of shape (H, W), (C, H, W) or (pages, C, H, W).
 
     nodata: the value of pixels that are no data. valid: bool (H, W) or (pages, H, W), which pixels are there; None for
-    all. Raises ImageError for any other shape.
+    all, or for those that a masked array does not mask in any channel. Raises ImageError for any other shape.
     """
 
     def __init__(
@@ -71,7 +90,10 @@ class ArraySource(ImageSource):
             raise ImageError(
                 f"{name}: shape {array.shape}; an image is (H, W), (C, H, W) or (pages, C, H, W), none of them 0"
             )
-        self._pages = array.reshape((1,) * (4 - array.ndim) + array.shape)
+        if valid is None and isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
+            masked = np.ma.getmaskarray(array)
+            valid = ~np.asarray(masked if array.ndim == 2 else masked.any(axis=-3))
+        self._pages = np.ma.getdata(array).reshape((1,) * (4 - array.ndim) + array.shape)
         pages, channels, height, width = self._pages.shape
         self._valid = None if valid is None else valid.reshape(pages, height, width)
         self.info = ImageInfo(name, pages, channels, height, width, array.dtype, nodata=nodata)

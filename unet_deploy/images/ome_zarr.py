@@ -63,9 +63,14 @@ def read_axes(multiscales: dict[str, Any], level: int, shape: Sequence[int]) -> 
             elif step.get("type") == "translation" and "translation" in step:
                 offset = offset + step["translation"]
     return tuple(
-        Axis(axis["name"].lower(), size, axis.get("type"), axis.get("unit"), float(step), float(start))
+        Axis(_name_of(axis), size, axis.get("type"), axis.get("unit"), float(step), float(start))
         for axis, size, step, start in zip(named, shape, scale, offset, strict=True)
     )
+
+
+def _name_of(axis: dict[str, Any]) -> str:
+    """Return the name of an axis; that of channels may be called anything."""
+    return "c" if axis.get("type") == "channel" else str(axis["name"]).lower()
 
 
 def micrometres(axis: Axis) -> float | None:

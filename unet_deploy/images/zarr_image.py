@@ -19,6 +19,7 @@ from zarr.storage import LocalStore, WrapperStore
 
 from unet_deploy.errors import ImageError, address, reason
 from unet_deploy.images import SILENCE, ImageInfo, ImageSource, check_channel, check_level
+from unet_deploy.images.axes import known_axes
 from unet_deploy.images.cache import CACHE_BYTES, BlockCache
 from unet_deploy.images.carried import size_note, usable_size
 from unet_deploy.images.nodata import FILL_VALUE, nodata_note, parse_nodata
@@ -39,7 +40,7 @@ Box = tuple[slice, ...]
 
 
 class ZarrSource(ImageSource):
-    """One level of an OME-Zarr image, or a Zarr array of shape (H, W), (C, H, W) or (pages, C, H, W).
+    """One level of an OME-Zarr image, or a Zarr array that names its axes or is (H, W), (C, H, W) or (pages, C, H, W).
 
     path: a folder, or a URL that fsspec knows. level: of the pyramid, 0 is full resolution. The axis c is channels;
     all other axes but y and x make pages, in their order. A chunk that was never written is the fill value; one that
@@ -89,7 +90,7 @@ class ZarrSource(ImageSource):
             levels, self.axes, note = _find_levels(self._name, node, level)
         else:
             check_level(level, 1, self._name)
-            levels, self.axes, note = [node], _plain_axes(self._name, node.shape), ""
+            levels, self.axes, note = [node], _plain_axes(self._name, node), ""
         array = levels[level]
         store = _Whole(array.store, _Header.of(array))
         self._array = zarr.open_array(store, path=array.path, mode="r", zarr_format=array.metadata.zarr_format)
@@ -350,7 +351,12 @@ def _find_levels(path: Path | str, group: zarr.Group, level: int) -> tuple[list[
     return levels, axes, f"{len(others)} other image(s) in it are not read" if others else ""
 
 
-def _plain_axes(path: Path | str, shape: Index) -> tuple[Axis, ...]:
+def _plain_axes(path: Path | str, array: zarr.Array) -> tuple[Axis, ...]:
+    """The axes of an array in no image: as it names them, or else by their number."""
+    shape = array.shape
+    names = known_axes(getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS"))
+    if names and len(names) == len(shape):
+        return tuple(map(Axis, names, shape))
     if not 2 <= len(shape) <= 4:
         raise ImageError(
             f"{path}: shape {shape}; an array is (H, W), (C, H, W) or (pages, C, H, W); "
