@@ -126,3 +126,19 @@ def test_segment_hands_a_path_on_and_says_what_is_for_files_alone(slide, tmp_pat
             api.segment(speckle, **options)
     with pytest.raises(TypeError, match="colour"):
         api.segment(slide, tmp_path / "n.tif", colour="red")
+
+
+def test_objects_of_a_level_lie_at_full_resolution(slide, tmp_path, small_models, speckle):
+    outputs = api.Outputs.beside(tmp_path / "mask.tif", objects=tmp_path / "cells.csv")
+    report = api.segment_file(slide, outputs, small_models["one"], api.Options(level=1))
+    assert "level 1, 2 x 2 times as coarse; objects are placed and measured in pixels of level 0" in report.image.note
+    half = tmp_path / "half.tif"
+    tifffile.imwrite(half, speckle[::2, ::2], resolution=(1e4, 1e4), resolutionunit=3)
+    alone = api.Outputs.beside(tmp_path / "half.mask.tif", objects=tmp_path / "half.csv")
+    api.segment_file(half, alone, small_models["one"])
+    seen, coarse = (np.genfromtxt(tmp_path / f"{name}.csv", delimiter=",", names=True) for name in ("cells", "half"))
+    np.testing.assert_array_equal(seen["bbox_x"], 2 * coarse["bbox_x"])
+    np.testing.assert_array_equal(seen["centroid_y"], 2 * coarse["centroid_y"] + 0.5)
+    np.testing.assert_array_equal(seen["area_px"], 4 * coarse["area_px"])
+    np.testing.assert_allclose(seen["area_um2"], coarse["area_um2"])
+    np.testing.assert_allclose(seen["perimeter_um"], coarse["perimeter_um"])

@@ -18,6 +18,7 @@ from typing_extensions import Self
 from unet_deploy.errors import ImageError, address
 from unet_deploy.images.nodata import holds_data
 from unet_deploy.images.samples import Meaning
+from unet_deploy.images.sizes import LevelPlace, PageAxis, PixelSizes
 from unet_deploy.model.card import ModelCard
 from unet_deploy.system.extras import require
 from unet_deploy.tiling import Region, mirror
@@ -42,7 +43,12 @@ class ImageInfo:
     height: int
     width: int
     dtype: np.dtype[Any]
-    pixel_size_um: float | None = None
+    sizes: PixelSizes = field(default_factory=PixelSizes)
+    """Of the pixels that are read, and between pages."""
+    page_axes: tuple[PageAxis, ...] = ()
+    """What pages are counted along, the slowest first; empty where that has no name."""
+    place: LevelPlace = field(default_factory=LevelPlace)
+    """Where the pixels that are read lie in those of the finest level."""
     levels: tuple[tuple[int, int], ...] = ()
     """(height, width) of every level of the pyramid, the finest first; empty where there is but one."""
     tags: Mapping[str, Any] = field(default_factory=dict)
@@ -51,6 +57,21 @@ class ImageInfo:
     """The value of pixels that are no data, where the file says one."""
     note: str = ""
     """One line on what of the file is not read (other series, alpha), empty when all is."""
+
+    @property
+    def pixel_size_um(self) -> float | None:
+        """The side of a pixel as one number, as a model has it; None where it is not known."""
+        return self.sizes.side_um
+
+    @property
+    def stack(self) -> tuple[PageAxis, ...]:
+        """What the pages of a mask are counted along: time before slices, as all formats of masks have it.
+
+        Pages that are counted otherwise, or that have no name, are slices in a row; a single page is none.
+        """
+        if tuple(axis.name for axis in self.page_axes) in (("t",), ("z",), ("t", "z")):
+            return tuple(map(self.sizes.along, self.page_axes))
+        return (PageAxis("z", self.pages),) if self.pages > 1 else ()
 
     @property
     def region(self) -> Region:

@@ -13,6 +13,7 @@ from tifffile import TiffWriter
 
 from unet_deploy.masks import Keep, MaskForm, MaskFormat, MaskSink
 from unet_deploy.masks.blocks import PartialBlocks, level_sizes, touched
+from unet_deploy.masks.described import ome_options, plain_options, plane_axes
 from unet_deploy.masks.spool import Spool, read_key, spool_of
 from unet_deploy.system.files import check_free, replacing
 from unet_deploy.tiling import Region
@@ -110,7 +111,8 @@ class TiffMaskSink(MaskSink):
                 "photometric": "minisblack",
                 "software": "unet-deploy",
             }
-            whole = {**options, **self._form.image.tags, "metadata": self._ome() if ome else None}
+            described = ome_options(self._form) if ome else plain_options(self._form)
+            whole = {**options, **self._form.image.tags, **described}
             tiff.write(self._blocks(first), shape=self._shape(first), subifds=len(rest), **whole)
             for level in rest:
                 tiff.write(self._blocks(level), shape=self._shape(level), subfiletype=1, metadata=None, **options)
@@ -176,18 +178,8 @@ class TiffMaskSink(MaskSink):
             number = level.number(*block)
             yield self._spool.get(number) if number in self._spool else self._empty
 
-    # -- the file --------------------------------------------------------------------------------------------
-
     def _shape(self, level: _Grid) -> tuple[int, ...]:
-        return (level.planes, level.height, level.width) if level.planes > 1 else (level.height, level.width)
-
-    def _ome(self) -> dict[str, Any]:
-        axes = "ZC" if self._planes > 1 and self._form.image.pages > 1 else "C" if self._planes > 1 else "Z"
-        metadata: dict[str, Any] = {"axes": f"{axes}YX" if self._levels[0].planes > 1 else "YX"}
-        if size := self._form.image.pixel_size_um:
-            unit = {"PhysicalSizeXUnit": "µm", "PhysicalSizeYUnit": "µm"}
-            metadata |= {"PhysicalSizeX": size, "PhysicalSizeY": size, **unit}
-        return metadata
+        return (*(size for _, size in plane_axes(self._form)), level.height, level.width)
 
 
 def _pyramid(form: MaskForm) -> list[_Grid]:

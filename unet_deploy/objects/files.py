@@ -58,8 +58,10 @@ def _write_parquet(path: Path, tables: tuple[ObjectTable, ...]) -> None:
 
     def arrow(block: dict[str, np.ndarray]) -> Any:
         types = {"class_name": pyarrow.string()}
-        return pyarrow.table({name: pyarrow.array(values, types.get(name)) for name, values in block.items()})
+        made = pyarrow.table({name: pyarrow.array(values, types.get(name)) for name, values in block.items()})
+        return made.replace_schema_metadata({"level": str(level)}) if level else made
 
+    level = tables[0].frame.level if tables else 0
     blocks = map(arrow, _blocks(tables))
     first = next(blocks)
     with ParquetWriter(path, first.schema) as writer:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from unet_deploy.images import ImageInfo
-from unet_deploy.objects import Objects, write_table
+from unet_deploy.objects import Frame, Objects, write_table
 from unet_deploy.objects.geojson import write_outlines
 from unet_deploy.segmentation.options import ObjectRules
 from unet_deploy.stream.pipeline import DoneTile
@@ -22,6 +22,8 @@ class ObjectWriter:
     """
 
     def __init__(self, rules: ObjectRules, image: ImageInfo, region: Region, classes: Sequence[str]) -> None:
+        place, sizes = image.place, image.sizes
+        frame = Frame(place.level, place.step_y, place.step_x, sizes.y_um, sizes.x_um)
         self._pages = [
             Objects(
                 region,
@@ -30,7 +32,7 @@ class ObjectWriter:
                 connectivity=rules.connectivity,
                 min_size=rules.min_size,
                 fill_holes=rules.fill_holes,
-                pixel_size_um=image.pixel_size_um,
+                frame=frame,
             )
             for _ in range(image.pages)
         ]
