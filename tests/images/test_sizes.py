@@ -115,6 +115,7 @@ def test_slices_and_times_are_known_where_there_are_any(tmp_path):
     seen = info(tmp_path / "a.ome.tif")
     near(seen.sizes, y_um=0.25, x_um=0.25, z_um=2.0, t_s=90.0)
     assert [(axis.name, axis.size, axis.distance) for axis in seen.stack] == [("t", 2, 90.0), ("z", 3, 2.0)]
+    assert seen.steps(4) == (("t", 1), ("z", 1))
     tifffile.imwrite(tmp_path / "b.ome.tif", GREY, metadata={**metadata, "axes": "YX"})
     near(info(tmp_path / "b.ome.tif").sizes, y_um=0.25, x_um=0.25)
 

@@ -3,6 +3,7 @@
 import csv
 import doctest
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -123,3 +124,19 @@ def test_columns_of_whole_numbers_stay_whole_at_a_level(tmp_path):
     with (tmp_path / "a.csv").open(newline="") as file:
         [row] = csv.DictReader(file)
     assert (row["area_px"], row["bbox_y"], row["bbox_height"]) == ("56", "0", "8")
+
+
+def test_pages_have_their_times_and_slices(tmp_path):
+    mask = np.ones((3, 3), np.uint8)
+    table, tiles = table_of(mask, grid(mask, 3), Frame())
+    steps = [(("t", t), ("z", z)) for t in range(2) for z in range(2)]
+    pages = [replace(table, steps=each) for each in steps]
+    write_table(tmp_path / "a.csv", *pages)
+    with (tmp_path / "a.csv").open(newline="") as file:
+        rows = [(row["page"], row["t"], row["z"]) for row in csv.DictReader(file)]
+    assert rows == [("0", "0", "0"), ("1", "0", "1"), ("2", "1", "0"), ("3", "1", "1")]
+    write_outlines(tmp_path / "a.geojson", *((page, tiles) for page in pages))
+    write_table(tmp_path / "b.geojson", *pages)
+    for name in ("a.geojson", "b.geojson"):
+        planes = [each["geometry"]["plane"] for each in json.loads((tmp_path / name).read_text())["features"]]
+        assert planes == [{"c": -1, "z": z, "t": t} for t in range(2) for z in range(2)]

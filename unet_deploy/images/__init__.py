@@ -73,6 +73,12 @@ class ImageInfo:
             return tuple(map(self.sizes.along, self.page_axes))
         return (PageAxis("z", self.pages),) if self.pages > 1 else ()
 
+    def steps(self, page: int) -> tuple[tuple[str, int], ...]:
+        """Return which step of each named axis a page is, as (("t", 1), ("z", 0)); empty where axes have no name."""
+        sizes = [axis.size for axis in self.page_axes]
+        at = np.unravel_index(page, sizes) if sizes else ()
+        return tuple((axis.name, int(step)) for axis, step in zip(self.page_axes, at, strict=True))
+
     @property
     def region(self) -> Region:
         """All of a page."""
@@ -231,6 +237,6 @@ def nearest_level(info: ImageInfo, pixel_size_um: float | None) -> int:
         raise ImageError(
             f"{info.name}: the pixel size of {whose} is not known; give --level 0 to {len(info.levels) - 1}"
         )
-    finest = info.levels[0]
-    sizes = [info.pixel_size_um * finest[1] / level[1] for level in info.levels]
+    pixels = math.prod(info.levels[0])
+    sizes = [info.pixel_size_um * math.sqrt(pixels / math.prod(level)) for level in info.levels]
     return min(range(len(sizes)), key=lambda at: abs(math.log(sizes[at] / pixel_size_um)))

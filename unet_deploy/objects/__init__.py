@@ -136,7 +136,7 @@ class Objects:
         for axis, origin in zip("yx", self._region.origin, strict=True):
             table[f"centroid_{axis}"] += origin
             table[f"bbox_{axis}"] += origin
-        return ObjectTable(table, self._classes, self._frame)
+        return ObjectTable(table, self._classes, frame=self._frame)
 
     def instances(self, region: Region, labels: np.ndarray) -> np.ndarray:
         """Return the id of each pixel's object, (h, w) uint32 and 0 for none.

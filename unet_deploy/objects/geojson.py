@@ -35,7 +35,7 @@ def write_outlines(
     """Write each object as the polygon along its pixel edges; the file appears when it is whole.
 
     pages: the table of each and its tiles, row by row, with what `Objects.instances` returns for them. Polygons of
-    several pages lie on the planes z = 0, 1, ...
+    several pages lie on the planes z = 0, 1, ..., or on those of t and z where the table knows them.
     """
 
     def features() -> Iterator[dict[str, Any]]:
@@ -82,7 +82,7 @@ def _features(
             "classification": kinds[label],
             "measurements": {name: value for name, value in zip(measured, row, strict=True) if isfinite(value)},
         }
-        plane = {} if page is None else {"plane": {"c": -1, "z": page, "t": 0}}
+        plane = {} if page is None else {"plane": {"c": -1, "z": 0, "t": 0} | dict(table.steps or [("z", page)])}
         yield {"type": "Feature", "geometry": geometry | plane, "properties": properties}
 
 

@@ -18,6 +18,8 @@ class ObjectTable:
     """(n,) of the structured type `objects.records.row_type`."""
     classes: tuple[str, ...]
     """Names of the classes, background first."""
+    steps: tuple[tuple[str, int], ...] = ()
+    """Which step of each axis of pages the page is, as (("t", 1), ("z", 0)); empty where those have no name."""
     frame: Frame = FINEST
     """Where the pixels that `rows` counts in lie at full resolution, and how large they are."""
 

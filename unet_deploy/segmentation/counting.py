@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ class ObjectWriter:
     """
 
     def __init__(self, rules: ObjectRules, image: ImageInfo, region: Region, classes: Sequence[str]) -> None:
+        self._image = image
         place, sizes = image.place, image.sizes
         frame = Frame(place.level, place.step_y, place.step_x, sizes.y_um, sizes.x_um)
         self._pages = [
@@ -78,7 +80,7 @@ class ObjectWriter:
                 if at == page:
                     yield region, self._pages[page].instances(region, labels_of(page, region))
 
-        tables = [page.finish() for page in self._pages]
+        tables = [replace(each.finish(), steps=self._image.steps(page)) for page, each in enumerate(self._pages)]
         if number:
             for page in range(len(tables)):
                 for region, ids in numbered(page):
