@@ -11,7 +11,7 @@ import imagecodecs
 import numpy as np
 from tifffile import TiffWriter
 
-from unet_deploy.masks import Keep, MaskForm, MaskFormat, MaskSink
+from unet_deploy.masks import Keep, MaskForm, MaskFormat, MaskSink, is_ome_name
 from unet_deploy.masks.blocks import PartialBlocks, level_sizes, touched
 from unet_deploy.masks.described import ome_options, plain_options, plane_axes
 from unet_deploy.masks.spool import Spool, read_key, spool_of
@@ -98,7 +98,7 @@ class TiffMaskSink(MaskSink):
         self._check_whole()
         for finer, coarser in pairwise(self._levels):
             self._shrink(finer, coarser)
-        ome = self._path.name.lower().endswith((".ome.tif", ".ome.tiff"))
+        ome = is_ome_name(self._path)
         first, *rest = self._levels
         with (
             replacing(self._path, overwrite=self._replaces) as beside,
