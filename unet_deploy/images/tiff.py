@@ -16,6 +16,7 @@ from unet_deploy.images.cache import CACHE_BYTES, BlockCache
 from unet_deploy.images.carried import lost_note, writable
 from unet_deploy.images.claimed import claim_of
 from unet_deploy.images.directories import check_directories
+from unet_deploy.images.earth import EarthTag, earth_tags
 from unet_deploy.images.samples import Meaning, Samples, meaning_of
 from unet_deploy.images.sizes import LevelPlace, PixelSizes, usable_sizes
 from unet_deploy.images.tiff_sizes import claimed_sizes, page_axes, resolution_tags
@@ -28,10 +29,8 @@ logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 MOST_SEGMENT_BYTES = 1 << 30
 """A strip or tile is decoded whole, so it may not be larger."""
 
-_CARRIED = (274, 33550, 33922, 34264, 34735, 34736, 34737, 42113)
-"""Tags that hold for the mask as they are: orientation, the place on Earth (OGC GeoTIFF 1.1, section 7), no data."""
-
-_AT_ANY_LEVEL = (274, 42113)
+_CARRIED = (274, 42113)
+"""Tags that hold for the mask as they are, at any level: orientation, no data."""
 
 _JPEG_COMPRESSIONS = (6, 7, 33007, 34892)
 _PICTURES = (7, 33007, 34892, 33003, 33004, 33005, 34712, 34887, 34927, 34933, 22610, 34934, 50001, 50002, 52546)
@@ -111,9 +110,10 @@ class TiffSource(ImageSource):
             level, (finest.imagelength, finest.imagewidth), (self._page.imagelength, self._page.imagewidth)
         )
         sizes = sizes.at(place)
-        tags, lost = writable(_carried_tags(self._page, sizes, at_full_size=level == 0))
+        earth, nowhere = earth_tags(finest, place)
+        tags, lost = writable(_carried_tags(self._page, sizes, earth))
         read = note_on(self._file, self._means.note, nodata, alpha)
-        notes = read, unit_note, size_note, place.note, lost_note(lost)
+        notes = read, unit_note, size_note, place.note, lost_note(lost + nowhere)
         self.info = ImageInfo(
             name=str(self._path),
             pages=len(self._planes),
@@ -350,12 +350,12 @@ def _plane_numbers(series: TiffPageSeries) -> np.ndarray:
     return numbers.reshape(-1, math.prod(lead[at][1] for at in colours))
 
 
-def _carried_tags(page: TiffPage, sizes: PixelSizes, *, at_full_size: bool) -> dict[str, Any]:
-    """Return the tags that a mask takes over. Where a coarser level lies on Earth, its own tags seldom say."""
+def _carried_tags(page: TiffPage, sizes: PixelSizes, earth: list[EarthTag]) -> dict[str, Any]:
+    """Return the tags that a mask takes over. earth: those that lay it on Earth."""
     tags = resolution_tags(page, sizes)
     if 34675 in page.tags and isinstance(page.tags[34675].value, bytes):
         tags["iccprofile"] = page.tags[34675].value
-    extra = [page.tags[code] for code in _CARRIED if code in page.tags and (at_full_size or code in _AT_ANY_LEVEL)]
-    if extra:
-        tags["extratags"] = [(tag.code, tag.dtype, tag.count, stored_value(tag), True) for tag in extra]
+    extra = [page.tags[code] for code in _CARRIED if code in page.tags]
+    if extra or earth:
+        tags["extratags"] = [(tag.code, tag.dtype, tag.count, stored_value(tag), True) for tag in extra] + earth
     return tags
