@@ -160,6 +160,21 @@ def test_info_says_all_that_is_known(tmp_path):
     assert said == "0.25 um wide, 0.5 um high; 2 um from slice to slice; 60 s from time to time"
 
 
+def test_an_ome_zarr_of_one_time_is_a_stack_of_slices(tmp_path):
+    zarr = pytest.importorskip("zarr")
+    units = {"t": "minute", "c": None, "z": "nanometer", "y": "micrometer", "x": "micrometer"}
+    axes = [{"name": name} | ({"unit": unit} if unit else {}) for name, unit in units.items()]
+    steps = [{"type": "scale", "scale": [2, 1, 300, 0.5, 0.25]}]
+    datasets = [{"path": "0", "coordinateTransformations": steps}]
+    ome = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": datasets}]}
+    for times in (1, 2):
+        group = zarr.create_group(str(tmp_path / f"{times}.zarr"), attributes={"ome": ome})
+        group.create_array("0", data=np.zeros((times, 2, 3, 30, 40), np.uint8))
+        seen = info(tmp_path / f"{times}.zarr")
+        near(seen.sizes, y_um=0.5, x_um=0.25, z_um=0.3, t_s=120.0 if times > 1 else None)
+        assert [axis.name for axis in seen.stack] == (["t", "z"] if times > 1 else ["z"])
+
+
 @pytest.mark.parametrize("said", [None, [0.0, 0.0], [3.0, 4.0]])
 def test_a_level_of_an_ome_zarr_lies_where_it_says_or_shows_the_same_area(tmp_path, said):
     zarr = pytest.importorskip("zarr")

@@ -1,5 +1,7 @@
 """What an image says of sizes, slices and times, its mask says in every format, to other readers as well."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tifffile
@@ -67,6 +69,12 @@ def test_a_mask_without_distances_says_nothing_in_the_words_of_imagej(tmp_path, 
     with tifffile.TiffFile(written(tmp_path / "mask.tif", stack_of(*axes, sizes=flat))) as file:
         assert 270 not in file.pages[0].tags
         assert file.pages[0].resolution == (4e4, 4e4)
+
+
+def test_a_printer_s_resolution_does_not_become_a_size_in_the_words_of_imagej(tmp_path):
+    image = replace(stack_of(("z", 3), sizes=PixelSizes(z_um=2.0)), tags={"resolution": (72, 72), "resolutionunit": 2})
+    with open_image(written(tmp_path / "mask.tif", image)) as source:
+        assert source.info.sizes == PixelSizes()
 
 
 @pytest.mark.parametrize("size", [0.5, None])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -93,12 +94,24 @@ class LevelPlace:
 
 @dataclass(frozen=True)
 class PageAxis:
-    """An axis that pages are counted along, t or z or what else a file names."""
+    """An axis that pages are counted along, t or z."""
 
     name: str
     size: int
     distance: float | None = None
     """From one to the next, micrometres or seconds; None where that is not known."""
+
+
+def page_axes(lead: Sequence[tuple[str, int]]) -> tuple[PageAxis, ...]:
+    """Return the axes of pages from names and sizes; none where another than t and z is among them.
+
+    Pages are not counted along an axis of one step.
+
+    >>> page_axes([("t", 1), ("z", 5)]), page_axes([("z", 5), ("i", 2)])
+    ((PageAxis(name='z', size=5, distance=None),), ())
+    """
+    counted = [(name, size) for name, size in lead if size > 1]
+    return tuple(PageAxis(*each) for each in counted) if {name for name, _ in counted} <= {"t", "z"} else ()
 
 
 def usable_sizes(claimed: PixelSizes, pages: tuple[PageAxis, ...]) -> tuple[PixelSizes, str]:

@@ -18,8 +18,8 @@ from unet_deploy.images.claimed import claim_of
 from unet_deploy.images.directories import check_directories
 from unet_deploy.images.earth import EarthTag, earth_tags
 from unet_deploy.images.samples import Meaning, Samples, meaning_of
-from unet_deploy.images.sizes import LevelPlace, PixelSizes, usable_sizes
-from unet_deploy.images.tiff_sizes import claimed_sizes, page_axes, resolution_tags
+from unet_deploy.images.sizes import LevelPlace, PixelSizes, page_axes, usable_sizes
+from unet_deploy.images.tiff_sizes import claimed_sizes, resolution_tags
 from unet_deploy.images.tiff_tags import nodata_of, note_on, samples_of, stored_of, stored_value
 from unet_deploy.tiling import Region
 
@@ -104,7 +104,8 @@ class TiffSource(ImageSource):
         nodata = nodata_of(self._page, self._means)
         finest = all_series[0].keyframe
         claimed, unit_note = claimed_sizes(self._file, finest)
-        pages = page_axes(self._series)
+        lead = zip(self._series.axes.lower(), self._series.shape, strict=True)
+        pages = page_axes([(axis, size) for axis, size in lead if axis not in "cyxs"])
         sizes, size_note = usable_sizes(claimed, pages)
         place = LevelPlace.of(
             level, (finest.imagelength, finest.imagewidth), (self._page.imagelength, self._page.imagewidth)

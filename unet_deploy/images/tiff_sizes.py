@@ -7,9 +7,9 @@ import re
 from typing import Any
 from xml.etree import ElementTree
 
-from tifffile import TiffFile, TiffPage, TiffPageSeries
+from tifffile import TiffFile, TiffPage
 
-from unet_deploy.images.sizes import PageAxis, PixelSizes
+from unet_deploy.images.sizes import PixelSizes
 from unet_deploy.images.units import micrometres_in, seconds_in
 
 COARSEST_UM = 50.0
@@ -23,12 +23,6 @@ _TAG_UNITS_UM = {2: 25_400, 3: 10_000}
 
 _AGREES = 1e-4
 """How far a resolution may be off a size that is known otherwise, as a share; it is stored as two whole numbers."""
-
-
-def page_axes(series: TiffPageSeries) -> tuple[PageAxis, ...]:
-    """Return the axes that pages are counted along, in file order; none where it is a row of pages without a name."""
-    lead = [(axis, size) for axis, size in zip(series.axes, series.shape, strict=True) if axis not in "CYXS"]
-    return tuple(PageAxis(axis.lower(), size) for axis, size in lead) if {axis for axis, _ in lead} <= {*"TZ"} else ()
 
 
 def claimed_sizes(file: TiffFile, page: TiffPage) -> tuple[PixelSizes, str]:

@@ -22,7 +22,7 @@ from unet_deploy.images import SILENCE, ImageInfo, ImageSource, check_channel, c
 from unet_deploy.images.cache import CACHE_BYTES, BlockCache
 from unet_deploy.images.ome_zarr import Axis, claimed_sizes, ome_metadata, read_axes
 from unet_deploy.images.server import open_url
-from unet_deploy.images.sizes import LevelPlace, PageAxis, usable_sizes
+from unet_deploy.images.sizes import LevelPlace, page_axes, usable_sizes
 from unet_deploy.tiling import Region
 
 MOST_CHUNK_BYTES = 1 << 30
@@ -102,7 +102,8 @@ class ZarrSource(ImageSource):
         self._chosen = slice(0, channels) if channel is None else slice(channel, channel + 1)
         chunk_bytes = math.prod(self._array.chunks) * self._array.dtype.itemsize
         self.cache_bytes = min(max(CACHE_BYTES, chunk_bytes), max(self._array.nbytes, chunk_bytes))
-        pages = tuple(PageAxis(names[at], self.axes[at].size) for at in self._lead)
+        lead = [(names[at], self.axes[at].size) for at in self._lead] if isinstance(node, zarr.Group) else []
+        pages = page_axes(lead)
         claimed, unit_note = claimed_sizes(self.axes)
         sizes, size_note = usable_sizes(claimed, pages)
         finest, own = ((each.shape[self._y], each.shape[self._x]) for each in (levels[0], array))
@@ -115,7 +116,7 @@ class ZarrSource(ImageSource):
             width=self._array.shape[self._x],
             dtype=self._dtype,
             sizes=sizes,
-            page_axes=pages if isinstance(node, zarr.Group) else (),
+            page_axes=pages,
             place=place,
             levels=tuple((each.shape[self._y], each.shape[self._x]) for each in levels) if len(levels) > 1 else (),
             tags=sizes.resolution,

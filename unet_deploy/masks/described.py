@@ -46,8 +46,8 @@ def plain_options(form: MaskForm) -> dict[str, Any]:
     words += [f"{'slices' if name == 'z' else 'frames'}={axis.size}" for name, axis in sorted(stack.items())[::-1]]
     words += ["hyperstack=true", "mode=grayscale"] if len(plane_axes(form)) > 1 else []
     unit, um = _RESOLUTION_UNITS.get(form.image.tags.get("resolutionunit", 0), ("", 0.0))
-    if unit and "resolution" in form.image.tags:
-        # ImageJ takes the resolution for pixels per this unit, so it has to be the tag's own.
+    if unit and form.image.sizes.x_um:
+        # ImageJ takes the resolution for pixels per this unit, so it has to be the tag's own, and not a printer's.
         words.append(f"unit={unit}")
         words += [f"spacing={stack['z'].distance / um!r}"] if "z" in stack and stack["z"].distance else []
     if "t" in stack and stack["t"].distance:
