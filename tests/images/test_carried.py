@@ -5,7 +5,8 @@ import pytest
 import tifffile
 
 from unet_deploy.images import open_image
-from unet_deploy.images.carried import usable_size, writable
+from unet_deploy.images.carried import writable
+from unet_deploy.images.sizes import PixelSizes, usable_sizes
 from unet_deploy.masks import MaskForm, open_mask
 
 GREY = np.random.default_rng(0).integers(0, 255, (300, 280), dtype=np.uint8)
@@ -77,4 +78,6 @@ def test_any_resolution_that_is_stored_gives_a_mask(tmp_path, rational, unit):
 
 
 def test_sizes_have_bounds():
-    assert [usable_size(each) for each in (None, 0.25, 0.0, float("nan"), float("inf"))] == [None, 0.25] + [None] * 3
+    sides = (None, 0.25, 0.0, float("nan"), float("inf"))
+    found = [usable_sizes(PixelSizes(each, each), ())[0].side_um for each in sides]
+    assert found == [None, 0.25, None, None, None]

@@ -17,6 +17,7 @@ from unet_deploy.images import (
     open_image,
     url_of,
 )
+from unet_deploy.images.sizes import PixelSizes
 from unet_deploy.model.card import ModelCard
 
 
@@ -57,7 +58,7 @@ def test_channels_and_levels_that_are_not_there_are_refused():
 
 
 def test_the_level_nearest_in_pixel_size_is_taken():
-    pyramid = info(pixel_size_um=0.25, levels=((4096, 4096), (2048, 2048), (1024, 1024)))
+    pyramid = info(sizes=PixelSizes(0.25, 0.25), levels=((4096, 4096), (2048, 2048), (1024, 1024)))
     assert [nearest_level(pyramid, size) for size in (0.1, 0.25, 0.4, 0.6, 5.0)] == [0, 0, 1, 1, 2]
     assert nearest_level(info(), None) == 0
     with pytest.raises(ImageError, match="the pixel size of the model is not known; give --level 0 to 2"):

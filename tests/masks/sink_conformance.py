@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from unet_deploy.errors import UnetDeployError, UsageError
 from unet_deploy.images import ImageInfo
+from unet_deploy.images.sizes import PixelSizes
 from unet_deploy.masks import Keep, MaskForm, MaskSink, format_of, open_mask
 from unet_deploy.tiling import Region
 
@@ -25,7 +26,7 @@ PAGES, TALL, WIDE = 2, 1084, 1100
 
 
 def image(pages=1, height=600, width=700):
-    return ImageInfo("image.tif", pages, 1, height, width, np.dtype("u1"), 0.25)
+    return ImageInfo("image.tif", pages, 1, height, width, np.dtype("u1"), PixelSizes(0.25, 0.25))
 
 
 def form(pages=1, height=600, width=700, planes=1, dtype=np.uint8, region=None):

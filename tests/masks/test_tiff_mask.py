@@ -11,6 +11,7 @@ from sink_conformance import NewFileSinkConformance, regions
 
 from unet_deploy.errors import UsageError
 from unet_deploy.images import ImageInfo
+from unet_deploy.images.sizes import PixelSizes
 from unet_deploy.masks import Keep, MaskForm, format_of
 from unet_deploy.masks.tiff import BLOCK, TiffMaskSink
 from unet_deploy.tiling import Region
@@ -83,7 +84,7 @@ def test_a_run_that_is_broken_off_anywhere_ends_in_the_same_bytes(tmp_path_facto
 def test_a_pyramid_of_every_second_pixel(tmp_path):
     truth = np.random.default_rng(3).integers(0, 3, (2, 1, 2500, 1300)).astype(np.uint8)
     for name in ("mask.tif", "mask.ome.tif"):
-        image = ImageInfo("image.tif", 2, 1, 2500, 1300, np.dtype(np.uint8), 0.25)
+        image = ImageInfo("image.tif", 2, 1, 2500, 1300, np.dtype(np.uint8), PixelSizes(0.25, 0.25))
         with TiffMaskSink(tmp_path / name, MaskForm(image), Keep()) as mask:
             for page in (0, 1):
                 mask.write(page, Region(0, 0, 2500, 1300), truth[page])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from unet_deploy.errors import MissingPackageError, UsageError
-from unet_deploy.objects import Objects, write_table
+from unet_deploy.objects import Frame, Objects, write_table
 from unet_deploy.objects.geojson import write_outlines
 from unet_deploy.objects.outlines import outlines
 from unet_deploy.tiling import Region
@@ -327,7 +327,7 @@ def rasterized(rings, shape):
 
 @pytest.fixture
 def rings():
-    return collected(RINGS, grid(RINGS, 3), 8, pixel_size_um=0.5)
+    return collected(RINGS, grid(RINGS, 3), 8, frame=Frame(size_y_um=0.5, size_x_um=0.5))
 
 
 def test_a_csv_file_holds_every_digit(tmp_path, rings):

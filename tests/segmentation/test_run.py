@@ -12,9 +12,12 @@ from command_line import error
 import unet_deploy as api
 from unet_deploy.cli import app
 from unet_deploy.errors import UsageError
+from unet_deploy.images import open_image
+from unet_deploy.images.sizes import PixelSizes
 from unet_deploy.images.tiff import TiffSource
 from unet_deploy.segmentation.compute import stream_here
 from unet_deploy.segmentation.forecast import forecast
+from unet_deploy.segmentation.inputs import find_images, name_outputs
 from unet_deploy.tiling import Region
 
 
@@ -126,3 +129,34 @@ def test_segment_hands_a_path_on_and_says_what_is_for_files_alone(slide, tmp_pat
             api.segment(speckle, **options)
     with pytest.raises(TypeError, match="colour"):
         api.segment(slide, tmp_path / "n.tif", colour="red")
+
+
+def test_objects_of_a_level_lie_at_full_resolution(slide, tmp_path, small_models, speckle):
+    outputs = api.Outputs.beside(tmp_path / "mask.tif", objects=tmp_path / "cells.csv")
+    report = api.segment_file(slide, outputs, small_models["one"], api.Options(level=1))
+    assert "level 1, 2 x 2 times as coarse; objects are placed and measured in pixels of level 0" in report.image.note
+    half = tmp_path / "half.tif"
+    tifffile.imwrite(half, speckle[::2, ::2], resolution=(1e4, 1e4), resolutionunit=3)
+    alone = api.Outputs.beside(tmp_path / "half.mask.tif", objects=tmp_path / "half.csv")
+    api.segment_file(half, alone, small_models["one"])
+    seen, coarse = (np.genfromtxt(tmp_path / f"{name}.csv", delimiter=",", names=True) for name in ("cells", "half"))
+    np.testing.assert_array_equal(seen["bbox_x"], 2 * coarse["bbox_x"])
+    np.testing.assert_array_equal(seen["centroid_y"], 2 * coarse["centroid_y"] + 0.5)
+    np.testing.assert_array_equal(seen["area_px"], 4 * coarse["area_px"])
+    np.testing.assert_allclose(seen["area_um2"], coarse["area_um2"])
+    np.testing.assert_allclose(seen["perimeter_um"], coarse["perimeter_um"])
+
+
+def test_a_stack_stays_a_stack_of_times_and_slices_in_all_files(tmp_path, small_models, speckle):
+    sizes = {"PhysicalSizeX": 0.25, "PhysicalSizeY": 0.5, "PhysicalSizeZ": 2.0, "TimeIncrement": 60.0}
+    stack = np.broadcast_to(speckle[:150, :160], (2, 3, 150, 160))
+    tifffile.imwrite(tmp_path / "stack.ome.tif", stack, metadata={"axes": "TZYX", **sizes})
+    names = name_outputs([tmp_path / "stack.ome.tif"], tmp_path / "m.ome.tif", probabilities=True, instances="tif")
+    api.segment_file(tmp_path / "stack.ome.tif", names[0], small_models["one"])
+    for name, axes in (("m", "TZYX"), ("m.probabilities", "TZCYX"), ("m.instances", "TZYX")):
+        with tifffile.TiffFile(tmp_path / f"{name}.ome.tif") as file:
+            assert file.series[0].axes == axes
+        with open_image(tmp_path / f"{name}.ome.tif") as source:
+            assert source.info.sizes == PixelSizes(0.5, 0.25, 2.0, 60.0)
+    found = find_images([str(tmp_path)])
+    assert [path.name for path in found] == ["m.ome.tif", "stack.ome.tif"]

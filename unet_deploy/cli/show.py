@@ -177,7 +177,7 @@ def image_rows(file: ImageFile) -> Rows:
         ("channels", str(info.channels)),
         ("height x width", f"{info.height} x {info.width} pixels"),
         ("pixels", pixels if file.size is None else f"{pixels}, {bytes_text(file.size)} on disk"),
-        ("pixel size", f"{info.pixel_size_um:.4g} um" if info.pixel_size_um else "not recorded"),
+        ("pixel size", info.sizes.text() or "not recorded"),
     ]
     if info.levels:
         rows.append(("levels", ", ".join(f"{height} x {width}" for height, width in info.levels)))

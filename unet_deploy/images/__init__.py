@@ -18,6 +18,7 @@ from typing_extensions import Self
 from unet_deploy.errors import ImageError, address
 from unet_deploy.images.nodata import holds_data
 from unet_deploy.images.samples import Meaning
+from unet_deploy.images.sizes import LevelPlace, PageAxis, PixelSizes
 from unet_deploy.model.card import ModelCard
 from unet_deploy.system.extras import require
 from unet_deploy.tiling import Region, mirror
@@ -42,7 +43,12 @@ class ImageInfo:
     height: int
     width: int
     dtype: np.dtype[Any]
-    pixel_size_um: float | None = None
+    sizes: PixelSizes = field(default_factory=PixelSizes)
+    """Of the pixels that are read, and between pages."""
+    page_axes: tuple[PageAxis, ...] = ()
+    """What pages are counted along, the slowest first; empty where that has no name."""
+    place: LevelPlace = field(default_factory=LevelPlace)
+    """Where the pixels that are read lie in those of the finest level."""
     levels: tuple[tuple[int, int], ...] = ()
     """(height, width) of every level of the pyramid, the finest first; empty where there is but one."""
     tags: Mapping[str, Any] = field(default_factory=dict)
@@ -55,6 +61,27 @@ class ImageInfo:
     """What its channels are, where that is neither grey nor red, green and blue."""
     orientation: int = 1
     """How the stored pixels lie, by the numbers of TIFF's tag 274; the mask says the same."""
+
+    @property
+    def pixel_size_um(self) -> float | None:
+        """The side of a pixel as one number, as a model has it; None where it is not known."""
+        return self.sizes.side_um
+
+    @property
+    def stack(self) -> tuple[PageAxis, ...]:
+        """What the pages of a mask are counted along: time before slices, as all formats of masks have it.
+
+        Pages that are counted otherwise, or that have no name, are slices in a row; a single page is none.
+        """
+        if tuple(axis.name for axis in self.page_axes) in (("t",), ("z",), ("t", "z")):
+            return tuple(map(self.sizes.along, self.page_axes))
+        return (PageAxis("z", self.pages),) if self.pages > 1 else ()
+
+    def steps(self, page: int) -> tuple[tuple[str, int], ...]:
+        """Return which step of each named axis a page is, as (("t", 1), ("z", 0)); empty where axes have no name."""
+        sizes = [axis.size for axis in self.page_axes]
+        at = np.unravel_index(page, sizes) if sizes else ()
+        return tuple((axis.name, int(step)) for axis, step in zip(self.page_axes, at, strict=True))
 
     @property
     def region(self) -> Region:
@@ -240,6 +267,6 @@ def nearest_level(info: ImageInfo, pixel_size_um: float | None) -> int:
         raise ImageError(
             f"{info.name}: the pixel size of {whose} is not known; give --level 0 to {len(info.levels) - 1}"
         )
-    finest = info.levels[0]
-    sizes = [info.pixel_size_um * finest[1] / level[1] for level in info.levels]
+    pixels = math.prod(info.levels[0])
+    sizes = [info.pixel_size_um * math.sqrt(pixels / math.prod(level)) for level in info.levels]
     return min(range(len(sizes)), key=lambda at: abs(math.log(sizes[at] / pixel_size_um)))

@@ -9,20 +9,7 @@ from typing import Any
 import numpy as np
 from tifffile import TiffWriter
 
-SMALLEST_UM, LARGEST_UM = 1e-6, 1e6
-"""Sides of a pixel, in micrometres, that a microscope or a satellite may have: a picometre to a metre."""
-
 _NAMES = {274: "the orientation"}
-
-
-def usable_size(size_um: float | None) -> float | None:
-    """Return the size of a pixel where it can be one; None where it is not known, no number, or out of all bounds."""
-    return size_um if size_um is not None and SMALLEST_UM <= size_um <= LARGEST_UM else None
-
-
-def size_note(claimed_um: float | None) -> str:
-    """Say that the size of a pixel is none; empty where it is one, or not known."""
-    return "" if claimed_um is None or usable_size(claimed_um) else f"its pixel size of {claimed_um:g} um is not used"
 
 
 def writable(tags: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:

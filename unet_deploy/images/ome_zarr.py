@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import zarr
 
-_UM_PER_UNIT = {
-    "angstrom": 1e-4,
-    "picometer": 1e-6,
-    "nanometer": 1e-3,
-    "micrometer": 1.0,
-    "millimeter": 1e3,
-    "centimeter": 1e4,
-    "meter": 1e6,
-    "nm": 1e-3,
-    "um": 1.0,
-    "µm": 1.0,
-    "μm": 1.0,
-    "mm": 1e3,
-}
+from unet_deploy.images.sizes import PixelSizes
+from unet_deploy.images.units import micrometres_in, seconds_in
 
 
 @dataclass(frozen=True)
@@ -50,18 +38,20 @@ def ome_metadata(group: zarr.Group) -> dict[str, Any]:
 def read_axes(multiscales: dict[str, Any], level: int, shape: Sequence[int]) -> tuple[Axis, ...]:
     """Return the axes of one level, with what its transformations and those of the whole image make of a pixel.
 
-    Raises ValueError where there are not as many axes as dimensions in `shape`.
+    A coarser level that does not say where it lies is taken to show the same area as the finest, so that its first
+    pixel lies further in: many writers leave that out. Raises ValueError where there are not as many axes as dimensions
+    in `shape`.
     """
     named = [axis if isinstance(axis, dict) else {"name": axis} for axis in multiscales.get("axes") or "tczyx"]
     if len(named) != len(shape):
         raise ValueError(f"{len(named)} axes for {len(shape)} dimensions")
-    scale, offset = np.ones(len(shape)), np.zeros(len(shape))
-    for holder in (multiscales["datasets"][level], multiscales):
-        for step in holder.get("coordinateTransformations") or ():
-            if step.get("type") == "scale" and "scale" in step:
-                scale, offset = scale * step["scale"], offset * step["scale"]
-            elif step.get("type") == "translation" and "translation" in step:
-                offset = offset + step["translation"]
+    start = np.ones(len(shape)), np.zeros(len(shape))
+    steps = multiscales["datasets"][level].get("coordinateTransformations") or ()
+    scale, offset = _transformed(steps, *start)
+    if level and not any(step.get("type") == "translation" for step in steps):
+        finest, _ = _transformed(multiscales["datasets"][0].get("coordinateTransformations") or (), *start)
+        offset = (scale - finest) / 2
+    scale, offset = _transformed(multiscales.get("coordinateTransformations") or (), scale, offset)
     return tuple(
         Axis(_name_of(axis), size, axis.get("type"), axis.get("unit"), float(step), float(start))
         for axis, size, step, start in zip(named, shape, scale, offset, strict=True)
@@ -73,7 +63,30 @@ def _name_of(axis: dict[str, Any]) -> str:
     return "c" if axis.get("type") == "channel" else str(axis["name"]).lower()
 
 
-def micrometres(axis: Axis) -> float | None:
-    """Return the length of a pixel in micrometres; None where the unit is no length, or not said."""
-    unit = _UM_PER_UNIT.get(axis.unit or "")
-    return axis.scale * unit if unit and axis.scale > 0 else None
+def _transformed(
+    steps: Iterable[dict[str, Any]], scale: np.ndarray, offset: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Apply transformations, one after another, to the distance between pixels and the place of the first."""
+    for step in steps:
+        if step.get("type") == "scale" and "scale" in step:
+            scale, offset = scale * step["scale"], offset * step["scale"]
+        elif step.get("type") == "translation" and "translation" in step:
+            offset = offset + step["translation"]
+    return scale, offset
+
+
+def claimed_sizes(axes: Sequence[Axis]) -> tuple[PixelSizes, str]:
+    """Return what axes say of sizes, be it possible or not, and a note on units that are none.
+
+    A length without a unit is not known, as OME-Zarr has no unit that goes without saying.
+    """
+    found, strange = {}, []
+    for axis in axes:
+        unit_in = seconds_in if axis.name == "t" else micrometres_in
+        unit = unit_in(axis.unit or "")
+        found[axis.name] = axis.scale * unit if unit else None
+        if axis.unit and not unit and axis.name in "tzyx" and axis.unit != "pixel":
+            strange.append(axis.unit)
+    sizes = PixelSizes(*(found.get(name) for name in "yxzt"))
+    names = ", ".join(repr(unit) for unit in dict.fromkeys(strange))
+    return sizes, f"sizes in {names} are not used: that is no unit that is known" if strange else ""

@@ -3,38 +3,27 @@
 from __future__ import annotations
 
 import logging
-import math
-import re
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 from tifffile import TiffFile, TiffPage, TiffPageSeries
 
 from unet_deploy.errors import ImageError, reason
 from unet_deploy.images import ImageInfo, ImageSource, check_channel, check_level
-from unet_deploy.images.carried import lost_note, size_note, usable_size, writable
+from unet_deploy.images.carried import lost_note, writable
 from unet_deploy.images.directories import check_directories
+from unet_deploy.images.earth import EarthTag, earth_tags
 from unet_deploy.images.orientation import ORIENTATION, lying_note, orientation_of
 from unet_deploy.images.samples import Meaning, Samples, meaning_of
+from unet_deploy.images.sizes import LevelPlace, PixelSizes, page_axes, usable_sizes
 from unet_deploy.images.tiff_planes import TiffPlanes, check_structure, plane_numbers
+from unet_deploy.images.tiff_sizes import claimed_sizes, resolution_tags
 from unet_deploy.images.tiff_tags import mask_series, nodata_of, note_on, stored_of, stored_value
 from unet_deploy.tiling import Region
 
 # tifffile reports damage by logging, and goes on; what matters of it is raised here as one line.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
-
-COARSEST_UM = 50.0
-"""Resolutions coarser than this (508 dpi) are a printer's or a screen's, not a microscope's."""
-
-_CARRIED = (274, 33550, 33922, 34264, 34735, 34736, 34737)
-"""Tags that hold for the mask as they are: orientation, the place on Earth (OGC GeoTIFF 1.1, section 7)."""
-
-_AT_ANY_LEVEL = (274,)
-
-_MICRON = {"micron", "microns", "um", "µm", "μm", "\\u00b5m", "micrometer"}
-_UM_PER_UNIT = {"pm": 1e-6, "nm": 1e-3, "µm": 1.0, "μm": 1.0, "um": 1.0, "mm": 1e3, "cm": 1e4, "m": 1e6}
 
 
 class TiffSource(ImageSource):
@@ -95,17 +84,25 @@ class TiffSource(ImageSource):
         self._chosen = range(channels) if channel is None else range(channel, channel + 1)
         nodata = nodata_of(self._page, self._means)
         finest = all_series[0].keyframe
-        claimed = _pixel_size(self._file, finest)
-        size = usable_size(claimed)
-        size = size and size * finest.imagewidth / self._page.imagewidth
-        tags, lost = writable(_carried_tags(self._page, size, at_full_size=level == 0))
-        unread = [each for each in all_series[1:] if each not in masks]
+        claimed, unit_note = claimed_sizes(self._file, finest)
+        lead = zip(series.axes.lower(), series.shape, strict=True)
+        pages = page_axes([(axis, size) for axis, size in lead if axis not in "cyxs"])
+        sizes, size_note = usable_sizes(claimed, pages)
+        place = LevelPlace.of(
+            level, (finest.imagelength, finest.imagewidth), (self._page.imagelength, self._page.imagewidth)
+        )
+        sizes = sizes.at(place)
+        earth, nowhere = earth_tags(finest, place)
+        orientation = orientation_of(self._page.tags.valueof(ORIENTATION))
+        tags, lost = writable(_carried_tags(self._page, sizes, earth))
         notes = (
-            note_on(self._file, self._means.note, nodata, unread),
+            note_on(self._file, self._means.note, nodata, [each for each in all_series[1:] if each not in masks]),
             self._mask_note(masks),
-            lying_note(orientation_of(self._page.tags.valueof(ORIENTATION))),
-            size_note(claimed),
-            lost_note(lost),
+            lying_note(orientation),
+            unit_note,
+            size_note,
+            place.note,
+            lost_note(lost + nowhere),
         )
         self.info = ImageInfo(
             name=str(self._path),
@@ -114,12 +111,14 @@ class TiffSource(ImageSource):
             height=self._page.imagelength,
             width=self._page.imagewidth,
             dtype=self._dtype(),
-            pixel_size_um=size,
+            sizes=sizes,
+            page_axes=pages,
+            place=place,
             levels=_sides(levels) if len(levels) > 1 else (),
             tags=tags,
             nodata=nodata,
             bands=self._means.bands,
-            orientation=orientation_of(self._page.tags.valueof(ORIENTATION)),
+            orientation=orientation,
             note="; ".join(filter(None, notes)),
         )
 
@@ -183,35 +182,15 @@ def _sides(levels: list[TiffPageSeries]) -> tuple[tuple[int, int], ...]:
     return tuple((page.imagelength, page.imagewidth) for page in pages)
 
 
-def _pixel_size(file: TiffFile, page: TiffPage) -> float | None:
-    """Return the size of a pixel in micrometres, by OME metadata, ImageJ's unit, or the resolution tags."""
-    if file.is_ome and file.ome_metadata:
-        pixels = ElementTree.fromstring(file.ome_metadata).find(".//{*}Pixels")
-        if pixels is not None and pixels.get("PhysicalSizeX"):
-            unit = _UM_PER_UNIT.get(pixels.get("PhysicalSizeXUnit", "µm"))
-            return float(pixels.get("PhysicalSizeX", "0")) * unit if unit else None
-    if file.is_svs and (found := re.search(r"\bMPP\s*=\s*([0-9.]+)", page.description)):
-        return float(found[1])
-    per_unit = page.resolution[0] if 282 in page.tags else 0
-    if not per_unit or not math.isfinite(per_unit):
-        return None
-    if file.imagej_metadata:
-        return 1 / per_unit if str(file.imagej_metadata.get("unit")).lower() in _MICRON else None
-    um = {2: 25_400, 3: 10_000}.get(int(page.resolutionunit), 0) / per_unit
-    return um if 0 < um <= COARSEST_UM else None
-
-
-def _carried_tags(page: TiffPage, pixel_size_um: float | None, *, at_full_size: bool) -> dict[str, Any]:
-    """Return the tags that a mask takes over. Where a coarser level lies on Earth, its own tags seldom say."""
-    tags: dict[str, Any] = {}
-    if pixel_size_um:
-        tags.update(resolution=(1e4 / pixel_size_um,) * 2, resolutionunit=3)
-    if 282 in page.tags and 283 in page.tags and int(page.resolutionunit) != 1 and min(page.resolution) > 0:
-        tags.update(resolution=page.resolution, resolutionunit=int(page.resolutionunit))
+def _carried_tags(page: TiffPage, sizes: PixelSizes, earth: list[EarthTag]) -> dict[str, Any]:
+    """Return the tags that a mask takes over. earth: those that lay it on Earth."""
+    tags = resolution_tags(page, sizes)
     if 34675 in page.tags and isinstance(page.tags[34675].value, bytes):
         tags["iccprofile"] = page.tags[34675].value
-    extra = [page.tags[code] for code in _CARRIED if code in page.tags and (at_full_size or code in _AT_ANY_LEVEL)]
-    extra = [tag for tag in extra if tag.code != ORIENTATION or orientation_of(tag.value) == tag.value]
-    if extra:
-        tags["extratags"] = [(tag.code, tag.dtype, tag.count, stored_value(tag), True) for tag in extra]
+    extra = []
+    if orientation_of(page.tags.valueof(ORIENTATION)) == page.tags.valueof(ORIENTATION):
+        tag = page.tags[ORIENTATION]
+        extra = [(tag.code, tag.dtype, tag.count, stored_value(tag), True)]
+    if extra or earth:
+        tags["extratags"] = extra + earth
     return tags

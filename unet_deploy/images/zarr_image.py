@@ -21,10 +21,10 @@ from unet_deploy.errors import ImageError, address, reason
 from unet_deploy.images import SILENCE, ImageInfo, ImageSource, check_channel, check_level
 from unet_deploy.images.axes import known_axes
 from unet_deploy.images.cache import CACHE_BYTES, BlockCache
-from unet_deploy.images.carried import size_note, usable_size
 from unet_deploy.images.nodata import FILL_VALUE, nodata_note, parse_nodata
-from unet_deploy.images.ome_zarr import Axis, micrometres, ome_metadata, read_axes
+from unet_deploy.images.ome_zarr import Axis, claimed_sizes, ome_metadata, read_axes
 from unet_deploy.images.server import open_url
+from unet_deploy.images.sizes import LevelPlace, page_axes, usable_sizes
 from unet_deploy.tiling import Region
 
 MOST_CHUNK_BYTES = 1 << 30
@@ -105,8 +105,12 @@ class ZarrSource(ImageSource):
         chunk_bytes = math.prod(self._array.chunks) * self._array.dtype.itemsize
         self.cache_bytes = min(max(CACHE_BYTES, chunk_bytes), max(self._array.nbytes, chunk_bytes))
         nodata = parse_nodata(self._array.attrs.get(FILL_VALUE))
-        claimed = micrometres(self.axes[self._x])
-        size = usable_size(micrometres(self.axes[self._y])), usable_size(claimed)
+        lead = [(names[at], self.axes[at].size) for at in self._lead] if isinstance(node, zarr.Group) else []
+        pages = page_axes(lead)
+        claimed, unit_note = claimed_sizes(self.axes)
+        sizes, size_note = usable_sizes(claimed, pages)
+        finest, own = ((each.shape[self._y], each.shape[self._x]) for each in (levels[0], array))
+        place = LevelPlace.of(level, finest, own)
         self.info = ImageInfo(
             name=self._name,
             pages=math.prod(self._array.shape[at] for at in self._lead),
@@ -114,11 +118,13 @@ class ZarrSource(ImageSource):
             height=self._array.shape[self._y],
             width=self._array.shape[self._x],
             dtype=self._dtype,
-            pixel_size_um=size[1],
+            sizes=sizes,
+            page_axes=pages,
+            place=place,
             levels=tuple((each.shape[self._y], each.shape[self._x]) for each in levels) if len(levels) > 1 else (),
             nodata=nodata,
-            tags={"resolution": (1e4 / size[1], 1e4 / size[0]), "resolutionunit": 3} if size[0] and size[1] else {},
-            note="; ".join(filter(None, (note, nodata_note(nodata), size_note(claimed)))),
+            tags=sizes.resolution,
+            note="; ".join(filter(None, (note, nodata_note(nodata), unit_note, size_note, place.note))),
         )
 
     def crop(self, page: int, region: Region) -> np.ndarray:

@@ -226,6 +226,11 @@ def is_mask_name(path: Path) -> bool:
     return any(each.has(path) for each in _FORMATS)
 
 
+def is_ome_name(path: Path) -> bool:
+    """Whether a name says that it is a TIFF with OME metadata."""
+    return path.name.lower().endswith((".ome.tif", ".ome.tiff"))
+
+
 def check_mask_name(path: Path) -> None:
     """Raise UsageError where the end of a name says that it is another kind of file than a mask."""
     if path.suffix and not is_mask_name(path) and not os.path.isdir(path):

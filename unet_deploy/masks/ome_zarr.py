@@ -28,6 +28,8 @@ CREATOR = {"name": "unet-deploy"}
 ZARR_FORMATS: dict[str, Any] = {"0.4": 2, "0.5": 3}
 """The format of Zarr that a version of OME-Zarr is written in."""
 
+_UNITS = {"t": "second", "z": "micrometer"}
+
 _KINDS = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
 
 
@@ -57,9 +59,7 @@ def mask_axes(image: ImageInfo, planes: int, axes: Sequence[Axis] | None) -> tup
     Raises ValueError where the axes are not the image's.
     """
     if axes is None:
-        size, unit = image.pixel_size_um or 1.0, "micrometer" if image.pixel_size_um else None
-        pages = [Axis("z", image.pages)] if image.pages > 1 else []
-        axes = [*pages, Axis("y", image.height, None, unit, size), Axis("x", image.width, None, unit, size)]
+        axes = _axes_of(image)
     if extent_of(axes) != (image.pages, image.height, image.width):
         raise ValueError(f"{axes} are not the axes of {image}")
     lead = [axis for axis in axes if axis.name not in ("c", "y", "x")]
@@ -67,6 +67,22 @@ def mask_axes(image: ImageInfo, planes: int, axes: Sequence[Axis] | None) -> tup
     if planes > 1:
         lead.insert(1 if lead and lead[0].name == "t" else 0, Axis("c", planes))
     return tuple(replace(axis, kind=axis.kind or _KINDS.get(axis.name)) for axis in (*lead, *across))
+
+
+def _axes_of(image: ImageInfo) -> list[Axis]:
+    """The axes of an image that is no OME-Zarr, in micrometres and seconds; in pixels of the finest level otherwise."""
+    pages = [
+        Axis(axis.name, axis.size, None, _UNITS[axis.name] if axis.distance else None, axis.distance or 1.0)
+        for axis in image.stack
+    ]
+    place, sizes = image.place, image.sizes
+    sides = ((place.step_y, sizes.y_um), (place.step_x, sizes.x_um))
+    across = []
+    for name, length, (step, size) in zip("yx", image.region.sides, sides, strict=True):
+        scale = size or step
+        # The centre of the first pixel, as far from that of the finest level's as the picture in LevelPlace says.
+        across.append(Axis(name, length, None, "micrometer" if size else None, scale, (scale - scale / step) / 2))
+    return [*pages, *across]
 
 
 def extent_of(axes: Sequence[Axis]) -> tuple[int, int | None, int | None]:

@@ -12,8 +12,9 @@ import numpy as np
 from tifffile import TiffWriter
 
 from unet_deploy.images.nodata import GDAL_NODATA
-from unet_deploy.masks import Keep, MaskForm, MaskFormat, MaskSink
+from unet_deploy.masks import Keep, MaskForm, MaskFormat, MaskSink, is_ome_name
 from unet_deploy.masks.blocks import PartialBlocks, level_sizes, touched
+from unet_deploy.masks.described import ome_options, plain_options, plane_axes
 from unet_deploy.masks.spool import Spool, read_key, spool_of
 from unet_deploy.system.files import check_free, replacing
 from unet_deploy.tiling import Region
@@ -98,7 +99,7 @@ class TiffMaskSink(MaskSink):
         self._check_whole()
         for finer, coarser in pairwise(self._levels):
             self._shrink(finer, coarser)
-        ome = self._path.name.lower().endswith((".ome.tif", ".ome.tiff"))
+        ome = is_ome_name(self._path)
         first, *rest = self._levels
         with (
             replacing(self._path, overwrite=self._replaces) as beside,
@@ -111,7 +112,8 @@ class TiffMaskSink(MaskSink):
                 "photometric": "minisblack",
                 "software": "unet-deploy",
             }
-            whole = {**options, **self._tags(), "metadata": self._ome() if ome else None}
+            described = ome_options(self._form) if ome else plain_options(self._form)
+            whole = {**options, **self._tags(), **described}
             tiff.write(self._blocks(first), shape=self._shape(first), subifds=len(rest), **whole)
             for level in rest:
                 tiff.write(self._blocks(level), shape=self._shape(level), subfiletype=1, metadata=None, **options)
@@ -177,10 +179,8 @@ class TiffMaskSink(MaskSink):
             number = level.number(*block)
             yield self._spool.get(number) if number in self._spool else self._empty
 
-    # -- the file --------------------------------------------------------------------------------------------
-
     def _shape(self, level: _Grid) -> tuple[int, ...]:
-        return (level.planes, level.height, level.width) if level.planes > 1 else (level.height, level.width)
+        return (*(size for _, size in plane_axes(self._form)), level.height, level.width)
 
     def _tags(self) -> dict[str, Any]:
         """What it takes over from its image, and its own value of no data."""
@@ -188,14 +188,6 @@ class TiffMaskSink(MaskSink):
         if nodata is not None:
             tags["extratags"] = [*tags.get("extratags", ()), (GDAL_NODATA, "s", 0, str(nodata), True)]
         return tags
-
-    def _ome(self) -> dict[str, Any]:
-        axes = "ZC" if self._planes > 1 and self._form.image.pages > 1 else "C" if self._planes > 1 else "Z"
-        metadata: dict[str, Any] = {"axes": f"{axes}YX" if self._levels[0].planes > 1 else "YX"}
-        if size := self._form.image.pixel_size_um:
-            unit = {"PhysicalSizeXUnit": "µm", "PhysicalSizeYUnit": "µm"}
-            metadata |= {"PhysicalSizeX": size, "PhysicalSizeY": size, **unit}
-        return metadata
 
 
 def _pyramid(form: MaskForm) -> list[_Grid]:

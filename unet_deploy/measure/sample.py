@@ -13,13 +13,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy import ndimage
 from tifffile import TiffWriter
 
 from unet_deploy.images import ImageInfo
+from unet_deploy.images.sizes import PixelSizes
 from unet_deploy.masks import Keep, MaskForm, open_mask
 from unet_deploy.system.files import replacing
 from unet_deploy.system.machine import usable_cores
@@ -207,8 +207,8 @@ def write_sample(
     dtype = np.dtype(np.uint8 if bits == 8 else np.uint16)
     full = np.float32(255 if bits == 8 else 40_000)
     total = slide.rows * slide.columns
-    tags: dict[str, Any] = {"resolution": (1e4 / PIXEL_SIZE_UM,) * 2, "resolutionunit": 3}
-    image = ImageInfo(str(path), 1, 1, height, width, dtype, PIXEL_SIZE_UM, tags=tags)
+    sizes = PixelSizes(PIXEL_SIZE_UM, PIXEL_SIZE_UM)
+    image = ImageInfo(str(path), 1, 1, height, width, dtype, sizes, tags=sizes.resolution)
     form = MaskForm(image, dtype=np.dtype(np.uint32))
     with open_mask(truth, form, Keep(overwrite=overwrite)) as sink:
 
@@ -231,7 +231,7 @@ def write_sample(
                 photometric="minisblack",
                 metadata=None,
                 software="unet-deploy sample",
-                **tags,
+                **sizes.resolution,
             )
         sink.commit()
 

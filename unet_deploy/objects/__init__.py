@@ -13,13 +13,14 @@ from itertools import pairwise
 import numpy as np
 
 from unet_deploy.objects.files import TABLE_SUFFIXES, write_table
+from unet_deploy.objects.frame import FINEST, Frame
 from unet_deploy.objects.holes import Rims, count_corners, fill, no_pairs
 from unet_deploy.objects.records import measured, merged, record_type, row_type, rows_of
 from unet_deploy.objects.runs import Borders, Connectivity, Runs, Touching, background_first, components
 from unet_deploy.objects.table import ObjectTable
 from unet_deploy.tiling import Region
 
-__all__ = ["TABLE_SUFFIXES", "Connectivity", "ObjectTable", "Objects", "write_table"]
+__all__ = ["TABLE_SUFFIXES", "Connectivity", "Frame", "ObjectTable", "Objects", "write_table"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Objects:
     min_size: objects of fewer pixels are left out.
     fill_holes: background that borders on one object alone, and not on the border of the image, belongs to that
     object. Background around an object inside another borders on two, and stays.
-    pixel_size_um: the side of a pixel, None where it is not known.
+    frame: where its pixels lie at full resolution, and how large they are; the table is in these terms.
 
     Two tiles of a mask, and the object that crosses the seam:
 
@@ -74,11 +75,11 @@ class Objects:
         connectivity: Connectivity = 8,
         min_size: int = 0,
         fill_holes: bool = False,
-        pixel_size_um: float | None = None,
+        frame: Frame = FINEST,
     ) -> None:
         self._region, self._channels = region, channels
         self._height, self._width = region.sides
-        self._classes, self._pixel_size_um = tuple(classes), pixel_size_um
+        self._classes, self._frame = tuple(classes), frame
         self._connectivity, self._holes, self._min_size = connectivity, fill_holes, min_size
         self._offsets: dict[Region, int] = {}
         self._count = 0
@@ -135,7 +136,7 @@ class Objects:
         for axis, origin in zip("yx", self._region.origin, strict=True):
             table[f"centroid_{axis}"] += origin
             table[f"bbox_{axis}"] += origin
-        return ObjectTable(table, self._classes, self._pixel_size_um)
+        return ObjectTable(table, self._classes, frame=self._frame)
 
     def instances(self, region: Region, labels: np.ndarray) -> np.ndarray:
         """Return the id of each pixel's object, (h, w) uint32 and 0 for none.
@@ -170,12 +171,12 @@ class Objects:
             Borders(*(np.where(line < 0, -1, line + offset) for line in part.borders))
             for part, offset in zip(row, offsets, strict=False)
         ]
-        seams = [np.stack([one.right, other.left]) for one, other in pairwise(lines)]
+        seams = [("across", np.stack([one.right, other.left])) for one, other in pairwise(lines)]
         if self._done:
-            seams.append(np.stack([self._line, np.concatenate([line.top for line in lines])]))
+            seams.append(("down", np.stack([self._line, np.concatenate([line.top for line in lines])])))
         pairs, rims = [no_pairs()], [self._rims, *(p.rims.moved(o) for p, o in zip(row, offsets, strict=False))]
-        for seam in seams:
-            joined, met = self._sew(records, seam)
+        for direction, seam in seams:
+            joined, met = self._sew(records, seam, direction)
             pairs.append(joined)
             rims.append(met)
 
@@ -195,22 +196,23 @@ class Objects:
             live = filling.waiting
             live[filling.place[is_open]] = True
         ended = whole[~live & (whole["label"] != 0) & (whole["area"] >= self._min_size)]
-        self._whole.append(rows_of(ended))
+        self._whole.append(rows_of(ended, self._frame.stretch))
         self._live = whole[live]
         place = np.where(live, np.cumsum(live) - 1, -1).astype(np.int32)
         self._rims = self._rims.mapped(place)
         self._line = np.append(place[group], np.int32(-1))[bottom]
 
-    def _sew(self, records: np.ndarray, seam: np.ndarray) -> tuple[np.ndarray, Rims]:
+    def _sew(self, records: np.ndarray, seam: np.ndarray, direction: str) -> tuple[np.ndarray, Rims]:
         """Count what touches across a seam; return the records to join, (2, m) intp, and the rims that meet there.
 
-        seam: (2, n), the record of each pixel on both sides, -1 for none.
+        seam: (2, n), the record of each pixel on both sides, -1 for none. direction: of the lines that cross it, across
+        or down.
         """
         runs = Runs.of(np.append(records["label"], np.uint8(0))[seam])
         owner = seam.ravel()[runs.starts]
         touching = Touching.of(runs, self._connectivity, holes=self._holes)
         joined = owner[touching.joined]
-        np.subtract.at(records["straight"], joined[0], touching.straight)
+        np.subtract.at(records[direction], joined[0], touching.straight)
         np.subtract.at(records["diagonal"], joined[0], touching.diagonal)
         if not self._holes:
             return joined, Rims.none()

@@ -27,8 +27,8 @@ def _blocks(tables: tuple[ObjectTable, ...]) -> Iterator[dict[str, np.ndarray]]:
     for page, table in enumerate(tables):
         for start in range(0, max(len(table), 1), _AT_A_TIME):
             columns = table.columns(slice(start, start + _AT_A_TIME))
-            pages = {"page": np.full(len(columns["id"]), page, np.int32)} if len(tables) > 1 else {}
-            yield pages | columns
+            places = [("page", page), *table.steps] if len(tables) > 1 else []
+            yield {name: np.full(len(columns["id"]), at, np.int32) for name, at in places} | columns
 
 
 def _write_csv(path: Path, tables: tuple[ObjectTable, ...]) -> None:
@@ -58,8 +58,10 @@ def _write_parquet(path: Path, tables: tuple[ObjectTable, ...]) -> None:
 
     def arrow(block: dict[str, np.ndarray]) -> Any:
         types = {"class_name": pyarrow.string()}
-        return pyarrow.table({name: pyarrow.array(values, types.get(name)) for name, values in block.items()})
+        made = pyarrow.table({name: pyarrow.array(values, types.get(name)) for name, values in block.items()})
+        return made.replace_schema_metadata({"level": str(level)}) if level else made
 
+    level = tables[0].frame.level if tables else 0
     blocks = map(arrow, _blocks(tables))
     first = next(blocks)
     with ParquetWriter(path, first.schema) as writer:
@@ -84,8 +86,9 @@ def check_table_name(path: Path) -> None:
 def write_table(path: Path, *tables: ObjectTable, overwrite: bool = False) -> None:
     """Write the tables of the pages of an image to one .csv, .parquet or .geojson file, which appears when it is whole.
 
-    More pages than one are told apart by a first column `page`, from 0; in GeoJSON, whose points are the centroids, by
-    the plane. Raises UsageError for another suffix or a file that exists, MissingPackageError without pyarrow.
+    More pages than one are told apart by a first column `page`, from 0, and by `t` and `z` where these are known; in
+    GeoJSON, whose points are the centroids, by the plane. Raises UsageError for another suffix or a file that exists,
+    MissingPackageError without pyarrow.
     """
     check_table_name(path)
     write = _WRITERS[path.suffix.lower()]

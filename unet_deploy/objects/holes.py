@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from unet_deploy.objects.records import merged
+from unet_deploy.objects.records import LINES, merged
 from unet_deploy.objects.runs import Connectivity, Touching
 
 
@@ -106,7 +106,7 @@ def fill(records: np.ndarray, is_open: np.ndarray, rims: Rims) -> Filled:
     np.subtract.at(records["diagonal"], np.where(filled[second] | outside[first], second, first)[settled], 1)
 
     # Lines enter an object once less for each time that they leave a hole.
-    for name in ("straight", "diagonal"):
+    for name in LINES:
         records[name][filled] *= -1
     order = np.concatenate([np.flatnonzero(~filled), np.flatnonzero(filled)])  # an object before its holes
     place = (np.cumsum(~filled) - 1)[taker]

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from unet_deploy.objects.frame import FINEST, Frame
+from unet_deploy.objects.records import perimeters
+
 
 @dataclass(frozen=True)
 class ObjectTable:
@@ -15,8 +18,10 @@ class ObjectTable:
     """(n,) of the structured type `objects.records.row_type`."""
     classes: tuple[str, ...]
     """Names of the classes, background first."""
-    pixel_size_um: float | None = None
-    """The side of a pixel in micrometres, None where it is not known."""
+    steps: tuple[tuple[str, int], ...] = ()
+    """Which step of each axis of pages the page is, as (("t", 1), ("z", 0)); empty where those have no name."""
+    frame: Frame = FINEST
+    """Where the pixels that `rows` counts in lie at full resolution, and how large they are."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -24,27 +29,44 @@ class ObjectTable:
     def columns(self, part: slice | np.ndarray = slice(None)) -> dict[str, np.ndarray]:
         """Return columns by name, (n,) each, of all objects or of some.
 
-        Lengths are in pixels and, where the size of a pixel is known, in micrometres too. A centroid is a mean of
-        pixel indices: the centre of the first pixel is at 0, 0. The perimeter follows Crofton's formula in four
-        directions, as skimage.measure.perimeter_crofton has it; with connectivity 4, pixels of one object that touch
-        at a corner alone count as apart. The eccentricity is that of the ellipse with the same second moments, as in
-        skimage.measure.regionprops.
+        Lengths are in pixels of the finest level and, where the size of a pixel is known, in micrometres too, with
+        height and width each for itself. A centroid is a mean of pixel indices: the centre of the first pixel is at 0,
+        0. The perimeter follows Crofton's formula in four directions, as skimage.measure.perimeter_crofton has it; with
+        connectivity 4, pixels of one object that touch at a corner alone count as apart. The eccentricity is that of
+        the ellipse with the same second moments, as in skimage.measure.regionprops, where pixels are not square by
+        their sizes.
         """
-        rows, um = self.rows[part], self.pixel_size_um
+        rows, frame = self.rows[part], self.frame
+        sides = frame.sides_um
         ids = np.arange(1, len(self) + 1, dtype=np.uint32)[part]
         names = np.array(self.classes, dtype=object)[rows["label"]]
-        columns = {"id": ids, "class": rows["label"], "class_name": names, "area_px": rows["area"]}
-        if um:
-            columns["area_um2"] = rows["area"] * um**2
-        for name, column in (("centroid_y", ""), ("centroid_x", ""), ("perimeter", "_px")):
-            columns[name + column] = rows[name]
-            if um:
-                columns[f"{name}_um"] = rows[name] * um
-        for name in ("bbox_y", "bbox_x", "bbox_height", "bbox_width", "eccentricity"):
-            columns[name] = rows[name]
+        areas = np.rint(rows["area"] * (frame.step_y * frame.step_x)).astype(np.int64)
+        columns = {"id": ids, "class": rows["label"], "class_name": names, "area_px": areas}
+        if sides:
+            columns["area_um2"] = rows["area"] * frame.area_um2
+        for at, axis in enumerate("yx"):
+            name = f"centroid_{axis}"
+            columns[name] = centre = frame.centre(axis, rows[name])
+            if sides:
+                columns[f"{name}_um"] = centre * (sides[at] / frame.step(axis))
+        columns["perimeter_px"] = perimeters(rows, frame.step_y, frame.step_x)
+        if sides:
+            columns["perimeter_um"] = perimeters(rows, *sides)
+        columns |= self._boxes(rows)
+        columns["eccentricity"] = rows["eccentricity"]
         means = rows["mean_intensity"].T
         if len(means) == 1:
             columns["mean_intensity"] = means[0]
         else:
             columns |= {f"mean_intensity_{channel}": mean for channel, mean in enumerate(means)}
         return columns
+
+    def _boxes(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Return where the objects begin and how far they reach, in whole pixels of the finest level."""
+        begins, reaches = {}, {}
+        for axis, side in (("y", "height"), ("x", "width")):
+            first = self.frame.edge(axis, rows[f"bbox_{axis}"])
+            last = self.frame.edge(axis, rows[f"bbox_{axis}"] + rows[f"bbox_{side}"])
+            begins[f"bbox_{axis}"] = np.floor(first).astype(np.int32)
+            reaches[f"bbox_{side}"] = np.ceil(last).astype(np.int32) - begins[f"bbox_{axis}"]
+        return begins | reaches

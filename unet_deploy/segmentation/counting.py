@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from unet_deploy.images import ImageInfo
-from unet_deploy.objects import Objects, write_table
+from unet_deploy.objects import Frame, Objects, write_table
 from unet_deploy.objects.geojson import write_outlines
 from unet_deploy.segmentation.options import ObjectRules
 from unet_deploy.stream.pipeline import DoneTile
@@ -22,6 +23,9 @@ class ObjectWriter:
     """
 
     def __init__(self, rules: ObjectRules, image: ImageInfo, region: Region, classes: Sequence[str]) -> None:
+        self._image = image
+        place, sizes = image.place, image.sizes
+        frame = Frame(place.level, place.step_y, place.step_x, sizes.y_um, sizes.x_um)
         self._pages = [
             Objects(
                 region,
@@ -30,7 +34,7 @@ class ObjectWriter:
                 connectivity=rules.connectivity,
                 min_size=rules.min_size,
                 fill_holes=rules.fill_holes,
-                pixel_size_um=image.pixel_size_um,
+                frame=frame,
             )
             for _ in range(image.pages)
         ]
@@ -76,7 +80,7 @@ class ObjectWriter:
                 if at == page:
                     yield region, self._pages[page].instances(region, labels_of(page, region))
 
-        tables = [page.finish() for page in self._pages]
+        tables = [replace(each.finish(), steps=self._image.steps(page)) for page, each in enumerate(self._pages)]
         if number:
             for page in range(len(tables)):
                 for region, ids in numbered(page):

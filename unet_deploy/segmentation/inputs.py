@@ -11,9 +11,12 @@ from unet_deploy.errors import ImageError, UsageError
 from unet_deploy.images import RASTER_SUFFIXES, TIFF_SUFFIXES, is_url, is_zarr
 from unet_deploy.masks import is_mask_name, known_formats
 from unet_deploy.masks.apart import check_apart
-from unet_deploy.segmentation.outputs import Outputs, beside
+from unet_deploy.segmentation.outputs import Outputs, beside, tiff_suffix
 
-_OURS = (".mask.tif", ".probabilities.tif", ".probabilities.zarr", ".overlay.png", ".instances.tif", ".instances.zarr")
+_OURS = (
+    *(".mask.tif", ".overlay.png"),
+    *(f".{what}{end}" for what in ("probabilities", "instances") for end in (".tif", ".ome.tif", ".zarr")),
+)
 """How the names of files end that a run itself has chosen."""
 
 
@@ -111,8 +114,8 @@ def _named(asked: str | None, mask: Path, what: str, images: int) -> Path | None
                 f"--{what} {asked}: one file for {images} images; give just {path.suffix[1:] or 'its type'}"
             )
         return path
-    base = beside(mask)
-    return base.with_name(f"{base.name}.{what}.{asked}")
+    base, end = beside(mask), tiff_suffix(mask) if asked == "tif" else f".{asked}"
+    return base.with_name(f"{base.name}.{what}{end}")
 
 
 def _named_mask(asked: str | None, mask: Path, what: str, images: int) -> Path | None:

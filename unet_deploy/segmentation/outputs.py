@@ -15,7 +15,7 @@ from typing_extensions import Self
 
 from unet_deploy.errors import UnetDeployError, UsageError, reason
 from unet_deploy.images import ImageInfo, ImageSource
-from unet_deploy.masks import Keep, MaskForm, MaskSink, MaskWriter, check_mask_name, format_of, open_mask
+from unet_deploy.masks import Keep, MaskForm, MaskSink, MaskWriter, check_mask_name, format_of, is_ome_name, open_mask
 from unet_deploy.segmentation.options import ObjectRules
 from unet_deploy.stream.pipeline import Consumer, DoneTile
 from unet_deploy.system.files import check_free
@@ -31,7 +31,16 @@ if TYPE_CHECKING:
 def beside(mask: Path) -> Path:
     """What the names of other files begin with: that of the mask, or of the Zarr that it lies in."""
     root = next((each for each in reversed((mask, *mask.parents)) if each.suffix == ".zarr"), mask)
-    return root.with_suffix("")
+    return root.with_suffix("").with_suffix("") if is_ome_name(mask) else root.with_suffix("")
+
+
+def tiff_suffix(mask: Path) -> str:
+    """How the names of other TIFFs end that are made beside a mask: with OME metadata where it has them.
+
+    >>> tiff_suffix(Path("a.ome.tif")), tiff_suffix(Path("a.zarr"))
+    ('.ome.tif', '.tif')
+    """
+    return ".ome.tif" if is_ome_name(mask) else ".tif"
 
 
 def finished(mask: Path) -> bool:
@@ -78,12 +87,13 @@ class Outputs:
     ) -> Outputs:
         """Names derived from the mask's: mask.probabilities.tif, mask.overlay.png.
 
-        shared: several processes fill the mask, and probabilities are named as OME-Zarr, which they can fill too.
+        Beside mask.ome.tif, probabilities have OME metadata too. shared: several processes fill the mask, and
+        probabilities are named as OME-Zarr, which they can fill too.
         """
-        base = beside(Path(mask))
+        base, suffix = beside(Path(mask)), ".zarr" if shared else tiff_suffix(Path(mask))
         return cls(
             Path(mask),
-            base.with_name(f"{base.name}.probabilities{'.zarr' if shared else '.tif'}") if probabilities else None,
+            base.with_name(f"{base.name}.probabilities{suffix}") if probabilities else None,
             base.with_name(f"{base.name}.overlay.png") if overlay else None,
             Path(objects) if objects else None,
             Path(instances) if instances else None,
