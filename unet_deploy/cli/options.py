@@ -194,7 +194,7 @@ class ImageOptions:
         parse.Box | None,
         typer.Option(
             "--roi",
-            help="Only this part: y,x,height,width in pixels. The mask keeps its place.",
+            help="Only this part: y,x,height,width in pixels of the level. The mask keeps its place.",
             metavar="Y,X,H,W",
             parser=parse.box,
             rich_help_panel=IMAGE,

@@ -20,7 +20,7 @@ class ObjectRules:
     connectivity: Literal[4, 8] = 4
     """Neighbours of a pixel."""
     min_size: int = 0
-    """Objects of fewer pixels are left out."""
+    """Objects of fewer pixels of the level are left out."""
     fill_holes: bool = False
     """Whether background inside one object belongs to it."""
 
@@ -53,7 +53,7 @@ class Options:
     objects: ObjectRules = field(default_factory=ObjectRules)
     """What counts as an object, where a table or numbers of objects are made."""
     roi: Region | None = None
-    """What of each page is segmented, by the grey scale of the whole; the rest of the mask is 0."""
+    """What of each page is segmented, in pixels of the level and by the grey scale of the whole; the rest is 0."""
     resume: bool = False
     """Whether to go on where an earlier run of the same image, model and settings was broken off."""
     overwrite: bool = False
