@@ -115,6 +115,9 @@ class ResourceError(UnetDeployError):
 _PLACE = re.compile(r"Exception from |Check '.*' failed at ")
 """Lines of a library's error that say where in its source something failed, and not what."""
 
+_PREFIX = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from \S+ failed:)?")
+"""What ONNX Runtime says before it says what is wrong."""
+
 _LONGEST = 200
 
 
@@ -127,5 +130,5 @@ def reason(error: object) -> str:
     'KeyError'
     """
     lines = [" ".join(line.split()) for line in without_secrets(str(error)).splitlines()]
-    said = " ".join(line for line in lines if line and not _PLACE.match(line)) or type(error).__name__
+    said = " ".join(_PREFIX.sub("", line) for line in lines if line and not _PLACE.match(line)) or type(error).__name__
     return said if len(said) <= _LONGEST else said[: _LONGEST - 3] + "..."
