@@ -54,6 +54,23 @@ def without_secrets(text: str) -> str:
     return _URL.sub(hidden, text)
 
 
+_OPTION = re.compile(r"(?<!\S)--([a-z][a-z0-9-]*)")
+_COMMAND = re.compile(r"\b(?:unet-deploy|pip) ")
+
+
+def in_python(text: str) -> str:
+    """Return what an error says with options under the names that Python's callers give them.
+
+    Commands to run, which it may end with, stay as they are.
+
+    >>> in_python("a.tif: 3 channels; choose one with --channel"), in_python("run: unet-deploy verify e --tiled")
+    ('a.tif: 3 channels; choose one with `channel`', 'run: unet-deploy verify e --tiled')
+    """
+    command = _COMMAND.search(text)
+    end = command.start() if command else len(text)
+    return _OPTION.sub(lambda found: f"`{found[1].replace('-', '_')}`", text[:end]) + text[end:]
+
+
 class UnetDeployError(Exception):
     """The base of every error that is the user's to read; `exit_code` is what the command line returns.
 
