@@ -1,4 +1,7 @@
-"""Tiled, compressed, pyramidal BigTIFF, written in any order and never whole in memory."""
+"""Compressed TIFF, written in any order and never whole in memory.
+
+Up to a size it is a classic TIFF in strips, which every program opens; beyond it, a tiled BigTIFF with a pyramid.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,22 @@ import imagecodecs
 import numpy as np
 from tifffile import TiffWriter
 
+from unet_deploy.errors import UsageError
 from unet_deploy.masks import Keep, MaskForm, MaskFormat, MaskSink
 from unet_deploy.masks.blocks import PartialBlocks, level_sizes, touched
 from unet_deploy.masks.spool import Spool, read_key, spool_of
+from unet_deploy.system.colours import class_colour
 from unet_deploy.system.files import check_free, replacing
 from unet_deploy.tiling import Region
 
 BLOCK = 256
 """Side in pixels of a TIFF tile."""
+
+LARGEST_IN_STRIPS = 100_000_000
+"""Pixels of a file, all planes together, up to which it is in strips unless another layout is asked for."""
+
+_LARGEST_CLASSIC = (1 << 32) - (1 << 25)
+"""Bytes of pixels that a classic TIFF surely holds, however badly they pack: its places have 32 bits."""
 
 LEVEL = 4
 """Of deflate: beyond it there is little left to gain."""
@@ -46,12 +57,13 @@ class _Grid:
 
 
 class TiffMaskSink(MaskSink):
-    """A multi-page BigTIFF of (height, width) planes in BLOCK x BLOCK tiles, deflate-compressed, with a pyramid.
+    """A multi-page TIFF of (height, width) planes, deflate-compressed: in strips, or in tiles with a pyramid.
 
     Blocks are compressed as soon as they are full, and kept in a spool beside `path`; `commit` puts them in order
-    under the file's name, with levels of every second pixel for viewers, and OME metadata where the name ends in
-    .ome.tif. The bytes depend on the pixels alone, however often a run was broken off and resumed. The planes of a
-    page of the image are pages of the file, one after another.
+    under the file's name, with OME metadata where the name ends in .ome.tif. Tiles have levels of every second pixel
+    for viewers. 8-bit labels have a colour map beside their numbers, for programs that show it. The bytes depend on
+    the pixels alone, however often a run was broken off and resumed. The planes of a page of the image are pages of
+    the file, one after another.
     Raises UsageError when `path` exists and is not to be replaced, and as Spool.
     """
 
@@ -59,7 +71,8 @@ class TiffMaskSink(MaskSink):
         check_free(path, overwrite=keep.replaces(path))
         self._path, self._form, self._replaces = path, form, keep.replaces(path)
         self._planes, self._dtype = form.planes, form.dtype
-        self._levels = _pyramid(form)
+        self._in_strips = in_strips(path, form)
+        self._levels = _pyramid(form)[: 1 if self._in_strips else None]
         self._partial = PartialBlocks(form.written, form.dtype)
         last = self._levels[-1]
         self._spool = Spool(path, last.first + last.count, keep)
@@ -98,22 +111,14 @@ class TiffMaskSink(MaskSink):
         for finer, coarser in pairwise(self._levels):
             self._shrink(finer, coarser)
         ome = self._path.name.lower().endswith((".ome.tif", ".ome.tiff"))
-        first, *rest = self._levels
         with (
             replacing(self._path, overwrite=self._replaces) as beside,
-            TiffWriter(beside, bigtiff=True, ome=ome) as tiff,
+            TiffWriter(beside, bigtiff=not self._in_strips, ome=ome) as tiff,
         ):
-            options: dict[str, Any] = {
-                "dtype": self._dtype,
-                "tile": (BLOCK, BLOCK),
-                "compression": "zlib",
-                "photometric": "minisblack",
-                "software": "unet-deploy",
-            }
-            whole = {**options, **self._form.image.tags, "metadata": self._ome() if ome else None}
-            tiff.write(self._blocks(first), shape=self._shape(first), subifds=len(rest), **whole)
-            for level in rest:
-                tiff.write(self._blocks(level), shape=self._shape(level), subfiletype=1, metadata=None, **options)
+            tags = {**self._form.image.tags, "metadata": self._ome() if ome else None}
+            if self._form.is_labels and self._dtype.itemsize == 1:
+                tags["extratags"] = [*tags.get("extratags", ()), _colour_map()]
+            (self._write_strips if self._in_strips else self._write_tiles)(tiff, tags)
         self._finished = True
 
     def keep(self) -> None:
@@ -178,6 +183,29 @@ class TiffMaskSink(MaskSink):
 
     # -- the file --------------------------------------------------------------------------------------------
 
+    def _write_strips(self, tiff: TiffWriter, tags: dict[str, Any]) -> None:
+        (level,) = self._levels
+        tiff.write(self._strips(level), shape=self._shape(level), rowsperstrip=BLOCK, **self._format(), **tags)
+
+    def _strips(self, level: _Grid) -> Iterator[bytes]:
+        """The rows of blocks one after another, each as a strip, the last of a plane as high as what is left."""
+        row = np.empty((BLOCK, level.columns * BLOCK), self._dtype)
+        for plane, at, column in level:
+            row[:, column * BLOCK : (column + 1) * BLOCK] = self._block(level.number(plane, at, column))
+            if column == level.columns - 1:
+                yield self._compress(row[: min(BLOCK, level.height - at * BLOCK), : level.width])
+
+    def _write_tiles(self, tiff: TiffWriter, tags: dict[str, Any]) -> None:
+        first, *rest = self._levels
+        options = {"tile": (BLOCK, BLOCK), **self._format()}
+        tiff.write(self._blocks(first), shape=self._shape(first), subifds=len(rest), **options, **tags)
+        for level in rest:
+            tiff.write(self._blocks(level), shape=self._shape(level), subfiletype=1, metadata=None, **options)
+
+    def _format(self) -> dict[str, Any]:
+        """What all levels have, in the words of tifffile."""
+        return {"dtype": self._dtype, "compression": "zlib", "photometric": "minisblack", "software": "unet-deploy"}
+
     def _shape(self, level: _Grid) -> tuple[int, ...]:
         return (level.planes, level.height, level.width) if level.planes > 1 else (level.height, level.width)
 
@@ -188,6 +216,26 @@ class TiffMaskSink(MaskSink):
             unit = {"PhysicalSizeXUnit": "µm", "PhysicalSizeYUnit": "µm"}
             metadata |= {"PhysicalSizeX": size, "PhysicalSizeY": size, **unit}
         return metadata
+
+
+def in_strips(path: Path, form: MaskForm) -> bool:
+    """Return whether a mask is a TIFF in strips. Raises UsageError where that is asked for and no TIFF holds it."""
+    image = form.image
+    pixels = image.pages * form.planes * image.height * image.width
+    fits = pixels * form.dtype.itemsize <= _LARGEST_CLASSIC
+    if form.layout == "strips" and not fits:
+        raise UsageError(f"{path}: of over 4 GB no TIFF in strips can be made that every program opens; take tiles")
+    return form.layout == "strips" or (form.layout == "auto" and pixels <= LARGEST_IN_STRIPS and fits)
+
+
+def _colour_map() -> tuple[int, str, int, tuple[int, ...], bool]:
+    """Tag 320, the colours of labels, in the words of tifffile.
+
+    The file stays one of grey values (photometric interpretation: min is black), so that readers which turn palettes
+    into colours give the labels; ImageJ and GDAL show the colours all the same.
+    """
+    colours = [(0, 0, 0), *map(class_colour, range(1, 256))]
+    return 320, "H", 3 * 256, tuple(257 * colour[channel] for channel in range(3) for colour in colours), True
 
 
 def _pyramid(form: MaskForm) -> list[_Grid]:
@@ -208,6 +256,7 @@ class _Tiff(MaskFormat):
         return TiffMaskSink(path, form, keep)
 
     def check(self, path: Path, form: MaskForm, keep: Keep) -> None:
+        in_strips(path, form)
         check_free(path, overwrite=keep.replaces(path))
 
     def is_finished(self, path: Path) -> bool:
