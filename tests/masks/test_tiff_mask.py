@@ -62,7 +62,7 @@ def test_a_mask_is_in_strips_up_to_a_size_and_in_tiles_beyond(tmp_path, monkeypa
 
 
 def test_strips_of_over_4_gb_are_refused_before_a_pixel(tmp_path):
-    with pytest.raises(UsageError, match="take tiles"):
+    with pytest.raises(UsageError, match="take --layout tiles"):
         sink(tmp_path / "mask.tif", 1, 1, 40_000, 30_000, np.float32, layout="strips")
     with sink(tmp_path / "mask.tif", 3, 1, 40_000, 40_000) as mask:
         assert not mask._in_strips

@@ -16,7 +16,7 @@ from tifffile import TiffWriter
 
 from unet_deploy.errors import UsageError
 from unet_deploy.masks import Keep, MaskForm, MaskFormat, MaskSink
-from unet_deploy.masks.blocks import PartialBlocks, level_sizes, touched
+from unet_deploy.masks.blocks import PartialBlocks, level_sizes, packed_bytes, touched
 from unet_deploy.masks.spool import Spool, read_key, spool_of
 from unet_deploy.system.colours import class_colour
 from unet_deploy.system.files import check_free, replacing
@@ -71,7 +71,8 @@ class TiffMaskSink(MaskSink):
         check_free(path, overwrite=keep.replaces(path))
         self._path, self._form, self._replaces = path, form, keep.replaces(path)
         self._planes, self._dtype = form.planes, form.dtype
-        self._in_strips = in_strips(path, form)
+        _check_size(path, form)
+        self._in_strips = in_strips(form)
         self._levels = _pyramid(form)[: 1 if self._in_strips else None]
         self._partial = PartialBlocks(form.written, form.dtype)
         last = self._levels[-1]
@@ -218,14 +219,24 @@ class TiffMaskSink(MaskSink):
         return metadata
 
 
-def in_strips(path: Path, form: MaskForm) -> bool:
-    """Return whether a mask is a TIFF in strips. Raises UsageError where that is asked for and no TIFF holds it."""
-    image = form.image
-    pixels = image.pages * form.planes * image.height * image.width
-    fits = pixels * form.dtype.itemsize <= _LARGEST_CLASSIC
-    if form.layout == "strips" and not fits:
-        raise UsageError(f"{path}: of over 4 GB no TIFF in strips can be made that every program opens; take tiles")
-    return form.layout == "strips" or (form.layout == "auto" and pixels <= LARGEST_IN_STRIPS and fits)
+def in_strips(form: MaskForm) -> bool:
+    """Return whether a mask is a TIFF in strips."""
+    fits = _pixels(form) <= LARGEST_IN_STRIPS and _fits_classic(form)
+    return form.layout == "strips" or (form.layout == "auto" and fits)
+
+
+def _fits_classic(form: MaskForm) -> bool:
+    return _pixels(form) * form.dtype.itemsize <= _LARGEST_CLASSIC
+
+
+def _pixels(form: MaskForm) -> int:
+    return form.image.pages * form.planes * form.image.height * form.image.width
+
+
+def _check_size(path: Path, form: MaskForm) -> None:
+    """Raise UsageError where strips are asked for and too large for a TIFF that every program opens."""
+    if form.layout == "strips" and not _fits_classic(form):
+        raise UsageError(f"{path}: has over 4 GB of pixels, too many for strips; take --layout tiles")
 
 
 def _colour_map() -> tuple[int, str, int, tuple[int, ...], bool]:
@@ -256,11 +267,14 @@ class _Tiff(MaskFormat):
         return TiffMaskSink(path, form, keep)
 
     def check(self, path: Path, form: MaskForm, keep: Keep) -> None:
-        in_strips(path, form)
+        _check_size(path, form)
         check_free(path, overwrite=keep.replaces(path))
 
     def is_finished(self, path: Path) -> bool:
         return path.exists()
+
+    def written_bytes(self, form: MaskForm, share: float = 1.0) -> int:
+        return packed_bytes(form, share, levels=1 if in_strips(form) else None)
 
     def unfinished(self, path: Path) -> Path:
         return spool_of(path)
