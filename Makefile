@@ -1,5 +1,6 @@
 # make demo: segment a slide on this machine, without PyTorch.   make test: the whole suite.
 # make isbi DATA=path/to/isbi2012 [STEPS=3000] [WIDTH=16]: train on slices 0 to 23, evaluate on 24 to 29.
+# make reference: docs/commands.md, from the commands themselves.
 # make latency: 512 x 512 in under a second, no slower than before, and a guard that would see it.
 PYTHON ?= python3
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check -c constraints.txt
@@ -7,7 +8,7 @@ SIZE ?= 4096x4096
 STEPS ?= 3000
 WIDTH ?= 16
 
-.PHONY: demo test lint isbi latency clean
+.PHONY: demo test lint reference isbi latency clean
 
 demo: .venv-demo/ready
 	rm -rf demo && mkdir demo
@@ -23,6 +24,9 @@ lint: .venv/ready
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+
+reference: .venv/ready
+	.venv/bin/python -m unet_deploy.cli.reference > docs/commands.md
 
 isbi: .venv/ready
 	.venv/bin/python benchmarks/quality.py isbi \

@@ -1,10 +1,12 @@
-"""The examples in docstrings are run, and give what they say."""
+"""The examples in docstrings and documents are run, and give what they say."""
 
 import doctest
 from importlib import import_module
 from pathlib import Path
 
 import pytest
+
+import unet_deploy
 
 ROOT = Path(__file__).parents[1]
 
@@ -25,3 +27,19 @@ def test_examples_give_what_they_say(name, tmp_path, monkeypatch):
     failed, attempted = doctest.testmod(import_module(name), optionflags=doctest.NORMALIZE_WHITESPACE)
     assert attempted
     assert not failed
+
+
+PAGES = [page for page in sorted((ROOT / "docs").glob("*.md")) if ">>> " in page.read_text()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_examples_of_the_documents_give_what_they_say(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    failed, attempted = doctest.testfile(str(page), module_relative=False, optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert attempted
+    assert not failed
+
+
+def test_the_page_on_python_names_all_that_is_public():
+    page = (ROOT / "docs" / "api.md").read_text()
+    assert not [name for name in unet_deploy.__all__ if name not in page and name != "__version__"]

@@ -18,6 +18,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from unet_deploy._version import __version__
@@ -80,13 +82,32 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"unet_deploy.{_HOMES.get(name, 'errors')}"), name)
+    found = getattr(import_module(f"unet_deploy.{_HOMES.get(name, 'errors')}"), name)
+    globals()[name] = found if isinstance(found, type) else _speaking_python(found)
+    return globals()[name]
+
+
+def _speaking_python(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, whose errors name parameters and not options of the command line."""
+
+    @wraps(function)
+    def call(*args: Any, **named: Any) -> Any:
+        from unet_deploy.errors import UnetDeployError, in_python
+
+        try:
+            return function(*args, **named)
+        except UnetDeployError as error:
+            error.args = tuple(in_python(each) if isinstance(each, str) else each for each in error.args)
+            raise
+
+    return call
 
 
 _FOR_FILES = ("overlay", "channel", "level", "roi", "max_memory", "skip_background", "objects", "resume", "overwrite")
 """What `segment` takes of a file alone."""
 
 
+@_speaking_python
 def segment(image: Any, output: str | Path | None = None, **how: Any) -> Any:
     """Segment an array in memory, or an image file into a mask file.
 

@@ -54,6 +54,23 @@ def without_secrets(text: str) -> str:
     return _URL.sub(hidden, text)
 
 
+_OPTION = re.compile(r"(?<!\S)--([a-z][a-z0-9-]*)")
+_COMMAND = re.compile(r"\b(?:unet-deploy|pip) ")
+
+
+def in_python(text: str) -> str:
+    """Return what an error says with options under the names that Python's callers give them.
+
+    Commands to run, which it may end with, stay as they are.
+
+    >>> in_python("a.tif: 3 channels; choose one with --channel"), in_python("run: unet-deploy verify e --tiled")
+    ('a.tif: 3 channels; choose one with `channel`', 'run: unet-deploy verify e --tiled')
+    """
+    command = _COMMAND.search(text)
+    end = command.start() if command else len(text)
+    return _OPTION.sub(lambda found: f"`{found[1].replace('-', '_')}`", text[:end]) + text[end:]
+
+
 class UnetDeployError(Exception):
     """The base of every error that is the user's to read; `exit_code` is what the command line returns.
 
@@ -115,6 +132,9 @@ class ResourceError(UnetDeployError):
 _PLACE = re.compile(r"Exception from |Check '.*' failed at ")
 """Lines of a library's error that say where in its source something failed, and not what."""
 
+_PREFIX = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from \S+ failed:)?")
+"""What ONNX Runtime says before it says what is wrong."""
+
 _LONGEST = 200
 
 
@@ -127,5 +147,5 @@ def reason(error: object) -> str:
     'KeyError'
     """
     lines = [" ".join(line.split()) for line in without_secrets(str(error)).splitlines()]
-    said = " ".join(line for line in lines if line and not _PLACE.match(line)) or type(error).__name__
+    said = " ".join(_PREFIX.sub("", line) for line in lines if line and not _PLACE.match(line)) or type(error).__name__
     return said if len(said) <= _LONGEST else said[: _LONGEST - 3] + "..."

@@ -2,9 +2,11 @@
 
 import functools
 import http.server
+import re
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -149,7 +151,22 @@ def test_doctor_lists_every_runtime_and_every_optional_package(capsys, monkeypat
     assert set(RUNTIMES) <= found.keys()
     assert found["openvino"] == "2026.4"
     assert found["onnxruntime"] == "1.2.3, for CPU CUDA"
-    assert found["tensorrt"] == "not installed; pip install 'unet-deploy[tensorrt]'"
-    assert found["zarr"] == "not installed; pip install 'unet-deploy[zarr]'"
+    assert found["tensorrt"] == "not installed; run: pip install 'unet-deploy[tensorrt]'"
+    assert found["zarr"] == "not installed; run: pip install 'unet-deploy[zarr]'"
     assert found["torch"] == "installed, but cannot be loaded: ImportError: libcudart.so.13 is not here"
-    assert {"onnx", "pycuda", "pyarrow", "distributed", "matplotlib", "skimage"} <= found.keys()
+
+
+IMPORTED_AS = {"scikit-image": "skimage", "tensorrt-rtx": "tensorrt_rtx", "onnxruntime-gpu": "onnxruntime"}
+
+
+def test_doctor_looks_at_all_that_an_extra_brings():
+    tomllib = pytest.importorskip("tomllib")  # Python 3.11
+    extras = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    brought = {re.match("[a-z-]+", line)[0] for name, lines in extras.items() if name != "test" for line in lines} - {
+        "unet-deploy"
+    }
+    shown = {name: extra for name, _, extra in inspection._PACKAGES}
+    assert {IMPORTED_AS.get(name, name) for name in brought} == shown.keys()
+    assert set(shown.values()) <= extras.keys()

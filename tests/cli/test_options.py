@@ -52,11 +52,11 @@ def test_a_value_that_cannot_be_read_is_named_with_its_option_and_the_remedy(cap
     ("words", "says"),
     [
         (["segment"], "segment: missing argument 'IMAGE...'; see: unet-deploy segment --help"),
-        (["segment", "a.tif", "--colour"], "segment: no such option: --colour; see: unet-deploy segment --help"),
+        (["segment", "a.tif", "--xyzzy"], "segment: no such option: --xyzzy; see: unet-deploy segment --help"),
         (["segment", "a.tif", "-m"], "segment: option '-m' requires an argument; see: unet-deploy segment --help"),
         (["export", "w.pt"], "export: missing option '--output' / '-o'; see: unet-deploy export --help"),
         (["segmnt", "a.tif"], "unet-deploy: no such command 'segmnt'. Did you mean 'segment'? see: unet-deploy --help"),
-        (["--colour"], "unet-deploy: no such option: --colour; see: unet-deploy --help"),
+        (["--xyzzy"], "unet-deploy: no such option: --xyzzy; see: unet-deploy --help"),
     ],
 )
 def test_a_line_that_cannot_be_read_is_one_line_that_says_where_help_is(capsys, words, says):
@@ -135,8 +135,10 @@ def test_choices_of_training_are_those_of_the_trainer():
 
 def test_readings_of_a_palette_are_those_of_the_library():
     from unet_deploy.images.samples import Palette
+    from unet_deploy.masks import Layout
 
     assert get_args(options.Palette) == get_args(Palette)
+    assert get_args(options.Layout) == get_args(Layout)
 
 
 # -- groups ----------------------------------------------------------------------------------------------------------

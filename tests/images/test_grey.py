@@ -93,3 +93,48 @@ def test_doubles_beyond_float32_are_refused_rather_than_made_infinite():
 def test_complex_pixels_are_refused():
     with pytest.raises(ImageError, match="complex64 are no grey values"):
         measure_page(ArraySource(np.ones((4, 4), np.complex64)), 0, Normalization())
+
+
+def pixels_of(dtype, brightest):
+    pixels = np.zeros((1, 20, 30), dtype)
+    pixels[0, 8:12, 12:18] = brightest
+    return ArraySource(pixels, name="cells.tif")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "brightest", "white"),
+    [
+        (np.uint16, 900, 255),
+        (np.int16, 900, 255),
+        (bool, True, 255),
+        (np.uint8, 200, 65535),
+        (np.float32, 1, 255),
+        (np.float32, 60000, 255),
+        (np.float64, 200, 1),
+    ],
+)
+def test_an_image_of_another_range_than_a_fixed_scale_is_refused(dtype, brightest, white):
+    with pytest.raises(ImageError, match=rf"^cells.tif: has .* takes 0 to {white} as 0 to 1; bring the image to"):
+        measure_page(pixels_of(dtype, brightest), 0, Normalization("fixed", scale=1 / white))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "brightest", "white"),
+    [
+        (np.uint8, 3, 255),
+        (np.uint16, 900, 65535),
+        (np.uint16, 4095, 4095),
+        (np.float32, 0, 255),
+        (np.float32, 3, 255),
+        (np.float32, 0.7, 1),
+        (np.float32, 240, 255),
+        (np.float32, np.nan, 255),
+    ],
+)
+def test_an_image_of_the_range_of_a_fixed_scale_is_taken(dtype, brightest, white):
+    grey = measure_page(pixels_of(dtype, brightest), 0, Normalization("fixed", scale=1 / white))
+    assert grey.scale == np.float32(1 / white)
+
+
+def test_standardised_grey_values_are_taken_whatever_their_range():
+    assert measure_page(pixels_of(np.int16, 900), 0, Normalization("fixed", 128, 1 / 64)).offset == 128

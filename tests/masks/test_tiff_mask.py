@@ -1,19 +1,21 @@
 """TIFF masks: what holds for every sink, and their tags, levels and spool."""
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sink_conformance import NewFileSinkConformance, regions
+from sink_conformance import NOTHING, NewFileSinkConformance, regions
 
 from unet_deploy.errors import UsageError
 from unet_deploy.images import ImageInfo
 from unet_deploy.images.sizes import PixelSizes
 from unet_deploy.masks import Keep, MaskForm, format_of
 from unet_deploy.masks.tiff import BLOCK, TiffMaskSink
+from unet_deploy.system.colours import class_colour
 from unet_deploy.tiling import Region
 
 
@@ -28,15 +30,68 @@ class TestTiffSink(NewFileSinkConformance):
         return [level.reshape(*self.shape, *level.shape[-2:]) for level in levels]
 
 
-def sink(path, pages=1, planes=1, height=600, width=700, dtype=np.uint8, tags=None, region=None, **keep):
+class TestTiledTiffSink(TestTiffSink):
+    def open(self, path, asked, keep=NOTHING):
+        return super().open(path, replace(asked, layout="tiles"), keep)
+
+
+def sink(path, pages=1, planes=1, height=600, width=700, dtype=np.uint8, tags=None, layout="auto", **keep):
     image = ImageInfo("image.tif", pages, 1, height, width, np.dtype(np.uint8), tags=tags or {})
-    return TiffMaskSink(path, MaskForm(image, planes, np.dtype(dtype), region), Keep(**keep))
+    return TiffMaskSink(path, MaskForm(image, planes, np.dtype(dtype), layout=layout), Keep(**keep))
 
 
-def test_it_is_a_tiled_compressed_bigtiff_that_keeps_its_scale(tmp_path):
+def filled(path, truth, **form):
+    """A mask of the pixels (pages, planes, height, width)."""
+    with sink(path, *truth.shape, dtype=truth.dtype, **form) as mask:
+        for page, planes in enumerate(truth):
+            mask.write(page, Region(0, 0, *truth.shape[2:]), planes)
+        mask.commit()
+    return path
+
+
+def test_a_mask_is_in_strips_up_to_a_size_and_in_tiles_beyond(tmp_path, monkeypatch):
+    monkeypatch.setattr("unet_deploy.masks.tiff.LARGEST_IN_STRIPS", 600 * 700)
+    small, large = np.ones((1, 1, 600, 700), np.uint8), np.ones((2, 1, 600, 700), np.uint8)
+    for layout, truth, tiled in (
+        ("auto", small, False),
+        ("auto", large, True),
+        ("strips", large, False),
+        ("tiles", small, True),
+    ):
+        with tifffile.TiffFile(filled(tmp_path / f"{layout}{tiled}.tif", truth, layout=layout)) as file:
+            assert (file.is_bigtiff, file.pages[0].is_tiled) == (tiled, tiled)
+
+
+def test_strips_of_over_4_gb_are_refused_before_a_pixel(tmp_path):
+    with pytest.raises(UsageError, match="take --layout tiles"):
+        sink(tmp_path / "mask.tif", 1, 1, 40_000, 30_000, np.float32, layout="strips")
+    with sink(tmp_path / "mask.tif", 3, 1, 40_000, 40_000) as mask:
+        assert not mask._in_strips
+
+
+@settings(max_examples=25)
+@given(st.integers(1, 900), st.integers(1, 900), st.integers(1, 2), st.integers(1, 3), st.sampled_from("BHIf"))
+def test_strips_hold_the_pixels_whatever_the_size(tmp_path_factory, height, width, pages, planes, dtype):
+    truth = np.random.default_rng(1).integers(0, 200, (pages, planes, height, width)).astype(dtype)
+    path = filled(tmp_path_factory.mktemp("strips") / "mask.tif", truth)
+    np.testing.assert_array_equal(tifffile.imread(path).reshape(truth.shape), truth)
+
+
+def test_labels_have_colours_beside_their_numbers(tmp_path):
+    ones = np.ones((1, 1, 9, 9), np.uint8)
+    for layout in ("strips", "tiles"):
+        with tifffile.TiffFile(filled(tmp_path / f"{layout}.tif", ones, layout=layout)) as file:
+            page = file.pages[0]
+            assert page.photometric == tifffile.PHOTOMETRIC.MINISBLACK
+            assert tuple(np.reshape(page.tags[320].value, (3, 256))[:, 1] // 257) == class_colour(1)
+    with tifffile.TiffFile(filled(tmp_path / "ids.tif", ones.astype(np.uint32))) as file:
+        assert 320 not in file.pages[0].tags
+
+
+def test_tiles_are_a_compressed_bigtiff_that_keeps_its_scale(tmp_path):
     path = tmp_path / "mask.tif"
     tags = {"resolution": (20_000.0, 20_000.0), "resolutionunit": 3, "extratags": [(274, 3, 1, 3, True)]}
-    with sink(path, tags=tags) as mask:
+    with sink(path, tags=tags, layout="tiles") as mask:
         for region in regions(600, 700, 256, 256):
             mask.write(0, region, np.zeros((1, region.height, region.width), np.uint8))
         mask.commit()
@@ -85,7 +140,7 @@ def test_a_pyramid_of_every_second_pixel(tmp_path):
     truth = np.random.default_rng(3).integers(0, 3, (2, 1, 2500, 1300)).astype(np.uint8)
     for name in ("mask.tif", "mask.ome.tif"):
         image = ImageInfo("image.tif", 2, 1, 2500, 1300, np.dtype(np.uint8), PixelSizes(0.25, 0.25))
-        with TiffMaskSink(tmp_path / name, MaskForm(image), Keep()) as mask:
+        with TiffMaskSink(tmp_path / name, MaskForm(image, layout="tiles"), Keep()) as mask:
             for page in (0, 1):
                 mask.write(page, Region(0, 0, 2500, 1300), truth[page])
             mask.commit()

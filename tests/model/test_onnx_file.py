@@ -64,7 +64,7 @@ except MissingPackageError as error:
     print(error)
 """
     said = subprocess.check_output([sys.executable, "-c", script], text=True)
-    assert said == "this needs onnx; run: pip install 'unet-deploy[compile]'\n"
+    assert said == "this needs onnx; run: pip install 'unet-deploy[onnx]'\n"
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])

@@ -272,7 +272,9 @@ def test_auto_takes_tensorrt_first_and_for_targets_only_what_compiles_ahead_of_t
     assert find_compiler().name == "tensorrt"
     assert find_compiler(targets=True).name == "tensorrt_rtx"
     installed.clear()
-    with pytest.raises(DeviceError, match=r"pip install 'unet-deploy\[tensorrt\]' or 'unet-deploy\[tensorrt-rtx\]'"):
+    with pytest.raises(
+        DeviceError, match=r"pip install 'unet-deploy\[tensorrt\]', or pip install 'unet-deploy\[tensorrt-rtx\]'"
+    ):
         find_compiler()
     with pytest.raises(DeviceError, match=r"pip install 'unet-deploy\[tensorrt-rtx\]'$"):
         find_compiler(targets=True)

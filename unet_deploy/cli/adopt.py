@@ -167,7 +167,7 @@ def adopt(
     """Adopt a network that another toolkit exported, with the margin that leaves no seams."""
     from unet_deploy.system.extras import require
 
-    require("onnx", "compile")
+    require("onnx", "onnx")
     from unet_deploy.convert.adopt import AdoptOptions, adopt
 
     options = AdoptOptions(

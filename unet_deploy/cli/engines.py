@@ -180,7 +180,7 @@ def build_engine(
     """Compile a model to a TensorRT engine."""
     from unet_deploy.system.extras import require
 
-    require("onnx", "compile")
+    require("onnx", "onnx")
 
     from unet_deploy.convert.engines import ProofImage, make_engine
     from unet_deploy.measure.inspection import describe
@@ -227,7 +227,7 @@ def quantize(
     from unet_deploy.system.extras import require
     from unet_deploy.zoo import find_model
 
-    require("onnx", "compile")
+    require("onnx", "onnx")
     from unet_deploy.convert.quantize import quantize
 
     images = find_images(calibration)

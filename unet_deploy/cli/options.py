@@ -26,6 +26,7 @@ CARD, DATA = "Model card", "Data"
 Connectivity = Literal[4, 8]
 MaskKind = Literal["auto", "binary", "classes", "instances"]
 Palette = Literal["auto", "index", "colour"]
+Layout = Literal["auto", "strips", "tiles"]
 
 # -- single options --------------------------------------------------------------------------------------------------
 
@@ -125,6 +126,14 @@ class OutputOptions:
         bool, typer.Option(help="Write the class probabilities too, float32.", rich_help_panel=OUTPUTS)
     ] = False
     overlay: Annotated[bool, typer.Option(help="Write a PNG to look at.", rich_help_panel=OUTPUTS)] = False
+    layout: Annotated[
+        Layout,
+        typer.Option(
+            "--layout",
+            help="Of TIFF masks: strips, which every program opens; tiles with a pyramid; auto: tiles from 100 MPx on.",
+            rich_help_panel=OUTPUTS,
+        ),
+    ] = "auto"
     overwrite: OverwriteOption = False
 
 

@@ -94,6 +94,7 @@ def _jobs(
         objects=objects.objects,
         instances=objects.instances,
         shared=shared,
+        layout=outputs.layout,
     )
     check_apart([place for outputs in named for place in outputs.places], [find_model(model)])
     return list(map(Job, paths, named))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unet_deploy.cli.text import bytes_text, columns, milliseconds, table, time_text, visible
+from unet_deploy.system.extras import install_line
 
 if TYPE_CHECKING:
     from unet_deploy.convert.adopt import AdoptReport
@@ -225,7 +226,7 @@ def _package(package: Package) -> str:
     if package.problem:
         return f"installed, but cannot be loaded: {package.problem}"
     if package.version is None:
-        return f"not installed; pip install 'unet-deploy[{package.extra}]'"
+        return f"not installed; run: {install_line(package.extra)}"
     return f"{package.version}, for {' '.join(package.providers)}" if package.providers else package.version
 
 

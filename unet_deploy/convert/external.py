@@ -17,9 +17,10 @@ from unet_deploy.model.card import METADATA_KEY, Normalization
 from unet_deploy.model.contract import PROBABILITIES
 from unet_deploy.model.nodes import GraphBuilder
 from unet_deploy.model.ports import graph_ports
+from unet_deploy.model.unreadable import no_network
 from unet_deploy.system.extras import importing
 
-with importing("onnx", "compile"):
+with importing("onnx", "onnx"):
     import onnx
     from onnx import TensorProto, compose, helper, numpy_helper, version_converter
 
@@ -116,7 +117,7 @@ def read_network(path: Path, *, channels: int | None = None, head: str | None = 
         if not proto.graph.node:
             raise ValueError("it holds no node")
     except Exception as error:  # protobuf's errors share no base class but this
-        raise ModelError(f"{path}: is no ONNX file, or not all of it is there ({reason(error)})") from error
+        raise no_network(path, reason(error)) from error
     if any(each.key == METADATA_KEY for each in proto.metadata_props):
         raise UsageError(f"{path}: has a model card already; see it with: unet-deploy info {path}")
     graph = proto.graph

@@ -116,8 +116,10 @@ def _feeds(reference: OnnxRuntime, images: Sequence[Path], reading: Reading) -> 
 
 
 def _write(model: Path, output: Path, feeds: list[dict[str, np.ndarray]], kept: Sequence[str]) -> None:
-    with importing("onnx", "compile"):  # the quantizer asks for it
+    with importing("onnx", "onnx"):  # the quantizer asks for it
+        import onnx
         from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+        from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -126,8 +128,10 @@ def _write(model: Path, output: Path, feeds: list[dict[str, np.ndarray]], kept: 
         def get_next(self) -> dict[str, np.ndarray] | None:
             return next(self.left, None)
 
+    proto = onnx.load_model(str(model))
+    add_pre_process_metadata(proto)  # or it would tell its user to fold what our export has folded already
     quantize_static(
-        str(model),
+        proto,
         str(output),
         Reader(),
         quant_format=QuantFormat.QDQ,

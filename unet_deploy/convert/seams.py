@@ -45,6 +45,11 @@ class Reach:
         """The least margin without another label, in multiples of the stride."""
         return _first(self.labels[: DEEPEST + 1 : stride] == 0, stride)
 
+    def worthwhile(self, stride: int) -> int:
+        """The least margin, in multiples of the stride, with at most twice the difference of the deepest one."""
+        worst = self.worst[: DEEPEST + 1 : stride]
+        return int((worst <= 2 * worst[-1]).argmax()) * stride
+
 
 def _first(holds: np.ndarray, stride: int) -> int | None:
     return int(holds.argmax()) * stride if holds.any() else None
@@ -115,10 +120,10 @@ class SeamFinding:
         least = self.reach.seamless(stride) if least is None else least
         if least is not None:
             return [margin for margin in range(least, least + 3 * stride, stride) if margin <= DEEPEST]
-        agreeing = self.reach.agreeing(stride)
-        if not allow_seams or agreeing is None:
+        if not allow_seams:
             raise VerificationError(self._refusal(float(self.reach.worst[DEEPEST]), DEEPEST))
-        return [agreeing]
+        agreeing = self.reach.agreeing(stride)
+        return [self.reach.worthwhile(stride) if agreeing is None else agreeing]
 
     def holds(self, agreement: Agreement, margin: int) -> bool:
         """Whether tiles with this margin, which were compared with one pass, leave no seams."""
@@ -150,8 +155,7 @@ class SeamFinding:
         )
         if self.whole_tile:
             why = f"no margin helps, as it looks at a whole tile at once ({', '.join(self.whole_tile)})"
-        anyway = "--allow-seams" if self.reach is None else "--margin and --allow-seams"
-        return f"{why}{labels}; to take it all the same pass {anyway}"
+        return f"{why}{labels}; to take it all the same pass --allow-seams"
 
 
 def look_for_seams(draft: Path, image: Path, network: Network, stride: int, *, padded: bool) -> SeamFinding:

@@ -225,9 +225,12 @@ def open_labels(path: Path) -> ImageSource:
 
 
 def check_stored(path: Path) -> None:
-    """Raise ImageError where a name is that of a pipe, socket or device, which may never answer or never end."""
-    if not is_url(path) and path.exists() and not path.is_file() and not path.is_dir():
-        raise ImageError(f"{path}: is a pipe, socket or device; save the image as a file first")
+    """Raise ImageError where a name is of nothing, or of a pipe or device, which may never answer or never end."""
+    if is_url(path) or path.is_file() or path.is_dir():
+        return
+    if not path.exists():
+        raise ImageError(f"{path}: no such file")
+    raise ImageError(f"{path}: is a pipe, socket or device; save the image as a file first")
 
 
 def check_level(level: int, levels: int, path: Path | str) -> None:

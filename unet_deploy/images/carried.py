@@ -46,7 +46,7 @@ def _parts(tags: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 def _can_write(tags: dict[str, Any]) -> bool:
     """Return whether a small mask with these tags can be written."""
     try:
-        with TiffWriter(BytesIO(), bigtiff=True) as tiff:
+        with TiffWriter(BytesIO(), bigtiff=False) as tiff:
             tiff.write(np.zeros((16, 16), np.uint8), photometric="minisblack", tile=(16, 16), metadata=None, **tags)
     except Exception:  # whatever the writer says of a value, it says it now
         return False

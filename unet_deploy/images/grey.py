@@ -76,11 +76,14 @@ def measure_page(
 ) -> GreyScale:
     """Measure the grey scale of one page, or of a region of it, by the pixels that hold data.
 
-    Reads it once or twice for percentiles, not at all for a fixed scale.
+    Reads it once or twice for percentiles, and nearly nothing for a fixed scale.
+    Raises ImageError where pixels are no grey values, or not those that a fixed scale is for.
     """
     info = source.info
     check_dtype(info.dtype, info.name)
     part = region or info.region
+    if normalization.method == "fixed" and normalization.offset == 0 < normalization.scale:
+        _check_range(source, page, part, 1 / normalization.scale)
     rows = max(1, min(part.height, _BAND_PIXELS // (part.width * info.channels)))
 
     def bands() -> Iterable[np.ndarray]:
@@ -91,6 +94,39 @@ def measure_page(
             yield pixels if data is None else pixels[:, data]
 
     return measure_grey(bands, info.channels, normalization, name=info.name)
+
+
+_APART = 20
+"""How many times the white of a fixed scale and an image's may be apart: 12 bits pass for 16, and 8 do not."""
+
+
+def _check_range(source: ImageSource, page: int, part: Region, white: float) -> None:
+    """Raise ImageError where an image has another range of grey values than the one that a fixed scale makes 0 to 1.
+
+    Of integers the type tells. Of floats the middle of the part does: its values may end anywhere, but an image of
+    0 to 1 is no image of 0 to 255.
+    """
+    info = source.info
+    if info.dtype.kind == "f":
+        brightest = _brightest(source, page, part)
+        found, ends = f"grey values up to {brightest:.3g}", 1.0 if 0 < brightest <= 1 else max(brightest, white)
+    else:
+        found, ends = f"pixels of type {info.dtype}", 1.0 if info.dtype.kind == "b" else float(np.iinfo(info.dtype).max)
+    if not white / _APART <= ends <= white * _APART:
+        raise ImageError(
+            f"{info.name}: has {found}, but the model takes 0 to {white:.5g} as 0 to 1; bring the image to that range, "
+            "or adopt the network again with another --scale or --normalization percentile"
+        )
+
+
+def _brightest(source: ImageSource, page: int, part: Region) -> float:
+    """The largest grey value in the middle of a part, of those that are numbers and hold data; 0 where none is."""
+    side = min(512, part.height, part.width)
+    middle = Region(part.y + (part.height - side) // 2, part.x + (part.width - side) // 2, side, side)
+    pixels = source.crop(page, middle)
+    data = source.data_in(page, middle, pixels)
+    values = pixels.ravel() if data is None else pixels[:, data].ravel()
+    return float(np.max(values[np.isfinite(values)], initial=0))
 
 
 def measure_grey(blocks: Blocks, channels: int, normalization: Normalization, *, name: str) -> GreyScale:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from typing_extensions import Self
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 
 _UINT8 = np.dtype(np.uint8)
+
+Layout = Literal["auto", "strips", "tiles"]
+"""How a TIFF lies on the disk: in strips, which every program opens; in tiles with a pyramid; or as fits its size."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ class MaskForm:
     """Those of an OME-Zarr image; None where its pages are z."""
     nodata: int | None = None
     """The number of pixels that are no data, as the file is to say; None where it says none."""
+    layout: Layout = "auto"
+    """Of a TIFF."""
 
     @property
     def written(self) -> Region:

@@ -43,14 +43,15 @@ def level_sizes(height: int, width: int) -> list[tuple[int, int]]:
     return sizes
 
 
-def packed_bytes(form: MaskForm, share: float) -> int:
+def packed_bytes(form: MaskForm, share: float, levels: int | None = None) -> int:
     """The size of a mask with its levels, whose pixels pack to this share of their bytes and whose zeros pack away.
 
+    levels: how many there are of a pyramid, by default all.
     It is counted in blocks of 256 for every format: what of a file is not pixels is small beside the doubt in `share`.
     """
 
     def blocks(height: int, width: int) -> int:
-        each = sum(-(-tall // _SIDE) * -(-wide // _SIDE) for tall, wide in level_sizes(height, width))
+        each = sum(-(-tall // _SIDE) * -(-wide // _SIDE) for tall, wide in level_sizes(height, width)[:levels])
         return each * form.image.pages * form.planes
 
     written = form.written

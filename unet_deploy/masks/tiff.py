@@ -1,4 +1,7 @@
-"""Tiled, compressed, pyramidal BigTIFF, written in any order and never whole in memory."""
+"""Compressed TIFF, written in any order and never whole in memory.
+
+Up to a size it is a classic TIFF in strips, which every program opens; beyond it, a tiled BigTIFF with a pyramid.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +14,24 @@ import imagecodecs
 import numpy as np
 from tifffile import TiffWriter
 
+from unet_deploy.errors import UsageError
 from unet_deploy.images.nodata import GDAL_NODATA
 from unet_deploy.masks import Keep, MaskForm, MaskFormat, MaskSink, is_ome_name
-from unet_deploy.masks.blocks import PartialBlocks, level_sizes, touched
+from unet_deploy.masks.blocks import PartialBlocks, level_sizes, packed_bytes, touched
 from unet_deploy.masks.described import ome_options, plain_options, plane_axes
 from unet_deploy.masks.spool import Spool, read_key, spool_of
+from unet_deploy.system.colours import class_colour
 from unet_deploy.system.files import check_free, replacing
 from unet_deploy.tiling import Region
 
 BLOCK = 256
 """Side in pixels of a TIFF tile."""
+
+LARGEST_IN_STRIPS = 100_000_000
+"""Pixels of a file, all planes together, up to which it is in strips unless another layout is asked for."""
+
+_LARGEST_CLASSIC = (1 << 32) - (1 << 25)
+"""Bytes of pixels that a classic TIFF surely holds, however badly they pack: its places have 32 bits."""
 
 LEVEL = 4
 """Of deflate: beyond it there is little left to gain."""
@@ -48,12 +59,13 @@ class _Grid:
 
 
 class TiffMaskSink(MaskSink):
-    """A multi-page BigTIFF of (height, width) planes in BLOCK x BLOCK tiles, deflate-compressed, with a pyramid.
+    """A multi-page TIFF of (height, width) planes, deflate-compressed: in strips, or in tiles with a pyramid.
 
     Blocks are compressed as soon as they are full, and kept in a spool beside `path`; `commit` puts them in order
-    under the file's name, with levels of every second pixel for viewers, and OME metadata where the name ends in
-    .ome.tif. The bytes depend on the pixels alone, however often a run was broken off and resumed. The planes of a
-    page of the image are pages of the file, one after another.
+    under the file's name, with OME metadata where the name ends in .ome.tif. Tiles have levels of every second pixel
+    for viewers. 8-bit labels have a colour map beside their numbers, for programs that show it. The bytes depend on
+    the pixels alone, however often a run was broken off and resumed. The planes of a page of the image are pages of
+    the file, one after another.
     Raises UsageError when `path` exists and is not to be replaced, and as Spool.
     """
 
@@ -61,7 +73,9 @@ class TiffMaskSink(MaskSink):
         check_free(path, overwrite=keep.replaces(path))
         self._path, self._form, self._replaces = path, form, keep.replaces(path)
         self._planes, self._dtype = form.planes, form.dtype
-        self._levels = _pyramid(form)
+        _check_size(path, form)
+        self._in_strips = in_strips(form)
+        self._levels = _pyramid(form)[: 1 if self._in_strips else None]
         self._partial = PartialBlocks(form.written, form.dtype)
         last = self._levels[-1]
         self._spool = Spool(path, last.first + last.count, keep)
@@ -100,23 +114,12 @@ class TiffMaskSink(MaskSink):
         for finer, coarser in pairwise(self._levels):
             self._shrink(finer, coarser)
         ome = is_ome_name(self._path)
-        first, *rest = self._levels
         with (
             replacing(self._path, overwrite=self._replaces) as beside,
-            TiffWriter(beside, bigtiff=True, ome=ome) as tiff,
+            TiffWriter(beside, bigtiff=not self._in_strips, ome=ome) as tiff,
         ):
-            options: dict[str, Any] = {
-                "dtype": self._dtype,
-                "tile": (BLOCK, BLOCK),
-                "compression": "zlib",
-                "photometric": "minisblack",
-                "software": "unet-deploy",
-            }
             described = ome_options(self._form) if ome else plain_options(self._form)
-            whole = {**options, **self._tags(), **described}
-            tiff.write(self._blocks(first), shape=self._shape(first), subifds=len(rest), **whole)
-            for level in rest:
-                tiff.write(self._blocks(level), shape=self._shape(level), subfiletype=1, metadata=None, **options)
+            (self._write_strips if self._in_strips else self._write_tiles)(tiff, {**self._tags(), **described})
         self._finished = True
 
     def keep(self) -> None:
@@ -179,15 +182,71 @@ class TiffMaskSink(MaskSink):
             number = level.number(*block)
             yield self._spool.get(number) if number in self._spool else self._empty
 
+    # -- the file --------------------------------------------------------------------------------------------
+
+    def _write_strips(self, tiff: TiffWriter, tags: dict[str, Any]) -> None:
+        (level,) = self._levels
+        tiff.write(self._strips(level), shape=self._shape(level), rowsperstrip=BLOCK, **self._format(), **tags)
+
+    def _strips(self, level: _Grid) -> Iterator[bytes]:
+        """The rows of blocks one after another, each as a strip, the last of a plane as high as what is left."""
+        row = np.empty((BLOCK, level.columns * BLOCK), self._dtype)
+        for plane, at, column in level:
+            row[:, column * BLOCK : (column + 1) * BLOCK] = self._block(level.number(plane, at, column))
+            if column == level.columns - 1:
+                yield self._compress(row[: min(BLOCK, level.height - at * BLOCK), : level.width])
+
+    def _write_tiles(self, tiff: TiffWriter, tags: dict[str, Any]) -> None:
+        first, *rest = self._levels
+        options = {"tile": (BLOCK, BLOCK), **self._format()}
+        tiff.write(self._blocks(first), shape=self._shape(first), subifds=len(rest), **options, **tags)
+        for level in rest:
+            tiff.write(self._blocks(level), shape=self._shape(level), subfiletype=1, metadata=None, **options)
+
+    def _format(self) -> dict[str, Any]:
+        """What all levels have, in the words of tifffile."""
+        return {"dtype": self._dtype, "compression": "zlib", "photometric": "minisblack", "software": "unet-deploy"}
+
     def _shape(self, level: _Grid) -> tuple[int, ...]:
         return (*(size for _, size in plane_axes(self._form)), level.height, level.width)
 
     def _tags(self) -> dict[str, Any]:
-        """What it takes over from its image, and its own value of no data."""
+        """What it takes over from its image, its own value of no data, and the colours of its labels."""
         tags, nodata = dict(self._form.image.tags), self._form.nodata
-        if nodata is not None:
-            tags["extratags"] = [*tags.get("extratags", ()), (GDAL_NODATA, "s", 0, str(nodata), True)]
-        return tags
+        own = [] if nodata is None else [(GDAL_NODATA, "s", 0, str(nodata), True)]
+        if self._form.is_labels and self._dtype.itemsize == 1:
+            own.append(_colour_map())
+        return {**tags, "extratags": [*tags.get("extratags", ()), *own]}
+
+
+def in_strips(form: MaskForm) -> bool:
+    """Return whether a mask is a TIFF in strips."""
+    fits = _pixels(form) <= LARGEST_IN_STRIPS and _fits_classic(form)
+    return form.layout == "strips" or (form.layout == "auto" and fits)
+
+
+def _fits_classic(form: MaskForm) -> bool:
+    return _pixels(form) * form.dtype.itemsize <= _LARGEST_CLASSIC
+
+
+def _pixels(form: MaskForm) -> int:
+    return form.image.pages * form.planes * form.image.height * form.image.width
+
+
+def _check_size(path: Path, form: MaskForm) -> None:
+    """Raise UsageError where strips are asked for and too large for a TIFF that every program opens."""
+    if form.layout == "strips" and not _fits_classic(form):
+        raise UsageError(f"{path}: has over 4 GB of pixels, too many for strips; take --layout tiles")
+
+
+def _colour_map() -> tuple[int, str, int, Any, bool]:
+    """Tag 320, the colours of labels, in the words of tifffile.
+
+    The file stays one of grey values (photometric interpretation: min is black), so that readers which turn palettes
+    into colours give the labels; ImageJ and GDAL show the colours all the same.
+    """
+    colours = [(0, 0, 0), *map(class_colour, range(1, 256))]
+    return 320, "H", 3 * 256, tuple(257 * colour[channel] for channel in range(3) for colour in colours), True
 
 
 def _pyramid(form: MaskForm) -> list[_Grid]:
@@ -208,10 +267,14 @@ class _Tiff(MaskFormat):
         return TiffMaskSink(path, form, keep)
 
     def check(self, path: Path, form: MaskForm, keep: Keep) -> None:
+        _check_size(path, form)
         check_free(path, overwrite=keep.replaces(path))
 
     def is_finished(self, path: Path) -> bool:
         return path.exists()
+
+    def written_bytes(self, form: MaskForm, share: float = 1.0) -> int:
+        return packed_bytes(form, share, levels=1 if in_strips(form) else None)
 
     def unfinished(self, path: Path) -> Path:
         return spool_of(path)

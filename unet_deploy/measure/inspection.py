@@ -16,6 +16,7 @@ from unet_deploy.errors import DeviceError, ImageError, UnetDeployError, reason
 from unet_deploy.images import ImageInfo, is_url, is_zarr, url_of
 from unet_deploy.images.reading import AS_SAID, Reading
 from unet_deploy.model.card import ModelCard
+from unet_deploy.model.unreadable import WEIGHTS_SUFFIXES, no_network
 from unet_deploy.runtimes.table import TABLE
 from unet_deploy.runtimes.tensorrt.record import ENGINE_SUFFIXES, EngineRecord, read_record
 from unet_deploy.system.gpu import Gpu, find_gpus
@@ -57,6 +58,8 @@ def describe(path: Path, reading: Reading = AS_SAID) -> ModelCard | EngineFile |
     if path.suffix in ENGINE_SUFFIXES:
         record = read_record(path)  # says what is wrong where there is no such file
         return EngineFile(path, path.stat().st_size, record)
+    if path.suffix.lower() in WEIGHTS_SUFFIXES:
+        raise no_network(path)
     if not is_url(path) and not path.exists():
         raise ImageError(f"{path}: no such file")
     with reading.open(path) as source:
@@ -129,7 +132,7 @@ class Diagnosis:
 _PACKAGES = (
     *((name, name, extra) for name, extra in sorted({row.name: row.extra for row in TABLE}.items())),
     ("pycuda", "pycuda.driver", "gpu"),
-    ("onnx", "onnx", "compile"),
+    ("onnx", "onnx", "onnx"),
     ("pyarrow", "pyarrow", "objects"),
     ("zarr", "zarr", "zarr"),
     ("fsspec", "fsspec", "zarr"),

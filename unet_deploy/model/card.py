@@ -120,7 +120,10 @@ class ModelCard:
     def of_model(cls, text: str | None, model: Path) -> ModelCard:
         """Return the card of a model file, by what its metadata hold. Raises ModelError when they hold none."""
         if text is None:
-            raise ModelError(f"{model}: has no model card; make it with: unet-deploy export weights.pt -o {model.name}")
+            raise ModelError(
+                f"{model}: has no model card; adopt the network with: "
+                f"unet-deploy adopt {model} -o {model.stem}.adopted.onnx --stride STRIDE"
+            )
         return cls.from_json(text, source=str(model))
 
     @classmethod

@@ -15,7 +15,7 @@ def count_flops(proto: Any, shape: tuple[int, int, int]) -> int:
 
     proto: an onnx.ModelProto. Raises ModelError where shapes cannot be inferred.
     """
-    with importing("onnx", "compile"):
+    with importing("onnx", "onnx"):
         import onnx
 
     fixed = onnx.ModelProto()

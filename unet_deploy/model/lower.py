@@ -18,7 +18,7 @@ from unet_deploy.model.contract import IMAGE, LABELS, PROBABILITIES, Pixels, Pre
 from unet_deploy.model.onnx_file import QUANTIZING, ModelFile
 from unet_deploy.system.extras import importing
 
-with importing("onnx", "compile"):
+with importing("onnx", "onnx"):
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 

@@ -10,7 +10,7 @@ from unet_deploy.model.card import Normalization
 from unet_deploy.model.contract import IMAGE, LABELS, OFFSET, SCALE
 from unet_deploy.system.extras import importing
 
-with importing("onnx", "compile"):
+with importing("onnx", "onnx"):
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 

@@ -10,9 +10,10 @@ from typing import Any
 
 from unet_deploy.errors import ModelError
 from unet_deploy.model.card import METADATA_KEY, ModelCard
+from unet_deploy.model.unreadable import no_network
 from unet_deploy.system.extras import importing
 
-with importing("onnx", "compile"):
+with importing("onnx", "onnx"):
     import onnx
     from onnx import helper
 
@@ -54,7 +55,7 @@ def read_model(path: Path) -> ModelFile:
     except FileNotFoundError as error:
         raise ModelError(f"{path}: no such model file") from error
     except Exception as error:  # protobuf's errors share no base class but this
-        raise ModelError(f"{path}: is no ONNX file") from error
+        raise no_network(path) from error
     text = next((each.value for each in proto.metadata_props if each.key == METADATA_KEY), None)
     card = ModelCard.of_model(text, path)
     weights = {each.name for each in proto.graph.initializer}  # older files list them among the inputs

@@ -8,7 +8,7 @@ from unet_deploy.model.card import Normalization
 from unet_deploy.model.contract import IMAGE, LABELS, OFFSET, PROBABILITIES, SCALE
 from unet_deploy.system.extras import importing
 
-with importing("onnx", "compile"):
+with importing("onnx", "onnx"):
     from onnx import TensorProto, helper
 
 

@@ -14,6 +14,7 @@ from unet_deploy.runtimes.onnxruntime import read_card
 from unet_deploy.runtimes.ring import Memory, Port, Shape, Stream
 from unet_deploy.runtimes.streamed import buffer_ports, output_shapes
 from unet_deploy.runtimes.table import loading
+from unet_deploy.system.extras import install_line
 
 with loading("onnxruntime", "gpu"):
     import onnxruntime as ort
@@ -28,7 +29,7 @@ def check_cuda_provider() -> str:
     if CUDA_PROVIDER not in ort.get_available_providers():
         raise DeviceError(
             f"ONNX Runtime {ort.__version__} here is for CPUs only; run: "
-            "pip uninstall onnxruntime && pip install 'unet-deploy[gpu]'"
+            f"pip uninstall onnxruntime && {install_line('gpu')}"
         )
     if hasattr(ort, "preload_dlls"):  # CUDA and cuDNN as pip packages, where they are installed
         ort.preload_dlls()

@@ -16,6 +16,7 @@ from unet_deploy.images.grey import to_float32
 from unet_deploy.model import finite
 from unet_deploy.model.card import METADATA_KEY, ModelCard
 from unet_deploy.model.contract import IMAGE, LABELS, PROBABILITIES
+from unet_deploy.model.unreadable import no_network
 from unet_deploy.runtimes import Answer, OutOfMemoryError
 from unet_deploy.runtimes.cpu import CpuRuntime
 from unet_deploy.runtimes.request import Opened, Request
@@ -25,6 +26,10 @@ from unet_deploy.system.progress import Progress
 
 with loading("onnxruntime", "cpu"):
     import onnxruntime as ort
+    from onnxruntime.capi.onnxruntime_pybind11_state import InvalidProtobuf, NoModel
+
+ort.disable_telemetry_events()
+ort.set_default_logger_severity(4)  # what goes wrong comes as an exception, and is said in our words
 
 
 class OnnxRuntime(CpuRuntime):
@@ -51,6 +56,8 @@ class OnnxRuntime(CpuRuntime):
             raise ModelError(f"{model}: no such model file")
         try:
             self._session = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+        except (InvalidProtobuf, NoModel) as error:
+            raise no_network(model) from error
         except Exception as error:  # ORT's errors share no base class but this
             raise ModelError(f"{model}: ONNX Runtime cannot load it ({reason(error)})") from error
         card = read_card(self._session, model)

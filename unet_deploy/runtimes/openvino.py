@@ -11,6 +11,7 @@ from unet_deploy.errors import DeviceError, ModelError, reason
 from unet_deploy.model import finite
 from unet_deploy.model.card import METADATA_KEY, ModelCard
 from unet_deploy.model.contract import IMAGE, Pixels
+from unet_deploy.model.unreadable import no_network
 from unet_deploy.runtimes import Answer, OutOfMemoryError, narrow
 from unet_deploy.runtimes.cpu import CpuRuntime
 from unet_deploy.runtimes.proved import opened
@@ -56,7 +57,7 @@ class OpenVinoRuntime(CpuRuntime):
             reader = FrontEndManager().load_by_framework("onnx")  # all readers at once would complain on stderr
             graph = reader.convert(reader.load(str(model)))
         except Exception as error:  # its reader's errors share no base class but this
-            raise ModelError(f"{model}: OpenVINO cannot read it; is it a whole ONNX file?") from error
+            raise no_network(model) from error
         card = _read_card(graph, model)
         card.check_ports({port.any_name: _shape(port) for port in [*graph.inputs, *graph.outputs]}, model)
         for each in graph.get_ops():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from unet_deploy.errors import ImageError, UsageError
 from unet_deploy.images import RASTER_SUFFIXES, TIFF_SUFFIXES, is_url, is_zarr
-from unet_deploy.masks import is_mask_name, known_formats
+from unet_deploy.masks import Layout, is_mask_name, known_formats
 from unet_deploy.masks.apart import check_apart
 from unet_deploy.segmentation.outputs import Outputs, beside, tiff_suffix
 
@@ -57,6 +57,7 @@ def name_outputs(
     objects: str | None = None,
     instances: str | None = None,
     shared: bool = False,
+    layout: Layout = "auto",
 ) -> list[Outputs]:
     """The files to make of each image.
 
@@ -79,6 +80,7 @@ def name_outputs(
             objects=_named(objects, mask, "objects", len(masks)),
             instances=_named_mask(instances, mask, "instances", len(masks)),
             shared=shared,
+            layout=layout,
         )
         for mask in masks
     ]

@@ -15,7 +15,17 @@ from typing_extensions import Self
 
 from unet_deploy.errors import UnetDeployError, UsageError, reason
 from unet_deploy.images import ImageInfo, ImageSource
-from unet_deploy.masks import Keep, MaskForm, MaskSink, MaskWriter, check_mask_name, format_of, is_ome_name, open_mask
+from unet_deploy.masks import (
+    Keep,
+    Layout,
+    MaskForm,
+    MaskSink,
+    MaskWriter,
+    check_mask_name,
+    format_of,
+    is_ome_name,
+    open_mask,
+)
 from unet_deploy.segmentation.options import ObjectRules
 from unet_deploy.stream.pipeline import Consumer, DoneTile
 from unet_deploy.system.files import check_free
@@ -73,6 +83,8 @@ class Outputs:
     """The table of objects, .csv, .parquet or .geojson."""
     instances: Path | None = None
     """Their numbers, uint32."""
+    layout: Layout = "auto"
+    """How those of them that are TIFF lie on the disk."""
 
     @classmethod
     def beside(
@@ -84,6 +96,7 @@ class Outputs:
         objects: str | Path | None = None,
         instances: str | Path | None = None,
         shared: bool = False,
+        layout: Layout = "auto",
     ) -> Outputs:
         """Names derived from the mask's: mask.probabilities.tif, mask.overlay.png.
 
@@ -97,6 +110,7 @@ class Outputs:
             base.with_name(f"{base.name}.overlay.png") if overlay else None,
             Path(objects) if objects else None,
             Path(instances) if instances else None,
+            layout,
         )
 
     @property
@@ -107,11 +121,11 @@ class Outputs:
 
     def forms(self, image: ImageInfo, classes: int, region: Region | None = None) -> Iterator[tuple[Path, MaskForm]]:
         """The files of pixels and what each holds. region: what of an image is written, the whole by default."""
-        yield self.mask, MaskForm(image, region=region)
+        yield self.mask, MaskForm(image, region=region, layout=self.layout)
         if self.probabilities:
-            yield self.probabilities, MaskForm(image, classes, np.dtype(np.float32), region)
+            yield self.probabilities, MaskForm(image, classes, np.dtype(np.float32), region, layout=self.layout)
         if self.instances:
-            yield self.instances, MaskForm(image, 1, np.dtype(np.uint32), region)
+            yield self.instances, MaskForm(image, 1, np.dtype(np.uint32), region, layout=self.layout)
 
     @property
     def places(self) -> list[Path]:
@@ -347,7 +361,8 @@ class OutputWriter:
         return replace(done, labels=labels)
 
     def _form(self, planes: int, dtype: type[np.generic], classes: Sequence[str] = ()) -> MaskForm:
-        return MaskForm(self._image, planes, np.dtype(dtype), self._region, tuple(classes), self._axes)
+        layout = self._outputs.layout
+        return MaskForm(self._image, planes, np.dtype(dtype), self._region, tuple(classes), self._axes, layout=layout)
 
     def __enter__(self) -> Self:
         return self

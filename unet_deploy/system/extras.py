@@ -9,10 +9,19 @@ from importlib.util import find_spec
 from unet_deploy.errors import MissingPackageError, reason
 
 
+def install_line(extra: str) -> str:
+    """Return the command that adds an extra to the unet-deploy that is installed.
+
+    >>> install_line("zarr")
+    "pip install 'unet-deploy[zarr]'"
+    """
+    return f"pip install 'unet-deploy[{extra}]'"
+
+
 def require(package: str, extra: str) -> None:
     """Raise MissingPackageError, with the line that installs it, unless `package` is there. Nothing is imported."""
     if find_spec(package) is None:
-        raise MissingPackageError(f"this needs {package}; run: pip install 'unet-deploy[{extra}]'")
+        raise MissingPackageError(f"this needs {package}; run: {install_line(extra)}")
 
 
 @contextmanager
@@ -27,5 +36,5 @@ def importing(package: str, extra: str) -> Iterator[None]:
     except ImportError as error:
         require(package, extra)
         raise MissingPackageError(
-            f"{package} cannot be loaded ({reason(error)}); run: pip install --force-reinstall 'unet-deploy[{extra}]'"
+            f"{package} cannot be loaded ({reason(error)}); run: {install_line(extra)} --force-reinstall"
         ) from error

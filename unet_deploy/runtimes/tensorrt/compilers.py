@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from unet_deploy.errors import DeviceError, UsageError
 from unet_deploy.runtimes.tensorrt.compiler import Compiler
-from unet_deploy.runtimes.tensorrt.library import Name, extra_of, is_installed
+from unet_deploy.runtimes.tensorrt.library import Name, how_to_install, is_installed
 from unet_deploy.runtimes.tensorrt.rtx import RtxCompiler
 
 COMPILERS: dict[str, type[Compiler]] = {each.name: each for each in (Compiler, RtxCompiler)}
@@ -24,6 +24,5 @@ def find_compiler(name: str = "auto", *, targets: bool = False) -> Compiler:
     able: tuple[Name, ...] = (RtxCompiler.name,) if targets else (Compiler.name, RtxCompiler.name)
     found = next(filter(is_installed, able), None)
     if found is None:
-        extras = " or ".join(map(extra_of, able))
-        raise DeviceError(f"no compiler for engines is installed; run: pip install {extras}")
+        raise DeviceError(f"no compiler for engines is installed; run: {', or '.join(map(how_to_install, able))}")
     return COMPILERS[found]()

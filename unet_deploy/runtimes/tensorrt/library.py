@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from typing import Any, Literal
 
 from unet_deploy.errors import DeviceError, reason
+from unet_deploy.system.extras import install_line
 
 Name = Literal["tensorrt", "tensorrt_rtx"]
 """The two, by the names of their modules."""
@@ -20,15 +21,15 @@ def is_installed(name: Name) -> bool:
     return find_spec(name) is not None
 
 
-def extra_of(name: Name) -> str:
-    """The package with the extra that brings the module, as pip takes it."""
-    return f"'unet-deploy[{name.replace('_', '-')}]'"
+def how_to_install(name: Name) -> str:
+    """The command that brings the module."""
+    return install_line(name.replace("_", "-"))
 
 
 def load(name: Name) -> Any:
     """The imported module. Raises DeviceError where it is not installed, cannot be loaded or is too old."""
     if not is_installed(name):
-        raise DeviceError(f"{name} is not installed; run: pip install {extra_of(name)}")
+        raise DeviceError(f"{name} is not installed; run: {how_to_install(name)}")
     try:
         module = import_module(name)
     except Exception as error:  # a missing driver or library comes as any of several types

@@ -1,0 +1,23 @@
+"""What to say of a file that was to be a network and is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from unet_deploy.errors import ModelError
+
+WEIGHTS_SUFFIXES = frozenset({".pt", ".pth", ".ckpt"})
+"""Files of PyTorch: numbers without the network that they belong to."""
+
+
+def no_network(path: Path, why: str = "") -> ModelError:
+    """Return the error for a file that cannot be read as ONNX, with what to do. why: what its reader said.
+
+    >>> str(no_network(Path("weights.pt")))
+    'weights.pt: holds weights alone; make a model file of them with: unet-deploy export weights.pt -o weights.onnx'
+    """
+    if path.suffix.lower() in WEIGHTS_SUFFIXES:
+        made = f"unet-deploy export {path} -o {path.stem}.onnx"
+        return ModelError(f"{path}: holds weights alone; make a model file of them with: {made}")
+    said = f" ({why})" if why else ""
+    return ModelError(f"{path}: is no ONNX file, or not all of it is there{said}; copy it or export it again")
