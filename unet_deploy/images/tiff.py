@@ -17,8 +17,9 @@ from unet_deploy.images import ImageInfo, ImageSource, check_channel, check_leve
 from unet_deploy.images.cache import CACHE_BYTES, BlockCache
 from unet_deploy.images.carried import lost_note, size_note, usable_size, writable
 from unet_deploy.images.claimed import claim_of
-from unet_deploy.images.directories import check_directories
+from unet_deploy.images.directories import check_directories, layout_of
 from unet_deploy.images.samples import Meaning, Samples, meaning_of
+from unet_deploy.images.state import WHOLE, changed, stamp_of, state_of_files
 from unet_deploy.images.tiff_tags import nodata_of, note_on, samples_of, stored_of, stored_value
 from unet_deploy.tiling import Region
 
@@ -61,6 +62,7 @@ class TiffSource(ImageSource):
         self._channel = channel
         self._cache: BlockCache[tuple[int, int]] = BlockCache(CACHE_BYTES)
         try:
+            self._stamp = stamp_of(path)
             check_directories(path)
             self._file = TiffFile(path, _multifile=False)  # other files are not opened on this one's word
         except ImageError:
@@ -138,6 +140,14 @@ class TiffSource(ImageSource):
                 by_plane[plane] = self._read_plane(page, plane, region)
             channels.append(by_plane[plane][sample])
         return np.stack(channels)
+
+    def state(self) -> str:
+        try:
+            if stamp_of(self._path) != self._stamp:
+                raise changed(self.info.name)
+            return state_of_files([self._path], layout_of(self._path) if self._stamp[0] > WHOLE else ())
+        except OSError as error:
+            raise ImageError(f"{self._path}: cannot be read ({error.strerror or error})") from error
 
     def close(self) -> None:
         self._cache.clear()

@@ -263,12 +263,16 @@ class OutputWriter:
         except (UnetDeployError, OSError, MemoryError):
             raise
         except Exception as error:
-            for sink in self._sinks:
-                sink.give_up()
+            self.give_up()
             raise UnetDeployError(
                 f"{self._outputs.mask}: cannot be finished ({type(error).__name__}: {reason(error)}), so nothing of it "
                 "is kept; save the image anew without its tags, and report this"
             ) from error
+
+    def give_up(self) -> None:
+        """Keep nothing for a later run, because none could finish what there is."""
+        for sink in self._sinks:
+            sink.give_up()
 
     def _commit(self) -> None:
         if self._object_writer:
