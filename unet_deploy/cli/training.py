@@ -232,7 +232,7 @@ def evaluate(
     from unet_deploy.evaluation.evaluate import evaluate
     from unet_deploy.evaluation.evaluate import record as record_figures
     from unet_deploy.evaluation.measures import Scoring, parse_groups
-    from unet_deploy.evaluation.pairs import find_pairs, split
+    from unet_deploy.evaluation.pairs import check_no_data, find_pairs, split
     from unet_deploy.system.extras import require
     from unet_deploy.system.files import check_free
     from unet_deploy.zoo import find_model, open_model
@@ -248,6 +248,8 @@ def evaluate(
     if plot:
         require("matplotlib", "train")
         check_free(plot, overwrite=overwrite)
+    outputs = [*([plot] if plot else []), *([file] if record else [])]
+    check_no_data(outputs, data.data, data.masks, [] if record else [file])
     pairs = find_pairs(data.data, data.masks)
     if data.validation:
         pairs = [pairs[index] for index in split([pair.name for pair in pairs], data.validation)[1]]

@@ -112,9 +112,17 @@ class ImageSource(ABC):
 
 
 def is_zarr(path: Path) -> bool:
-    """Return whether a name is that of a Zarr folder or of something in one; so are all URLs."""
-    inside = any(part.endswith(".zarr") for part in path.parts)
-    return inside or is_url(path) or any(os.path.isfile(path / name) for name in _ZARR_FILES)
+    """Return whether a name is that of a Zarr folder or of something in one, seen from any folder; so are all URLs."""
+    if is_url(path) or is_zarr_folder(path):
+        return True
+    whole = Path(os.path.abspath(path))
+    inside = any(part.endswith(".zarr") for part in whole.parts)
+    return inside or (whole.parent.name == "labels" and is_zarr_folder(whole.parent.parent))
+
+
+def is_zarr_folder(path: Path) -> bool:
+    """Return whether a folder holds the metadata of a Zarr."""
+    return any(os.path.isfile(path / name) for name in _ZARR_FILES)
 
 
 def is_url(path: Path) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 from typing_extensions import Self
 
 from unet_deploy.errors import UnetDeployError, UsageError, reason
-from unet_deploy.images import ImageInfo, ImageSource
+from unet_deploy.images import ImageInfo, ImageSource, is_zarr_folder
 from unet_deploy.masks import Keep, MaskForm, MaskSink, MaskWriter, check_mask_name, format_of, open_mask
 from unet_deploy.segmentation.options import ObjectRules
 from unet_deploy.stream.pipeline import Consumer, DoneTile
@@ -29,8 +29,13 @@ if TYPE_CHECKING:
 
 def beside(mask: Path) -> Path:
     """What the names of other files begin with: that of the mask, or of the Zarr that it lies in."""
-    root = next((each for each in reversed((mask, *mask.parents)) if each.suffix == ".zarr"), mask)
-    return root.with_suffix("")
+    whole = Path(os.path.abspath(mask))
+    for path in (*reversed((mask, *mask.parents)), *reversed(whole.parents)):
+        if path.suffix == ".zarr":
+            return path.with_suffix("")
+    if whole.parent.name == "labels" and is_zarr_folder(whole.parent.parent):
+        return whole.parent.parent
+    return mask.with_suffix("")
 
 
 def finished(mask: Path) -> bool:
