@@ -22,6 +22,7 @@ from trainer.weights import SCORE, load_weights
 from unet_deploy._version import __version__
 from unet_deploy.errors import ModelError, VerificationError
 from unet_deploy.images.grey import GreyScale
+from unet_deploy.masks.apart import check_apart
 from unet_deploy.model.card import ModelCard, Normalization
 from unet_deploy.model.contract import PROBABILITIES
 from unet_deploy.model.nodes import GraphBuilder
@@ -43,6 +44,7 @@ def export(weights: Path, output: Path, *, name: str | None = None, overwrite: b
     name: the model's name in its card, by default that of the file.
     Raises ModelError for a file that holds no weights, UsageError, and VerificationError.
     """
+    check_apart([output], [weights])
     check_free(output, overwrite=overwrite)
     network, saved = load_weights(weights)
     card = _card(network, saved, name or output.stem)

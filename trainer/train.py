@@ -32,6 +32,7 @@ from trainer.weights import (
     write_log,
 )
 from unet_deploy.errors import ResourceError, UsageError
+from unet_deploy.evaluation.pairs import check_no_data
 from unet_deploy.system.files import check_free
 from unet_deploy.system.interrupt import held_interrupt
 from unet_deploy.system.machine import bf16_pays, usable_cores
@@ -67,6 +68,7 @@ def train(
     Raises DataError, UsageError; ResourceError when the loss is no number any more.
     """
     files = Files(output)
+    check_no_data(files.all, data.path, data.masks)
     _check_names(files, resume=resume, overwrite=overwrite)
     annotated = read_data_set(data, description)
     samples = add_weights(annotated.training, len(description.classes), recipe)

@@ -55,6 +55,11 @@ class Files:
         """Validation images with their outlines."""
         return self._beside("validation.png")
 
+    @property
+    def all(self) -> tuple[Path, ...]:
+        """All that a training may write."""
+        return self.output, self.checkpoint, self.log, self.curves, self.pictures
+
     def _beside(self, suffix: str) -> Path:
         return self.output.with_name(f"{self.output.stem}.{suffix}")
 

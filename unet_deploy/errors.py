@@ -4,6 +4,7 @@
     +-- UsageError              2   options that contradict each other, or the files they name
     |   +-- MissingPackageError 2   an optional package that is not installed
     +-- ImageError              3   an image that cannot be read, or does not fit the model
+    |   +-- ChangedError        3   an image that was changed while it was read
     +-- ModelError              3   a model that cannot be read, or says nothing about itself
     +-- DataError               3   training or evaluation data that cannot be used
     +-- DeviceError             4   a runtime or device that is not here, or does not fit the model
@@ -97,6 +98,10 @@ class ImageError(UnetDeployError):
     """An image that cannot be read, or does not fit the model."""
 
     exit_code = 3
+
+
+class ChangedError(ImageError):
+    """An image that was changed while it was read."""
 
 
 class ModelError(UnetDeployError):

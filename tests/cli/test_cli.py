@@ -78,6 +78,21 @@ def test_dry_run_prints_the_plan_and_writes_nothing(slide, tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize("more", [(), ("--resume",)])
+def test_dry_run_refuses_what_the_run_would(slide, tmp_path, more):
+    for name in ("mask.tif", "mask.overlay.png", "cells.csv"):
+        (tmp_path / name).write_bytes(b"precious")
+        words = ("segment", slide, "-o", tmp_path / "mask.tif", "--overlay", "--objects", tmp_path / "cells.csv", *more)
+        said = {unet_deploy(*words, *dry, code=2)[1] for dry in ((), ("--dry-run",))}
+        assert len(said) == 1
+        assert f"{tmp_path / name} exists" in said.pop().replace(": exists", " exists")
+        assert "peak memory" in unet_deploy(*words, "--overwrite", "--dry-run")[0]
+        (tmp_path / name).unlink()
+    assert os.listdir(tmp_path) == []
+    assert "peak memory" in unet_deploy("segment", slide, "-o", tmp_path / "new", "--dry-run", *more)[0]
+    assert os.listdir(tmp_path) == []
+
+
 def test_verify_shows_that_there_are_no_seams(slide, nuclei):
     shown, _ = unet_deploy("verify", "--tiled", nuclei, slide, "--tile-size", "300")
     assert "labels that differ  0 of 630000" in shown
@@ -168,7 +183,7 @@ BAD = {
     "broken model": (["segment", "ok.tif", "-m", "broken.onnx"], 3, "broken.onnx: "),
     "no card": (["segment", "ok.tif", "-m", "cardless.onnx"], 3, "cardless.onnx: has no model card"),
     "exists": (["segment", "ok.tif", "-o", "there.tif"], 2, "there.tif exists; pass --overwrite"),
-    "itself": (["segment", "ok.tif", "-o", "ok.tif", "--overwrite"], 2, "ok.tif: is the image itself"),
+    "itself": (["segment", "ok.tif", "-o", "ok.tif", "--overwrite"], 2, "ok.tif: is what is to be read"),
     "not tiff out": (["segment", "ok.tif", "-o", "mask.png"], 2, "masks are TIFF or OME-Zarr"),
     "one for two": (["segment", "ok.tif", "rgb.tif", "-o", "mask.tif"], 2, "one mask file for 2 images; give a folder"),
     "same name": (["segment", "ok.tif", "sub/ok.tif", "-o", "out"], 2, "both ok.tif and sub/ok.tif would be written"),

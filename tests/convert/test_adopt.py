@@ -293,7 +293,7 @@ def test_options_that_contradict_each_other_are_one_line(tmp_path):
     assert "--offset: does not go with" in error("card", good, "-o", out, "--offset", "3", code=2)
     assert "--low 5: is not below" in error("card", good, "-o", out, "--low", "5", "--high", "5", code=2)
     assert "there are same, valid" in error("card", good, "-o", out, "--padding", "reflect", code=2)
-    assert "exists" in error("card", good, "-o", good, code=2)
+    assert "is what is to be read" in error("card", good, "-o", good, code=2)
 
 
 def test_one_of_several_outputs_is_chosen(tmp_path):

@@ -114,6 +114,17 @@ class FileSourceConformance(SourceConformance):
             self.open(gone)
         assert "\n" not in str(error.value)
 
+    def test_its_state_is_the_same_until_its_pixels_are_others(self, tmp_path):
+        path, pixels = next(self.images(tmp_path))
+        with self.open(path) as source, self.open(path) as again:
+            before = source.state()
+            assert before
+            assert again.state() == source.state() == before
+        other = tmp_path / "other"
+        other.mkdir()
+        with self.open(self.write(other, pixels ^ 1)) as source:
+            assert source.state() != before
+
     def test_errors_name_the_file(self, tmp_path):
         path, _ = next(self.images(tmp_path))
         with self.open(path) as source:

@@ -36,7 +36,7 @@ def spellings(slide):
 def test_an_output_is_no_input_by_any_of_its_names(slide):
     for output in spellings(slide):
         for given in (slide, Path(f"file:{slide}"), output):
-            with pytest.raises(UsageError, match="is the image itself, or another input; give another name"):
+            with pytest.raises(UsageError, match="is what is to be read, and would be lost; give another name"):
                 check_apart([output], [given])
     check_apart([slide.with_name("mask.tif")], [slide, Path("https:/somewhere/slide.tif")])
 
@@ -53,7 +53,7 @@ def test_two_outputs_are_no_one_file_whether_it_is_there_or_not(slide, tmp_path)
 
 def test_case_is_seen_through_where_the_file_system_does(tmp_path, monkeypatch):
     monkeypatch.setattr(apart, "_ignores_case", lambda folder: True)
-    with pytest.raises(UsageError, match="is the image itself"):
+    with pytest.raises(UsageError, match="is what is to be read"):
         check_apart([tmp_path / "SLIDE.tif"], [tmp_path / "slide.tif"])
     with pytest.raises(UsageError, match="would be written there too"):
         check_apart([tmp_path / "e\u0301.tif", tmp_path / "\u00c9.tif"])

@@ -16,7 +16,7 @@ from command_line import error, unet_deploy
 import unet_deploy as api
 from unet_deploy.errors import ImageError, UnetDeployError
 from unet_deploy.images.tiff import TiffSource
-from unet_deploy.segmentation.run import Options, Outputs, segment_file
+from unet_deploy.segmentation.run import Options, Outputs, is_made, segment_file
 from unet_deploy.system.files import replacing
 from unet_deploy.tiling import Region
 
@@ -134,6 +134,70 @@ def test_it_does_not_mix_models_images_or_settings(slide, small_models, tmp_path
     mask.unlink()
     os.utime(slide, ns=(2, 2))
     assert "another image" in error(*arguments, "-m", small_models["one"], "--resume", code=2)
+
+
+@pytest.fixture(params=["tif", "zarr"])
+def changeable(request, tmp_path, speckle):
+    """An image, and a function that changes some of its bytes and neither its size nor its time."""
+    path = tmp_path / f"image.{request.param}"
+    if request.param == "zarr":
+        zarr = pytest.importorskip("zarr")
+        zarr.create_array(path, data=speckle, chunks=(100, 100), compressors=None)
+    else:
+        tifffile.imwrite(path, speckle)
+    file = path / "c" / "4" / "4" if request.param == "zarr" else path
+
+    def change():
+        kept, data = file.stat(), bytearray(file.read_bytes())
+        data[-3000:-2000] = bytes(1000)
+        file.write_bytes(data)
+        os.utime(file, ns=(kept.st_atime_ns, kept.st_mtime_ns))
+
+    return path, change
+
+
+def test_an_image_whose_size_and_time_were_kept_is_another_image(changeable, small_models, tmp_path, monkeypatch):
+    (path, change), mask = changeable, tmp_path / "mask.tif"
+    with api.open_model(small_models["one"]) as model:
+        with monkeypatch.context() as patch:
+            patch.setattr("unet_deploy.segmentation.outputs.OutputWriter.commit", lambda self: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                segment_file(path, mask, model)
+        change()
+        with pytest.raises(UnetDeployError, match="had another image"):
+            segment_file(path, mask, model, Options(resume=True))
+        segment_file(path, mask, model, Options(overwrite=True))
+        whole = mask.read_bytes()
+        change()
+        assert is_made(path, Outputs(mask), model, Options(resume=True))
+        tiff_or_chunk = path if path.is_file() else path / "c" / "0" / "0"
+        os.utime(tiff_or_chunk, ns=(1, 1))
+        with pytest.raises(UnetDeployError, match="no run of this image"):
+            is_made(path, Outputs(mask), model, Options(resume=True))
+    assert mask.read_bytes() == whole
+
+
+@pytest.mark.parametrize("broken", [False, True])
+@pytest.mark.parametrize("form", ["tif", "zarr"])
+def test_an_image_that_changes_while_it_is_segmented_makes_nothing(changeable, small_models, tmp_path, form, broken):
+    pytest.importorskip("zarr")
+    (path, change), out = changeable, tmp_path / "out"
+    out.mkdir()
+    outputs = Outputs.beside(out / f"mask.{form}", overlay=True, objects=out / "cells.csv")
+    with api.open_model(small_models["one"]) as model:
+        submit, left = model.submit, [3]
+
+        def changing(tiles, greys):
+            left[0] -= 1
+            if left[0] == 0:
+                change()
+                assert not broken or 1 / 0
+            return submit(tiles, greys)
+
+        model.submit = changing
+        with pytest.raises(ImageError, match=rf"{path.name}: was changed while it was read, so nothing is made of it"):
+            segment_file(path, outputs, model, Options(200))
+    assert list(out.iterdir()) == []
 
 
 @pytest.mark.parametrize("roi", [(0, 0, 300, 400), (517, 333, 401, 299), (1299, 1399, 1, 1), (100, 1000, 1200, 400)])

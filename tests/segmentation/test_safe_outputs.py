@@ -66,9 +66,9 @@ def test_the_image_is_never_written_to_from_python(slide, tmp_path, idle, resume
         api.Outputs(mask, probabilities=tmp_path / "ids.tif", instances=tmp_path / "x" / ".." / "ids.tif"),
     ]
     for outputs in every:
-        with pytest.raises(UsageError, match=r"is the image itself|would be written there too"):
+        with pytest.raises(UsageError, match=r"is what is to be read|would be written there too"):
             api.segment_file(slide, outputs, idle, options)
-    with pytest.raises(UsageError, match="is the image itself"):
+    with pytest.raises(UsageError, match="is what is to be read"):
         api.segment(slide, slide, model=idle, overwrite=True)
     assert held(tmp_path) == before
 
@@ -90,13 +90,13 @@ def test_the_image_is_never_written_to_from_the_command_line(slide, tmp_path, ov
         (slide, "-o", tmp_path / "m.tif", "--instances", slide),
         (derived, "-o", tmp_path / "z.tif", "--probabilities"),
     ):
-        assert "is the image itself, or another input" in error("segment", *words, *overwrite, code=2)
+        assert "is what is to be read, and would be lost" in error("segment", *words, *overwrite, code=2)
     assert held(tmp_path) == before
 
 
 def test_an_output_of_one_image_is_no_other_image(tmp_path):
     images = [tmp_path / "a.tif", tmp_path / "a.mask.tif"]
-    with pytest.raises(UsageError, match=r"a\.mask\.tif: is the image itself, or another input"):
+    with pytest.raises(UsageError, match=r"a\.mask\.tif: is what is to be read, and would be lost"):
         name_outputs(images, None)
     with pytest.raises(UsageError, match="would be written there too"):
         name_outputs([tmp_path / "a.tif"], tmp_path / "m.tif", instances=str(tmp_path / "m.tif"))
@@ -110,7 +110,7 @@ def test_a_mask_that_is_segmented_is_not_replaced_by_its_own(tmp_path, idle):
         api.segment_file(tmp_path / "slide.tif", mask, model)
     before = held(mask)
     for given in (mask, mask / "0"):
-        with pytest.raises(UsageError, match=r"is the image itself|holds the input"):
+        with pytest.raises(UsageError, match=r"is what is to be read|holds the input"):
             api.segment_file(given, mask, idle, api.Options(overwrite=True))
     assert held(mask) == before
     assert zarr.open_group(mask, mode="r")

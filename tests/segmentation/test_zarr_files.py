@@ -56,6 +56,21 @@ def test_in_and_out_in_every_form(image, nuclei, speckle, tmp_path):
     np.testing.assert_array_equal(zarr.open_array(tmp_path / "other.zarr" / "0", mode="r"), expected)
 
 
+@pytest.mark.parametrize("name", ["image.zarr", "image"])
+@pytest.mark.parametrize("inside", [False, True])
+def test_labels_are_those_of_the_image_from_wherever_they_are_named(image, nuclei, tmp_path, name, inside):
+    place = image.rename(tmp_path / name)
+    here = {"cwd": place if inside else tmp_path}
+    given, mask = (".", "labels/cells") if inside else (name, f"{name}/labels/cells")
+    given = str(place) if inside else given
+    unet_deploy("segment", given, "-o", mask, "--overlay", "--instances", mask.replace("cells", "ids"), **here)
+    assert sorted(each.name for each in (place / "labels").iterdir()) == ["cells", "ids", "zarr.json"]
+    assert zarr.open_group(place / "labels").attrs["ome"]["labels"] == ["ids", "cells"]
+    assert {each.name for each in place.iterdir()} == {"0", "labels", "zarr.json"}
+    assert {each.name for each in tmp_path.iterdir()} == {name, "image.overlay.png"}
+    assert "exists" in error("segment", given, "-o", mask, code=2, **here)
+
+
 def test_by_url(image, nuclei, speckle, tmp_path):
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)

@@ -244,7 +244,7 @@ def evaluate(
     from unet_deploy.evaluation.evaluate import evaluate
     from unet_deploy.evaluation.evaluate import record as record_figures
     from unet_deploy.evaluation.measures import Scoring, parse_groups
-    from unet_deploy.evaluation.pairs import find_pairs, split
+    from unet_deploy.evaluation.pairs import check_no_data, find_pairs, split
     from unet_deploy.system.extras import require
     from unet_deploy.system.files import check_free
     from unet_deploy.zoo import find_model, open_model
@@ -260,6 +260,8 @@ def evaluate(
     if findings.plot:
         require("matplotlib", "train")
         check_free(findings.plot, overwrite=findings.overwrite)
+    outputs = [*([findings.plot] if findings.plot else []), *([file] if findings.record else [])]
+    check_no_data(outputs, data.data, data.masks, [] if findings.record else [file])
     pairs = find_pairs(data.data, data.masks)
     if data.validation:
         pairs = [pairs[index] for index in split([pair.name for pair in pairs], data.validation)[1]]

@@ -31,6 +31,7 @@ from unet_deploy.convert.seams import DEEPEST, Reach, SeamFinding, apart, look_f
 from unet_deploy.errors import UsageError, VerificationError
 from unet_deploy.images import check_fits, open_image
 from unet_deploy.images.grey import measure_page
+from unet_deploy.masks.apart import check_apart
 from unet_deploy.measure.verify import verify_tiled
 from unet_deploy.model.card import ModelCard, Normalization
 from unet_deploy.model.onnx_file import save
@@ -115,6 +116,7 @@ def adopt(
     Raises ModelError for what cannot be adopted, UsageError for options that do not fit it, ImageError, and
     VerificationError where tiles leave seams that are not allowed; nothing is written then.
     """
+    check_apart([output], [model, *([image] if image else [])])
     check_free(output, overwrite=overwrite)
     network = read_network(model, channels=options.channels, head=options.head)
     geometry = (measure_padded if options.padding == "same" else measure_valid)(network, options.stride)

@@ -13,6 +13,7 @@ import numpy as np
 from unet_deploy.errors import DeviceError
 from unet_deploy.images import check_fits
 from unet_deploy.images.reading import AS_SAID, Reading
+from unet_deploy.masks.apart import check_apart
 from unet_deploy.measure.verify import verify_against
 from unet_deploy.model.card import ModelCard
 from unet_deploy.model.contract import Pixels
@@ -64,6 +65,8 @@ def make_engine(
     Raises what `build_engine` raises, ImageError, and VerificationError for an engine that does not answer as its
     model does.
     """
+    timings = [compiler.timing_cache] if compiler.timing_cache else []
+    check_apart([output, record_path(output), *timings], [model.path, *([proof.path] if proof else [])])
     check_free(output, overwrite=overwrite)
     check_free(record_path(output), overwrite=overwrite)
     if proof:

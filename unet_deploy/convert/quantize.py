@@ -17,6 +17,7 @@ from unet_deploy.errors import ImageError, ModelError, VerificationError
 from unet_deploy.images import ImageSource, check_fits
 from unet_deploy.images.grey import measure_page, read_tile
 from unet_deploy.images.reading import AS_SAID, Reading
+from unet_deploy.masks.apart import check_apart
 from unet_deploy.model.contract import IMAGE, OFFSET, SCALE
 from unet_deploy.model.onnx_file import read_model, write_card
 from unet_deploy.runtimes.agreement import Agreement, together
@@ -68,6 +69,7 @@ def quantize(
     Raises VerificationError when the loss is over the limit even with two levels left in float32, ModelError and
     ImageError.
     """
+    check_apart([output], [model, *images])
     check_free(output, overwrite=overwrite)
     source = read_model(model)
     if source.quantized:

@@ -16,6 +16,7 @@ from unet_deploy.images import RASTER_SUFFIXES, TIFF_SUFFIXES, ImageInfo, open_i
 from unet_deploy.images.array import ArraySource
 from unet_deploy.images.orientation import upright
 from unet_deploy.images.reading import AS_SAID, Reading
+from unet_deploy.masks.apart import check_apart
 from unet_deploy.system.machine import usable_cores
 
 MaskKind = Literal["auto", "binary", "classes", "instances"]
@@ -58,6 +59,16 @@ def find_pairs(data: Path, masks: Path | None = None) -> list[Pair]:
         if mask.suffix.lower() in JPEG_SUFFIXES:
             raise DataError(f"{mask}: JPEG changes label numbers; save masks as PNG or TIFF")
     return [Pair(stem, images[stem], truths[stem]) for stem in sorted(images)]
+
+
+def check_no_data(outputs: Iterable[Path], data: Path, masks: Path | None, others: Iterable[Path] = ()) -> None:
+    """Raise UsageError where an output is annotated data or another input, or lies in images/ or masks/.
+
+    data, masks: as `find_pairs` takes them, and it raises as that.
+    """
+    files = [each for pair in find_pairs(data, masks) for each in (pair.image, pair.mask)]
+    folders = [data / "images", data / "masks"] if masks is None else []
+    check_apart(outputs, [*files, *folders, *others])
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:

@@ -15,6 +15,7 @@ import numpy as np
 from unet_deploy.evaluation.pairs import MaskKind, Pair, Truth, leave_out, read_image, read_truths
 from unet_deploy.evaluation.scores import Evaluation, Score
 from unet_deploy.images.reading import AS_SAID, Reading
+from unet_deploy.masks.apart import check_apart
 from unet_deploy.masks.overlay import Overlay
 from unet_deploy.runtimes import Runtime
 from unet_deploy.segmentation.run import segment_array
@@ -42,8 +43,9 @@ def draw_worst(
 ) -> None:
     """Write a PNG of the images of the lowest scores: what was missed, invented, or given another class, in colour.
 
-    Raises MissingPackageError without Matplotlib.
+    Raises MissingPackageError without Matplotlib, and UsageError where `path` is one of the pairs' files.
     """
+    check_apart([path], [each for pair in pairs for each in (pair.image, pair.mask)])
     with importing("matplotlib", "train"):
         from matplotlib.figure import Figure
 

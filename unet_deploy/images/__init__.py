@@ -8,14 +8,13 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from typing_extensions import Self
 
-from unet_deploy.errors import ImageError, address
+from unet_deploy.errors import ImageError
 from unet_deploy.images.nodata import holds_data
 from unet_deploy.images.samples import Meaning
 from unet_deploy.images.sizes import LevelPlace, PageAxis, PixelSizes
@@ -150,6 +149,14 @@ class ImageSource(ABC):
         """Read another level of the pyramid from now on, 0 the finest. Raises ImageError where there is none."""
         check_level(level, 1, self.info.name)
 
+    def state(self) -> str:
+        """A hash that changes when what is read of the image does, asked anew of the file each time.
+
+        It holds no secret of a URL, and is empty for pixels in memory. Raises ImageError where the file cannot be
+        read, or is not the one any more that was opened.
+        """
+        return ""
+
     @abstractmethod
     def close(self) -> None: ...
 
@@ -161,9 +168,17 @@ class ImageSource(ABC):
 
 
 def is_zarr(path: Path) -> bool:
-    """Return whether a name is that of a Zarr folder or of something in one; so are all URLs."""
-    inside = any(part.endswith(".zarr") for part in path.parts)
-    return inside or is_url(path) or any(os.path.isfile(path / name) for name in _ZARR_FILES)
+    """Return whether a name is that of a Zarr folder or of something in one, seen from any folder; so are all URLs."""
+    if is_url(path) or is_zarr_folder(path):
+        return True
+    whole = Path(os.path.abspath(path))
+    inside = any(part.endswith(".zarr") for part in whole.parts)
+    return inside or (whole.parent.name == "labels" and is_zarr_folder(whole.parent.parent))
+
+
+def is_zarr_folder(path: Path) -> bool:
+    """Return whether a folder holds the metadata of a Zarr."""
+    return any(os.path.isfile(path / name) for name in _ZARR_FILES)
 
 
 def is_url(path: Path) -> bool:
@@ -174,20 +189,6 @@ def is_url(path: Path) -> bool:
 def url_of(path: Path) -> str:
     """Return the URL that a path was made of: paths leave one of two slashes out."""
     return re.sub(r"^([a-z0-9+.-]+):/+", r"\1://", str(path))
-
-
-def state_of(path: Path) -> tuple[Any, ...]:
-    """Return what changes when an image does: of a Zarr its metadata, of a URL its name, secrets as a hash.
-
-    Raises ImageError where there is no file.
-    """
-    if is_url(path):
-        url = url_of(path)
-        return address(url), sha256(url.encode()).hexdigest()
-    if not path.exists():
-        raise ImageError(f"{path}: no such file")
-    files = [path] if path.is_file() else [each for each in sorted(path.iterdir()) if each.is_file()]
-    return tuple((file.stat().st_size, file.stat().st_mtime_ns) for file in files)
 
 
 def open_image(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +14,11 @@ MOST_ENTRIES = 4096
 """Tags of one directory; what claims more is no directory, and tifffile stops there."""
 
 _SUBIFDS = 330
-_LONG8_TYPES = (16, 17, 18)
-"""Types of 8 bytes a value (BigTIFF): LONG8, SLONG8, IFD8."""
+_PLACES = (273, 279, 324, 325)
+"""Tags that say where strips or tiles lie, and how long they are: another compressed tile has another length."""
+
+_VALUE_BYTES = {3: 2, 4: 4, 13: 4, 16: 8, 17: 8, 18: 8}
+"""Of the types that places have: SHORT, LONG, IFD and, in BigTIFF, LONG8, SLONG8, IFD8."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +51,20 @@ def check_directories(path: Path) -> None:
     What is no TIFF, or ends too early, is left for the reader to say. Raises OSError.
     """
     with path.open("rb") as file:
+        for _ in _Walk(path, file.fileno()).tables():
+            pass
+
+
+def layout_of(path: Path) -> Iterator[bytes]:
+    """Yield the directories of a TIFF as they are stored, each with the places and lengths of its strips or tiles.
+
+    Raises as `check_directories`.
+    """
+    with path.open("rb") as file:
         walk = _Walk(path, file.fileno())
-        page = walk.first()
-        while page:
-            page, below = walk.visit(page)
-            while below:
-                below += walk.visit(below.pop())[1]
+        for table in walk.tables():
+            yield table
+            yield from walk.places(table)
 
 
 class _Walk:
@@ -64,7 +76,25 @@ class _Walk:
         self._layout = _Layout("<", big=False)
         self._seen: set[int] = set()
 
-    def first(self) -> int:
+    def tables(self) -> Iterator[bytes]:
+        """Yield the entries of every directory: of a page, of its SubIFDs, of the next page."""
+        page = self._first()
+        while page:
+            table, page = self._visit(page)
+            yield table
+            below = self._below(table)
+            while below:
+                table, _ = self._visit(below.pop())
+                yield table
+                below += self._below(table)
+
+    def places(self, table: bytes) -> Iterator[bytes]:
+        """Yield where the strips or tiles of a directory lie, and their lengths, as they are stored."""
+        for tag, kind, values, place in self._entries(table):
+            if tag in _PLACES:
+                yield self._stored(values, _VALUE_BYTES.get(kind, 4), place)
+
+    def _first(self) -> int:
         """Return where the first directory lies; 0 where the file is no TIFF."""
         header = os.pread(self._file, 16, 0)
         order = {b"II": "<", b"MM": ">"}.get(header[:2])
@@ -73,8 +103,8 @@ class _Walk:
         self._layout = _Layout(order, big=struct.unpack_from(order + "H", header, 2)[0] == 43)
         return int(self._layout.offset.unpack_from(header, 8 if self._layout.big else 4)[0])
 
-    def visit(self, directory: int) -> tuple[int, list[int]]:
-        """Return where the next directory and the SubIFDs of this one lie, 0 and none where it ends here."""
+    def _visit(self, directory: int) -> tuple[bytes, int]:
+        """Return the entries of a directory and where the next one lies; none and 0 where it ends here."""
         if directory in self._seen:
             raise ImageError(f"{self._path}: its directories of pages lead in a circle; save it again")
         self._seen.add(directory)
@@ -82,29 +112,39 @@ class _Walk:
         head = self._read(directory, count.size)
         entries = count.unpack(head)[0] if len(head) == count.size else 0
         if not 0 < entries <= MOST_ENTRIES:
-            return 0, []
+            return b"", 0
         table = self._read(directory + count.size, entries * entry.size + offset.size)
         if len(table) < entries * entry.size:
-            return 0, []
+            return b"", 0
         rest = table[entries * entry.size :]
-        following = offset.unpack(rest)[0] if len(rest) == offset.size else 0
-        below: list[int] = []
-        for at in range(0, entries * entry.size, entry.size):
-            tag, kind, values, where = entry.unpack_from(table, at)
-            if tag == _SUBIFDS:
-                size = 8 if kind in _LONG8_TYPES else 4
-                inside = table[at + entry.size - offset.size : at + entry.size]
-                below += self._offsets(values, size, where, inside)
-        return int(following), below
+        return table[: entries * entry.size], int(offset.unpack(rest)[0]) if len(rest) == offset.size else 0
 
-    def _offsets(self, values: int, size: int, where: int, inside: bytes) -> list[int]:
-        """Return the offsets that a tag holds: in itself where they fit, elsewhere in the file where not."""
+    def _below(self, table: bytes) -> list[int]:
+        """Return where the SubIFDs of a directory lie."""
+        below: list[int] = []
+        for tag, kind, values, place in self._entries(table):
+            if tag == _SUBIFDS:
+                size = 8 if _VALUE_BYTES.get(kind) == 8 else 4
+                stored = self._stored(values, size, place)
+                code = f"{self._layout.order}{len(stored) // size}{'Q' if size == 8 else 'I'}"
+                offsets = struct.unpack(code, stored[: len(stored) // size * size])
+                below += [each for each in offsets if each >= 8]  # tifffile passes over smaller ones
+        return below
+
+    def _entries(self, table: bytes) -> Iterator[tuple[int, int, int, bytes]]:
+        """Yield tag, type, number of values, and the bytes that hold them or say where they lie."""
+        entry, offset = self._layout.entry, self._layout.offset
+        for at in range(0, len(table), entry.size):
+            tag, kind, values, _ = entry.unpack_from(table, at)
+            yield tag, kind, values, table[at + entry.size - offset.size : at + entry.size]
+
+    def _stored(self, values: int, size: int, place: bytes) -> bytes:
+        """Return the values of a tag: in the entry itself where they fit, elsewhere in the file where not."""
         if values * size > self._size:
-            return []
-        stored = inside[: values * size] if values * size <= len(inside) else self._read(where, values * size)
-        whole = stored[: len(stored) // size * size]
-        offsets = struct.unpack(f"{self._layout.order}{len(whole) // size}{'Q' if size == 8 else 'I'}", whole)
-        return [each for each in offsets if each >= 8]  # tifffile passes over smaller ones
+            return b""
+        if values * size <= len(place):
+            return place[: values * size]
+        return self._read(self._layout.offset.unpack(place)[0], values * size)
 
     def _read(self, offset: int, size: int) -> bytes:
         return os.pread(self._file, size, offset) if offset < self._size else b""

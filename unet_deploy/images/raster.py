@@ -14,6 +14,7 @@ from unet_deploy.images.claimed import claim_of
 from unet_deploy.images.orientation import UPRIGHT, exif_orientation, upright
 from unet_deploy.images.png import read_header
 from unet_deploy.images.samples import ALPHA, Meaning, Samples, Stored, meaning_of
+from unet_deploy.images.state import changed, stamp_of, state_of_files
 from unet_deploy.tiling import Region
 
 MOST_BYTES = 1 << 30
@@ -28,7 +29,9 @@ class RasterSource(ImageSource):
     """
 
     def __init__(self, path: Path, *, channel: int | None = None, meaning: Meaning = "auto") -> None:
+        self._path = path
         try:
+            self._stamp = stamp_of(path)
             data = path.read_bytes()
         except OSError as error:
             raise ImageError(f"{path}: cannot be read ({error.strerror})") from error
@@ -48,6 +51,14 @@ class RasterSource(ImageSource):
 
     def crop_valid(self, page: int, region: Region) -> np.ndarray | None:
         return None if self._valid is None else self._valid[region.slices]
+
+    def state(self) -> str:
+        try:
+            if stamp_of(self._path) != self._stamp:
+                raise changed(self.info.name)
+            return state_of_files([self._path])
+        except OSError as error:
+            raise ImageError(f"{self._path}: cannot be read ({error.strerror})") from error
 
     def close(self) -> None:
         pass

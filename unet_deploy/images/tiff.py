@@ -12,11 +12,12 @@ from tifffile import TiffFile, TiffPage, TiffPageSeries
 from unet_deploy.errors import ImageError, reason
 from unet_deploy.images import ImageInfo, ImageSource, check_channel, check_level
 from unet_deploy.images.carried import lost_note, writable
-from unet_deploy.images.directories import check_directories
+from unet_deploy.images.directories import check_directories, layout_of
 from unet_deploy.images.earth import EarthTag, earth_tags
 from unet_deploy.images.orientation import ORIENTATION, lying_note, orientation_of
 from unet_deploy.images.samples import Meaning, Samples, meaning_of
 from unet_deploy.images.sizes import LevelPlace, PixelSizes, page_axes, usable_sizes
+from unet_deploy.images.state import WHOLE, changed, stamp_of, state_of_files
 from unet_deploy.images.tiff_planes import TiffPlanes, check_structure, plane_numbers
 from unet_deploy.images.tiff_sizes import claimed_sizes, resolution_tags
 from unet_deploy.images.tiff_tags import mask_series, nodata_of, note_on, stored_of, stored_value
@@ -42,6 +43,7 @@ class TiffSource(ImageSource):
         self._meaning: Meaning = meaning
         self._channel = channel
         try:
+            self._stamp = stamp_of(path)
             check_directories(path)
             self._file = TiffFile(path, _multifile=False)  # other files are not opened on this one's word
         except ImageError:
@@ -145,6 +147,14 @@ class TiffSource(ImageSource):
                 number = min(plane if self._mask.count == self._numbers.size else page, self._mask.count - 1)
                 there &= self._read(self._mask, page, number, region)[0] > 0
         return there
+
+    def state(self) -> str:
+        try:
+            if stamp_of(self._path) != self._stamp:
+                raise changed(self.info.name)
+            return state_of_files([self._path], layout_of(self._path) if self._stamp[0] > WHOLE else ())
+        except OSError as error:
+            raise ImageError(f"{self._path}: cannot be read ({error.strerror or error})") from error
 
     def close(self) -> None:
         self._file.close()

@@ -5,17 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numcodecs
 import numpy as np
 import zarr
-from zarr.abc.store import RangeByteRequest, Store, SuffixByteRequest
-from zarr.codecs import BloscCodec, ZstdCodec
-from zarr.storage import LocalStore, WrapperStore
 
 from unet_deploy.errors import ImageError, address, reason
 from unet_deploy.images import SILENCE, ImageInfo, ImageSource, check_channel, check_level
@@ -23,8 +18,9 @@ from unet_deploy.images.axes import known_axes
 from unet_deploy.images.cache import CACHE_BYTES, BlockCache
 from unet_deploy.images.nodata import FILL_VALUE, nodata_note, parse_nodata
 from unet_deploy.images.ome_zarr import Axis, claimed_sizes, ome_metadata, read_axes
-from unet_deploy.images.server import open_url
 from unet_deploy.images.sizes import LevelPlace, page_axes, usable_sizes
+from unet_deploy.images.zarr_state import ReadChunks
+from unet_deploy.images.zarr_store import Header, WholeValues, open_node
 from unet_deploy.tiling import Region
 
 MOST_CHUNK_BYTES = 1 << 30
@@ -32,8 +28,6 @@ MOST_CHUNK_BYTES = 1 << 30
 
 _AT_ONCE_BYTES = CACHE_BYTES // 4
 """Chunks that are fetched together, so that a URL answers once and not chunk by chunk."""
-
-_METADATA = ("zarr.json", ".zarray", ".zattrs", ".zgroup")
 
 Index = tuple[int, ...]
 Box = tuple[slice, ...]
@@ -92,7 +86,7 @@ class ZarrSource(ImageSource):
             check_level(level, 1, self._name)
             levels, self.axes, note = [node], _plain_axes(self._name, node), ""
         array = levels[level]
-        store = _Whole(array.store, _Header.of(array))
+        store = WholeValues(array.store, Header.of(array))
         self._array = zarr.open_array(store, path=array.path, mode="r", zarr_format=array.metadata.zarr_format)
         names = [axis.name for axis in self.axes]
         self._y, self._x = names.index("y"), names.index("x")
@@ -147,6 +141,15 @@ class ZarrSource(ImageSource):
             out[tuple(there)] = block[tuple(here)]
         order = [*self._lead, *([] if self._c is None else [self._c]), self._y, self._x]
         return out.transpose(order).reshape(self.info.channels, region.height, region.width)
+
+    def state(self) -> str:
+        try:
+            chunks = ReadChunks(self._array, self._c, self._chosen)
+            return chunks.state_in(open_node(self._path, self._timeout), self._path)
+        except ImageError:
+            raise
+        except Exception as error:
+            raise ImageError(f"{self._name}: cannot be read any more ({reason(error)})") from self._cause(error)
 
     def close(self) -> None:
         self._cache.clear()
@@ -234,104 +237,6 @@ class ZarrSource(ImageSource):
             f"{self._name}: chunk {where}, from y {place[self._y].start}, x {place[self._x].start} on, "
             f"cannot be read ({reason(error)}); copy or save the image again"
         )
-
-
-def open_node(path: Path | str, timeout: float = SILENCE) -> zarr.Group | zarr.Array:
-    """Open what lies in a folder or behind a URL. timeout: seconds that a server may be silent."""
-    store = open_url(path, timeout) if isinstance(path, str) else _Folder(path, read_only=True)
-    return zarr.open(store, mode="r")
-
-
-class _Folder(LocalStore):
-    """A folder whose values are files: a pipe or device among them may never answer."""
-
-    async def get(self, key: str, prototype: Any = None, byte_range: Any = None) -> Any:
-        self._check(key)
-        return await super().get(key, prototype, byte_range)
-
-    def get_sync(self, key: str, **kwargs: Any) -> Any:
-        """What newer releases of zarr read files with."""
-        self._check(key)
-        base: Any = super()
-        return base.get_sync(key, **kwargs)
-
-    def _check(self, key: str) -> None:
-        file = self.root / key
-        if file.exists() and not file.is_file():
-            raise ValueError(f"{key} is no file")
-
-
-class _Whole(WrapperStore[Store]):
-    """Refuses values that were cut short, which some codecs take for whole or for the fill value."""
-
-    def __init__(self, store: Store, header: _Header) -> None:
-        super().__init__(store)
-        self._header = header
-
-    def _with_store(self, store: Store) -> _Whole:
-        return _Whole(store, self._header)
-
-    async def get(self, key: str, prototype: Any, byte_range: Any = None) -> Any:
-        return self._checked(key, await super().get(key, prototype, byte_range), byte_range)
-
-    def get_sync(self, key: str, *, prototype: Any = None, byte_range: Any = None) -> Any:
-        """What newer releases of zarr read files with."""
-        store: Any = self._store
-        return self._checked(key, store.get_sync(key, prototype=prototype, byte_range=byte_range), byte_range)
-
-    def _checked(self, key: str, value: Any, byte_range: Any) -> Any:
-        if value is None or key.endswith(_METADATA):
-            return value
-        if isinstance(byte_range, RangeByteRequest):
-            whole = len(value) == byte_range.end - byte_range.start
-        elif isinstance(byte_range, SuffixByteRequest):
-            whole = len(value) == byte_range.suffix
-        else:
-            self._header.check(value[:18].to_bytes())
-            # Bytes 12 to 15 of Blosc's header are the length; the decoder reads as much, whether it is there or not.
-            needed = int.from_bytes(value[12:16].to_bytes(), "little") if self._header.codec == "blosc" else 1
-            whole = len(value) >= (16 if self._header.codec == "blosc" else 1) and needed <= len(value)
-        if not whole:
-            raise ValueError("it was cut short")
-        return value
-
-
-@dataclass(frozen=True)
-class _Header:
-    """What a codec writes before a chunk, and goes by when it takes memory for it."""
-
-    codec: Literal["blosc", "zstd", "other"]
-    most_bytes: int
-    """That a chunk may say it decodes to."""
-
-    @classmethod
-    def of(cls, array: zarr.Array) -> _Header:
-        """The header of an array's chunks; the parts of a shard are found by an index, and have none here."""
-        most = 8 * math.prod(array.chunks) * array.dtype.itemsize + 1024  # filters may widen numbers
-        codecs = () if array.shards else array.compressors
-        if any(isinstance(codec, BloscCodec | numcodecs.Blosc) for codec in codecs):
-            return cls("blosc", most)
-        if any(isinstance(codec, ZstdCodec | numcodecs.Zstd) for codec in codecs):
-            return cls("zstd", most)
-        return cls("other", most)
-
-    def check(self, start: bytes) -> None:
-        """Raise ValueError where a chunk says that it decodes to far more than it is of."""
-        claimed = int.from_bytes(start[4:8], "little") if self.codec == "blosc" else 0
-        if self.codec == "zstd":
-            claimed = _zstd_bytes(start)
-        if claimed > self.most_bytes:
-            raise ValueError(f"it claims to decode to {claimed / 1e6:.4g} MB")
-
-
-def _zstd_bytes(start: bytes) -> int:
-    """Return what a Zstandard frame says that it decodes to (RFC 8878, 3.1.1.1); 0 where it does not say."""
-    if len(start) < 18 or start[:4] != b"\x28\xb5\x2f\xfd":
-        return 0
-    flag, single, dictionary = start[4] >> 6, start[4] >> 5 & 1, (0, 1, 2, 4)[start[4] & 3]
-    at = 5 + (0 if single else 1) + dictionary
-    size = (single, 2, 4, 8)[flag]
-    return int.from_bytes(start[at : at + size], "little") + (256 if flag == 1 else 0)
 
 
 # -- metadata ------------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ def check_apart(outputs: Iterable[Path], inputs: Iterable[Path] = ()) -> None:
     >>> check_apart([Path("here/../slide.tif")], [Path("slide.tif")])
     Traceback (most recent call last):
         ...
-    unet_deploy.errors.UsageError: here/../slide.tif: is the image itself, or another input; give another name
+    unet_deploy.errors.UsageError: here/../slide.tif: is what is to be read, and would be lost; give another name
     """
     given: dict[Hashable, Path] = {}
     around: dict[Hashable, Path] = {}
@@ -40,7 +40,7 @@ def check_apart(outputs: Iterable[Path], inputs: Iterable[Path] = ()) -> None:
     for path in outputs:
         names = _identities(path)
         if any(name in given for name in names):
-            raise UsageError(f"{path}: is the image itself, or another input; give another name")
+            raise UsageError(f"{path}: is what is to be read, and would be lost; give another name")
         if held := around.get(_spelled(_whole(path))):
             raise UsageError(f"{path}: holds the input {held}; give another name")
         _check_outside(path, given)

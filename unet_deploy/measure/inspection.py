@@ -79,7 +79,7 @@ def _classes(path: Path) -> dict[int, str] | None:
     import zarr
 
     from unet_deploy.images.ome_zarr import ome_metadata
-    from unet_deploy.images.zarr_image import open_node
+    from unet_deploy.images.zarr_store import open_node
 
     node = open_node(url_of(path) if is_url(path) else path)
     label = ome_metadata(node).get("image-label") if isinstance(node, zarr.Group) else None

@@ -21,6 +21,7 @@ from tifffile import TiffWriter
 from unet_deploy.images import ImageInfo
 from unet_deploy.images.sizes import PixelSizes
 from unet_deploy.masks import Keep, MaskForm, open_mask
+from unet_deploy.masks.apart import check_apart
 from unet_deploy.system.files import replacing
 from unet_deploy.system.machine import usable_cores
 from unet_deploy.system.progress import Progress
@@ -201,8 +202,9 @@ def write_sample(
 ) -> None:
     """Write a slide as tiled BigTIFF (uint8, or uint16 for 16 bits) and its numbered nuclei to `truth` (uint32).
 
-    Raises UsageError when a file exists without `overwrite`, ResourceError when the disk is full.
+    Raises UsageError when a file exists without `overwrite` or both are one, ResourceError when the disk is full.
     """
+    check_apart([path, truth])
     slide = SampleSlide(height, width, seed)
     dtype = np.dtype(np.uint8 if bits == 8 else np.uint16)
     full = np.float32(255 if bits == 8 else 40_000)

@@ -12,11 +12,12 @@ from unet_deploy.images import check_fits
 from unet_deploy.images.array import ArraySource
 from unet_deploy.images.grey import GreyScale, measure_page, read_tile
 from unet_deploy.images.reading import AS_SAID, Reading
+from unet_deploy.masks.apart import check_apart
 from unet_deploy.masks.array import ArraySink
 from unet_deploy.runtimes import DEFAULT_TILE, Runtime
 from unet_deploy.runtimes.agreement import LIMIT_PPM, Agreement, compare
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime
-from unet_deploy.runtimes.tensorrt.record import ENGINE_SUFFIXES, read_record, set_accuracy
+from unet_deploy.runtimes.tensorrt.record import ENGINE_SUFFIXES, read_record, record_path, set_accuracy
 from unet_deploy.segmentation.outputs import write_labels, write_probabilities
 from unet_deploy.stream.pipeline import stream
 from unet_deploy.stream.planner import plan_for
@@ -75,6 +76,7 @@ def verify_against(
     file = find_model(model)
     engine = file.suffix in ENGINE_SUFFIXES
     if engine:
+        check_apart([record_path(file)], [reference, path])
         record = read_record(file)
         if read_model(reference).weights_sha256 != record.weights_sha256:
             raise ModelError(f"{file}: was not made of {reference}, but of other weights ({record.model})")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -17,10 +17,36 @@ from typing_extensions import Self
 
 from unet_deploy.errors import UsageError
 from unet_deploy.images.grey import GreyScale
+from unet_deploy.model import finite
 from unet_deploy.model.card import ModelCard
 from unet_deploy.model.contract import IMAGE, LABELS, OFFSET, PROBABILITIES, SCALE
 from unet_deploy.runtimes import DEFAULT_TILE, LARGEST_TILE, Answer, Limits
 from unet_deploy.system.files import sha256_of
+
+
+def varies(tiles: np.ndarray) -> bool:
+    """Whether any tile (N, C, h, w) has two different pixels in a channel."""
+    return bool((tiles != tiles[:, :, :1, :1]).any())
+
+
+def check_listens(
+    model: Path,
+    feeds: Mapping[str, np.ndarray],
+    probabilities: np.ndarray,
+    ask: Callable[[dict[str, np.ndarray]], np.ndarray],
+) -> None:
+    """Raise ModelError where a tile that varies is answered with one number a class, and noise with the same.
+
+    feeds, probabilities: of the tile. ask: gives the probabilities of others.
+    """
+    tiles = feeds[IMAGE]
+    if not varies(tiles) or not finite.is_deaf(probabilities, probabilities):
+        return
+    noise = {IMAGE: np.random.default_rng(0).integers(0, 256, tiles.shape).astype(tiles.dtype)}
+    if OFFSET in feeds:
+        noise |= {OFFSET: np.zeros_like(feeds[OFFSET]), SCALE: np.full_like(feeds[SCALE], 1 / 255)}
+    if finite.is_deaf(probabilities, ask(noise)):
+        raise finite.deaf(str(model))
 
 
 class CpuRuntime(ABC):

@@ -18,7 +18,7 @@ from unet_deploy.model.card import METADATA_KEY, ModelCard
 from unet_deploy.model.contract import IMAGE, LABELS, PROBABILITIES
 from unet_deploy.model.unreadable import no_network
 from unet_deploy.runtimes import Answer, OutOfMemoryError
-from unet_deploy.runtimes.cpu import CpuRuntime
+from unet_deploy.runtimes.cpu import CpuRuntime, check_listens
 from unet_deploy.runtimes.request import Opened, Request
 from unet_deploy.runtimes.table import loading
 from unet_deploy.system.machine import usable_cores
@@ -87,8 +87,13 @@ class OnnxRuntime(CpuRuntime):
             raise ModelError(f"{self._model}: ONNX Runtime failed ({text})") from error
         if not self._numbers_seen:
             finite.check_answer(outputs[1], str(self._model))
+            check_listens(self._model, feeds, outputs[1], self._probabilities)
             self._numbers_seen = True
         return Answer(*outputs[: len(self._outputs)])
+
+    def _probabilities(self, feeds: dict[str, np.ndarray]) -> np.ndarray:
+        probabilities: np.ndarray = self._session.run([PROBABILITIES], feeds, self._run_options)[0]
+        return probabilities
 
     def memory(self, height: int, width: int) -> int | None:
         if self.card.bytes_per_pixel is None:

@@ -10,10 +10,10 @@ import numpy as np
 from unet_deploy.errors import DeviceError, ModelError, reason
 from unet_deploy.model import finite
 from unet_deploy.model.card import METADATA_KEY, ModelCard
-from unet_deploy.model.contract import IMAGE, Pixels
+from unet_deploy.model.contract import IMAGE, PROBABILITIES, Pixels
 from unet_deploy.model.unreadable import no_network
 from unet_deploy.runtimes import Answer, OutOfMemoryError, narrow
-from unet_deploy.runtimes.cpu import CpuRuntime
+from unet_deploy.runtimes.cpu import CpuRuntime, check_listens, varies
 from unet_deploy.runtimes.proved import opened
 from unet_deploy.runtimes.request import Opened, Request
 from unet_deploy.runtimes.table import loading
@@ -67,6 +67,7 @@ class OpenVinoRuntime(CpuRuntime):
         name = f"OpenVINO {kind}, CPU"
         super().__init__(model, card, name, probabilities=probabilities, tile_size=tile_size)
         self.pixels, self._share = pixels, _MEMORY_SHARE[kind]
+        self._listened = False
         try:
             graph = ov.Model([graph.output(name) for name in self._outputs], graph.get_parameters())
             entry = ov.preprocess.PrePostProcessor(graph)
@@ -93,7 +94,28 @@ class OpenVinoRuntime(CpuRuntime):
                 raise OutOfMemoryError(f"{self._model}: out of memory on {tile}") from error
             raise ModelError(f"{self._model}: OpenVINO failed ({reason(error)})") from error
         # Copies: the next request writes over its outputs.
-        return Answer(*(np.array(results[name]) for name in self._outputs))
+        answer = Answer(*(np.array(results[name]) for name in self._outputs))
+        if not self._listened:
+            self._check_listens(feeds, answer)
+        return answer
+
+    def _probabilities(self, feeds: dict[str, np.ndarray]) -> np.ndarray:
+        return np.array(self._request.infer(feeds)[PROBABILITIES])
+
+    def _check_listens(self, feeds: dict[str, np.ndarray], answer: Answer) -> None:
+        """Raise ModelError where the network answers the same to every image, as its first tile may show.
+
+        Where that is of one class, and labels are all there is, probabilities of a small part of it are asked for.
+        """
+        self._listened = True
+        if answer.probabilities is not None:
+            check_listens(self._model, feeds, answer.probabilities, self._probabilities)
+        elif varies(feeds[IMAGE]) and not varies(answer.labels[:, None]):
+            side, (tall, wide) = self.card.base, feeds[IMAGE].shape[2:]
+            top, left = (tall - side) // 2, (wide - side) // 2
+            part = feeds | {IMAGE: feeds[IMAGE][:, :, top : top + side, left : left + side].astype(np.float32)}
+            with OpenVinoRuntime(self._model, probabilities=True) as other:
+                other._compute(part)
 
     def memory(self, height: int, width: int) -> int | None:
         if self.card.bytes_per_pixel is None:

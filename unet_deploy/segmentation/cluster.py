@@ -38,7 +38,7 @@ from typing_extensions import Self
 
 from unet_deploy._version import __version__
 from unet_deploy.errors import DeviceError, ImageError, ResourceError, UsageError, reason
-from unet_deploy.images import SILENCE, ImageSource, is_url, open_image, state_of
+from unet_deploy.images import SILENCE, ImageSource, is_url, open_image
 from unet_deploy.images.grey import GreyScale, measure_page
 from unet_deploy.images.samples import Palette
 from unet_deploy.masks import format_of
@@ -84,8 +84,8 @@ class Work:
     image: Path
     channel: int | None
     level: int
-    state: tuple[Any, ...]
-    """Of the image file, which every worker must see."""
+    state: str
+    """Of the image, which every worker must see."""
     tta: bool
     skip_background: bool
     plan: TilePlan
@@ -226,7 +226,7 @@ class Cluster:
             timeout=task.options.timeout,
             outside=task.options.outside,
             level=task.level,
-            state=state_of(task.path),
+            state=task.state,
             tta=task.options.tta,
             skip_background=task.options.skip_background,
             plan=task.plan,
@@ -348,16 +348,19 @@ def _compute(work: Work, job: Job, grey: GreyScale) -> Timing:
 
 def _source(work: Work) -> ImageSource:
     """The image, open from the first job on."""
-    source = _opened(work.image, work.channel, work.palette, work.level, work.timeout)
+    source = _opened(work.image, work.channel, work.palette, work.level, work.timeout, work.state)
     source.asked_nodata = work.nodata
-    if state_of(work.image) != work.state:
-        raise ImageError(f"{work.image}: a worker sees another file there; put it where all machines see the same")
     return source
 
 
 @lru_cache(maxsize=1)
-def _opened(image: Path, channel: int | None, palette: Palette, level: int, timeout: float) -> ImageSource:
-    return open_image(image, channel=channel, level=level, meaning=palette, timeout=timeout)
+def _opened(image: Path, channel: int | None, palette: Palette, level: int, timeout: float, state: str) -> ImageSource:
+    """The image in this state, looked at once: what is changed later is noticed where the mask gets its name."""
+    source = open_image(image, channel=channel, level=level, meaning=palette, timeout=timeout)
+    if source.state() != state:
+        source.close()
+        raise ImageError(f"{image}: a worker sees another file there; put it where all machines see the same")
+    return source
 
 
 def _runtime(work: Work) -> Runtime:
@@ -371,16 +374,14 @@ def _runtime(work: Work) -> Runtime:
         raise DeviceError(
             f"a worker answers by {runtime.name}, this machine by {work.runtime}; one mask wants one kind"
         )
-    _source(work)
-    return _proved(work.model, work.request, work.image, work.channel, work.palette, work.level, work.timeout)
+    source = _source(work)
+    return _proved(work.model, work.request, source)
 
 
 @lru_cache(maxsize=1)
-def _proved(
-    model: str, request: Request, image: Path, channel: int | None, palette: Palette, level: int, timeout: float
-) -> Runtime:
+def _proved(model: str, request: Request, source: ImageSource) -> Runtime:
     """Once for each image, as one process does: a blank one settles nothing, and would be asked at every job."""
-    runtime, source = _loaded(model, request), _opened(image, channel, palette, level, timeout)
+    runtime = _loaded(model, request)
     prove(runtime, source, lambda: proof_plan(runtime, source.info.region))
     return runtime
 

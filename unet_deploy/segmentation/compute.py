@@ -24,6 +24,8 @@ class Task:
     """The image, open at its level."""
     level: int
     """Of the pyramid, 0 the finest."""
+    state: str
+    """Of the image when its first tile was to be read."""
     runtime: Runtime
     """The model as it was opened."""
     ready: Runtime

@@ -13,15 +13,16 @@ import numpy as np
 
 from unet_deploy.images import ImageInfo, ImageSource, check_fits
 from unet_deploy.images.grey import measure_page
-from unet_deploy.masks import format_of
+from unet_deploy.masks import Keep, format_of
 from unet_deploy.masks.apart import check_apart
 from unet_deploy.masks.overlay import MOST_SIDE
 from unet_deploy.masks.tiff import LEVEL
 from unet_deploy.runtimes import Runtime
 from unet_deploy.segmentation.compute import Compute, stream_here
 from unet_deploy.segmentation.options import Options
-from unet_deploy.segmentation.outputs import Outputs
+from unet_deploy.segmentation.outputs import Outputs, check_outputs
 from unet_deploy.segmentation.planning import covered_region, open_file, plan_file, turn_to_level
+from unet_deploy.segmentation.run import mark_of_job
 from unet_deploy.stream.pipeline import DoneTile, stream
 from unet_deploy.stream.tta import averaged
 from unet_deploy.tiling import Region, TilePlan
@@ -73,6 +74,7 @@ def forecast(
     """What `segment_file` would do. Computes one tile and writes nothing.
 
     Call it with the model loaded: that memory counts. Memory and time are those of one process that does it all.
+    Raises what the run would of outputs that are there; a folder of the mask that is not there is made by then.
     """
     check_apart(outputs.places, [path])
     options = replace(options, max_memory=compute.share(options.max_memory))
@@ -80,6 +82,10 @@ def forecast(
         turn_to_level(source, runtime.card, options)
         info = source.info
         check_fits(info, runtime.card)
+        if outputs.mask.parent.is_dir():
+            job = mark_of_job(source.state(), outputs, runtime, options)
+            keep = Keep(resume=options.resume, overwrite=options.overwrite, job=job)
+            check_outputs(outputs, info, len(runtime.card.classes), keep)
         ready = averaged(runtime, options.tta)
         region = covered_region(info, ready.card, options)
         plan, memory = plan_file(source, region, ready, outputs, options)

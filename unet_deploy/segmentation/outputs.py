@@ -14,7 +14,7 @@ import numpy as np
 from typing_extensions import Self
 
 from unet_deploy.errors import UnetDeployError, UsageError, reason
-from unet_deploy.images import ImageInfo, ImageSource
+from unet_deploy.images import ImageInfo, ImageSource, is_zarr_folder
 from unet_deploy.masks import (
     Keep,
     Layout,
@@ -40,8 +40,13 @@ if TYPE_CHECKING:
 
 def beside(mask: Path) -> Path:
     """What the names of other files begin with: that of the mask, or of the Zarr that it lies in."""
-    root = next((each for each in reversed((mask, *mask.parents)) if each.suffix == ".zarr"), mask)
-    return root.with_suffix("").with_suffix("") if is_ome_name(mask) else root.with_suffix("")
+    whole = Path(os.path.abspath(mask))
+    for path in (*reversed((mask, *mask.parents)), *reversed(whole.parents)):
+        if path.suffix == ".zarr":
+            return path.with_suffix("")
+    if whole.parent.name == "labels" and is_zarr_folder(whole.parent.parent):
+        return whole.parent.parent
+    return mask.with_suffix("").with_suffix("") if is_ome_name(mask) else mask.with_suffix("")
 
 
 def tiff_suffix(mask: Path) -> str:
@@ -298,12 +303,16 @@ class OutputWriter:
         except (UnetDeployError, OSError, MemoryError):
             raise
         except Exception as error:
-            for sink in self._sinks:
-                sink.give_up()
+            self.give_up()
             raise UnetDeployError(
                 f"{self._outputs.mask}: cannot be finished ({type(error).__name__}: {reason(error)}), so nothing of it "
                 "is kept; save the image anew without its tags, and report this"
             ) from error
+
+    def give_up(self) -> None:
+        """Keep nothing for a later run, because none could finish what there is."""
+        for sink in self._sinks:
+            sink.give_up()
 
     def _commit(self) -> None:
         if self._object_writer:

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from unet_deploy._version import __version__
-from unet_deploy.errors import UsageError
-from unet_deploy.images import ImageInfo, ImageSource, check_fits, state_of
+from unet_deploy.errors import ChangedError, ImageError, UsageError
+from unet_deploy.images import ImageInfo, ImageSource, check_fits
 from unet_deploy.images.array import ArraySource, as_array
 from unet_deploy.images.grey import check_dtype
+from unet_deploy.images.state import changed
 from unet_deploy.masks import Keep, format_of
 from unet_deploy.masks.apart import check_apart
 from unet_deploy.masks.array import ArraySink
@@ -231,30 +232,62 @@ def _run(
     level = turn_to_level(source, runtime.card, options)
     info = source.info
     check_fits(info, runtime.card)
-    job = mark_of_job(path, outputs, runtime, options)
+    state = source.state()
+    job = mark_of_job(state, outputs, runtime, options)
     check_outputs(outputs, info, len(runtime.card.classes), Keep(None, options.resume, options.overwrite, job))
     proved = prove(runtime, source, lambda: proof_plan(runtime, info.region))
     ready = averaged(runtime, options.tta)
     covered = covered_region(info, ready.card, options)
     plan, _ = plan_file(source, covered, ready, outputs, options)
     region = options.roi or covered
-    task = Task(path, source, level, runtime, ready, plan, region, options)
+    task = Task(path, source, level, state, runtime, ready, plan, region, options)
     subject = Subject(source, covered, region, ready.card.classes, options.outside)
     keep = Keep(_key(task, outputs), options.resume, options.overwrite, job)
     with OutputWriter(outputs, subject, options.objects, keep) as writer:
-        timing = compute.fill(task, writer, progress)
+        with _unchanged(task, writer):
+            timing = compute.fill(task, writer, progress)
         writer.commit()
     return Report(info, plan, outputs, ready.name, timing, proved, writer.objects, subject.nodata)
 
 
-def mark_of_job(path: Path, outputs: Outputs, runtime: Runtime, options: Options) -> str:
-    """The mark of the files that a run makes of an image: another image, model, set of outputs or setting has another.
+@contextmanager
+def _unchanged(task: Task, writer: OutputWriter) -> Iterator[None]:
+    """See that the image is at the end of the block what it was when it was opened, however the block ends.
 
-    What the answer does not depend on – tiles, memory, whether it was resumed – is not in it.
+    Otherwise tiles of two images may be among those that are finished, so none is kept for a later run.
+    Raises ImageError.
+    """
+    try:
+        yield
+    except Exception as error:
+        try:
+            _check_unchanged(task, writer)
+        except ChangedError as why:
+            raise why from error
+        except ImageError:
+            pass  # it cannot be looked at any more, and what went wrong first says why
+        raise
+    _check_unchanged(task, writer)
+
+
+def _check_unchanged(task: Task, writer: OutputWriter) -> None:
+    try:
+        if task.source.state() != task.state:
+            raise changed(task.source.info.name)
+    except ChangedError:
+        writer.give_up()
+        raise
+
+
+def mark_of_job(state: str, outputs: Outputs, runtime: Runtime, options: Options) -> str:
+    """The mark of the files that a run makes of an image in this state.
+
+    Another image, model, set of outputs or setting has another. What the answer does not depend on – tiles, memory,
+    whether it was resumed – is not in it.
     """
     settings = replace(options, tile_size=None, max_memory=None, resume=False, overwrite=False)
     names = [each.name for each in outputs]
-    return key_of(state_of(path), runtime.fingerprint, asdict(settings), names)
+    return key_of(state, runtime.fingerprint, asdict(settings), names)
 
 
 def is_made(path: Path, outputs: Outputs, runtime: Runtime, options: Options) -> bool:
@@ -264,7 +297,9 @@ def is_made(path: Path, outputs: Outputs, runtime: Runtime, options: Options) ->
     """
     if not finished(outputs.mask):
         return False
-    job = mark_of_job(path, outputs, runtime, options)
+    with open_file(path, options) as source:
+        turn_to_level(source, runtime.card, options)
+        job = mark_of_job(source.state(), outputs, runtime, options)
     check_ours(format_of(outputs.mask).place(outputs.mask), Keep(resume=True, job=job))
     return True
 
@@ -283,7 +318,7 @@ def _key(task: Task, outputs: Outputs) -> dict[str, Any]:
     }
     return {
         "version of this program": __version__,
-        "image": state_of(task.path),
+        "image": task.state,
         "model": task.runtime.fingerprint,
         "runtime": task.runtime.name,
         "region": astuple(options.roi) if options.roi else None,
