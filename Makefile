@@ -1,4 +1,5 @@
-# make demo: segment a slide on this machine, without PyTorch.   make test: the whole suite.
+# make demo: segment a slide on this machine, without PyTorch.
+# make test: the whole suite but what takes minutes.   make test-long: what takes minutes.
 # make isbi DATA=path/to/isbi2012 [STEPS=3000] [WIDTH=16]: train on slices 0 to 23, evaluate on 24 to 29.
 # make latency: 512 x 512 in under a second, no slower than before, and a guard that would see it.
 PYTHON ?= python3
@@ -7,7 +8,7 @@ SIZE ?= 4096x4096
 STEPS ?= 3000
 WIDTH ?= 16
 
-.PHONY: demo test lint isbi latency clean
+.PHONY: demo test test-long lint isbi latency clean
 
 demo: .venv-demo/ready
 	rm -rf demo && mkdir demo
@@ -17,6 +18,9 @@ demo: .venv-demo/ready
 
 test: .venv/ready
 	.venv/bin/python -m pytest --numprocesses 2
+
+test-long: .venv/ready
+	.venv/bin/python -m pytest --numprocesses 2 -m long
 
 lint: .venv/ready
 	.venv/bin/ruff check .
