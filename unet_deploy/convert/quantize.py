@@ -6,8 +6,10 @@ end of the network sees the finest detail; where the loss is over the limit, the
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from unet_deploy.errors import ImageError, ModelError, VerificationError
 from unet_deploy.images import check_fits, open_image
 from unet_deploy.images.grey import measure_page, read_tile
 from unet_deploy.model.contract import IMAGE, OFFSET, SCALE
-from unet_deploy.model.onnx_file import read_model, write_card
+from unet_deploy.model.onnx_file import read_model, save, write_card
 from unet_deploy.runtimes.agreement import Agreement, together
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime
 from unet_deploy.stream.planner import plan_for
@@ -75,14 +77,15 @@ def quantize(
     calibration, held_back = chosen[::2], chosen[1::2] or chosen
     convolutions = [node.name for node in source.proto.graph.node if node.op_type in ("Conv", "ConvTranspose")]
     with tempfile.TemporaryDirectory() as place, OnnxRuntime(model, probabilities=True) as reference:
-        draft = Path(place) / "draft.onnx"
+        copy, draft = Path(place) / "model.onnx", Path(place) / "draft.onnx"
+        save(source.proto, source.card, copy)  # the quantizer writes files of its own beside its model
         for attempt, (first, last) in enumerate(_KEPT):
             kept = {*convolutions[:first], *convolutions[len(convolutions) - last :]}
             if progress:
                 progress(
                     attempt, len(_KEPT), f"{len(convolutions) - len(kept)} of {len(convolutions)} layers in 8 bits"
                 )
-            _write(model, draft, list(_feeds(reference, calibration)), sorted(kept))
+            _write(copy, draft, list(_feeds(reference, calibration)), sorted(kept))
             accuracy = _accuracy(draft, reference, held_back, limit_ppm)
             if accuracy.holds:
                 break
@@ -123,17 +126,30 @@ def _write(model: Path, output: Path, feeds: list[dict[str, np.ndarray]], kept: 
         def get_next(self) -> dict[str, np.ndarray] | None:
             return next(self.left, None)
 
-    quantize_static(
-        str(model),
-        str(output),
-        Reader(),
-        quant_format=QuantFormat.QDQ,
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-        per_channel=True,
-        op_types_to_quantize=list(_OPERATORS),
-        nodes_to_exclude=list(kept),
-    )
+    with _without_advice():
+        quantize_static(
+            str(model),
+            str(output),
+            Reader(),
+            quant_format=QuantFormat.QDQ,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+            op_types_to_quantize=list(_OPERATORS),
+            nodes_to_exclude=list(kept),
+        )
+
+
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    """Keep the quantizer's advice to programmers off the terminal, and the handler that it gives all logs."""
+    handlers, level = list(logging.root.handlers), logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(level)
+        logging.root.handlers[:] = handlers
 
 
 def _accuracy(draft: Path, reference: OnnxRuntime, images: Sequence[Path], limit_ppm: float) -> Agreement:

@@ -22,8 +22,9 @@ from unet_deploy.images.samples import Meaning, Samples, meaning_of
 from unet_deploy.images.tiff_tags import nodata_of, note_on, samples_of, stored_of, stored_value
 from unet_deploy.tiling import Region
 
-# tifffile reports damage by logging, and goes on; what matters of it is raised here as one line.
-logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+# tifffile and its decoders report damage by logging, and go on; what matters of it is raised here as one line.
+for _name in ("tifffile", "imagecodecs"):
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 MOST_SEGMENT_BYTES = 1 << 30
 """A strip or tile is decoded whole, so it may not be larger."""
