@@ -97,6 +97,15 @@ def test_nothing_is_written_or_said_beside_the_model(small_models, images, tmp_p
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_model_that_the_quantizer_fails_on_is_one_line(small_models, images, tmp_path, monkeypatch):
+    def fails(*given, **options):
+        raise AssertionError("scale issue")
+
+    monkeypatch.setattr("onnxruntime.quantization.quantize_static", fails)
+    with pytest.raises(ModelError, match=r"one\.onnx: the quantizer fails on it \(scale issue\)"):
+        quantize(small_models["one"], images[:1], tmp_path / "q.onnx")
+
+
 def test_a_quantized_model_is_not_quantized_again(small, images, tmp_path):
     with pytest.raises(ModelError, match="is quantized already"):
         quantize(small[0], images, tmp_path / "q.onnx")

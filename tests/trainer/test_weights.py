@@ -78,3 +78,34 @@ def test_a_file_that_holds_no_weights_is_one_line(tmp_path, content):
     torch.save({"format": 1, "state": {}}, path)
     with pytest.raises(ModelError, match=r"w\.pt: holds no weights of this trainer"):
         load_weights(path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("architecture", {"channels": 1, "classes": 2, "width": 1 << 40, "depth": 1, "dropout": 0.0}),
+        ("architecture", {"channels": 1, "classes": 2, "width": 4, "depth": 1 << 40, "dropout": 0.0}),
+        ("state", {"down.0.0.weight": "text"}),
+        ("state", {"down.0.0.weight": torch.zeros(1).expand(1 << 40)}),
+        ("about", {"classes": ["a", "b"], "normalization": {"sort": 1}}),
+        ("about", {"classes": ["a", "b", "c"], "normalization": {}}),
+        ("recipe", {"seed": "none"}),
+        ("metrics", {"Dice": [1]}),
+        ("examples", 0.5),
+        ("examples", [torch.zeros(1, 39, 38)]),
+        ("examples", [torch.zeros(2, 38, 38)]),
+        ("examples", None),
+    ],
+)
+def test_what_a_weights_file_claims_is_checked_before_it_is_used(tmp_path, field, value):
+    saved = torch.load(EARLIER / "weights.pt", weights_only=True)
+    torch.save({**saved, field: value}, tmp_path / "weights.pt")
+    with pytest.raises(ModelError, match=r"weights\.pt: [^\n]+$"):
+        export(tmp_path / "weights.pt", tmp_path / "model.onnx")
+    assert not (tmp_path / "model.onnx").exists()
+
+
+def test_a_weights_file_is_read_without_what_its_network_takes_in_memory_twice():
+    """Its numbers are the file's own."""
+    network, saved = load_weights(EARLIER / "weights.pt")
+    assert network.head.weight.data_ptr() == saved["state"]["head.weight"].data_ptr()

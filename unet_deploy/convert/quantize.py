@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from unet_deploy.errors import ImageError, ModelError, VerificationError
+from unet_deploy.errors import ImageError, ModelError, VerificationError, reason
 from unet_deploy.images import check_fits, open_image
 from unet_deploy.images.grey import measure_page, read_tile
 from unet_deploy.model.contract import IMAGE, OFFSET, SCALE
-from unet_deploy.model.onnx_file import read_model, save, write_card
+from unet_deploy.model.onnx_file import ModelFile, read_model, save, write_card
 from unet_deploy.runtimes.agreement import Agreement, together
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime
 from unet_deploy.stream.planner import plan_for
@@ -77,15 +78,14 @@ def quantize(
     calibration, held_back = chosen[::2], chosen[1::2] or chosen
     convolutions = [node.name for node in source.proto.graph.node if node.op_type in ("Conv", "ConvTranspose")]
     with tempfile.TemporaryDirectory() as place, OnnxRuntime(model, probabilities=True) as reference:
-        copy, draft = Path(place) / "model.onnx", Path(place) / "draft.onnx"
-        save(source.proto, source.card, copy)  # the quantizer writes files of its own beside its model
+        draft = Path(place) / "draft.onnx"
         for attempt, (first, last) in enumerate(_KEPT):
             kept = {*convolutions[:first], *convolutions[len(convolutions) - last :]}
             if progress:
                 progress(
                     attempt, len(_KEPT), f"{len(convolutions) - len(kept)} of {len(convolutions)} layers in 8 bits"
                 )
-            _write(copy, draft, list(_feeds(reference, calibration)), sorted(kept))
+            _write(source, draft, list(_feeds(reference, calibration)), sorted(kept))
             accuracy = _accuracy(draft, reference, held_back, limit_ppm)
             if accuracy.holds:
                 break
@@ -115,7 +115,8 @@ def _feeds(reference: OnnxRuntime, images: Sequence[Path]) -> Iterator[dict[str,
                 yield feeds
 
 
-def _write(model: Path, output: Path, feeds: list[dict[str, np.ndarray]], kept: Sequence[str]) -> None:
+def _write(model: ModelFile, output: Path, feeds: list[dict[str, np.ndarray]], kept: Sequence[str]) -> None:
+    """Write a model with 8-bit layers, but for those that are kept. Raises ModelError where the quantizer fails."""
     with importing("onnx", "compile"):  # the quantizer asks for it
         from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
@@ -126,18 +127,25 @@ def _write(model: Path, output: Path, feeds: list[dict[str, np.ndarray]], kept: 
         def get_next(self) -> dict[str, np.ndarray] | None:
             return next(self.left, None)
 
-    with _without_advice():
-        quantize_static(
-            str(model),
-            str(output),
-            Reader(),
-            quant_format=QuantFormat.QDQ,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            per_channel=True,
-            op_types_to_quantize=list(_OPERATORS),
-            nodes_to_exclude=list(kept),
-        )
+    copy = output.with_name("model.onnx")
+    save(model.proto, model.card, copy)  # the quantizer writes files of its own beside the model that it is given
+    try:
+        with _without_advice():
+            quantize_static(
+                str(copy),
+                str(output),
+                Reader(),
+                quant_format=QuantFormat.QDQ,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                per_channel=True,
+                op_types_to_quantize=list(_OPERATORS),
+                nodes_to_exclude=list(kept),
+            )
+    except MemoryError:
+        raise
+    except Exception as error:  # its errors are of all types, assertions among them
+        raise ModelError(f"{model.path}: the quantizer fails on it ({reason(error)}); export it again") from error
 
 
 @contextmanager
@@ -146,7 +154,9 @@ def _without_advice() -> Iterator[None]:
     handlers, level = list(logging.root.handlers), logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         logging.disable(level)
         logging.root.handlers[:] = handlers
