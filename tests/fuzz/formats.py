@@ -131,6 +131,24 @@ def jpeg_segments(rng: random.Random, data: bytes) -> bytes | None:
     return data[:at] + bytes(segment) + data[at + size :]
 
 
+# -- unfinished runs -------------------------------------------------------------------------------------------------
+
+
+def spool_records(rng: random.Random, data: bytes) -> bytes | None:
+    """The head of a record says another block or another length."""
+    heads = []
+    at = data.find(b"\n") + 1
+    while 0 < at <= len(data) - 16:
+        heads.append(at)
+        at += 16 + int.from_bytes(data[at + 8 : at + 12], "little")
+    if not heads:
+        return None
+    changed = bytearray(data)
+    at, size = rng.choice(heads) + rng.choice((0, 8)), rng.choice((1, 4))
+    changed[at : at + size] = (rng.choice((*range(12), *NUMBERS)) % (1 << 8 * size)).to_bytes(size, "little")
+    return bytes(changed)
+
+
 # -- JSON, ONNX, PyTorch ---------------------------------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
-from fuzz.formats import jpeg_segments, json_values, onnx_fields, png_chunks, tiff_entries, torch_values
+from fuzz.formats import jpeg_segments, json_values, onnx_fields, png_chunks, spool_records, tiff_entries, torch_values
 from fuzz.odd import NUMBERS
 
 Mutator = Callable[[random.Random, bytes], "bytes | None"]
@@ -120,6 +120,6 @@ _SPECIAL: dict[str, tuple[Mutator, ...]] = {
     ".zgroup": (json_values, _digits),
     ".onnx": (onnx_fields,),
     ".pt": (torch_values,),
-    ".spool": (_digits,),
+    ".spool": (spool_records, _digits),
 }
 """By suffix or name: mutators that know what such a file holds."""
