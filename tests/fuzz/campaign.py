@@ -55,13 +55,13 @@ class Campaign:
 
     def __init__(self, folder: Path, seed: int) -> None:
         self._folder, self._seed = folder, seed
+        self._worker = Worker(folder)  # it imports what it needs while the seeds are made
         self.counts = {kind.name: Counts() for kind in KINDS}
         self._models = folder / "models"
         self._models.mkdir(parents=True, exist_ok=True)
         seeds.tiny(self._models / "tiny.onnx")
         self._seeds = {kind.name: list(self._make(kind)) for kind in KINDS}
         self._files = [path for each in self._seeds.values() for _, targets in each for path in targets]
-        self._worker = Worker(folder)
 
     def run(self, numbers: Iterator[int], tell: Callable[[Fault], None]) -> list[Fault]:
         """Try mutants by their numbers, as long as there are any. Returns the faults; each is told when it is seen."""
@@ -153,11 +153,12 @@ class Worker:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._process: subprocess.Popen[str] | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+        self._process: subprocess.Popen[str] | None = self._start()
 
     def ask(self, asked: dict[str, Any]) -> dict[str, Any]:
         """Have something done; {"died": why} where it took too long or too much memory, or ended the process."""
-        process = self._process or self._start()
+        process = self._process = self._process or self._start()
         assert process.stdin
         assert process.stdout
         process.stdin.write(json.dumps(asked) + "\n")
@@ -187,7 +188,7 @@ class Worker:
         environment = {**os.environ, "UNET_DEPLOY_CACHE": str(self._folder / "cache"), "COLUMNS": "120"}
         paths = [str(TESTS), str(TESTS.parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
-        self._process = subprocess.Popen(
+        return subprocess.Popen(
             [sys.executable, "-m", "fuzz.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -196,7 +197,6 @@ class Worker:
             env=environment,
             cwd=self._folder,
         )
-        return self._process
 
 
 def _computed(process: int) -> float:

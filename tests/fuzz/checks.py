@@ -36,7 +36,7 @@ def of_output(code: int, stdout: str, stderr: str) -> Iterator[str]:
 
 def _goes_on(line: str) -> bool:
     """Whether it says that a run can be gone on from, or what was left out."""
-    return "--resume" in line or " is finished already" in line
+    return "--resume" in line or line.endswith((" is finished already", ", which do not count"))
 
 
 def of_files(seed: Path, code: int, said: str, before: dict[str, str]) -> Iterator[str]:

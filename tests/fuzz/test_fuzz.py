@@ -12,7 +12,7 @@ from fuzz.mutate import mutated
 pytest.importorskip("torch")
 pytest.importorskip("zarr")
 
-MUTANTS = 300
+MUTANTS = 200
 
 
 @pytest.fixture(scope="module")
