@@ -13,7 +13,7 @@ from trainer.export import export  # noqa: E402
 from trainer.recipe import PRESETS, ModelDescription  # noqa: E402
 from trainer.run import start  # noqa: E402
 from trainer.weights import Files, fingerprint_of, load_checkpoint, load_weights, save_checkpoint  # noqa: E402
-from unet_deploy.errors import ModelError  # noqa: E402
+from unet_deploy.errors import ModelError, UnetDeployError  # noqa: E402
 from unet_deploy.model.card import Normalization  # noqa: E402
 
 EARLIER = Path(__file__).parent / "earlier"
@@ -103,6 +103,15 @@ def test_what_a_weights_file_claims_is_checked_before_it_is_used(tmp_path, field
     with pytest.raises(ModelError, match=r"weights\.pt: [^\n]+$"):
         export(tmp_path / "weights.pt", tmp_path / "model.onnx")
     assert not (tmp_path / "model.onnx").exists()
+
+
+def test_a_scale_without_bounds_ends_in_an_error_alone(tmp_path, recwarn):
+    saved = torch.load(EARLIER / "weights.pt", weights_only=True)
+    saved["about"]["normalization"] |= {"method": "fixed", "scale": 1e-44}
+    torch.save(saved, tmp_path / "weights.pt")
+    with pytest.raises(UnetDeployError):
+        export(tmp_path / "weights.pt", tmp_path / "model.onnx")
+    assert not [each for each in recwarn.list if issubclass(each.category, RuntimeWarning)]
 
 
 def test_a_weights_file_is_read_without_what_its_network_takes_in_memory_twice():
