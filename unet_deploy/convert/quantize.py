@@ -151,13 +151,17 @@ def _write(model: ModelFile, output: Path, feeds: list[dict[str, np.ndarray]], k
 @contextmanager
 def _without_advice() -> Iterator[None]:
     """Keep the quantizer's advice to programmers off the terminal, and the handler that it gives all logs."""
+    import onnxruntime as ort
+
     handlers, level = list(logging.root.handlers), logging.root.manager.disable
     logging.disable(logging.WARNING)
+    ort.set_default_logger_severity(4)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
+        ort.set_default_logger_severity(2)  # its own
         logging.disable(level)
         logging.root.handlers[:] = handlers
 
