@@ -2,14 +2,16 @@
 # make test: the whole suite but what takes minutes.   make test-long: what takes minutes.
 # make isbi DATA=path/to/isbi2012 [STEPS=3000] [WIDTH=16]: train on slices 0 to 23, evaluate on 24 to 29.
 # make reference: docs/commands.md, from the commands themselves.
+# make fuzz [MINUTES=30] [SEED=1]: mutated files of every kind; those that show a fault go to fuzz-found/.
 # make latency: 512 x 512 in under a second, no slower than before, and a guard that would see it.
 PYTHON ?= python3
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SIZE ?= 4096x4096
 STEPS ?= 3000
 WIDTH ?= 16
+MINUTES ?= 30
 
-.PHONY: demo test test-long lint reference isbi latency clean
+.PHONY: demo test test-long fuzz lint reference isbi latency clean
 
 demo: .venv-demo/ready
 	rm -rf demo && mkdir demo
@@ -22,6 +24,9 @@ test: .venv/ready
 
 test-long: .venv/ready
 	.venv/bin/python -m pytest --numprocesses 2 -m long
+
+fuzz: .venv/ready
+	PYTHONPATH=tests .venv/bin/python -m fuzz --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 lint: .venv/ready
 	.venv/bin/ruff check .
@@ -54,4 +59,4 @@ latency: .venv/ready
 	touch $@
 
 clean:
-	rm -rf .venv .venv-demo demo build dist
+	rm -rf .venv .venv-demo demo build dist fuzz-found

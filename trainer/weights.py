@@ -17,6 +17,7 @@ from trainer.data import AnnotatedSet
 from trainer.recipe import ModelDescription, Recipe
 from trainer.run import Run
 from trainer.unet import UNet
+from trainer.weights_fields import check_fields, network_of
 from unet_deploy.errors import DataError, ModelError, UsageError
 from unet_deploy.images.array import ArraySource
 from unet_deploy.system.files import replacing
@@ -143,12 +144,8 @@ def save_weights(path: Path, run: Run, recipe: Recipe, description: ModelDescrip
 def load_weights(path: Path) -> tuple[UNet, dict[str, Any]]:
     """Read the network of a weights file, on the CPU, and all else the file holds. Raises DataError and ModelError."""
     state = _load(path, "weights")
-    try:
-        model = UNet(**state["architecture"])
-        model.load_state_dict(state["state"])
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise ModelError(f"{path}: holds no weights of this trainer; make them with: unet-deploy train") from error
-    return model.eval(), state
+    check_fields(state, path)
+    return network_of(state, path), state
 
 
 def _load(path: Path, what: str) -> dict[str, Any]:

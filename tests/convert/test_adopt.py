@@ -272,6 +272,12 @@ def test_what_cannot_be_adopted_is_one_line(tmp_path, nuclei):
     assert "for volumes" in refused(net.save(tmp_path / "3d.onnx", shape=["N", 1, "D", "H", "W"]), 3)
     assert "channels last" in refused(net.save(tmp_path / "last.onnx", shape=["N", "H", "W", 3]), 3)
     assert "pass --channels" in refused(net.save(tmp_path / "unsaid.onnx", shape=["N", "C", "H", "W"]), 2)
+    for claimed in (-1, 1 << 40):
+        assert "must be 1 to 1024" in refused(net.save(tmp_path / "claims.onnx", shape=["N", claimed, "H", "W"]), 3)
+    strange = onnx.load(good)
+    strange.graph.input[0].type.tensor_type.elem_type = 77
+    onnx.save(strange, tmp_path / "strange.onnx")
+    assert "numbers of an unknown type" in refused(tmp_path / "strange.onnx", 3)
     assert "not --channels 2" in refused(good, 2, channels=2)
     assert "3 names" in refused(good, 2, stride=4, classes=("a", "b", "c"))
     assert "take 4 or 8" in refused(good, 2, stride=4, margin=6)

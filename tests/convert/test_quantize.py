@@ -86,6 +86,26 @@ def test_a_loss_over_the_limit_writes_nothing(small_models, images, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_nothing_is_written_or_said_beside_the_model(small_models, images, tmp_path, capfd):
+    """The quantizer's own tools overwrite and then delete a file of this name."""
+    model = tmp_path / "model.onnx"
+    model.write_bytes(small_models["least 1"].read_bytes())
+    (tmp_path / "model-inferred.onnx").write_text("mine")
+    quantize(model, images[:1], tmp_path / "q.onnx", limit_ppm=1e6)
+    assert (tmp_path / "model-inferred.onnx").read_text() == "mine"
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["model-inferred.onnx", "model.onnx", "q.onnx"]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_model_that_the_quantizer_fails_on_is_one_line(small_models, images, tmp_path, monkeypatch):
+    def fails(*given, **options):
+        raise AssertionError("scale issue")
+
+    monkeypatch.setattr("onnxruntime.quantization.quantize_static", fails)
+    with pytest.raises(ModelError, match=r"one\.onnx: the quantizer fails on it \(scale issue\)"):
+        quantize(small_models["one"], images[:1], tmp_path / "q.onnx")
+
+
 def test_a_quantized_model_is_not_quantized_again(small, images, tmp_path):
     with pytest.raises(ModelError, match="is quantized already"):
         quantize(small[0], images, tmp_path / "q.onnx")

@@ -111,3 +111,10 @@ def refused(path, says):
 )
 def test_what_says_no_size_claims_nothing(content):
     assert claim_of(content) is None
+
+
+def test_a_size_that_no_image_has_is_refused_before_a_pixel_is_read(tmp_path):
+    zarr = pytest.importorskip("zarr")
+    zarr.create_array(tmp_path / "endless.zarr", shape=(9 * 10**15, 64), chunks=(64, 64), dtype="u1")
+    with pytest.raises(ImageError, match=r"claims 1 x 9000000000000000 x 64 pixels, which no image has"):
+        open_image(tmp_path / "endless.zarr")

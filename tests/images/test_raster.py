@@ -96,6 +96,14 @@ def claiming(pixels, width, height):
     return bytes(data)
 
 
+def test_what_a_decoder_warns_of_is_said_by_the_error_alone(tmp_path, caplog):
+    path = tmp_path / "a.png"
+    path.write_bytes(claiming(GREY, 0, 40))
+    with pytest.raises(ImageError):
+        open_image(path)
+    assert not caplog.records
+
+
 RGB, DEEP = np.dstack([GREY] * 3), np.uint16(256) * GREY
 
 

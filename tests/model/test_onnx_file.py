@@ -10,10 +10,13 @@ import pytest
 import tifffile
 from command_line import error
 from onnx import helper, numpy_helper
+from onnx.external_data_helper import set_external_data
 
 from unet_deploy.errors import ModelError
 from unet_deploy.model.card import METADATA_KEY, ModelCard, Normalization
 from unet_deploy.model.onnx_file import read_model, write_card
+from unet_deploy.runtimes.onnxruntime import OnnxRuntime
+from unet_deploy.zoo import open_model
 
 
 def test_the_hash_is_of_weights_and_nodes_and_not_of_words(small_models, tmp_path):
@@ -84,3 +87,36 @@ def test_a_card_that_is_of_another_graph_makes_no_mask(nuclei, tmp_path, speckle
     tifffile.imwrite(image, speckle)
     assert says in error("segment", image, "-m", model, "-o", mask, "--runtime", runtime, code=3)
     assert not mask.exists()
+
+
+def replaced(model, path, old, new):
+    """A model whose bytes hold something else, of the same length."""
+    data = model.read_bytes()
+    assert old in data
+    assert len(old) == len(new)
+    path.write_bytes(data.replace(old, new))
+    return path
+
+
+def test_metadata_that_are_no_text_are_said_so(small_models, tmp_path):
+    broken = replaced(small_models["one"], tmp_path / "m.onnx", b'"name": "one"', b'"name": "\xc0\xff\xfe"')
+    for runtime in ("onnxruntime", "openvino"):
+        with pytest.raises(ModelError, match=r"m\.onnx: [^\n]+$"):
+            open_model(broken, device="cpu", runtime=runtime)
+
+
+def test_a_session_that_fails_says_nothing_by_itself(small_models, tmp_path, capfd):
+    """ONNX Runtime's own words would go to stdout, control characters of the file included."""
+    broken = replaced(small_models["one"], tmp_path / "m.onnx", b"Conv", b"\xc0onv")
+    with pytest.raises(ModelError):
+        OnnxRuntime(broken)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_the_reader_of_a_model_warns_of_is_not_printed(small_models, tmp_path, recwarn):
+    proto = onnx.load(small_models["one"])
+    weight = next(each for each in proto.graph.initializer if each.name == "head.weight")
+    set_external_data(weight, "head.bin")
+    onnx.save(proto, tmp_path / "m.onnx")
+    read_model(replaced(tmp_path / "m.onnx", tmp_path / "n.onnx", b"length", b"LENGTH"))
+    assert not recwarn.list

@@ -209,3 +209,8 @@ def test_a_record_of_the_older_format_is_refused_with_the_command_that_makes_it_
         f"{record_path(ENGINE)}: written by an older version of unet-deploy; "
         f"build the engine again: {record.rebuild_command(ENGINE)}"
     )
+
+
+def test_a_record_without_end_is_refused(record):
+    with pytest.raises(ModelError, match="cannot be read"):
+        EngineRecord.from_json('{"card": ' + "[" * 100_000, ENGINE)

@@ -13,7 +13,7 @@ from trainer.export import export  # noqa: E402
 from trainer.recipe import PRESETS, ModelDescription  # noqa: E402
 from trainer.run import start  # noqa: E402
 from trainer.weights import Files, fingerprint_of, load_checkpoint, load_weights, save_checkpoint  # noqa: E402
-from unet_deploy.errors import ModelError  # noqa: E402
+from unet_deploy.errors import ModelError, UnetDeployError  # noqa: E402
 from unet_deploy.model.card import Normalization  # noqa: E402
 
 EARLIER = Path(__file__).parent / "earlier"
@@ -78,3 +78,43 @@ def test_a_file_that_holds_no_weights_is_one_line(tmp_path, content):
     torch.save({"format": 1, "state": {}}, path)
     with pytest.raises(ModelError, match=r"w\.pt: holds no weights of this trainer"):
         load_weights(path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("architecture", {"channels": 1, "classes": 2, "width": 1 << 40, "depth": 1, "dropout": 0.0}),
+        ("architecture", {"channels": 1, "classes": 2, "width": 4, "depth": 1 << 40, "dropout": 0.0}),
+        ("state", {"down.0.0.weight": "text"}),
+        ("state", {"down.0.0.weight": torch.zeros(1).expand(1 << 40)}),
+        ("about", {"classes": ["a", "b"], "normalization": {"sort": 1}}),
+        ("about", {"classes": ["a", "b", "c"], "normalization": {}}),
+        ("recipe", {"seed": "none"}),
+        ("metrics", {"Dice": [1]}),
+        ("examples", 0.5),
+        ("examples", [torch.zeros(1, 39, 38)]),
+        ("examples", [torch.zeros(2, 38, 38)]),
+        ("examples", None),
+    ],
+)
+def test_what_a_weights_file_claims_is_checked_before_it_is_used(tmp_path, field, value):
+    saved = torch.load(EARLIER / "weights.pt", weights_only=True)
+    torch.save({**saved, field: value}, tmp_path / "weights.pt")
+    with pytest.raises(ModelError, match=r"weights\.pt: [^\n]+$"):
+        export(tmp_path / "weights.pt", tmp_path / "model.onnx")
+    assert not (tmp_path / "model.onnx").exists()
+
+
+def test_a_scale_without_bounds_ends_in_an_error_alone(tmp_path, recwarn):
+    saved = torch.load(EARLIER / "weights.pt", weights_only=True)
+    saved["about"]["normalization"] |= {"method": "fixed", "scale": 1e-44}
+    torch.save(saved, tmp_path / "weights.pt")
+    with pytest.raises(UnetDeployError):
+        export(tmp_path / "weights.pt", tmp_path / "model.onnx")
+    assert not [each for each in recwarn.list if issubclass(each.category, RuntimeWarning)]
+
+
+def test_a_weights_file_is_read_without_what_its_network_takes_in_memory_twice():
+    """Its numbers are the file's own."""
+    network, saved = load_weights(EARLIER / "weights.pt")
+    assert network.head.weight.data_ptr() == saved["state"]["head.weight"].data_ptr()

@@ -16,6 +16,7 @@ from unet_deploy.errors import ModelError, UsageError, reason
 from unet_deploy.model.card import METADATA_KEY, Normalization
 from unet_deploy.model.contract import PROBABILITIES
 from unet_deploy.model.nodes import GraphBuilder
+from unet_deploy.model.onnx_file import load
 from unet_deploy.model.ports import graph_ports
 from unet_deploy.model.unreadable import no_network
 from unet_deploy.system.extras import importing
@@ -31,6 +32,9 @@ _OLDEST_OPSET, _OPSET = 13, 17
 
 CLASS_NUMBERS = "answers class numbers; export it before the argmax or threshold, to give its scores"
 """What is wrong with an answer that has chosen already."""
+
+MOST_CHANNELS = 1024
+"""Of an image: the bands of an imaging spectrometer are fewer."""
 
 
 class ChannelsLastError(ModelError):
@@ -51,10 +55,12 @@ class Network:
     def _session(self) -> Any:
         import onnxruntime as ort
 
+        from unet_deploy.runtimes.onnxruntime import open_session
+
         options = ort.SessionOptions()
         options.log_severity_level = 4
         try:
-            return ort.InferenceSession(self.proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+            return open_session(self.proto.SerializeToString(), options)
         except Exception as error:  # ORT's errors share no base class but this
             raise ModelError(f"{self.path}: ONNX Runtime cannot load it ({reason(error)})") from error
 
@@ -78,6 +84,8 @@ class Network:
                 f"{self.path}: fails on an input of {shape} ({reason(error)}); give the --stride that its sides "
                 "must be multiples of, --padding valid where it has none, or export it with dynamic batch and sides"
             ) from error
+        if not isinstance(answer, np.ndarray):
+            raise ModelError(f"{self.path}: answers a {type(answer).__name__}; export it to give (N, K, H, W) float32")
         if answer.ndim == 3 and (answer == np.round(answer)).all():
             raise ModelError(f"{self.path}: {CLASS_NUMBERS}")
         if answer.ndim != 4 or len(answer) != len(tiles) or answer.dtype != np.float32:
@@ -113,7 +121,7 @@ def read_network(path: Path, *, channels: int | None = None, head: str | None = 
     if not path.is_file():
         raise ModelError(f"{path}: no such model file")
     try:
-        proto = onnx.load_model(str(path))
+        proto = load(path)
         if not proto.graph.node:
             raise ValueError("it holds no node")
     except Exception as error:  # protobuf's errors share no base class but this
@@ -181,8 +189,13 @@ def _channels(path: Path, port: onnx.ValueInfoProto, wanted: int | None) -> tupl
     if len(dims) != 4:
         raise ModelError(f"{path}: its input has {len(dims)} dimensions; export it to take (N, C, H, W)")
     if kind.elem_type != TensorProto.FLOAT:
-        raise ModelError(f"{path}: takes {TensorProto.DataType.Name(kind.elem_type).lower()}; export it in float32")
+        names = {number: name.lower() for name, number in TensorProto.DataType.items()}
+        raise ModelError(
+            f"{path}: takes {names.get(kind.elem_type, 'numbers of an unknown type')}; export it in float32"
+        )
     found = dims[1].dim_value
+    if not 0 <= found <= MOST_CHANNELS:
+        raise ModelError(f"{path}: says that it takes {found} channels, must be 1 to {MOST_CHANNELS}; export it again")
     if 0 < dims[3].dim_value <= 4 < (found or 5):
         raise ModelError(f"{path}: takes channels last; export it to take (N, C, H, W) (tf2onnx: --inputs-as-nchw)")
     if wanted and found and wanted != found:

@@ -6,20 +6,23 @@ end of the network sees the finest detail; where the loss is over the limit, the
 
 from __future__ import annotations
 
+import logging
 import tempfile
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from unet_deploy.errors import ImageError, ModelError, VerificationError
+from unet_deploy.errors import ImageError, ModelError, VerificationError, reason
 from unet_deploy.images import ImageSource, check_fits
 from unet_deploy.images.grey import measure_page, read_tile
 from unet_deploy.images.reading import AS_SAID, Reading
 from unet_deploy.masks.apart import check_apart
 from unet_deploy.model.contract import IMAGE, OFFSET, SCALE
-from unet_deploy.model.onnx_file import read_model, write_card
+from unet_deploy.model.onnx_file import ModelFile, read_model, save, write_card
 from unet_deploy.runtimes.agreement import Agreement, together
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime
 from unet_deploy.stream.planner import plan_for
@@ -87,7 +90,7 @@ def quantize(
                 progress(
                     attempt, len(_KEPT), f"{len(convolutions) - len(kept)} of {len(convolutions)} layers in 8 bits"
                 )
-            _write(model, draft, list(_feeds(reference, calibration, reading)), sorted(kept))
+            _write(source, draft, list(_feeds(reference, calibration, reading)), sorted(kept))
             accuracy = _accuracy(draft, reference, map(reading.open, held_back), limit_ppm)
             if accuracy.holds:
                 break
@@ -117,11 +120,10 @@ def _feeds(reference: OnnxRuntime, images: Sequence[Path], reading: Reading) -> 
                 yield feeds
 
 
-def _write(model: Path, output: Path, feeds: list[dict[str, np.ndarray]], kept: Sequence[str]) -> None:
+def _write(model: ModelFile, output: Path, feeds: list[dict[str, np.ndarray]], kept: Sequence[str]) -> None:
+    """Write a model with 8-bit layers, but for those that are kept. Raises ModelError where the quantizer fails."""
     with importing("onnx", "onnx"):  # the quantizer asks for it
-        import onnx
         from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-        from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -130,19 +132,39 @@ def _write(model: Path, output: Path, feeds: list[dict[str, np.ndarray]], kept: 
         def get_next(self) -> dict[str, np.ndarray] | None:
             return next(self.left, None)
 
-    proto = onnx.load_model(str(model))
-    add_pre_process_metadata(proto)  # or it would tell its user to fold what our export has folded already
-    quantize_static(
-        proto,
-        str(output),
-        Reader(),
-        quant_format=QuantFormat.QDQ,
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-        per_channel=True,
-        op_types_to_quantize=list(_OPERATORS),
-        nodes_to_exclude=list(kept),
-    )
+    copy = output.with_name("model.onnx")
+    save(model.proto, model.card, copy)  # the quantizer writes files of its own beside the model that it is given
+    try:
+        with _without_advice():
+            quantize_static(
+                str(copy),
+                str(output),
+                Reader(),
+                quant_format=QuantFormat.QDQ,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                per_channel=True,
+                op_types_to_quantize=list(_OPERATORS),
+                nodes_to_exclude=list(kept),
+            )
+    except MemoryError:
+        raise
+    except Exception as error:  # its errors are of all types, assertions among them
+        raise ModelError(f"{model.path}: the quantizer fails on it ({reason(error)}); export it again") from error
+
+
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    """Keep the quantizer's advice to programmers off the terminal, and the handler that it gives all logs."""
+    handlers, level = list(logging.root.handlers), logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
+        logging.root.handlers[:] = handlers
 
 
 def _accuracy(draft: Path, reference: OnnxRuntime, images: Iterable[ImageSource], limit_ppm: float) -> Agreement:

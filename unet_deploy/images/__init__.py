@@ -27,12 +27,15 @@ RASTER_SUFFIXES = (".png", ".jpg", ".jpeg")
 SILENCE = 20.0
 """Seconds that a server may be silent before it is asked again."""
 
+MOST_PIXELS = 1 << 46
+"""Of all pages together: 10 megapixels a second take 80 days for them. An image that claims more is damaged."""
+
 _ZARR_FILES = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
 
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """What an image is, known before a pixel is decoded."""
+    """What an image is, known before a pixel is decoded. Raises ImageError for a size that no image has."""
 
     name: str
     """The file as errors name it."""
@@ -60,6 +63,11 @@ class ImageInfo:
     """What its channels are, where that is neither grey nor red, green and blue."""
     orientation: int = 1
     """How the stored pixels lie, by the numbers of TIFF's tag 274; the mask says the same."""
+
+    def __post_init__(self) -> None:
+        if self.pages * self.height * self.width > MOST_PIXELS:
+            size = f"{self.pages} x {self.height} x {self.width}"
+            raise ImageError(f"{self.name}: claims {size} pixels, which no image has; copy it or save it again")
 
     @property
     def pixel_size_um(self) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from unet_deploy.images.png import read_header
 from unet_deploy.images.samples import ALPHA, Meaning, Samples, Stored, meaning_of
 from unet_deploy.images.state import changed, stamp_of, state_of_files
 from unet_deploy.tiling import Region
+
+# What a decoder warns of and reads all the same goes to a log that nobody asked for; errors are raised.
+logging.getLogger("imagecodecs").setLevel(logging.CRITICAL)
 
 MOST_BYTES = 1 << 30
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"

@@ -23,8 +23,9 @@ from unet_deploy.images.tiff_sizes import claimed_sizes, resolution_tags
 from unet_deploy.images.tiff_tags import mask_series, nodata_of, note_on, stored_of, stored_value
 from unet_deploy.tiling import Region
 
-# tifffile reports damage by logging, and goes on; what matters of it is raised here as one line.
-logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+# tifffile and its decoders report damage by logging, and go on; what matters of it is raised here as one line.
+for _name in ("tifffile", "imagecodecs"):
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 
 class TiffSource(ImageSource):

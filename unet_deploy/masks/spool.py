@@ -1,7 +1,7 @@
 """Finished blocks of an output, kept beside it until all are there: what a killed run goes on from.
 
 A spool is a line of JSON, which says what the blocks are of, and then one record after another: block number, length,
-CRC-32, bytes. A record that was cut short ends what is believed.
+CRC-32 of the bytes that begins with the number, bytes. A record that was cut short or damaged ends what is believed.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Spool:
     def add(self, block: int, data: bytes) -> None:
         with file_errors(self._output):
             self._file.seek(self._end)
-            self._file.write(_RECORD.pack(block, len(data), zlib.crc32(data)))
+            self._file.write(_RECORD.pack(block, len(data), zlib.crc32(data, block)))
             self._file.write(data)
             if time.monotonic() - self._synced > _SYNC_SECONDS:
                 self._file.flush()
@@ -114,7 +114,7 @@ class Spool:
         while len(head := self._file.read(_RECORD.size)) == _RECORD.size:
             block, length, checksum = _RECORD.unpack(head)
             data = self._file.read(length)
-            if len(data) != length or zlib.crc32(data) != checksum or block >= len(self._places):
+            if block >= len(self._places) or len(data) != length or zlib.crc32(data, block) != checksum:
                 return
             self._places[block], self._lengths[block] = self._end + _RECORD.size, length
             self._end += _RECORD.size + length

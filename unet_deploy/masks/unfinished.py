@@ -29,7 +29,7 @@ def key_of(header: str | bytes) -> dict[str, Any]:
     """The key that a record begins with; empty where that is none of this version."""
     try:
         key = json.loads(header)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return key if isinstance(key, dict) and key.pop(_VERSION, None) == KEY_VERSION else {}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -48,10 +49,20 @@ class ModelFile:
         return any(node.op_type in QUANTIZING for node in self.proto.graph.node)
 
 
+def load(path: Path) -> onnx.ModelProto:
+    """Read a graph, with weights that lie in files beside it; what the reader warns of is not printed.
+
+    Raises whatever its reader raises: protobuf's errors and the checker's share no base class but Exception.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return onnx.load_model(str(path))
+
+
 def read_model(path: Path) -> ModelFile:
     """Read an ONNX file and its card. Raises ModelError where it is no ONNX file or has no card."""
     try:
-        proto = onnx.load_model(str(path))
+        proto = load(path)
     except FileNotFoundError as error:
         raise ModelError(f"{path}: no such model file") from error
     except Exception as error:  # protobuf's errors share no base class but this
@@ -77,4 +88,4 @@ def save(proto: onnx.ModelProto, card: ModelCard, path: Path) -> None:
 
 def write_card(model: Path, output: Path, card: ModelCard) -> None:
     """Copy an ONNX file to `output` with another card."""
-    save(onnx.load_model(str(model)), card, output)
+    save(load(model), card, output)

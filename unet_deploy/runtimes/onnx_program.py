@@ -10,7 +10,7 @@ from pathlib import Path
 from unet_deploy.errors import DeviceError, ModelError
 from unet_deploy.model.contract import IMAGE, Pixels
 from unet_deploy.runtimes import Limits, OutOfMemoryError
-from unet_deploy.runtimes.onnxruntime import read_card
+from unet_deploy.runtimes.onnxruntime import open_session, read_card
 from unet_deploy.runtimes.ring import Memory, Port, Shape, Stream
 from unet_deploy.runtimes.streamed import buffer_ports, output_shapes
 from unet_deploy.runtimes.table import loading
@@ -73,7 +73,7 @@ class OnnxProgram:
         options = ort.SessionOptions()
         options.log_severity_level = 4
         with _ort_errors(path):
-            self._session = ort.InferenceSession(model, options, providers=[(place.provider, place.options)])
+            self._session = open_session(model, options, (place.provider, place.options))
         if place.provider not in self._session.get_providers():
             raise DeviceError(
                 f"{path}: ONNX Runtime could not start its {place.provider} (CUDA or cuDNN does not fit it); "

@@ -55,7 +55,7 @@ class OnnxRuntime(CpuRuntime):
         if not model.is_file():
             raise ModelError(f"{model}: no such model file")
         try:
-            self._session = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+            self._session = open_session(str(model), options)
         except (InvalidProtobuf, NoModel) as error:
             raise no_network(model) from error
         except Exception as error:  # ORT's errors share no base class but this
@@ -114,9 +114,23 @@ def open_on_cpu(path: Path, request: Request, _: Progress | None = None) -> Open
     return Opened(runtime)
 
 
+def open_session(
+    model: str | bytes, options: ort.SessionOptions, provider: str | tuple[str, dict[str, str]] = "CPUExecutionProvider"
+) -> ort.InferenceSession:
+    """A session of a model's path or bytes on this provider. Raises whatever ONNX Runtime raises.
+
+    By itself it would say on stdout, as it comes from the file, why it failed, and try again on a CPU.
+    """
+    return ort.InferenceSession(model, options, providers=[provider], enable_fallback=0)
+
+
 def read_card(session: ort.InferenceSession, model: Path) -> ModelCard:
     """The card in a model's metadata. Raises ModelError when there is none."""
-    return ModelCard.of_model(session.get_modelmeta().custom_metadata_map.get(METADATA_KEY), model)
+    try:
+        metadata = session.get_modelmeta().custom_metadata_map
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{model}: its metadata are no text; export it again") from error
+    return ModelCard.of_model(metadata.get(METADATA_KEY), model)
 
 
 _MEMORY_SHARE = {"fp32": 1.08, "int8": 0.65}

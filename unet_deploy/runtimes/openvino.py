@@ -128,7 +128,10 @@ class OpenVinoRuntime(CpuRuntime):
 
 def _read_card(graph: ov.Model, model: Path) -> ModelCard:
     path = ["framework", METADATA_KEY]  # where OpenVINO's reader puts an ONNX file's metadata
-    text = graph.get_rt_info(path).astype(str) if graph.has_rt_info(path) else None
+    try:
+        text = graph.get_rt_info(path).astype(str) if graph.has_rt_info(path) else None
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{model}: its metadata are no text; export it again") from error
     return ModelCard.of_model(text, model)
 
 

@@ -88,7 +88,7 @@ class EngineRecord:
             if written != FORMAT:
                 raise ModelError(f"{source}: written by another version of unet-deploy; build the engine again")
             return cls._from_plain(plain)
-        except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError) as error:
             raise ModelError(f"{source}: cannot be read ({reason(error)}); build the engine again") from error
 
     @classmethod
