@@ -21,7 +21,6 @@ from unet_deploy.cli.options import (
     TtaOption,
 )
 from unet_deploy.cli.progress import progress_bar, training_bar
-from unet_deploy.errors import UsageError
 
 if TYPE_CHECKING:
     from trainer.recipe import Recipe
@@ -230,9 +229,11 @@ def evaluate(
     """Score a model on annotated images."""
     from unet_deploy.evaluation.conditions import Conditions
     from unet_deploy.evaluation.evaluate import evaluate
-    from unet_deploy.evaluation.evaluate import record as record_figures
     from unet_deploy.evaluation.measures import Scoring, parse_groups
-    from unet_deploy.evaluation.pairs import find_pairs, split
+    from unet_deploy.evaluation.pairs import find_pairs
+    from unet_deploy.evaluation.record import check_recordable
+    from unet_deploy.evaluation.record import record as record_figures
+    from unet_deploy.evaluation.split import split_pairs
     from unet_deploy.system.extras import require
     from unet_deploy.system.files import check_free
     from unet_deploy.zoo import find_model, open_model
@@ -241,22 +242,21 @@ def evaluate(
     file = find_model(model)
     if record:
         require("onnx", "train")
-        if file.suffix != ".onnx":
-            raise UsageError(f"--record: {file} is no .onnx file; evaluate the model that it was built from")
+        check_recordable(file)
     if scoring.partitions:
         require("skimage", "train")
     if plot:
         require("matplotlib", "train")
         check_free(plot, overwrite=overwrite)
     pairs = find_pairs(data.data, data.masks)
-    if data.validation:
-        pairs = [pairs[index] for index in split([pair.name for pair in pairs], data.validation)[1]]
+    split = split_pairs(pairs, data.validation) if data.validation else None
     with open_model(model, probabilities=scoring.by_threshold or measures.tta) as runtime:
         with progress_bar(data.data.name, "images", shown=not no_progress) as progress:
             result = evaluate(
                 runtime,
                 pairs,
                 scoring,
+                split=split,
                 mask_kind=data.mask_kind,
                 tta=measures.tta,
                 progress=progress,
@@ -264,7 +264,17 @@ def evaluate(
         if plot:
             from unet_deploy.evaluation.sheet import draw_worst
 
-            draw_worst(plot, runtime, result, pairs, mask_kind=data.mask_kind, tta=measures.tta, overwrite=overwrite)
+            draw_worst(
+                plot,
+                runtime,
+                result,
+                pairs,
+                split=split,
+                mask_kind=data.mask_kind,
+                tta=measures.tta,
+                overwrite=overwrite,
+            )
+        show.training_images(result, runtime.card)
     if as_json:
         show.evaluation_json(result)
     else:
@@ -272,7 +282,8 @@ def evaluate(
     if plot and not as_json:
         show.answer(f"the worst images: {plot}")
     if record:
-        conditions = Conditions(len(pairs), data.data, data.validation, measures.tta, measures.min_size)
+        scored, known = len(result.scores), len(result.trained_on)
+        conditions = Conditions(scored, data.data, data.validation, measures.tta, measures.min_size, known)
         record_figures(file, result.overall(scoring.groups), str(conditions))
         show.note(f"{file}: the figures are in its card")
 

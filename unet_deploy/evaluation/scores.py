@@ -101,6 +101,14 @@ class Evaluation:
 
     classes: tuple[str, ...]
     scores: tuple[Score, ...]
+    trained_on: tuple[str, ...] = ()
+    """The names of those that the model was trained on, as far as its card tells."""
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """The classes, but background, that no image has by its mask."""
+        true = (sum(overlap.true for overlap in each) for each in zip(*(s.overlaps for s in self.scores), strict=True))
+        return tuple(name for name, count in zip(self.classes[1:], true, strict=True) if not count)
 
     @property
     def by_class(self) -> tuple[ClassScore, ...]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from unet_deploy.evaluation.pairs import MaskKind, Pair, Truth, read_pixels, read_truths
 from unet_deploy.evaluation.scores import Evaluation, Score
+from unet_deploy.evaluation.split import Part, Split
 from unet_deploy.masks.overlay import Overlay
 from unet_deploy.runtimes import Runtime
 from unet_deploy.segmentation.run import segment_array
@@ -34,29 +35,35 @@ def draw_worst(
     evaluation: Evaluation,
     pairs: Sequence[Pair],
     *,
+    split: Split | None = None,
     mask_kind: MaskKind = "auto",
     tta: bool = False,
     overwrite: bool = False,
 ) -> None:
     """Write a PNG of the images of the lowest scores: what was missed, invented, or given another class, in colour.
 
+    split: what `evaluate` was given.
     Raises MissingPackageError without Matplotlib.
     """
     with importing("matplotlib", "train"):
         from matplotlib.figure import Figure
 
     classes = evaluation.classes
-    order = sorted(range(len(pairs)), key=lambda at: _quality(evaluation.scores[at]))[:MOST]
+    parts = split.validation if split else [Part(at) for at in range(len(pairs))]
+    order = sorted(range(len(parts)), key=lambda at: _quality(evaluation.scores[at]))[:MOST]
     truths = read_truths(pairs, classes, mask_kind)
     panels = 2 if len(classes) > 2 else 1
     across = math.ceil(math.sqrt(len(order) / panels))
     down = math.ceil(len(order) / across)
     figure = Figure(figsize=(4.2 * across * panels, 4.5 * down), layout="constrained")
     for place, at in enumerate(order):
-        pixels = read_pixels(pairs[at])
+        part = parts[at]
+        pixels = read_pixels(pairs[part.image])
         labels = segment_array(pixels, runtime, None, tta=tta)[0][0]
+        inside = (part.region or Region(0, 0, *labels.shape)).slices
+        truth = truths[part.image].part(inside)
         axes = [figure.add_subplot(down, across * panels, panels * place + panel + 1) for panel in range(panels)]
-        _draw(axes, pixels, labels, truths[at], evaluation.scores[at], classes)
+        _draw(axes, pixels[(slice(None), *inside)], labels[inside], truth, evaluation.scores[at], classes)
     draw_legend(figure, _meanings(classes))
     with replacing(path, overwrite=overwrite) as beside:
         figure.savefig(beside, format="png", dpi=100)
