@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
 from trainer.optimizer import Muon
 from trainer.recipe import Recipe
@@ -25,12 +26,19 @@ class Run:
     best: float = -1.0
     """The best validation score so far."""
     best_step: int = 0
+    best_weights: dict[str, Tensor] | None = None
+    """The running mean that had it, on the CPU; None before the first validation."""
     seconds: float = 0.0
     """Spent training, over all resumptions."""
     losses: list[float] = field(default_factory=list)
     """Of the steps since the last validation."""
     log: list[dict[str, float]] = field(default_factory=list)
     """Step, mean loss, score and seconds of each validation."""
+
+    def keep_best(self, score: float) -> None:
+        """Take the running mean of the weights as the best."""
+        self.best, self.best_step = score, self.step
+        self.best_weights = {name: value.to("cpu", copy=True) for name, value in self.averaged.state_dict().items()}
 
     @property
     def score(self) -> float | None:

@@ -46,7 +46,12 @@ class TrainingOptions:
     ] = None
     width: Annotated[
         int | None,
-        typer.Option(min=1, help="Channels of the first level; 64 in the paper.", rich_help_panel=NETWORK),
+        typer.Option(
+            min=1,
+            help="Channels of the first level.",
+            show_default="16 on a CPU, 64 on a GPU and with --preset paper",
+            rich_help_panel=NETWORK,
+        ),
     ] = None
     depth: Annotated[
         int | None,
@@ -79,7 +84,12 @@ class TrainingOptions:
         ),
     ] = 1.0
     seed: Annotated[
-        int, typer.Option(min=0, help="The same seed gives the same weights.", rich_help_panel=TRAINING)
+        int,
+        typer.Option(
+            min=0,
+            help="The same seed gives the same weights, on the same processor, cores and PyTorch.",
+            rich_help_panel=TRAINING,
+        ),
     ] = 0
     evaluate_every: Annotated[int, typer.Option(min=1, help="Steps between validations.", rich_help_panel=TRAINING)] = (
         500
@@ -87,13 +97,14 @@ class TrainingOptions:
 
     def recipe(self) -> "Recipe":
         """The preset with what was given in the place of its own."""
+        from trainer.device import usual_width
         from trainer.recipe import PRESETS, tailored
 
         return tailored(
             PRESETS[self.preset],
             strength=self.augmentation,
             seed=self.seed,
-            width=self.width,
+            width=self.width or usual_width(self.preset),
             depth=self.depth,
             steps=self.steps,
             tile=self.tile_size,
@@ -170,12 +181,13 @@ def train(
     require("torch", "train")
     from trainer.data import DataSet
     from trainer.recipe import ModelDescription
+    from trainer.told import Told
     from trainer.train import train
     from trainer.weights import Files
 
     try:
         with training_bar(output.name, shown=not no_progress) as progress:
-            score = train(
+            trained = train(
                 DataSet(data.data, data.masks, data.mask_kind, data.validation),
                 output,
                 training.recipe(),
@@ -183,13 +195,13 @@ def train(
                 evaluate_every=training.evaluate_every,
                 resume=resume,
                 overwrite=overwrite,
-                progress=progress,
+                told=Told(progress, show.note, show.training_time),
             )
     except KeyboardInterrupt:
         if Files(output).checkpoint.exists():
             show.note("the checkpoint is kept; go on with the same command and --resume")
         raise
-    show.answer(f"{output}: mean validation Dice {score:.4f}; next: unet-deploy export {output} -o {output.stem}.onnx")
+    show.trained(trained, output)
 
 
 @command("Make a model")
