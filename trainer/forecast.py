@@ -14,7 +14,7 @@ from trainer.augment import TileBatch
 from trainer.data import Extent
 from trainer.optimizer import orthogonalised, turns
 from trainer.recipe import Recipe
-from trainer.run import start
+from trainer.run import geometry, start
 from trainer.step import step
 from trainer.unet import UNet
 from unet_deploy.system.machine import usable_cores
@@ -80,7 +80,7 @@ class _Speed:
     def __init__(self, recipe: Recipe, channels: int, classes: int, device: torch.device) -> None:
         self.recipe, self.ports = recipe, (channels, classes)
         small = replace(recipe, batch=1, **{name: min(getattr(recipe, name), most) for name, most in _PROBE.items()})
-        probe = replace(small, tile=_smallest_tile(small.depth))
+        probe = replace(small, tile=geometry(small.depth).base)
         self.rate = _time_step(probe, self.ports, device) / self._work(probe)
         if device.type == "cuda" or self.step(recipe.width) < _AFFORDABLE:
             self.rate = _time_step(recipe, self.ports, device) / self._work(recipe)
@@ -125,21 +125,16 @@ def _count(recipe: Recipe, ports: tuple[int, int]) -> _Work:
     return _Work(tile.get_total_flops(), optimizer.get_total_flops())
 
 
-def _smallest_tile(depth: int) -> int:
-    with torch.device("meta"):
-        return UNet(width=1, depth=depth).base
-
-
 def _inner(recipe: Recipe) -> int:
     """Pixels a side of the answer to a training tile."""
-    with torch.device("meta"):
-        return recipe.tile - 2 * UNet(width=1, depth=recipe.depth).margin
+    return recipe.tile - 2 * geometry(recipe.depth).margin
 
 
 def _time_step(recipe: Recipe, ports: tuple[int, int], device: torch.device) -> float:
-    """Seconds of a step on tiles of noise: the fastest of three, or of fewer where they take long."""
+    """Seconds of a step on tiles of noise: after a first one, the fastest of three, or of fewer where they are slow."""
     run = start(recipe, *ports, device)
     batch = _noise(recipe, ports)
+    step(run, batch, recipe, device)  # much is set up in it, which is done once
     seconds: list[float] = []
     while len(seconds) < 3 and sum(seconds) < _AFFORDABLE:
         started = time.perf_counter()

@@ -174,8 +174,9 @@ class ModelDescription:
     def __post_init__(self) -> None:
         """Raise UsageError for what no model card can say: known before the training, and not when it is exported."""
         for name, option in (("classes", "--classes"), ("pixel_size_um", "--pixel-size")):
-            if not CARD[name].holds(getattr(self, name)):
-                raise UsageError(f"{option} {_typed(getattr(self, name))}: must be {CARD[name].words}")
+            value, rule = getattr(self, name), CARD[name]
+            if not rule.holds(value):
+                raise UsageError(f"{option} {_typed(value)}: must be {rule.words.removesuffix(', or null')}")
         if len(set(self.classes)) < len(self.classes):
             raise UsageError(f"--classes {_typed(self.classes)}: two classes have one name; give each its own")
 

@@ -19,7 +19,7 @@ from trainer.keeper import Keeper
 from trainer.pictures import draw_curves, draw_validation
 from trainer.predict import validate
 from trainer.recipe import PRESETS, UNDESCRIBED, ModelDescription, Recipe
-from trainer.run import Run, start
+from trainer.run import Run, check_memory, check_tile, start
 from trainer.selection import Selection, selection_of
 from trainer.settings import changes, fingerprint_of, settings_of
 from trainer.step import step
@@ -78,7 +78,12 @@ def train(
 
 
 def _begin(files: Files, recipe: Recipe, *, resume: bool, overwrite: bool) -> dict[str, Any] | None:
-    """Look at what has the names of a run's files; returns the checkpoint to go on from. Raises UsageError."""
+    """Look at tile, memory and what has the names of a run's files; returns the checkpoint to go on from.
+
+    Raises UsageError and ResourceError.
+    """
+    check_tile(recipe)
+    check_memory(recipe)
     if not resume:
         files.check_new(overwrite=overwrite)
         return None

@@ -195,6 +195,12 @@ def test_a_tile_the_network_cannot_take_is_refused(folder, tmp_path):
         run(folder, tmp_path / "w.pt", replace(TINY, tile=85))
 
 
+def test_a_network_that_memory_cannot_hold_is_refused(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("trainer.run.usable_memory", lambda: 10**6)
+    with pytest.raises(ResourceError, match=r"--width 64: training a network this wide takes .* GB at least"):
+        run(folder, tmp_path / "w.pt", replace(TINY, width=64))
+
+
 def test_the_papers_preset_is_the_papers():
     paper = PRESETS["paper"]
     assert (paper.optimizer, paper.momentum, paper.tile, paper.batch) == ("sgd", 0.99, 572, 1)
