@@ -196,7 +196,7 @@ def _load(path: Path, what: str) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise ModelError(f"{path}: is no {what} file of this trainer") from error
+        raise ModelError(f"{path}: is no {what} file of this trainer; make one with: unet-deploy train") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise ModelError(f"{path}: is no {what} file of this version of the trainer")
     return state
