@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from unet_deploy.cli import parse, show
+from unet_deploy.cli import parse, show, show_training
 from unet_deploy.cli.app import command
 from unet_deploy.cli.options import (
     DATA,
@@ -195,13 +195,13 @@ def train(
                 evaluate_every=training.evaluate_every,
                 resume=resume,
                 overwrite=overwrite,
-                told=Told(progress, show.note, show.training_time),
+                told=Told(progress, show.note, show_training.training_time),
             )
     except KeyboardInterrupt:
         if Files(output).checkpoint.exists():
             show.note("the checkpoint is kept; go on with the same command and --resume")
         raise
-    show.trained(trained, output)
+    show_training.trained(trained, output)
 
 
 @command("Make a model")
@@ -286,7 +286,7 @@ def evaluate(
                 tta=measures.tta,
                 overwrite=overwrite,
             )
-        show.training_images(result, runtime.card)
+        show_training.training_images(result, runtime.card)
     if as_json:
         show.evaluation_json(result)
     else:
