@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from unet_deploy.evaluation.pairs import Pair, split
+from unet_deploy.evaluation.pairs import Pair
+from unet_deploy.evaluation.split import split
 
 
 @dataclass(frozen=True)

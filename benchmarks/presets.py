@@ -17,7 +17,8 @@ import typer
 
 from trainer.data import DataSet
 from trainer.recipe import PRESETS, Recipe
-from trainer.train import State, train
+from trainer.told import State, Told
+from trainer.train import train
 
 _CALIBRATION = 12
 
@@ -35,7 +36,7 @@ def seconds_a_step(data: Path, folder: Path, recipe: Recipe, validation: str) ->
         replace(recipe, steps=_CALIBRATION),
         overwrite=True,
         evaluate_every=10**6,
-        progress=stamp,
+        told=Told(progress=stamp),
     )
     gaps = [b - a for a, b in itertools.pairwise(stamps)]
     return sorted(gaps)[len(gaps) // 2]
@@ -53,15 +54,15 @@ def main(
         with tempfile.TemporaryDirectory() as folder:
             step = seconds_a_step(data, Path(folder), recipe, validation)
             steps = max(1, round(seconds / step))
-            score = train(
+            trained = train(
                 DataSet(data, validation=validation),
                 Path(folder, "w.pt"),
                 replace(recipe, steps=steps),
                 overwrite=True,
                 evaluate_every=max(1, steps // 3),
             )
-        figures[name] = {"seconds_a_step": step, "steps": steps, "mean_dice": score}
-        print(f"{name}: {steps} steps of {step:.3f} s, validation Dice {score:.4f}", flush=True)
+        figures[name] = {"seconds_a_step": step, "steps": steps, "mean_dice": trained.score}
+        print(f"{name}: {steps} steps of {step:.3f} s, validation Dice {trained.score:.4f}", flush=True)
     record.save("presets", {"data": data.name, "seconds": seconds, "width": width, **figures})
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +22,9 @@ from unet_deploy.evaluation.pairs import (
     leave_out,
     read_image,
     read_truths,
-    split,
 )
+from unet_deploy.evaluation.seen import digest_of
+from unet_deploy.evaluation.split import Part, split_pairs
 from unet_deploy.images import ImageSource
 from unet_deploy.images.grey import measure_page, read_tile, to_float32
 from unet_deploy.images.reading import AS_SAID, Reading
@@ -40,7 +41,7 @@ class DataSet:
     masks: Path | None = None
     mask_kind: MaskKind = "auto"
     validation: str = "last:0.1"
-    """Which images are held out, in the words of `unet_deploy.evaluation.pairs.split`."""
+    """Which images are held out, in the words of `unet_deploy.evaluation.split.split`."""
     reading: Reading = AS_SAID
     """How the images are read."""
 
@@ -56,6 +57,16 @@ class Annotated:
     """(H, W) uint8, class indices."""
     objects: np.ndarray
     """(H, W) int32, numbered objects, 0 the background."""
+    digest: str = field(default="", kw_only=True)
+    """By which `evaluate` knows the image again."""
+
+    def part(self, part: Part, name: str) -> Annotated:
+        """A block of it, or all of it: grey values stay those of the whole image."""
+        if part.region is None:
+            return self
+        planes = self.image, self.labels, self.objects
+        image, labels, objects = (np.ascontiguousarray(each[(..., *part.region.slices)]) for each in planes)
+        return Annotated(name, image, labels, objects, digest=self.digest)
 
 
 @dataclass(frozen=True)
@@ -68,7 +79,7 @@ class Sample(Annotated):
 
 @dataclass(frozen=True)
 class AnnotatedSet:
-    """All images of a data set, and those of them to train and to validate on."""
+    """All images of a data set, and those of them, or the blocks of the only one, to train and to validate on."""
 
     images: list[Annotated]
     training: list[Annotated]
@@ -79,19 +90,57 @@ class AnnotatedSet:
     @property
     def held_out(self) -> str:
         """What is kept from training, for people."""
+        if self.is_only_image:
+            share = sum(each.labels.size for each in self.validation) / self.images[0].labels.size
+            return f"{self.rule} held back: {share:.0%} of the only image"
         return f"{self.rule} held back: {len(self.validation)} of {len(self.images)} images"
+
+    @property
+    def note(self) -> str | None:
+        """What a person should know of what is held back, in a line; None where there is nothing to say."""
+        return f"note: there is but one image, so blocks of it are: {self.held_out}" if self.is_only_image else None
+
+    @property
+    def is_only_image(self) -> bool:
+        """Whether what is held back are blocks of the one image that there is."""
+        return len(self.images) == 1
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much there is of a data set, as far as the heads of its files tell."""
+
+    channels: int
+    validation_pixels: int
+    """Of all images that are held back together."""
+
+
+def extent_of(data: DataSet) -> Extent:
+    """Look at a data set before it is read. Raises UsageError, DataError and ImageError as `read_data_set`."""
+    pairs = find_pairs(data.path, data.masks)
+    pixels = 0
+    for part in split_pairs(pairs, data.validation, data.reading).validation:
+        with data.reading.open(pairs[part.image].image) as source:
+            region = part.region or source.info.region
+            pixels += region.height * region.width
+            channels = source.info.channels
+    return Extent(channels, pixels)
 
 
 def read_data_set(data: DataSet, description: ModelDescription) -> AnnotatedSet:
-    """Read all images and part those that are for validation.
+    """Read all images and part those that are for validation; of an only image, blocks.
 
     Raises UsageError for a rule that leaves none on either side, DataError as `read_annotated`, and for a class that
     occurs in no image to train on.
     """
     pairs = find_pairs(data.path, data.masks)
-    training, validation = split([pair.name for pair in pairs], data.validation)
+    split = split_pairs(pairs, data.validation, data.reading)
     images = read_annotated(pairs, description.classes, description.normalization, data.mask_kind, data.reading)
-    found = AnnotatedSet(images, [images[at] for at in training], [images[at] for at in validation], data.validation)
+    training, validation = (
+        [images[part.image].part(part, part.named(pairs[part.image])) for part in side]
+        for side in (split.training, split.validation)
+    )
+    found = AnnotatedSet(images, training, validation, data.validation)
     if absent := absent_class((each.labels for each in found.training), description.classes):
         raise DataError(
             f"{data.path}: class {absent!r} occurs only in what --validation {data.validation} holds back; "
@@ -109,29 +158,47 @@ def read_annotated(
 ) -> list[Annotated]:
     """Read all pairs, objects that touch put apart; where an image holds no data its truth is background.
 
-    Raises DataError as `read_truths`, and for sizes that differ.
+    Raises DataError as `read_truths`, for a class that never occurs, and for sizes that differ.
     """
     truths = read_truths(pairs, classes, kind)
+    if absent := absent_class((truth.labels for truth in truths), classes):
+        where = pairs[0].mask.parent
+        raise DataError(f"{where}: class {absent!r} occurs in no mask; check the masks, or name the classes they have")
     with ThreadPoolExecutor(usable_cores()) as pool:
-        images = list(pool.map(lambda pair: _read_image(read_image(pair, reading), normalization), pairs))
-    annotated, channels = [], len(images[0][0])
-    for pair, (image, data), drawn in zip(pairs, images, truths, strict=True):
-        check_size(pair, image, drawn)
-        if image.shape[0] != channels:
-            raise DataError(f"{pair.image}: {image.shape[0]} channels, but {pairs[0].image} has {channels}")
-        truth = leave_out(drawn, data)
+        read = list(pool.map(lambda pair: _read_image(read_image(pair, reading), normalization), pairs))
+    annotated, channels = [], len(read[0].values)
+    for pair, seen, drawn in zip(pairs, read, truths, strict=True):
+        check_size(pair, seen.values, drawn)
+        if min(seen.values.shape[1:]) < 2:
+            size = " x ".join(map(str, seen.values.shape[1:]))
+            raise DataError(f"{pair.image}: is {size} pixels; there is no shape to learn")
+        if len(seen.values) != channels:
+            raise DataError(f"{pair.image}: {len(seen.values)} channels, but {pairs[0].image} has {channels}")
+        truth = leave_out(drawn, seen.data)
         objects = separate(truth.objects)
         labels = np.where((objects == 0) & (truth.objects > 0), 0, truth.labels).astype(np.uint8)
-        annotated.append(Annotated(pair.name, image, labels, objects))
+        annotated.append(Annotated(pair.name, seen.values, labels, objects, digest=seen.digest))
     return annotated
 
 
-def _read_image(image: ImageSource, normalization: Normalization) -> tuple[np.ndarray, np.ndarray | None]:
-    """An image as network input, (C, H, W) float32, and where it holds data, bool (H, W); None for everywhere."""
+@dataclass(frozen=True)
+class _Seen:
+    """An image as it is read for training."""
+
+    values: np.ndarray
+    """(C, H, W) float32, network input."""
+    data: np.ndarray | None
+    """Where it holds data, bool (H, W); None for everywhere."""
+    digest: str
+    """Of its pixels as stored."""
+
+
+def _read_image(image: ImageSource, normalization: Normalization) -> _Seen:
     grey = measure_page(image, 0, normalization)
     pixels, data = read_tile(image, 0, image.info.region, grey)
     values = to_float32(pixels, image.info.name)
-    return (values - grey.offset[:, None, None]) * grey.scale[:, None, None], data
+    normalised = (values - grey.offset[:, None, None]) * grey.scale[:, None, None]
+    return _Seen(normalised, data, digest_of(image.crop(0, image.info.region)))
 
 
 def separate(objects: np.ndarray) -> np.ndarray:
@@ -159,7 +226,7 @@ def add_weights(annotated: Sequence[Annotated], classes: int, recipe: Recipe) ->
         weights = per_class[each.labels]
         if recipe.w0:
             weights = weights + border_weights(each.objects, w0=recipe.w0, sigma=recipe.sigma)
-        return Sample(each.name, each.image, each.labels, each.objects, weights)
+        return Sample(each.name, each.image, each.labels, each.objects, weights, digest=each.digest)
 
     with ThreadPoolExecutor(usable_cores()) as pool:
         return list(pool.map(weigh, annotated))

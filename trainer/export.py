@@ -68,6 +68,7 @@ def _card(network: UNet, saved: dict[str, Any], name: str) -> ModelCard:
         stride=network.stride,
         base=network.base,
         split=split,
+        training_images=tuple(saved.get("training_images", ())),
         seed=saved["recipe"]["seed"],
         metrics=metrics,
         **description,

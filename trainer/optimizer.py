@@ -32,7 +32,7 @@ class Muon(torch.optim.AdamW):
     def step(self, closure: Callable[[], float] | None = None) -> Any:
         for group in self.param_groups:
             for p in group["params"]:
-                if p.grad is not None and p.ndim == 4 and min(p.shape[:2]) >= _LEAST_SIDE:
+                if p.grad is not None and turns(p):
                     self._turn(p, REACH * group["lr"])
                     p.grad = None  # AdamW leaves alone what has no gradient
         return super().step(closure)
@@ -46,6 +46,11 @@ class Muon(torch.optim.AdamW):
         ahead = p.grad.lerp(state["momentum"], MOMENTUM).flatten(1)  # Nesterov
         p.add_(orthogonalised(ahead).view_as(p), alpha=-length)
         p.mul_(state["norm"] / p.norm())
+
+
+def turns(p: Tensor) -> bool:
+    """Whether a parameter is a kernel whose steps are made orthogonal."""
+    return p.ndim == 4 and min(p.shape[:2]) >= _LEAST_SIDE
 
 
 def orthogonalised(matrix: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 from trainer.data import Annotated
 from trainer.predict import predict
 from trainer.unet import UNet
+from trainer.weights import MAKER
 from unet_deploy.evaluation.overlap import Overlap
 from unet_deploy.system.colours import ORANGE, SKY_BLUE, hex_colour
 from unet_deploy.system.files import replacing
@@ -30,7 +31,7 @@ def draw_curves(path: Path, log: Sequence[dict[str, float]]) -> None:
     other.set_ylabel("mean Dice")
     figure.legend(loc="upper center", ncols=2, frameon=False)
     with replacing(path, overwrite=True) as beside:
-        figure.savefig(beside, format="png", dpi=120)
+        figure.savefig(beside, format="png", dpi=120, metadata={"Software": MAKER})
 
 
 def draw_validation(path: Path, model: UNet, images: Sequence[Annotated], device: torch.device) -> None:
@@ -49,7 +50,7 @@ def draw_validation(path: Path, model: UNet, images: Sequence[Annotated], device
         axis.set_axis_off()
     figure.suptitle("truth blue, prediction orange", fontsize=9)
     with replacing(path, overwrite=True) as beside:
-        figure.savefig(beside, format="png", dpi=100)
+        figure.savefig(beside, format="png", dpi=100, metadata={"Software": MAKER})
 
 
 def _figure(width: float, height: float, count: int = 1, columns: int = 1) -> tuple[Any, Any]:

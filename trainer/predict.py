@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -33,15 +34,19 @@ def predict(model: UNet, image: np.ndarray, device: torch.device) -> Tensor:
     return out
 
 
-def validate(model: UNet, images: Sequence[Annotated], classes: int, device: torch.device) -> float:
+def validate(model: UNet, images: Sequence[Annotated], classes: Sequence[int], device: torch.device) -> float:
     """Score a network on images that it was not trained on.
 
-    Returns the mean over images of the mean Dice of all classes but background that occur in truth or prediction.
+    Returns the mean over images of the mean Dice of those of `classes` that occur in truth or prediction; NaN where
+    the network answers NaN or infinity, among which a label would be chosen without a word.
     """
     scores = []
     for each in images:
-        labels = predict(model, each.image, device).argmax(0).cpu().numpy()
-        overlaps = [Overlap.of(labels == k, each.labels == k) for k in range(1, classes)]
+        logits = predict(model, each.image, device)
+        if not logits.isfinite().all():
+            return math.nan
+        labels = logits.argmax(0).cpu().numpy()
+        overlaps = [Overlap.of(labels == k, each.labels == k) for k in classes]
         dices = [overlap.dice for overlap in overlaps if overlap.predicted or overlap.true]
         scores.append(sum(dices) / len(dices) if dices else 1.0)
     return sum(scores) / len(scores)

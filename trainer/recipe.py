@@ -8,7 +8,47 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from unet_deploy.errors import UsageError
 from unet_deploy.model.card import Normalization
+from unet_deploy.model.card_fields import CARD, shown
+
+OPTIONS = {
+    "width": "--width",
+    "depth": "--depth",
+    "tile": "--tile-size",
+    "batch": "--batch-size",
+    "steps": "--steps",
+    "learning_rate": "--learning-rate",
+    "w0": "--border-weight",
+    "seed": "--seed",
+}
+"""By which option of the command a field of a recipe is chosen; what is not here comes with the preset."""
+
+_LIMITS = {
+    "width": (1, 1024),
+    "depth": (1, 6),
+    "tile": (1, 1 << 14),
+    "batch": (1, 1024),
+    "steps": (1, 10**9),
+    "learning_rate": (1e-12, 10),
+    "w0": (0, 1e6),
+    "seed": (0, 2**64 - 1),  # PyTorch's generators take 64 bits
+}
+"""The least and the most that a field may be."""
+
+STRONGEST = 100.0
+"""Of augmentation, in the preset's: far beyond, grey values leave what float32 can hold."""
+
+
+def _check(option: str, value: float, least: float, most: float) -> None:
+    """Raise UsageError where a value lies outside, or is NaN."""
+    if not least <= value <= most:
+        raise UsageError(f"{option} {value}: give a number of {least} to {most}")
+
+
+def _typed(value: object) -> str:
+    """A value as a person types it, on one short line."""
+    return shown(",".join(value)) if isinstance(value, tuple) else shown(value)
 
 
 @dataclass(frozen=True)
@@ -80,6 +120,11 @@ class Recipe:
     seed: int = 0
     """Of the first weights, and with the number of a step of all that it draws."""
 
+    def __post_init__(self) -> None:
+        """Raise UsageError for a value that no training can have, NaN included."""
+        for name, (least, most) in _LIMITS.items():
+            _check(OPTIONS[name], getattr(self, name), least, most)
+
     @property
     def cosine(self) -> bool:
         """Whether the rate warms up and then falls along half a cosine; sgd keeps it, as the paper does."""
@@ -108,8 +153,9 @@ PRESETS = {
 def tailored(preset: Recipe, *, strength: float = 1.0, **changes: float | None) -> Recipe:
     """A preset with some of its values changed; None keeps the preset's.
 
-    strength: of the augmentation, in the preset's.
+    strength: of the augmentation, in the preset's. Raises UsageError for values that no training can have.
     """
+    _check("--augmentation", strength, 0, STRONGEST)
     chosen: dict[str, Any] = {key: value for key, value in changes.items() if value is not None}
     return replace(preset, augmentation=preset.augmentation.times(strength), **chosen)
 
@@ -124,6 +170,15 @@ class ModelDescription:
     trained_on: str = ""
     license: str = ""
     command: str = ""
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for what no model card can say: known before the training, and not when it is exported."""
+        for name, option in (("classes", "--classes"), ("pixel_size_um", "--pixel-size")):
+            value, rule = getattr(self, name), CARD[name]
+            if not rule.holds(value):
+                raise UsageError(f"{option} {_typed(value)}: must be {rule.words.removesuffix(', or null')}")
+        if len(set(self.classes)) < len(self.classes):
+            raise UsageError(f"--classes {_typed(self.classes)}: two classes have one name; give each its own")
 
 
 UNDESCRIBED = ModelDescription()

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
 from trainer.optimizer import Muon
 from trainer.recipe import Recipe
 from trainer.unet import UNet
-from unet_deploy.errors import UsageError
+from unet_deploy.errors import ResourceError, UsageError
+from unet_deploy.system.machine import usable_memory
 
 
 @dataclass
@@ -25,12 +27,19 @@ class Run:
     best: float = -1.0
     """The best validation score so far."""
     best_step: int = 0
+    best_weights: dict[str, Tensor] | None = None
+    """The running mean that had it, on the CPU; None before the first validation."""
     seconds: float = 0.0
     """Spent training, over all resumptions."""
     losses: list[float] = field(default_factory=list)
     """Of the steps since the last validation."""
     log: list[dict[str, float]] = field(default_factory=list)
     """Step, mean loss, score and seconds of each validation."""
+
+    def keep_best(self, score: float) -> None:
+        """Take the running mean of the weights as the best."""
+        self.best, self.best_step = score, self.step
+        self.best_weights = {name: value.to("cpu", copy=True) for name, value in self.averaged.state_dict().items()}
 
     @property
     def score(self) -> float | None:
@@ -45,13 +54,43 @@ def start(
 
     network: makes it, from channels, classes, width, depth and dropout. Raises UsageError for an illegal tile.
     """
+    check_tile(recipe)
     torch.manual_seed(recipe.seed)
     model, averaged = (network(channels, classes, recipe.width, recipe.depth, recipe.dropout).to(device) for _ in "12")
-    if (recipe.tile - model.base) % model.stride or recipe.tile <= 2 * model.margin:
-        raise UsageError(f"--tile-size {recipe.tile}: sides are {model.base} + k x {model.stride} pixels at this depth")
     averaged.load_state_dict(model.state_dict())
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Run(model, averaged, _optimizer(model, recipe))
+
+
+def geometry(depth: int) -> UNet:
+    """A network of this depth that holds nothing, for its margin, base and stride."""
+    with torch.device("meta"):
+        return UNet(width=1, depth=depth)
+
+
+def check_tile(recipe: Recipe) -> None:
+    """Raise UsageError for a tile that a network of the recipe's depth cannot take."""
+    legal = geometry(recipe.depth)
+    if (recipe.tile - legal.base) % legal.stride or recipe.tile < legal.base:
+        raise UsageError(
+            f"--tile-size {recipe.tile}: sides are {legal.base} + k x {legal.stride} pixels at --depth {recipe.depth}"
+        )
+
+
+def check_memory(recipe: Recipe) -> None:
+    """Raise ResourceError for a network that this machine's memory cannot hold with all that trains it.
+
+    A system that promises more memory than it has would end the process without a word.
+    """
+    with torch.device("meta"):
+        network = UNet(width=recipe.width, depth=recipe.depth)
+    copies = 5  # weights, gradient, momentum, running mean, the best
+    taken, free = copies * sum(4 * each.numel() for each in network.parameters()), usable_memory()
+    if not torch.cuda.is_available() and free is not None and taken > free:
+        raise ResourceError(
+            f"--width {recipe.width}: training a network this wide takes {taken / 1e9:.3g} GB at least, "
+            f"and {free / 1e9:.3g} GB are free; take a smaller one"
+        )
 
 
 def _optimizer(model: UNet, recipe: Recipe) -> torch.optim.Optimizer:

@@ -1,52 +1,33 @@
-"""The training, top to bottom: data, loop, step."""
+"""The training, top to bottom: names, data, loop."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing, nullcontext
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import nn
 
-from trainer.augment import TileBatch
 from trainer.batches import batches
-from trainer.data import Annotated, DataSet, Sample, add_weights, read_data_set
+from trainer.data import AnnotatedSet, DataSet, Sample, add_weights, extent_of, read_data_set
+from trainer.device import find_device
+from trainer.forecast import foresee
+from trainer.keeper import Keeper
 from trainer.pictures import draw_curves, draw_validation
 from trainer.predict import validate
 from trainer.recipe import PRESETS, UNDESCRIBED, ModelDescription, Recipe
-from trainer.run import Run, start
-from trainer.unet import UNet
-from trainer.weights import (
-    Files,
-    fingerprint_of,
-    load_checkpoint,
-    load_weights,
-    save_checkpoint,
-    save_weights,
-    write_log,
-)
+from trainer.run import Run, check_memory, check_tile, start
+from trainer.selection import Selection, selection_of
+from trainer.settings import changes, fingerprint_of, settings_of
+from trainer.step import step
+from trainer.told import NOBODY, State, Told, Trained
+from trainer.weights import Files, load_checkpoint, load_weights, restore
 from unet_deploy.errors import ResourceError, UsageError
 from unet_deploy.evaluation.pairs import check_no_data
-from unet_deploy.system.files import check_free
 from unet_deploy.system.interrupt import held_interrupt
-from unet_deploy.system.machine import bf16_pays, usable_cores
-
-
-@dataclass(frozen=True)
-class State:
-    """Where a training stands, for a progress bar."""
-
-    step: int
-    steps: int
-    loss: float
-    score: float | None
-    """The latest validation score: mean Dice of the classes but background."""
 
 
 def train(
@@ -58,129 +39,140 @@ def train(
     evaluate_every: int = 500,
     resume: bool = False,
     overwrite: bool = False,
-    progress: Callable[[State], None] | None = None,
-) -> float:
-    """Train a U-Net and write its best weights to `output` (.pt); returns their validation score.
+    told: Told = NOBODY,
+) -> Trained:
+    """Train a U-Net and write its best weights to `output` (.pt).
 
     evaluate_every: steps between validations. resume: go on from the checkpoint that an earlier run of the same data
-    and settings left; that gives what an uninterrupted run would have given.
+    and settings left; that gives what an uninterrupted run would have given. Rate and number of steps may be others.
     Beside OUTPUT.pt stand OUTPUT.checkpoint.pt, .csv (the log), .curves.png and .validation.png.
-    Raises DataError, UsageError; ResourceError when the loss is no number any more.
+    Raises DataError, UsageError; ResourceError for a full disk or memory, and when the network answers no numbers any
+    more: what was good before is kept.
     """
-    files = Files(output)
+    files, device = Files(output), find_device()
+    saved = _begin(files, recipe, resume=resume, overwrite=overwrite)
     check_no_data(files.all, data.path, data.masks)
-    _check_names(files, resume=resume, overwrite=overwrite)
-    annotated = read_data_set(data, description)
-    samples = add_weights(annotated.training, len(description.classes), recipe)
-
-    torch.set_num_threads(usable_cores())
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    run = start(recipe, len(samples[0].image), len(description.classes), device)
-    fingerprint = fingerprint_of(recipe, description, annotated)
-    if resume:
-        load_checkpoint(files.checkpoint, run, fingerprint)
-
-    with held_interrupt() as interrupted, closing(_steps(run, samples, recipe, device)) as losses:
-        for loss in losses:
-            if run.step % evaluate_every == 0 or run.step == recipe.steps:
-                if _validate(run, annotated.validation, len(description.classes), device):
-                    save_weights(output, run, recipe, description, annotated)
-                save_checkpoint(files.checkpoint, run, fingerprint)
-                write_log(files.log, run.log)
-            if progress:
-                progress(State(run.step, recipe.steps, loss, run.score))
-            if interrupted():
-                save_checkpoint(files.checkpoint, run, fingerprint)
-                raise KeyboardInterrupt
+    with _out_of_memory():
+        first = saved["step"] if saved else 0
+        if told.forecast and first < recipe.steps:
+            pace, extent = (first, evaluate_every), extent_of(data)
+            told.forecast(foresee(recipe, len(description.classes), extent, pace, device))
+        annotated = read_data_set(data, description)
+        selection = selection_of(annotated.validation, description.classes)
+        told.say(annotated.note, selection.note)
+        run = start(recipe, len(annotated.images[0].image), len(description.classes), device)
+        settings = settings_of(recipe, description, annotated)
+        keeper = Keeper(files, recipe, description, annotated, selection, settings, device)
+        if saved:
+            told.say(*_check_same(files.checkpoint, saved, recipe, keeper))
+            restore(files.checkpoint, saved, run)
+            keeper.write_missing_weights(run)
+        keeper.check_room(run)
+        _learn(run, keeper, evaluate_every, told)
     best, _ = load_weights(output)
     draw_curves(files.curves, run.log)
     draw_validation(files.pictures, best.to(device), annotated.validation, device)
-    return run.best
+    told.say(_tied(run, selection))
+    return Trained(run.best, run.best_step, selection.can_choose)
 
 
-def _check_names(files: Files, *, resume: bool, overwrite: bool) -> None:
-    """Raise UsageError where a new run would take the place of an earlier one, finished or not."""
-    if resume:
-        return
-    check_free(files.output, overwrite=overwrite)
-    if files.checkpoint.exists() and not overwrite:
-        raise UsageError(f"{files.checkpoint} exists; pass --resume to go on with it, or --overwrite to start anew")
+# -- before the first step -------------------------------------------------------------------------------------------
 
 
-def _validate(run: Run, images: Sequence[Annotated], classes: int, device: torch.device) -> bool:
-    """Score the running mean of the weights and log it; returns whether it is the best so far."""
-    score = validate(run.averaged, images, classes, device)
+def _begin(files: Files, recipe: Recipe, *, resume: bool, overwrite: bool) -> dict[str, Any] | None:
+    """Look at tile, memory and what has the names of a run's files; returns the checkpoint to go on from.
+
+    Raises UsageError and ResourceError.
+    """
+    check_tile(recipe)
+    check_memory(recipe)
+    if not resume:
+        files.check_new(overwrite=overwrite)
+        return None
+    files.check_resumed(overwrite=overwrite)
+    saved = load_checkpoint(files.checkpoint)
+    if saved.get("step", 0) > recipe.steps:
+        raise UsageError(
+            f"{files.checkpoint}: has taken {saved['step']} steps already; --steps {recipe.steps} is fewer"
+        )
+    return saved
+
+
+def _check_same(checkpoint: Path, saved: dict[str, Any], recipe: Recipe, keeper: Keeper) -> list[str]:
+    """Compare a checkpoint with what is asked for; returns what differs and may. Raises UsageError for the rest."""
+    if "settings" in saved:
+        return changes(checkpoint, saved["settings"], keeper.settings)
+    if saved.get("fingerprint") != fingerprint_of(recipe, keeper.description, keeper.data):
+        raise UsageError(
+            f"{checkpoint}: was made with other settings or data; resume with the same, or start with --overwrite"
+        )
+    return []
+
+
+@contextmanager
+def _out_of_memory() -> Iterator[None]:
+    """Say of memory that cannot be had what would take less."""
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise _less_memory() from error
+    except RuntimeError as error:
+        if "allocate memory" in str(error) or "overflow" in str(error):  # PyTorch's words on a processor
+            raise _less_memory() from error
+        raise
+
+
+def _less_memory() -> ResourceError:
+    return ResourceError("out of memory; take a smaller --width, --batch-size or --tile-size")
+
+
+# -- the loop --------------------------------------------------------------------------------------------------------
+
+
+def _learn(run: Run, keeper: Keeper, evaluate_every: int, told: Told) -> None:
+    """Take the steps that are left; validate and save every so often, after the last one, and when interrupted."""
+    recipe, data = keeper.recipe, keeper.data
+    samples = add_weights(data.training, len(keeper.description.classes), recipe)
+    with held_interrupt() as interrupted, closing(_steps(run, samples, keeper)) as losses:
+        for loss in losses:
+            if run.step % evaluate_every == 0 or run.step == recipe.steps:
+                _validate(run, data, keeper)
+                keeper.keep_all(run)
+            if told.progress:
+                told.progress(State(run.step, recipe.steps, loss, run.score, len(run.log)))
+            if interrupted():
+                keeper.keep(run)
+                raise KeyboardInterrupt
+
+
+def _validate(run: Run, data: AnnotatedSet, keeper: Keeper) -> None:
+    """Score the running mean of the weights, log it, and keep it where it is the best so far."""
+    score = validate(run.averaged, data.validation, keeper.selection.scored, keeper.device)
+    if math.isnan(score):
+        raise keeper.lost("the network's answer", run.step)
     mean = sum(run.losses) / len(run.losses)
     run.log.append({"step": run.step, "loss": mean, "score": score, "seconds": run.seconds})
     run.losses.clear()
-    better = score > run.best
-    if better:
-        run.best, run.best_step = score, run.step
-    return better
+    if keeper.selection.better(score, run.best):
+        run.keep_best(score)
 
 
-def _steps(run: Run, samples: Sequence[Sample], recipe: Recipe, device: torch.device) -> Generator[float, None, None]:
+def _steps(run: Run, samples: Sequence[Sample], keeper: Keeper) -> Generator[float, None, None]:
     """Take the steps that are left, and yield the loss of each. Raises ResourceError when that is no number."""
     started = time.perf_counter() - run.seconds
-    with closing(batches(samples, recipe, run.model.margin, run.step)) as drawn:
+    with closing(batches(samples, keeper.recipe, run.model.margin, run.step)) as drawn:
         for batch in drawn:
-            loss = step(run, batch, recipe, device)
+            loss = step(run, batch, keeper.recipe, keeper.device)
             if not math.isfinite(loss):
-                raise ResourceError(
-                    f"the loss is no number at step {run.step}; "
-                    "go on from the last checkpoint with --resume, or start again, at a lower --learning-rate"
-                )
+                raise keeper.lost("the loss", run.step)
             run.losses.append(loss)
             run.seconds = time.perf_counter() - started
             yield loss
 
 
-# -- the step ------------------------------------------------------------------------------------------------
-
-
-def step(run: Run, batch: TileBatch, recipe: Recipe, device: torch.device) -> float:
-    """Take one step of the optimizer; returns the loss."""
-    torch.manual_seed(_mix(recipe.seed, run.step))  # dropout, the same after a resume
-    for group in run.optimizer.param_groups:
-        group["lr"] = _learning_rate(recipe, run.step)
-    run.model.train()
-    image, labels, weights = (part.to(device, non_blocking=True) for part in (batch.image, batch.labels, batch.weights))
-    with _mixed_precision(device):
-        logits = run.model(image)
-    # Equation 1: softmax cross-entropy, each pixel weighted; averaged so that the step does not grow with the tile.
-    entropy = nn.functional.cross_entropy(logits.float(), labels, reduction="none")
-    loss = (entropy * weights).sum() / weights.sum()
-    run.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    if recipe.clip:
-        nn.utils.clip_grad_norm_(run.model.parameters(), recipe.clip)
-    run.optimizer.step()
-    run.step += 1
-    _average(run.averaged, run.model, min(recipe.average, run.step / (run.step + 10)) if recipe.average else 0.0)
-    return float(loss.detach())
-
-
-def _learning_rate(recipe: Recipe, step: int) -> float:
-    """Rise from 0 over the warm-up, then fall along half a cosine to a hundredth; sgd keeps its rate."""
-    if not recipe.cosine:
-        return recipe.learning_rate
-    if step < recipe.warmup:
-        return recipe.learning_rate * (step + 1) / recipe.warmup
-    done = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
-    return recipe.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
-
-
-def _mixed_precision(device: torch.device) -> Any:
-    if device.type == "cuda":
-        return torch.autocast("cuda", torch.bfloat16)
-    return torch.autocast("cpu", torch.bfloat16) if bf16_pays() else nullcontext()
-
-
-@torch.no_grad()
-def _average(averaged: UNet, model: UNet, decay: float) -> None:
-    for mean, now in zip(averaged.parameters(), model.parameters(), strict=True):
-        mean.lerp_(now, 1 - decay)
-
-
-def _mix(seed: int, step: int) -> int:
-    return int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
+def _tied(run: Run, selection: Selection) -> str | None:
+    """Say that no validation was better than another, where that is so."""
+    scores = {row["score"] for row in run.log}
+    if len(run.log) < 2 or len(scores) > 1 or not selection.can_choose:
+        return None
+    return f"note: all {len(run.log)} validations scored {run.best:.4f}, so the last weights are kept"

@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 import csv
-import hashlib
-import json
+import io
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from trainer.data import AnnotatedSet
 from trainer.recipe import ModelDescription, Recipe
 from trainer.run import Run
+from trainer.selection import Selection
 from trainer.unet import UNet
 from trainer.weights_fields import check_fields, network_of
 from unet_deploy.errors import DataError, ModelError, UsageError
 from unet_deploy.images.array import ArraySource
-from unet_deploy.system.files import replacing
+from unet_deploy.system.files import check_free, replacing
 from unet_deploy.tiling import plan_tiles
 
 FORMAT = 1
 
 SCORE = "mean Dice, validation"
 """What the best weights are chosen by, as the card calls it."""
+
+
+_COLUMNS = ("step", "loss", "score", "seconds")
+
+MAKER = "unet-deploy train"
+"""What a picture says of itself, so that a run that goes on knows it from one of the user's."""
 
 
 @dataclass(frozen=True)
@@ -59,35 +65,55 @@ class Files:
     @property
     def all(self) -> tuple[Path, ...]:
         """All that a training may write."""
-        return self.output, self.checkpoint, self.log, self.curves, self.pictures
+        return self.output, self.checkpoint, *self._side
+
+    def check_new(self, *, overwrite: bool) -> None:
+        """Raise UsageError where a new run would take the place of any file, finished or not."""
+        self._check_suffix()
+        if self.checkpoint.exists() and not self.output.exists() and not overwrite:
+            raise UsageError(f"{self.checkpoint} exists; pass --resume to go on with it, or --overwrite to start anew")
+        for path in self.all:
+            check_free(path, overwrite=overwrite)
+
+    def check_resumed(self, *, overwrite: bool) -> None:
+        """Raise UsageError where a run that goes on would take the place of what no training made."""
+        self._check_suffix()
+        for path in (self.output, *self._side):
+            check_free(path, overwrite=overwrite or self._is_ours(path))
+
+    @property
+    def _side(self) -> tuple[Path, ...]:
+        return self.log, self.curves, self.pictures
+
+    def _check_suffix(self) -> None:
+        if self.output.suffix.lower() != ".pt":  # what stands beside it has other suffixes, and other names so
+            raise UsageError(f"{self.output}: is a name for weights, which end in .pt; try {self.output.stem}.pt")
+
+    def _is_ours(self, path: Path) -> bool:
+        """Whether what has a name, if anything has, is what a training makes under it."""
+        if not path.is_file():
+            return not path.exists()
+        if path == self.output:
+            with suppress(ModelError):
+                return bool(_load(path, "weights"))
+            return False
+        with path.open("rb") as file:
+            head = file.read(1024)
+        return head.startswith(",".join(_COLUMNS).encode()) if path == self.log else MAKER.encode() in head
 
     def _beside(self, suffix: str) -> Path:
         return self.output.with_name(f"{self.output.stem}.{suffix}")
 
 
-def fingerprint_of(recipe: Recipe, description: ModelDescription, data: AnnotatedSet) -> str:
-    """Hash what must not change between a run and its resumption: settings, pixels and labels.
-
-    The learning rate may change.
-    """
-    fixed = asdict(replace(recipe, learning_rate=0.0))
-    names = [each.name for each in data.images]
-    settings = [fixed, description.classes, asdict(description.normalization), names, data.rule]
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for each in data.images:
-        for pixels in (each.image, each.labels, each.objects):
-            digest.update(np.ascontiguousarray(pixels).data)
-    return digest.hexdigest()
-
-
-def save_checkpoint(path: Path, run: Run, fingerprint: str) -> None:
-    """Write everything that the rest of the training depends on."""
+def save_checkpoint(path: Path, run: Run, settings: dict[str, Any]) -> None:
+    """Write everything that the rest of the training depends on, and the best weights so far."""
     state = {
         "format": FORMAT,
-        "fingerprint": fingerprint,
+        "settings": settings,
         "model": run.model.state_dict(),
         "averaged": run.averaged.state_dict(),
         "optimizer": run.optimizer.state_dict(),
+        "best_weights": run.best_weights,
         "step": run.step,
         "best": run.best,
         "best_step": run.best_step,
@@ -95,26 +121,31 @@ def save_checkpoint(path: Path, run: Run, fingerprint: str) -> None:
         "losses": run.losses,
         "log": run.log,
     }
-    with replacing(path, overwrite=True) as beside:
-        torch.save(state, beside)
+    _save(path, state)
 
 
-def load_checkpoint(path: Path, run: Run, fingerprint: str) -> None:
-    """Put a run back where its checkpoint stands. Raises UsageError when settings or data have changed."""
-    state = _load(path, "checkpoint")
-    if state.get("fingerprint") != fingerprint:
-        raise UsageError(
-            f"{path}: was made with other settings or data; resume with the same, or start with --overwrite"
-        )
-    run.model.load_state_dict(state["model"])
-    run.averaged.load_state_dict(state["averaged"])
-    run.optimizer.load_state_dict(state["optimizer"])
-    for key in ("step", "best", "best_step", "seconds", "losses", "log"):
-        setattr(run, key, state[key])
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint, for `restore`. Raises DataError and ModelError."""
+    return _load(path, "checkpoint")
 
 
-def save_weights(path: Path, run: Run, recipe: Recipe, description: ModelDescription, data: AnnotatedSet) -> None:
-    """Write the averaged weights, the architecture, what the card needs, and real tiles to check an export on.
+def restore(path: Path, saved: dict[str, Any], run: Run) -> None:
+    """Put a run back where its checkpoint stands. Raises ModelError for one that is not whole."""
+    try:
+        run.model.load_state_dict(saved["model"])
+        run.averaged.load_state_dict(saved["averaged"])
+        run.optimizer.load_state_dict(saved["optimizer"])
+        for key in ("step", "best", "best_step", "seconds", "losses", "log"):
+            setattr(run, key, saved[key])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ModelError(f"{path}: holds no run of this trainer; start anew with --overwrite") from error
+    run.best_weights = saved.get("best_weights")  # version 0.1 kept them in the weights file alone
+
+
+def save_weights(
+    path: Path, run: Run, recipe: Recipe, description: ModelDescription, data: AnnotatedSet, selection: Selection
+) -> None:
+    """Write the best weights, the architecture, what the card needs, and real tiles to check an export on.
 
     The tiles are of the first three images for validation.
     """
@@ -123,7 +154,7 @@ def save_weights(path: Path, run: Run, recipe: Recipe, description: ModelDescrip
     examples = [torch.from_numpy(ArraySource(each.image).read(0, read).copy()) for each in data.validation[:3]]
     state = {
         "format": FORMAT,
-        "state": {name: value.cpu() for name, value in run.averaged.state_dict().items()},
+        "state": run.best_weights,
         "architecture": {
             "channels": len(data.validation[0].image),
             "classes": len(description.classes),
@@ -134,11 +165,16 @@ def save_weights(path: Path, run: Run, recipe: Recipe, description: ModelDescrip
         "about": {**asdict(description), "classes": list(description.classes)},
         "recipe": asdict(recipe),
         "split": data.held_out,
-        "metrics": {SCORE: run.best, "steps": float(run.best_step)},
+        "training_images": sorted({each.digest for each in data.training}),
+        "metrics": {**({SCORE: run.best} if selection.can_choose else {}), "steps": float(run.best_step)},
         "examples": examples,
     }
-    with replacing(path, overwrite=True) as beside:
-        torch.save(state, beside)
+    _save(path, state)
+
+
+def steps_of(path: Path) -> int | None:
+    """After how many steps the weights of a file were kept; None where it is not there. Raises ModelError."""
+    return int(_load(path, "weights")["metrics"]["steps"]) if path.exists() else None
 
 
 def load_weights(path: Path) -> tuple[UNet, dict[str, Any]]:
@@ -148,13 +184,21 @@ def load_weights(path: Path) -> tuple[UNet, dict[str, Any]]:
     return network_of(state, path), state
 
 
+def _save(path: Path, state: dict[str, Any]) -> None:
+    """Write a file of PyTorch's, by way of memory: of a full disk its own writer says no more than that it failed."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    with replacing(path, overwrite=True) as beside:
+        beside.write_bytes(buffer.getbuffer())
+
+
 def _load(path: Path, what: str) -> dict[str, Any]:
     if not path.is_file():
         raise DataError(f"{path}: no such {what} file")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise ModelError(f"{path}: is no {what} file of this trainer") from error
+        raise ModelError(f"{path}: is no {what} file of this trainer; make one with: unet-deploy train") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise ModelError(f"{path}: is no {what} file of this version of the trainer")
     return state
@@ -163,6 +207,6 @@ def _load(path: Path, what: str) -> dict[str, Any]:
 def write_log(path: Path, rows: Sequence[dict[str, float]]) -> None:
     """Write one row for each validation, as CSV."""
     with replacing(path, overwrite=True) as beside, beside.open("w", newline="") as file:
-        writer = csv.DictWriter(file, ["step", "loss", "score", "seconds"])
+        writer = csv.DictWriter(file, _COLUMNS)
         writer.writeheader()
         writer.writerows(rows)

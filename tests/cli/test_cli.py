@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -143,7 +144,8 @@ def test_train_export_segment_evaluate(folder, tmp_path):
         "--classes",
         "background,disc",
     ]
-    unet_deploy("train", folder, "-o", "w.pt", *small, "--steps", "40", cwd=tmp_path)
+    _, told = unet_deploy("train", folder, "-o", "w.pt", *small, "--steps", "40", cwd=tmp_path)
+    assert re.match(r"about .* for 40 steps at width 4 on .* cores?\n", told)
     assert "no such checkpoint" in error("train", folder, "-o", "w2.pt", *small, "--resume", code=3, cwd=tmp_path)
     unet_deploy("export", "w.pt", "-o", "disc.onnx", "--name", "discs", cwd=tmp_path)
     shown, _ = unet_deploy("info", "disc.onnx", cwd=tmp_path)
@@ -151,19 +153,25 @@ def test_train_export_segment_evaluate(folder, tmp_path):
     assert "unet-deploy train" in shown
     unet_deploy("segment", folder / "images", "-m", "disc.onnx", "-o", "masks", cwd=tmp_path)
     assert len(os.listdir(tmp_path / "masks")) == 4
-    shown, _ = unet_deploy("evaluate", "disc.onnx", folder, cwd=tmp_path)
+    shown, told = unet_deploy("evaluate", "disc.onnx", folder, "--record", cwd=tmp_path)
     assert "Dice of disc, all pixels" in shown
-    shown, _ = unet_deploy("evaluate", "disc.onnx", folder, "--validation", "last:1", "--json", cwd=tmp_path)
-    assert list(json.loads(shown)["images"]) == ["3"]
+    assert "trained on 3 of 4 images: expect less of new ones; score what training held back with --validation " in told
+    assert "4 images of cells, 3 of them trained on" in unet_deploy("info", "disc.onnx", cwd=tmp_path)[0]
+    shown, told = unet_deploy("evaluate", "disc.onnx", folder, "--validation", "last:1", "--json", cwd=tmp_path)
+    assert (list(json.loads(shown)["images"]), told) == (["3"], "")
 
 
 def test_training_on_bad_data_is_one_line(folder, tmp_path):
     pytest.importorskip("torch")
     one = [folder / "images" / "0.tif", "--masks", folder / "masks" / "0.tif"]
-    assert "of 1 images that leaves 0 to train on" in error("train", *one, "-o", tmp_path / "w.pt", code=2)
+    (tmp_path / "w.csv").write_text("mine")
+    assert "w.csv exists; pass --overwrite" in error("train", *one, "-o", tmp_path / "w.pt", code=2)
+    (tmp_path / "w.csv").unlink()
     mask = folder / "masks" / "2.tif"
     mask.write_bytes(mask.read_bytes()[:-50])
-    assert "masks/2.tif: the file ends before" in error("train", folder, "-o", tmp_path / "w.pt", code=3)
+    time_told, said = unet_deploy("train", folder, "-o", tmp_path / "w.pt", code=3)[1].splitlines()
+    assert "for 6000 steps at width " in time_told
+    assert "masks/2.tif: the file ends before" in said
     mask.unlink()
     assert "2.tif: has no file named 2.*" in error("train", folder, "-o", tmp_path / "w.pt", code=3)
     assert os.listdir(tmp_path) == ["cells"]

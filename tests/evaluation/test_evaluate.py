@@ -3,21 +3,29 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import tifffile
 from command_line import error, unet_deploy
 
-from unet_deploy import open_model
-from unet_deploy.errors import DataError
+from unet_deploy import open_model, segment
+from unet_deploy.errors import DataError, UsageError
 from unet_deploy.evaluation.evaluate import evaluate, score_files, score_labels
 from unet_deploy.evaluation.measures import GROUPS, Scoring
 from unet_deploy.evaluation.objects import Jaccard
+from unet_deploy.evaluation.overlap import Overlap
 from unet_deploy.evaluation.pairs import Truth, find_pairs
+from unet_deploy.evaluation.record import check_recordable, record
 from unet_deploy.evaluation.scores import Evaluation
+from unet_deploy.evaluation.seen import digest_of, was_trained_on
 from unet_deploy.evaluation.sheet import INVENTED, MISSED, MISTAKEN, compared, draw_worst
+from unet_deploy.evaluation.split import Part, Split, split_pairs
+from unet_deploy.model.card import ModelCard
 from unet_deploy.system.colours import COLOURS
+from unet_deploy.tiling import Region
+from unet_deploy.zoo import card_of, find_model
 
 
 def test_scores_by_hand():
@@ -286,3 +294,60 @@ def test_score_leaves_out_what_is_no_data(tmp_path):
         tifffile.imwrite(tmp_path / "truth.tif", truth, extratags=extra, metadata=None)
         scored = score_files(tmp_path / "found.tif", tmp_path / "truth.tif").by_class[0].dice
         assert (scored == 1) == (dice == 1)
+
+
+def test_what_the_masks_mean_is_seen_from_all_pairs_whatever_is_held_back(annotated, nuclei):
+    for path in (annotated / "masks").iterdir():  # 1 is the background, and the last mask has nothing else
+        tifffile.imwrite(path, np.where((tifffile.imread(path) > 0) & (path.stem != "2"), 2, 1).astype(np.uint8))
+    shown, told = unet_deploy("evaluate", "nuclei", annotated, "--validation", "last:1", "--plot", annotated / "w.png")
+    assert "images" in shown
+    assert "no mask has nucleus: Dice is 1 in images where none was found, 0 in others" in told
+    with open_model(nuclei) as model:
+        pairs = find_pairs(annotated)
+        (score,) = evaluate(model, pairs, split=split_pairs(pairs, "last:1")).scores
+    assert (score.name, score.overlaps[0].true) == ("2", 0)
+
+
+def test_of_an_only_image_the_block_that_was_held_back_is_scored(annotated, nuclei):
+    for kind in ("images", "masks"):
+        for at in (0, 2):
+            (annotated / kind / f"{at}.tif").unlink()
+    found = json.loads(unet_deploy("evaluate", "nuclei", annotated, "--validation", "last:0.5", "--json")[0])
+    assert list(found["images"]) == ["1[0:120, 70:140]"]
+    with open_model(nuclei) as model:
+        labels = segment(tifffile.imread(annotated / "images" / "1.tif"), model=model)
+    truth = tifffile.imread(annotated / "masks" / "1.tif") > 0
+    dice = Overlap.of(labels[:, 70:] > 0, truth[:, 70:]).dice
+    assert found["images"]["1[0:120, 70:140]"]["dice"] == [dice]
+
+
+def test_figures_are_never_recorded_in_the_installation(annotated, nuclei, tmp_path):
+    before = nuclei.read_bytes()
+    (tmp_path / "link.onnx").symlink_to(nuclei)
+    (tmp_path / "hard.onnx").hardlink_to(nuclei)
+    for model in ("nuclei", nuclei, tmp_path / "link.onnx", tmp_path / "hard.onnx"):
+        with pytest.raises(UsageError, match="belongs to the installation; evaluate a copy of it"):
+            check_recordable(find_model(model))
+    assert nuclei.read_bytes() == before
+
+
+def test_figures_are_recorded_in_the_model_that_a_link_leads_to(nuclei, tmp_path):
+    pytest.importorskip("onnx")
+    mine, link = tmp_path / "mine.onnx", tmp_path / "link.onnx"
+    mine.write_bytes(nuclei.read_bytes())
+    link.symlink_to(mine)
+    record(link, {"Dice": 0.5}, "two images")
+    assert link.is_symlink()
+    assert card_of(mine).evaluation == {"Dice": 0.5}
+
+
+def test_what_a_model_was_trained_on_is_known_by_its_pixels():
+    pixels = np.arange(12, dtype=np.uint16).reshape(1, 3, 4)
+    card = ModelCard("m", 1, ("a", "b"), 4, 4, 12, split="last:0.1 held back: 10% of the only image")
+    card = replace(card, training_images=(digest_of(pixels.astype(">u2")),))
+    block = Part(0, Region(2, 0, 1, 4))
+    assert ModelCard.from_json(card.to_json()) == card
+    assert was_trained_on(card, pixels, Part(0), None)
+    assert not was_trained_on(card, pixels + 1, Part(0), None)
+    assert not was_trained_on(card, pixels, block, Split("last:0.1", (), (block,)))
+    assert was_trained_on(card, pixels, block, Split("last:0.2", (), (block,)))

@@ -110,7 +110,7 @@ def pixels_of(dtype, brightest):
         (np.uint8, 200, 65535),
         (np.float32, 1, 255),
         (np.float32, 60000, 255),
-        (np.float64, 200, 1),
+        (np.float64, 5000, 100),
     ],
 )
 def test_an_image_of_another_range_than_a_fixed_scale_is_refused(dtype, brightest, white):
@@ -134,6 +134,11 @@ def test_an_image_of_another_range_than_a_fixed_scale_is_refused(dtype, brightes
 def test_an_image_of_the_range_of_a_fixed_scale_is_taken(dtype, brightest, white):
     grey = measure_page(pixels_of(dtype, brightest), 0, Normalization("fixed", scale=1 / white))
     assert grey.scale == np.float32(1 / white)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_a_scale_of_1_hands_on_grey_values_as_they_are(dtype):
+    assert measure_page(pixels_of(dtype, 200), 0, Normalization("fixed", scale=1)).scale == 1
 
 
 def test_standardised_grey_values_are_taken_whatever_their_range():

@@ -7,7 +7,7 @@ import hashlib
 import pytest
 
 from unet_deploy.errors import ResourceError, UnetDeployError, UsageError
-from unet_deploy.system.files import check_free, file_errors, replacing, sha256_of, try_lock
+from unet_deploy.system.files import check_free, check_room, file_errors, replacing, sha256_of, try_lock
 
 
 def refuse(code):
@@ -71,3 +71,26 @@ def test_the_hash_of_a_file_is_that_of_its_bytes(tmp_path):
     content = bytes(range(256)) * 10_000  # more than one piece
     (tmp_path / "model").write_bytes(content)
     assert sha256_of(tmp_path / "model") == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EFBIG, errno.EDQUOT])
+def test_room_that_a_disk_lacks_is_told_before_anything_is_written(tmp_path, monkeypatch, error):
+    def lacking(*_):
+        raise OSError(error, "lacking")
+
+    monkeypatch.setattr("os.posix_fallocate", lacking)
+    with pytest.raises(ResourceError, match=r"w\.pt: no space left on its disk"):
+        check_room(tmp_path / "w.pt", 10, 20)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_room_that_a_disk_has_is_given_back(tmp_path):
+    check_room(tmp_path / "w.pt", 1000, 1 << 20)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_no_room_can_be_set_aside_what_is_free_counts(tmp_path, monkeypatch):
+    monkeypatch.delattr("os.posix_fallocate")
+    check_room(tmp_path / "w.pt", 1000)
+    with pytest.raises(ResourceError, match="no space left"):
+        check_room(tmp_path / "w.pt", 1 << 60)

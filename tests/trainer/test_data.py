@@ -8,6 +8,7 @@ import tifffile
 
 from trainer.data import add_weights, read_annotated, separate
 from trainer.recipe import PRESETS
+from unet_deploy.errors import DataError
 from unet_deploy.evaluation.pairs import find_pairs
 from unet_deploy.model.card import Normalization
 
@@ -55,7 +56,20 @@ def test_without_border_weights_a_pixel_weighs_as_its_class(folder):
     assert all(len(np.unique(sample.weights)) <= 2 for sample in samples)
 
 
+KINDS = ("images", "masks")
 BAD = {
+    "empty": (
+        lambda root: [tifffile.imwrite(p, np.zeros((90, 90), np.uint8)) for p in (root / "masks").iterdir()],
+        r"masks: class 'cell' occurs in no mask",
+    ),
+    "one class": (
+        lambda root: [tifffile.imwrite(p, np.ones((90, 90), np.uint8)) for p in (root / "masks").iterdir()],
+        r"masks: class 'background' occurs in no mask",
+    ),
+    "one row": (
+        lambda root: [tifffile.imwrite(root / kind / "cell3.tif", np.ones((1, 90), np.uint8)) for kind in KINDS],
+        r"images/cell3\.tif: is 1 x 90 pixels; there is no shape to learn",
+    ),
     "channels": (
         lambda root: tifffile.imwrite(root / "images" / "cell3.tif", np.ones((90, 90, 3), np.uint8), photometric="rgb"),
         r"images/cell3\.tif: 3 channels, but .*images/cell0\.tif has 1",
@@ -75,3 +89,8 @@ def test_what_is_wrong_is_one_line_with_the_file(folder, case):
         read(folder)
     assert raised.value.exit_code == 3
     assert "\n" not in str(raised.value)
+
+
+def test_a_class_that_is_named_and_never_occurs_is_refused(folder):
+    with pytest.raises(DataError, match="class 'nerve' occurs in no mask"):
+        read_annotated(find_pairs(folder), (*CLASSES, "nerve"), MEASURED, "instances")

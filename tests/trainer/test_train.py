@@ -17,7 +17,8 @@ pytest.importorskip("matplotlib")
 from trainer import train as training  # noqa: E402
 from trainer.data import DataSet  # noqa: E402
 from trainer.predict import predict  # noqa: E402
-from trainer.recipe import PRESETS, ModelDescription, tailored  # noqa: E402
+from trainer.recipe import PRESETS, Augmentation, ModelDescription, tailored  # noqa: E402
+from trainer.told import NOBODY, Told  # noqa: E402
 from trainer.train import train  # noqa: E402
 from trainer.unet import UNet  # noqa: E402
 from trainer.weights import load_weights  # noqa: E402
@@ -37,15 +38,15 @@ def run(folder, output, recipe=TINY, **options):
 
 
 def test_it_learns_cells_from_a_handful_of_images(folder, tmp_path):
-    score = run(folder, tmp_path / "w.pt", replace(TINY, steps=100, learning_rate=3e-3))
-    assert score > 0.8
+    trained = run(folder, tmp_path / "w.pt", replace(TINY, steps=100, learning_rate=3e-3))
+    assert trained.score > 0.8
 
 
 def test_it_leaves_weights_a_log_and_two_pictures(folder, tmp_path):
     seen = []
     output = tmp_path / "out" / "w.pt"
     output.parent.mkdir()
-    score = run(folder, output, progress=seen.append)
+    trained = run(folder, output, told=Told(progress=seen.append))
     assert sorted(p.name for p in output.parent.iterdir()) == [
         "w.checkpoint.pt",
         "w.csv",
@@ -55,7 +56,7 @@ def test_it_leaves_weights_a_log_and_two_pictures(folder, tmp_path):
     ]
     rows = list(csv.DictReader(output.with_suffix(".csv").open()))
     assert [row["step"] for row in rows] == ["10", "20", "30"]
-    assert max(float(row["score"]) for row in rows) == score
+    assert max(float(row["score"]) for row in rows) == trained.score
     assert [state.step for state in seen] == list(range(1, 31))
 
 
@@ -76,7 +77,7 @@ def test_an_interrupted_run_resumes_to_the_weights_of_an_uninterrupted_one(folde
 
     cut = tmp_path / "cut.pt"
     with pytest.raises(KeyboardInterrupt):
-        run(folder, cut, progress=interrupt)
+        run(folder, cut, told=Told(progress=interrupt))
     run(folder, cut, resume=True)
     whole, resumed = weights(tmp_path / "whole.pt"), weights(cut)
     assert all(torch.equal(whole[key], resumed[key]) for key in whole)
@@ -103,18 +104,62 @@ def test_ctrl_c_of_the_command_keeps_a_checkpoint_and_exits_with_130(folder, tmp
     ]
 
 
-def test_resuming_with_other_settings_or_data_is_refused(folder, tmp_path):
+@pytest.fixture
+def begun(folder, tmp_path):
+    """Ten steps of a run, and what goes on from there with what is given."""
     output, recipe = tmp_path / "w.pt", replace(TINY, steps=10)
     run(folder, output, recipe)
-    refused = pytest.raises(UsageError, match="was made with other settings or data")
-    with refused:
-        run(folder, output, replace(recipe, width=6), resume=True)
-    with refused:
-        train(DataSet(folder), output, recipe, replace(CELLS, normalization=Normalization("fixed")), resume=True)
+
+    def go_on(description=CELLS, rule="last:0.1", told=NOBODY, **changes):
+        changed = replace(recipe, **changes)
+        return train(DataSet(folder, validation=rule), output, changed, description, resume=True, told=told)
+
+    return go_on
+
+
+def test_resuming_with_other_settings_or_data_is_refused_by_their_names(begun, folder):
+    for says, other in (
+        ("--width was 4, is 6; --seed was 0, is 1", {"width": 6, "seed": 1}),
+        ("--augmentation was another", {"augmentation": Augmentation(noise=1)}),
+        ("--preset was another", {"optimizer": "sgd"}),
+        ("--validation was last:0.1, is last:2", {"rule": "last:2"}),
+        (
+            "--classes was background,cell, is background,disc",
+            {"description": ModelDescription(("background", "disc"))},
+        ),
+        ("normalization was another", {"description": replace(CELLS, normalization=Normalization("fixed"))}),
+        ("has taken 10 steps already; --steps 9 is fewer", {"steps": 9}),
+    ):
+        with pytest.raises(UsageError, match=says):
+            begun(**other)
     picture = folder / "images" / "cell0.tif"
     tifffile.imwrite(picture, 255 - tifffile.imread(picture))
-    with refused:
-        run(folder, output, recipe, resume=True)
+    with pytest.raises(UsageError, match="changed: image or mask cell0;"):
+        begun()
+    for kind in ("images", "masks"):
+        (folder / kind / "cell0.tif").rename(folder / kind / "cell00.tif")
+    with pytest.raises(UsageError, match="new: image cell00; missing: image cell0;"):
+        begun()
+
+
+def test_a_run_goes_on_for_more_steps_at_another_rate_and_says_so(begun, tmp_path):
+    notes = []
+    begun(steps=12, learning_rate=1e-4, told=Told(note=notes.append))
+    assert [note.partition(":")[2].partition(":")[0] for note in notes] == [
+        " --steps was 10, is 12",
+        " --learning-rate was 0.0005, is 0.0001",
+    ]
+    rows = list(csv.DictReader((tmp_path / "w.csv").open()))
+    assert [row["step"] for row in rows] == ["10", "12"]
+
+
+def test_another_machine_is_told_of(begun, monkeypatch):
+    notes = []
+    cores = torch.get_num_threads()
+    monkeypatch.setattr("trainer.device.usable_cores", lambda: cores + 1)
+    begun(told=Told(note=notes.append))
+    torch.set_num_threads(cores)
+    assert f"begun on another machine (cores was {cores}, is {cores + 1})" in notes[0]
 
 
 def test_finished_work_is_not_overwritten_by_accident(folder, tmp_path):
@@ -150,6 +195,12 @@ def test_a_tile_the_network_cannot_take_is_refused(folder, tmp_path):
         run(folder, tmp_path / "w.pt", replace(TINY, tile=85))
 
 
+def test_a_network_that_memory_cannot_hold_is_refused(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("trainer.run.usable_memory", lambda: 10**6)
+    with pytest.raises(ResourceError, match=r"--width 64: training a network this wide takes .* GB at least"):
+        run(folder, tmp_path / "w.pt", replace(TINY, width=64))
+
+
 def test_the_papers_preset_is_the_papers():
     paper = PRESETS["paper"]
     assert (paper.optimizer, paper.momentum, paper.tile, paper.batch) == ("sgd", 0.99, 572, 1)
@@ -161,7 +212,7 @@ def test_the_papers_preset_is_the_papers():
 
 def test_the_papers_preset_learns_cells(folder, tmp_path):
     recipe = replace(PRESETS["paper"], width=8, depth=2, tile=84, steps=200, learning_rate=3e-3)
-    assert run(folder, tmp_path / "w.pt", recipe) > 0.7
+    assert run(folder, tmp_path / "w.pt", recipe).score > 0.7
 
 
 def test_tiled_prediction_is_that_of_one_pass(folder):

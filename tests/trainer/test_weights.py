@@ -12,7 +12,8 @@ from trainer.data import Annotated, AnnotatedSet  # noqa: E402
 from trainer.export import export  # noqa: E402
 from trainer.recipe import PRESETS, ModelDescription  # noqa: E402
 from trainer.run import start  # noqa: E402
-from trainer.weights import Files, fingerprint_of, load_checkpoint, load_weights, save_checkpoint  # noqa: E402
+from trainer.settings import fingerprint_of  # noqa: E402
+from trainer.weights import Files, load_checkpoint, load_weights, restore, save_checkpoint  # noqa: E402
 from unet_deploy.errors import ModelError, UnetDeployError  # noqa: E402
 from unet_deploy.model.card import Normalization  # noqa: E402
 
@@ -33,12 +34,12 @@ def test_a_checkpoint_of_an_earlier_version_is_gone_on_with(tmp_path):
     path = EARLIER / "weights.checkpoint.pt"
     saved = torch.load(path, weights_only=True)
     run = start(RECIPE, 1, 2, torch.device("cpu"))
-    load_checkpoint(path, run, saved["fingerprint"])
+    restore(path, load_checkpoint(path), run)
     assert (run.step, run.best_step, len(run.log)) == (6, 3, 2)
     assert all(torch.equal(run.model.state_dict()[name], value) for name, value in saved["model"].items())
-    save_checkpoint(tmp_path / "again.pt", run, saved["fingerprint"])
+    save_checkpoint(tmp_path / "again.pt", run, {})
     again = torch.load(tmp_path / "again.pt", weights_only=True)
-    assert list(again) == list(saved)
+    assert again.keys() ^ saved.keys() == {"fingerprint", "settings", "best_weights"}
     assert again["log"] == saved["log"]
     assert str(again["optimizer"]) == str(saved["optimizer"])
 

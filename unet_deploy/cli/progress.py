@@ -27,6 +27,10 @@ class TrainingState(Protocol):
     def score(self) -> float | None:
         """Mean validation Dice of the last validation; None before the first."""
 
+    @property
+    def validations(self) -> int:
+        """How many there were."""
+
 
 @contextmanager
 def progress_bar(title: str, unit: str = "tiles", *, shown: bool = True) -> Iterator[Progress]:
@@ -78,11 +82,11 @@ def training_bar(title: str, *, shown: bool = True) -> Iterator[Callable[[Traini
 
 
 def _line_at_each_validation() -> Callable[[TrainingState], None]:
-    seen: list[float | None] = [None]
+    seen = [0]
 
     def update(state: TrainingState) -> None:
-        if state.score != seen[0]:
-            seen[0] = state.score
+        if state.validations != seen[0]:
+            seen[0] = state.validations
             note(f"step {state.step} of {state.steps}: loss {state.loss:.4f}, validation Dice {state.score:.4f}")
 
     return update

@@ -351,6 +351,8 @@ def evaluation_json(result: Evaluation) -> None:
 
 
 def _say_without_objects(result: Evaluation) -> None:
+    if result.absent:
+        note(f"note: no mask has {', '.join(result.absent)}: Dice is 1 in images where none was found, 0 in others")
     if result.without_objects:
         images = f"{result.without_objects} of {len(result.scores)} images"
         note(f"SEG: no true objects in {images}, which do not count")

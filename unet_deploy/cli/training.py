@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from unet_deploy.cli import parse, show
+from unet_deploy.cli import parse, show, show_training
 from unet_deploy.cli.app import command
 from unet_deploy.cli.options import (
     DATA,
@@ -24,7 +24,6 @@ from unet_deploy.cli.options import (
     TtaOption,
 )
 from unet_deploy.cli.progress import progress_bar, training_bar
-from unet_deploy.errors import UsageError
 
 if TYPE_CHECKING:
     from trainer.recipe import Recipe
@@ -50,7 +49,12 @@ class TrainingOptions:
     ] = None
     width: Annotated[
         int | None,
-        typer.Option(min=1, help="Channels of the first level; 64 in the paper.", rich_help_panel=NETWORK),
+        typer.Option(
+            min=1,
+            help="Channels of the first level.",
+            show_default="16 on a CPU, 64 on a GPU and with --preset paper",
+            rich_help_panel=NETWORK,
+        ),
     ] = None
     depth: Annotated[
         int | None,
@@ -83,7 +87,12 @@ class TrainingOptions:
         ),
     ] = 1.0
     seed: Annotated[
-        int, typer.Option(min=0, help="The same seed gives the same weights.", rich_help_panel=TRAINING)
+        int,
+        typer.Option(
+            min=0,
+            help="The same seed gives the same weights, on the same processor, cores and PyTorch.",
+            rich_help_panel=TRAINING,
+        ),
     ] = 0
     evaluate_every: Annotated[int, typer.Option(min=1, help="Steps between validations.", rich_help_panel=TRAINING)] = (
         500
@@ -91,13 +100,14 @@ class TrainingOptions:
 
     def recipe(self) -> "Recipe":
         """The preset with what was given in the place of its own."""
+        from trainer.device import usual_width
         from trainer.recipe import PRESETS, tailored
 
         return tailored(
             PRESETS[self.preset],
             strength=self.augmentation,
             seed=self.seed,
-            width=self.width,
+            width=self.width or usual_width(self.preset),
             depth=self.depth,
             steps=self.steps,
             tile=self.tile_size,
@@ -189,12 +199,13 @@ def train(
     require("torch", "train")
     from trainer.data import DataSet
     from trainer.recipe import ModelDescription
+    from trainer.told import Told
     from trainer.train import train
     from trainer.weights import Files
 
     try:
         with training_bar(output.name, shown=not no_progress) as progress:
-            score = train(
+            trained = train(
                 DataSet(data.data, data.masks, data.mask_kind, data.validation, read.reading()),
                 output,
                 training.recipe(),
@@ -202,13 +213,13 @@ def train(
                 evaluate_every=training.evaluate_every,
                 resume=resume,
                 overwrite=overwrite,
-                progress=progress,
+                told=Told(progress, show.note, show_training.training_time),
             )
     except KeyboardInterrupt:
         if Files(output).checkpoint.exists():
             show.note("the checkpoint is kept; go on with the same command and --resume")
         raise
-    show.answer(f"{output}: mean validation Dice {score:.4f}; next: unet-deploy export {output} -o {output.stem}.onnx")
+    show_training.trained(trained, output)
 
 
 @command("Make a model")
@@ -242,9 +253,11 @@ def evaluate(
     """Score a model on annotated images."""
     from unet_deploy.evaluation.conditions import Conditions
     from unet_deploy.evaluation.evaluate import evaluate
-    from unet_deploy.evaluation.evaluate import record as record_figures
     from unet_deploy.evaluation.measures import Scoring, parse_groups
-    from unet_deploy.evaluation.pairs import check_no_data, find_pairs, split
+    from unet_deploy.evaluation.pairs import check_no_data, find_pairs
+    from unet_deploy.evaluation.record import check_recordable
+    from unet_deploy.evaluation.record import record as record_figures
+    from unet_deploy.evaluation.split import split_pairs
     from unet_deploy.system.extras import require
     from unet_deploy.system.files import check_free
     from unet_deploy.zoo import find_model, open_model
@@ -253,8 +266,7 @@ def evaluate(
     file = find_model(model)
     if findings.record:
         require("onnx", "train")
-        if file.suffix != ".onnx":
-            raise UsageError(f"--record: {file} is no .onnx file; evaluate the model that it was built from")
+        check_recordable(file)
     if scoring.partitions:
         require("skimage", "train")
     if findings.plot:
@@ -263,14 +275,14 @@ def evaluate(
     outputs = [*([findings.plot] if findings.plot else []), *([file] if findings.record else [])]
     check_no_data(outputs, data.data, data.masks, [] if findings.record else [file])
     pairs = find_pairs(data.data, data.masks)
-    if data.validation:
-        pairs = [pairs[index] for index in split([pair.name for pair in pairs], data.validation)[1]]
+    split = split_pairs(pairs, data.validation, read.reading()) if data.validation else None
     with open_model(model, probabilities=scoring.by_threshold or measures.tta) as runtime:
         with progress_bar(data.data.name, "images", shown=not no_progress) as progress:
             result = evaluate(
                 runtime,
                 pairs,
                 scoring,
+                split=split,
                 mask_kind=data.mask_kind,
                 reading=read.reading(),
                 tta=measures.tta,
@@ -289,6 +301,7 @@ def evaluate(
                 tta=measures.tta,
                 overwrite=findings.overwrite,
             )
+        show_training.training_images(result, runtime.card)
     if findings.as_json:
         show.evaluation_json(result)
     else:
@@ -296,7 +309,8 @@ def evaluate(
     if findings.plot and not findings.as_json:
         show.answer(f"the worst images: {findings.plot}")
     if findings.record:
-        conditions = Conditions(len(pairs), data.data, data.validation, measures.tta, measures.min_size)
+        scored, known = len(result.scores), len(result.trained_on)
+        conditions = Conditions(scored, data.data, data.validation, measures.tta, measures.min_size, known)
         record_figures(file, result.overall(scoring.groups), str(conditions))
         show.note(f"{file}: the figures are in its card")
 

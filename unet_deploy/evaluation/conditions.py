@@ -23,10 +23,13 @@ class Conditions:
     """Whether the answer was the mean over eight orientations."""
     min_size: int = 0
     """Objects of the prediction of fewer pixels were left out."""
+    trained_on: int = 0
+    """How many of the images the model was trained on."""
 
     def __str__(self) -> str:
         words = [f"{self.images} images of {self.data.resolve().stem}"]
         words += [f"validation {self.validation}"] if self.validation else []
         words += ["mean of 8 orientations"] if self.tta else []
         words += [f"objects of {self.min_size} pixels and more"] if self.min_size else []
+        words += [f"{self.trained_on} of them trained on"] if self.trained_on else []
         return ", ".join(words)

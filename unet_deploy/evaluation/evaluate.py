@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +23,8 @@ from unet_deploy.evaluation.overlap import Overlap, soft_dice
 from unet_deploy.evaluation.pairs import MaskKind, Pair, Truth, check_size, leave_out, read_image, read_truths
 from unet_deploy.evaluation.partitions import compare_partitions, partition, pixel_error, warping_error
 from unet_deploy.evaluation.scores import CUTS, CutScore, Evaluation, Score
+from unet_deploy.evaluation.seen import was_trained_on
+from unet_deploy.evaluation.split import Part, Split
 from unet_deploy.images import ImageSource, check_fits
 from unet_deploy.images.array import ArraySource
 from unet_deploy.images.grey import check_dtype, to_float32
@@ -31,7 +33,6 @@ from unet_deploy.images.reading import AS_SAID, Reading
 from unet_deploy.model.card import ModelCard
 from unet_deploy.runtimes import Runtime
 from unet_deploy.segmentation.run import segment_array
-from unet_deploy.system.files import replacing
 from unet_deploy.system.progress import Progress
 
 
@@ -40,6 +41,7 @@ def evaluate(
     pairs: Sequence[Pair],
     scoring: Scoring = USUAL,
     *,
+    split: Split | None = None,
     mask_kind: MaskKind = "auto",
     reading: Reading = AS_SAID,
     tta: bool = False,
@@ -47,6 +49,7 @@ def evaluate(
 ) -> Evaluation:
     """Segment the image of every pair and score it. Raises DataError and ImageError.
 
+    split: only what it holds back is scored; what the masks mean is seen from all pairs, as it is in training.
     scoring: what is measured; by threshold it wants a runtime with probabilities.
     reading: how the images are read.
     tta: answer with the mean over eight orientations.
@@ -54,17 +57,24 @@ def evaluate(
     classes = runtime.card.classes
     truths = read_truths(pairs, classes, mask_kind)
     scores = []
-    for at, (pair, truth) in enumerate(zip(pairs, truths, strict=True)):
+    parts = split.validation if split else tuple(Part(at) for at in range(len(pairs)))
+    trained_on = []
+    for at, part in enumerate(parts):
+        pair, truth = pairs[part.image], truths[part.image]
         image = _read_fitting(read_image(pair, reading), runtime.card)
         pixels = image.crop(0, image.info.region)
         check_size(pair, pixels, truth)
         labels, probabilities = segment_array(image, runtime, None, probabilities=scoring.by_threshold, tta=tta)
-        seen = None if probabilities is None else probabilities[0]
-        seen_truth = leave_out(truth, image.data_in(0, image.info.region, pixels))
-        scores.append(score_labels(pair.name, labels[0], seen_truth, len(classes), seen, scoring))
+        inside = (part.region or image.info.region).slices
+        seen = None if probabilities is None else probabilities[0][(slice(None), *inside)]
+        seen_truth = leave_out(truth, image.data_in(0, image.info.region, pixels)).part(inside)
+        name = part.named(pair)
+        scores.append(score_labels(name, labels[0][inside], seen_truth, len(classes), seen, scoring))
+        if was_trained_on(runtime.card, pixels, part, split):
+            trained_on.append(name)
         if progress:
-            progress(at + 1, len(pairs))
-    return Evaluation(classes, tuple(scores))
+            progress(at + 1, len(parts))
+    return Evaluation(classes, tuple(scores), tuple(trained_on), parts)
 
 
 def _read_fitting(image: ArraySource, card: ModelCard) -> ArraySource:
@@ -166,15 +176,3 @@ def score_foreground(found: np.ndarray, truth: Truth, scoring: Scoring) -> CutSc
         rand_error=compared.rand_error,
         warping_error=warping_error(found, there),
     )
-
-
-def record(model: Path, figures: Mapping[str, float], images: str) -> None:
-    """Write figures over `images` into the card of a model file, in the place of earlier ones.
-
-    The file is replaced when the new one is whole; nodes and weights stay as they are. Raises ModelError.
-    """
-    from unet_deploy.model.onnx_file import read_model, write_card
-
-    card = replace(read_model(model).card, evaluation=figures, evaluated_on=images)
-    with replacing(model, overwrite=True) as beside:
-        write_card(model, beside, card)

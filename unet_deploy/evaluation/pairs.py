@@ -1,4 +1,4 @@
-"""Annotated images: which files belong together, which are held out, and what a mask says is true."""
+"""Annotated images: which files belong together, and what a mask says is true."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from unet_deploy.errors import DataError, UsageError
+from unet_deploy.errors import DataError
 from unet_deploy.evaluation.objects import connected_objects
 from unet_deploy.images import RASTER_SUFFIXES, TIFF_SUFFIXES, ImageInfo, open_image, open_labels
 from unet_deploy.images.array import ArraySource
@@ -90,43 +90,6 @@ def _stack_pairs(data: Path, masks: Path) -> list[Pair]:
     return [Pair(f"{data.stem}[{page}]", data, masks, page, pages[0]) for page in range(pages[0])]
 
 
-def split(names: Sequence[str], rule: str) -> tuple[list[int], list[int]]:
-    """Choose which images to train on and which to validate on: the indices of either.
-
-    rule: "last:0.1" or "last:6" takes the last tenth or the last six as one block, so that neighbouring slices of a
-    stack never stand on both sides; "fold:2/5" the second of five such blocks; "every:10" each tenth, from the first;
-    "names:a,b" those of these names. Raises UsageError.
-    """
-    validation = _held_out(names, rule)
-    training = sorted(set(range(len(names))) - set(validation))
-    if not training or not validation or validation[0] < 0:
-        raise UsageError(
-            f"--validation {rule}: of {len(names)} images that leaves {len(training)} to train on; add images"
-        )
-    return training, validation
-
-
-def _held_out(names: Sequence[str], rule: str) -> list[int]:
-    kind, _, amount = rule.partition(":")
-    count = len(names)
-    try:
-        if kind == "names":
-            return sorted(names.index(name) for name in amount.split(","))
-        if kind == "fold":
-            block, blocks = map(int, amount.split("/"))
-            if 1 <= block <= blocks:
-                return list(range(count * (block - 1) // blocks, count * block // blocks))
-        if kind == "every" and int(amount) >= 2:
-            return list(range(0, count, int(amount)))
-        if kind == "last" and (number := float(amount)) > 0:
-            size = max(1, round(number * count) if number < 1 else int(number))
-            return list(range(count - size, count))
-    except ValueError:
-        pass
-    unknown = "no such image; " if kind == "names" else ""
-    raise UsageError(f"--validation {rule}: {unknown}say last:0.1, last:6, fold:1/5, every:10 or names:first,second")
-
-
 @dataclass(frozen=True)
 class Truth:
     """What a mask says of an image."""
@@ -136,19 +99,19 @@ class Truth:
     objects: np.ndarray
     """(H, W) int32, numbered objects, 0 the background."""
 
+    def part(self, inside: tuple[slice, slice]) -> Truth:
+        """What it says of some rows and columns."""
+        return Truth(self.labels[inside], self.objects[inside])
+
 
 def read_truths(pairs: Sequence[Pair], classes: Sequence[str], kind: MaskKind = "auto") -> list[Truth]:
-    """Read all masks. Raises DataError for masks that hold no labels, and for classes that never occur."""
+    """Read all masks. Raises DataError for masks that hold no labels."""
     with ThreadPoolExecutor(usable_cores()) as pool:
         masks = list(pool.map(_read_mask, pairs))
     kind = _decide_kind(masks, len(classes)) if kind == "auto" else kind
     if kind == "binary":
         masks, kind = _as_classes(masks, pairs), "classes"
-    truths = [_truth(mask, pair, kind, len(classes)) for mask, pair in zip(masks, pairs, strict=True)]
-    if absent := absent_class((truth.labels for truth in truths), classes):
-        where = pairs[0].mask.parent
-        raise DataError(f"{where}: class {absent!r} occurs in no mask; check the masks, or name the classes they have")
-    return truths
+    return [_truth(mask, pair, kind, len(classes)) for mask, pair in zip(masks, pairs, strict=True)]
 
 
 def read_pixels(pair: Pair, reading: Reading = AS_SAID) -> np.ndarray:

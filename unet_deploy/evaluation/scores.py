@@ -21,6 +21,7 @@ from unet_deploy.evaluation.measures import (
 )
 from unet_deploy.evaluation.objects import Jaccard, Matches
 from unet_deploy.evaluation.overlap import Overlap
+from unet_deploy.evaluation.split import Part
 
 CUTS = tuple(np.arange(11) / 10)
 """Probabilities of the foreground from which a pixel counts as such: 0 to 1 in steps of 0.1."""
@@ -101,6 +102,16 @@ class Evaluation:
 
     classes: tuple[str, ...]
     scores: tuple[Score, ...]
+    trained_on: tuple[str, ...] = ()
+    """The names of those that the model was trained on, as far as its card tells."""
+    parts: tuple[Part, ...] = ()
+    """What of the pairs was scored, in the order of `scores`; empty for files that are no pairs."""
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """The classes, but background, that no image has by its mask."""
+        true = (sum(overlap.true for overlap in each) for each in zip(*(s.overlaps for s in self.scores), strict=True))
+        return tuple(name for name, count in zip(self.classes[1:], true, strict=True) if not count)
 
     @property
     def by_class(self) -> tuple[ClassScore, ...]:

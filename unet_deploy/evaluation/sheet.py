@@ -43,6 +43,7 @@ def draw_worst(
 ) -> None:
     """Write a PNG of the images of the lowest scores: what was missed, invented, or given another class, in colour.
 
+    evaluation: what `evaluate` said of these pairs.
     Raises MissingPackageError without Matplotlib, and UsageError where `path` is one of the pairs' files.
     """
     check_apart([path], [each for pair in pairs for each in (pair.image, pair.mask)])
@@ -50,22 +51,24 @@ def draw_worst(
         from matplotlib.figure import Figure
 
     classes = evaluation.classes
-    order = sorted(range(len(pairs)), key=lambda at: _quality(evaluation.scores[at]))[:MOST]
+    order = sorted(range(len(evaluation.parts)), key=lambda at: _quality(evaluation.scores[at]))[:MOST]
     truths = read_truths(pairs, classes, mask_kind)
     panels = 2 if len(classes) > 2 else 1
     across = math.ceil(math.sqrt(len(order) / panels))
     down = math.ceil(len(order) / across)
     figure = Figure(figsize=(4.2 * across * panels, 4.5 * down), layout="constrained")
     for place, at in enumerate(order):
-        image = read_image(pairs[at], reading)
+        part = evaluation.parts[at]
+        image, truth = read_image(pairs[part.image], reading), truths[part.image]
         pixels = image.crop(0, image.info.region)
         data = image.data_in(0, image.info.region, pixels)
         labels = segment_array(image, runtime, None, tta=tta)[0][0]
-        truth = leave_out(truths[at], data)
         if data is not None and data.any():
             pixels = np.where(data, pixels, pixels[:, data].min())  # what is no data may be no number
+        inside = (part.region or image.info.region).slices
         axes = [figure.add_subplot(down, across * panels, panels * place + panel + 1) for panel in range(panels)]
-        _draw(axes, pixels, labels, truth, evaluation.scores[at], classes)
+        shown = pixels[(slice(None), *inside)], labels[inside], leave_out(truth, data).part(inside)
+        _draw(axes, *shown, evaluation.scores[at], classes)
     draw_legend(figure, _meanings(classes))
     with replacing(path, overwrite=overwrite) as beside:
         figure.savefig(beside, format="png", dpi=100)

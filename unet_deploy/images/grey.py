@@ -82,7 +82,7 @@ def measure_page(
     info = source.info
     check_dtype(info.dtype, info.name)
     part = region or info.region
-    if normalization.method == "fixed" and normalization.offset == 0 < normalization.scale:
+    if normalization.method == "fixed" and normalization.offset == 0 and 0 < normalization.scale < 1:
         _check_range(source, page, part, 1 / normalization.scale)
     rows = max(1, min(part.height, _BAND_PIXELS // (part.width * info.channels)))
 

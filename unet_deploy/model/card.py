@@ -68,6 +68,8 @@ class ModelCard:
     """What training held back, in the words of `train --validation`, and how many images that are."""
     seed: int | None = None
     """The seed of the training, None where it is not recorded."""
+    training_images: tuple[str, ...] = ()
+    """Digests of the images that it was trained on, by which `evaluate` tells them from new ones."""
     evaluation: Mapping[str, float] = field(default_factory=dict)
     """What `evaluate --record` measured of this very file."""
     evaluated_on: str = ""
@@ -84,6 +86,7 @@ class ModelCard:
                 f"{whose}: base {self.base}, must be above twice the margin {self.margin}; export the model again"
             )
         object.__setattr__(self, "classes", tuple(self.classes))
+        object.__setattr__(self, "training_images", tuple(self.training_images))
         object.__setattr__(self, "metrics", MappingProxyType(dict(self.metrics)))
         object.__setattr__(self, "evaluation", MappingProxyType(dict(self.evaluation)))
 
@@ -114,6 +117,8 @@ class ModelCard:
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         plain.update(metrics=dict(self.metrics), evaluation=dict(self.evaluation))
         plain.update(normalization=asdict(self.normalization))
+        if not self.training_images:  # as of models that were not trained here: versions before know no such field
+            del plain["training_images"]
         return json.dumps({"format": FORMAT, **plain}, sort_keys=True)
 
     @classmethod

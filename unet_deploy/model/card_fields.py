@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ LARGEST_SIDE = 1 << 16
 
 MOST_CLASSES = 256
 """Labels of a mask are one byte."""
+
+_DIGEST = re.compile(r"[0-9a-f]{1,64}")
 
 _UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 """Unicode's categories of what moves the cursor, turns the direction or breaks the line."""
@@ -61,6 +64,10 @@ def _are_figures(value: object) -> bool:
     return isinstance(value, Mapping) and all(isinstance(name, str) and _is_number(value[name]) for name in value)
 
 
+def _are_digests(value: object) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(each, str) and _DIGEST.fullmatch(each) for each in value)
+
+
 def _or_none(rule: Rule) -> Rule:
     return Rule(lambda value: value is None or rule.holds(value), f"{rule.words}, or null")
 
@@ -86,6 +93,7 @@ CARD: Mapping[str, Rule] = {
     "precision": Rule(lambda value: value in ("fp32", "int8"), "fp32 or int8"),
     "split": _TEXT,
     "seed": _or_none(Rule(_is_whole, "a whole number")),
+    "training_images": Rule(_are_digests, "hexadecimal digests"),
     "evaluation": _FIGURES,
     "evaluated_on": _TEXT,
     "bytes_per_pixel": _or_none(Rule(lambda value: _is_number(value) and 0 <= value <= 1e9, "a number of 0 to 1e9")),

@@ -8,9 +8,10 @@ import hashlib
 import os
 import re
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from glob import escape
 from pathlib import Path
 from typing import IO, Any
@@ -51,6 +52,34 @@ def check_writable(path: Path) -> None:
     """Raise UnetDeployError where nothing can be made beside `path`."""
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise UnetDeployError(f"{path}: its folder cannot be written to; choose another place")
+
+
+def check_room(path: Path, *sizes: int) -> None:
+    """Raise ResourceError unless files of these bytes can be written beside `path`, all at once.
+
+    Their room is taken for a moment, which sees quotas and limits too; raises as `file_errors`.
+    """
+    with file_errors(path), ExitStack() as taken:
+        for size in sizes:
+            file = taken.enter_context(_new_beside(path))
+            taken.callback(Path(file.name).unlink, missing_ok=True)
+            _take_room(file, size)
+
+
+def _take_room(file: IO[bytes], size: int) -> None:
+    """Raise OSError unless a disk has room for a file; where it cannot set it aside, by what it says is free."""
+    try:
+        os.posix_fallocate(file.fileno(), 0, size)
+    except AttributeError:
+        free = shutil.disk_usage(file.name).free
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL):
+            raise
+        free = shutil.disk_usage(file.name).free
+    else:
+        return
+    if free < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @contextmanager

@@ -1,0 +1,66 @@
+"""How long a training takes is foreseen by what it computes, at the rate of this machine."""
+
+from dataclasses import replace
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from trainer import forecast  # noqa: E402
+from trainer.data import Extent  # noqa: E402
+from trainer.forecast import LONG, foresee  # noqa: E402
+from trainer.recipe import PRESETS  # noqa: E402
+
+CPU = torch.device("cpu")
+EXTENT = Extent(1, 10**6)
+MODERN = PRESETS["modern"]
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """A machine of 200 GFLOP/s whatever it computes, which needs no time to be measured."""
+
+    def seconds(recipe, ports, device):
+        counted = forecast._count(recipe, ports)
+        return (3 * recipe.batch * counted.a_tile + counted.optimizer) / 2e11
+
+    monkeypatch.setattr(forecast, "_time_step", seconds)
+
+
+def test_a_short_training_is_foreseen_and_nothing_else_is_said(machine):
+    found = foresee(replace(MODERN, width=16), 2, EXTENT, (0, 500), CPU)
+    assert (found.steps, found.narrower, found.fewer) == (6000, None, None)
+    assert 600 < found.seconds < LONG
+
+
+def test_of_a_long_one_the_width_and_the_steps_that_fit_an_hour_are_told(machine):
+    found = foresee(MODERN, 2, EXTENT, (0, 500), CPU)
+    assert found.seconds > 10 * LONG
+    width, seconds = found.narrower
+    assert width < 64
+    assert seconds == pytest.approx(foresee(replace(MODERN, width=width), 2, EXTENT, (0, 500), CPU).seconds)
+    assert foresee(replace(MODERN, steps=found.fewer), 2, EXTENT, (0, 500), CPU).seconds == pytest.approx(LONG, rel=0.1)
+
+
+def test_what_is_done_is_not_counted_and_validations_are(machine):
+    whole, half = (foresee(MODERN, 2, EXTENT, (first, 500), CPU) for first in (0, 3000))
+    assert half.steps == 3000
+    assert half.seconds == pytest.approx(whole.seconds / 2)
+    assert foresee(MODERN, 2, EXTENT, (0, 5), CPU).seconds > 1.2 * whole.seconds
+
+
+def test_operations_are_those_of_the_paper(machine):
+    # Figure 1: side of each answer, channels in and out, side of the kernel that each of its pixels sums over.
+    down = [(570, 1, 64), (568, 64, 64), (282, 64, 128), (280, 128, 128), (138, 128, 256), (136, 256, 256)]
+    down += [(66, 256, 512), (64, 512, 512), (30, 512, 1024), (28, 1024, 1024)]
+    merged = [(54, 1024, 512), (52, 512, 512), (102, 512, 256), (100, 256, 256), (198, 256, 128), (196, 128, 128)]
+    merged += [(390, 128, 64), (388, 64, 64)]
+    up = [(56, 1024, 512), (104, 512, 256), (200, 256, 128), (392, 128, 64), (388, 64, 2)]
+    products = sum(9 * s**2 * a * b for s, a, b in down + merged) + sum(s**2 * a * b for s, a, b in up)
+    counted = forecast._count(PRESETS["paper"], (1, 2))
+    assert (counted.a_tile, counted.optimizer) == (2 * products, 0)
+
+
+def test_this_machine_is_measured():
+    tiny = replace(MODERN, width=2, depth=1, tile=44, steps=10)
+    assert 0 < foresee(tiny, 2, EXTENT, (0, 5), CPU).seconds < 1000

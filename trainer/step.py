@@ -1,0 +1,65 @@
+"""One step: rate, forward, backward, clip, optimizer, running mean."""
+
+from __future__ import annotations
+
+import math
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from trainer.augment import TileBatch
+from trainer.recipe import Recipe
+from trainer.run import Run
+from trainer.unet import UNet
+from unet_deploy.system.machine import bf16_pays
+
+
+def step(run: Run, batch: TileBatch, recipe: Recipe, device: torch.device) -> float:
+    """Take one step of the optimizer; returns the loss."""
+    torch.manual_seed(_mix(recipe.seed, run.step))  # dropout, the same after a resume
+    for group in run.optimizer.param_groups:
+        group["lr"] = _learning_rate(recipe, run.step)
+    run.model.train()
+    image, labels, weights = (part.to(device, non_blocking=True) for part in (batch.image, batch.labels, batch.weights))
+    with _mixed_precision(device):
+        logits = run.model(image)
+    # Equation 1: softmax cross-entropy, each pixel weighted; averaged so that the step does not grow with the tile.
+    entropy = nn.functional.cross_entropy(logits.float(), labels, reduction="none")
+    loss = (entropy * weights).sum() / weights.sum()
+    run.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    if recipe.clip:
+        nn.utils.clip_grad_norm_(run.model.parameters(), recipe.clip)
+    run.optimizer.step()
+    run.step += 1
+    _average(run.averaged, run.model, min(recipe.average, run.step / (run.step + 10)) if recipe.average else 0.0)
+    return float(loss.detach())
+
+
+def _learning_rate(recipe: Recipe, step: int) -> float:
+    """Rise from 0 over the warm-up, then fall along half a cosine to a hundredth; sgd keeps its rate."""
+    if not recipe.cosine:
+        return recipe.learning_rate
+    if step < recipe.warmup:
+        return recipe.learning_rate * (step + 1) / recipe.warmup
+    done = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
+    return recipe.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+def _mixed_precision(device: torch.device) -> Any:
+    if device.type == "cuda":
+        return torch.autocast("cuda", torch.bfloat16)
+    return torch.autocast("cpu", torch.bfloat16) if bf16_pays() else nullcontext()
+
+
+@torch.no_grad()
+def _average(averaged: UNet, model: UNet, decay: float) -> None:
+    for mean, now in zip(averaged.parameters(), model.parameters(), strict=True):
+        mean.lerp_(now, 1 - decay)
+
+
+def _mix(seed: int, step: int) -> int:
+    return int(np.random.SeedSequence([seed, step]).generate_state(1)[0])

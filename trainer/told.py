@@ -1,0 +1,54 @@
+"""What a training tells while it runs and in the end, and whom."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from trainer.forecast import Forecast
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a training stands, for a progress bar."""
+
+    step: int
+    steps: int
+    loss: float
+    score: float | None
+    """The latest validation score: mean Dice of the classes but background."""
+    validations: int
+    """How many there were."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """Who is told how a training goes; by default nobody."""
+
+    progress: Callable[[State], None] | None = None
+    """After each step."""
+    note: Callable[[str], None] | None = None
+    """A line that a person should read."""
+    forecast: Callable[[Forecast], None] | None = None
+    """Before the data are read: how long it will take. Measured only where somebody wants it."""
+
+    def say(self, *lines: str | None) -> None:
+        """Pass on the lines that there are."""
+        for line in lines:
+            if line and self.note:
+                self.note(line)
+
+
+NOBODY = Told()
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came of a training."""
+
+    score: float
+    """Mean validation Dice of the weights that were kept."""
+    step: int
+    """At which they were so."""
+    chosen: bool
+    """Whether the score chose them; else they are the last."""

@@ -1,0 +1,117 @@
+"""What of annotated images is held back from training: images, or blocks of the only one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from unet_deploy.errors import DataError, UsageError
+from unet_deploy.evaluation.pairs import Pair
+from unet_deploy.images.orientation import upright_sides
+from unet_deploy.images.reading import AS_SAID, Reading
+from unet_deploy.tiling import Region
+
+BLOCKS = 10
+"""Blocks along the longer side of an image that is the only one: what a rule says of images is said of them."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One image of a data set, or a block of the only one."""
+
+    image: int
+    """The index of its pair."""
+    region: Region | None = None
+    """The block; None for the whole image."""
+
+    def named(self, pair: Pair) -> str:
+        """The name of the image, with rows and columns of a block.
+
+        >>> from pathlib import Path
+        >>> Part(0, Region(0, 90, 80, 10)).named(Pair("cell", Path("cell.tif"), Path("mask.tif")))
+        'cell[0:80, 90:100]'
+        """
+        if self.region is None:
+            return pair.name
+        rows, columns = self.region.slices
+        return f"{pair.name}[{rows.start}:{rows.stop}, {columns.start}:{columns.stop}]"
+
+
+@dataclass(frozen=True)
+class Split:
+    """What is trained on, and what is held back."""
+
+    rule: str
+    """In the words of `split`."""
+    training: tuple[Part, ...]
+    validation: tuple[Part, ...]
+
+
+def split_pairs(pairs: Sequence[Pair], rule: str, reading: Reading = AS_SAID) -> Split:
+    """Part images, or where there is but one its blocks, by a rule in the words of `split`.
+
+    reading: how the images are read.
+    Raises UsageError as `split`, ImageError, and DataError for an only image that is too small for blocks.
+    """
+    if len(pairs) > 1:
+        training, validation = split([pair.name for pair in pairs], rule)
+        return Split(rule, tuple(map(Part, training)), tuple(map(Part, validation)))
+    with reading.open(pairs[0].image) as source:
+        height, width = upright_sides(source.info)
+    if max(height, width) < 2 * BLOCKS:
+        raise DataError(f"{pairs[0].image}: is the only image and too small to hold a part of it back; add images")
+    training, validation = split([f"block{number}" for number in range(BLOCKS)], rule)
+    return Split(rule, tuple(_blocks(training, height, width)), tuple(_blocks(validation, height, width)))
+
+
+def _blocks(numbers: Sequence[int], height: int, width: int) -> Iterator[Part]:
+    """The numbered blocks of an image, those that follow each other as one.
+
+    >>> [part.region.slices[0] for part in _blocks([0, 1, 9], 100, 40)]
+    [slice(0, 20, None), slice(90, 100, None)]
+    """
+    side = max(height, width)
+    for _, run in groupby(enumerate(numbers), lambda found: found[1] - found[0]):
+        found = [number for _, number in run]
+        start, stop = side * found[0] // BLOCKS, side * (found[-1] + 1) // BLOCKS
+        upright = Region(start, 0, stop - start, width)
+        yield Part(0, upright if height >= width else Region(0, start, height, stop - start))
+
+
+def split(names: Sequence[str], rule: str) -> tuple[list[int], list[int]]:
+    """Choose which images to train on and which to validate on: the indices of either.
+
+    rule: "last:0.1" or "last:6" takes the last tenth or the last six as one block, so that neighbouring slices of a
+    stack never stand on both sides; "fold:2/5" the second of five such blocks; "every:10" each tenth, from the first;
+    "names:a,b" those of these names. Raises UsageError.
+    """
+    validation = _held_out(names, rule)
+    training = sorted(set(range(len(names))) - set(validation))
+    if not training or not validation:
+        raise UsageError(
+            f"--validation {rule}: of {len(names)} images that holds back {len(validation)} and leaves {len(training)} "
+            "to train on; hold back others, or add images"
+        )
+    return training, validation
+
+
+def _held_out(names: Sequence[str], rule: str) -> list[int]:
+    kind, _, amount = rule.partition(":")
+    count = len(names)
+    try:
+        if kind == "names":
+            return sorted({names.index(name) for name in amount.split(",")})
+        if kind == "fold":
+            block, blocks = map(int, amount.split("/"))
+            if 1 <= block <= blocks:
+                return list(range(count * (block - 1) // blocks, count * block // blocks))
+        if kind == "every" and int(amount) >= 2:
+            return list(range(0, count, int(amount)))
+        if kind == "last" and (number := float(amount)) > 0 and (number < 1 or number.is_integer()):
+            size = max(1, round(number * count) if number < 1 else int(number))
+            return list(range(max(0, count - size), count))
+    except ValueError:
+        pass
+    unknown = "no such image; " if kind == "names" else ""
+    raise UsageError(f"--validation {rule}: {unknown}say last:0.1, last:6, fold:1/5, every:10 or names:first,second")
