@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from unet_deploy.errors import (
+        ChangedError,
         DataError,
         DeviceError,
         ImageError,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from unet_deploy.zoo import open_model
 
 __all__ = [
+    "ChangedError",
     "DataError",
     "DeviceError",
     "ImageError",

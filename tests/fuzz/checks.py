@@ -10,7 +10,10 @@ from pathlib import Path
 CODES = {0, 1, 2, 3, 4, 5, 6}
 """Of docs/exit-codes.md, without that of an interrupt."""
 
-STARTS = ("error: ", "note: ", "resumed: ", "objects: ", "proved on first use: ", "skipped as background: ", "export: ")
+STARTS = (
+    *("error: ", "note: ", "resumed: ", "objects: ", "proved on first use: ", "skipped as background: ", "export: "),
+    "about ",  # how long a training takes
+)
 """How lines on stderr begin that are ours."""
 
 _UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}

@@ -66,7 +66,7 @@ def unbroken(tmp_path_factory, slide, model):
 
 def run(slide, folder, form, model, *, resume=False):
     mask = folder / f"mask.{form}"
-    extra = {"objects": folder / "objects.csv", "instances": folder / "ids.tif"}
+    extra = {"objects": folder / "objects.csv", "instances": folder / "ids.tif", "layout": "tiles"}
     outputs = Outputs.beside(mask, probabilities=True, overlay=True, **extra)
     return segment_file(slide, outputs, model, Options(300, resume=resume))
 
@@ -177,7 +177,7 @@ NO_SPACE, NO_WRITE = "no space left", "cannot be written .Input/output error"
 TIFF, CHUNKS, PART = "unet_deploy.masks.tiff", "unet_deploy.masks.chunks", "unet_deploy.masks.part"
 FAULTS = {
     "decode": Fault("unet_deploy.images.tiff:TiffSource.crop", 20, broken(ImageError), ImageError, kept=0.3),
-    "decode: memory": Fault("unet_deploy.images.tiff:TiffSource._segment", 20, broken(MemoryError), MemoryError),
+    "decode: memory": Fault("unet_deploy.images.tiff_planes:TiffPlanes._segment", 20, broken(MemoryError), MemoryError),
     "decode: a bug": Fault("unet_deploy.images.tiff:TiffSource.crop", 20, broken(KeyError), KeyError, kept=0.3),
     "reader's thread ends": Fault("unet_deploy.images.tiff:TiffSource.crop", 20, broken(SystemExit), SystemExit),
     "grey": Fault("unet_deploy.stream.pipeline:measure_page", 2, broken(RuntimeError), RuntimeError),

@@ -40,8 +40,9 @@ class Held:
 def assert_flat(seen: list[Held]):
     """What is held at the end is what was held when all was warm, but for what allocators keep."""
     warm, late = seen[int(WARM * len(seen)) : int(2 * WARM * len(seen))], seen[-len(seen) // 5 :]
-    assert max(each.files for each in late) <= max(each.files for each in warm)
-    assert max(each.threads for each in late) <= max(each.threads for each in warm)
+    # The least of late: one that is open as it is looked at is no leak, and what leaks is there at every look.
+    assert min(each.files for each in late) <= max(each.files for each in warm)
+    assert min(each.threads for each in late) <= max(each.threads for each in warm)
     assert min(each.memory for each in late) <= max(each.memory for each in warm) + SPARE
 
 

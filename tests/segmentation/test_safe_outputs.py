@@ -76,9 +76,9 @@ def test_the_image_is_never_written_to_from_python(slide, tmp_path, idle, resume
 def test_the_model_is_never_written_to(slide, tmp_path, small_models):
     model = tmp_path / "model.tif"
     model.write_bytes(small_models["one"].read_bytes())
-    with pytest.raises(UsageError, match="or another input"):
+    with pytest.raises(UsageError, match="and would be lost"):
         api.segment_file(slide, model, model, api.Options(overwrite=True))
-    assert "or another input" in error("segment", slide, "-o", model, "-m", model, "--overwrite", code=2)
+    assert "and would be lost" in error("segment", slide, "-o", model, "-m", model, "--overwrite", code=2)
 
 
 @pytest.mark.parametrize("overwrite", [(), ("--overwrite",), ("--resume",)])
@@ -133,7 +133,7 @@ def test_what_cannot_be_made_is_refused_before_anything_is_computed(slide, tmp_p
         "a table of objects ends in": [api.Outputs(mask, objects=tmp_path / "cells.xlsx")],
         "is a folder": [api.Outputs(mask, objects=tmp_path / "is.csv"), api.Outputs(mask, overlay=tmp_path / "is.png")],
         "there is no folder": [api.Outputs(mask, objects=tmp_path / "none" / "cells.csv")],
-        "exists; pass --overwrite": [api.Outputs(mask, objects=tmp_path / "mine.csv")],
+        "exists; pass `overwrite`": [api.Outputs(mask, objects=tmp_path / "mine.csv")],
     }
     for name in ("is.csv", "is.png"):
         (tmp_path / name).mkdir()
@@ -273,7 +273,7 @@ def test_what_this_job_has_named_before_it_was_broken_off_is_replaced(slide, tmp
             with pytest.raises(UnetDeployError, match="broken"):
                 api.segment_file(slide, outputs, model)
         assert all(path.exists() != (path == outputs.mask) for path in outputs)
-        with pytest.raises(UsageError, match=r"exists; pass --overwrite"):
+        with pytest.raises(UsageError, match=r"exists; pass `overwrite`"):
             api.segment_file(slide, outputs, model)
         api.segment_file(slide, outputs, model, api.Options(resume=True))
         assert outputs.mask.exists()

@@ -23,6 +23,9 @@ from unet_deploy.model.contract import IMAGE, LABELS, OFFSET, PROBABILITIES, SCA
 from unet_deploy.runtimes import DEFAULT_TILE, LARGEST_TILE, Answer, Limits
 from unet_deploy.system.files import sha256_of
 
+_ENOUGH = 256
+"""Pixels of an answer: fewer may be the same by chance, where a network without margins sees a corner of an image."""
+
 
 def varies(tiles: np.ndarray) -> bool:
     """Whether any tile (N, C, h, w) has two different pixels in a channel."""
@@ -40,7 +43,7 @@ def check_listens(
     feeds, probabilities: of the tile. ask: gives the probabilities of others.
     """
     tiles = feeds[IMAGE]
-    if not varies(tiles) or not finite.is_deaf(probabilities, probabilities):
+    if probabilities[0, 0].size < _ENOUGH or not varies(tiles) or not finite.is_deaf(probabilities, probabilities):
         return
     noise = {IMAGE: np.random.default_rng(0).integers(0, 256, tiles.shape).astype(tiles.dtype)}
     if OFFSET in feeds:

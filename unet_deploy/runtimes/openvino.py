@@ -20,6 +20,7 @@ from unet_deploy.runtimes.table import loading
 from unet_deploy.system.cache import key_of
 from unet_deploy.system.machine import processor_name, usable_cores
 from unet_deploy.system.progress import Progress
+from unet_deploy.tiling import legal_side
 
 with loading("openvino", "openvino"):
     import openvino as ov
@@ -27,6 +28,9 @@ with loading("openvino", "openvino"):
 
 _MEMORY_SHARE = {"fp32": 0.65, "bf16": 0.34, "int8": 0.19}
 """Of ONNX Runtime's memory for a pixel, measured on widths 16 and 64 from 700 to 2236 pixels a side."""
+
+_HEARD = 32
+"""Side in pixels of the answer by which it is seen whether a network listens to its image."""
 
 _TYPES = {"uint8": ov.Type.u8, "uint16": ov.Type.u16, "float32": ov.Type.f32}
 
@@ -111,8 +115,8 @@ class OpenVinoRuntime(CpuRuntime):
         if answer.probabilities is not None:
             check_listens(self._model, feeds, answer.probabilities, self._probabilities)
         elif varies(feeds[IMAGE]) and not varies(answer.labels[:, None]):
-            side, (tall, wide) = self.card.base, feeds[IMAGE].shape[2:]
-            top, left = (tall - side) // 2, (wide - side) // 2
+            side, (tall, wide) = legal_side(2 * self.card.margin + _HEARD, self.card), feeds[IMAGE].shape[2:]
+            top, left = max(0, (tall - side) // 2), max(0, (wide - side) // 2)
             part = feeds | {IMAGE: feeds[IMAGE][:, :, top : top + side, left : left + side].astype(np.float32)}
             with OpenVinoRuntime(self._model, probabilities=True) as other:
                 other._compute(part)
