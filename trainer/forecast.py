@@ -22,13 +22,16 @@ from unet_deploy.system.machine import usable_cores
 LONG = 3600.0
 """Seconds beyond which a training on a processor is worth a word."""
 
-_AFFORDABLE = 1.0
-"""Seconds that one whole step may take to be measured itself; of a longer one a small part is, and the rest counted."""
+_AFFORDABLE = 2.5
+"""Seconds that a whole step may take to be timed itself; of a longer one a small tile is, and the rest counted."""
 
-_PROBE = {"width": 16, "depth": 4}
-"""The largest network whose steps are timed whatever the recipe's is: half a second on two cores."""
+_ENOUGH = 1.0
+"""Seconds of steps after which no more are timed."""
 
-_NARROWER = (32, 16, 8, 4)
+_NARROW = 16
+"""The widest network whose steps are timed whatever they may take: some tenths of a second on two cores."""
+
+_NARROWER = (32, 16, 8)
 
 
 @dataclass(frozen=True)
@@ -75,24 +78,34 @@ def foresee(recipe: Recipe, classes: int, extent: Extent, pace: tuple[int, int],
 
 
 class _Speed:
-    """Seconds of a step, and of an answer, of networks of any width: by one rate of this machine."""
+    """Seconds of a step, and of an answer, of networks of any width: of narrow ones timed, of wider ones counted on."""
 
     def __init__(self, recipe: Recipe, channels: int, classes: int, device: torch.device) -> None:
-        self.recipe, self.ports = recipe, (channels, classes)
-        small = replace(recipe, batch=1, **{name: min(getattr(recipe, name), most) for name, most in _PROBE.items()})
-        probe = replace(small, tile=geometry(small.depth).base)
-        self.rate = _time_step(probe, self.ports, device) / self._work(probe)
-        if device.type == "cuda" or self.step(recipe.width) < _AFFORDABLE:
-            self.rate = _time_step(recipe, self.ports, device) / self._work(recipe)
+        self.recipe, self.ports, self.device = recipe, (channels, classes), device
+        self._timed: dict[int, float] = {}
+        narrow = self.step(min(recipe.width, _NARROW))
+        if recipe.width > _NARROW:
+            expected = narrow * self._work(recipe) / self._work(replace(recipe, width=_NARROW))
+            affordable = device.type == "cuda" or expected < _AFFORDABLE
+            sample = recipe if affordable else replace(recipe, batch=1, tile=_small_tile(recipe))
+            timed = _time_step(sample, self.ports, device)
+            self._timed[recipe.width] = timed * self._work(recipe) / self._work(sample)
 
     def step(self, width: int) -> float:
-        """Seconds of a step."""
-        return self.rate * self._work(replace(self.recipe, width=width))
+        """Seconds of a step. A wider network than was timed takes as much longer as it computes more, at most."""
+        if width in self._timed:
+            return self._timed[width]
+        recipe = replace(self.recipe, width=width)
+        if width <= _NARROW:
+            self._timed[width] = _time_step(recipe, self.ports, self.device)
+            return self._timed[width]
+        return self.step(_NARROW) * self._work(recipe) / self._work(replace(recipe, width=_NARROW))
 
     def forward(self, width: int) -> float:
         """Seconds of an answer, for each of its pixels."""
         recipe = replace(self.recipe, width=width)
-        return self.rate * _count(recipe, self.ports).a_tile / _inner(recipe) ** 2
+        share = _count(recipe, self.ports).a_tile / self._work(recipe)
+        return self.step(width) * share / _inner(recipe) ** 2
 
     def _work(self, recipe: Recipe) -> float:
         """Floating point operations of a step. Back through a convolution takes twice as many as forward."""
@@ -125,6 +138,12 @@ def _count(recipe: Recipe, ports: tuple[int, int]) -> _Work:
     return _Work(tile.get_total_flops(), optimizer.get_total_flops())
 
 
+def _small_tile(recipe: Recipe) -> int:
+    """The side of a tile that takes a fraction of the time, and is still more than its margins."""
+    shape = geometry(recipe.depth)
+    return min(recipe.tile, shape.base + 4 * shape.stride)
+
+
 def _inner(recipe: Recipe) -> int:
     """Pixels a side of the answer to a training tile."""
     return recipe.tile - 2 * geometry(recipe.depth).margin
@@ -136,7 +155,7 @@ def _time_step(recipe: Recipe, ports: tuple[int, int], device: torch.device) -> 
     batch = _noise(recipe, ports)
     step(run, batch, recipe, device)  # much is set up in it, which is done once
     seconds: list[float] = []
-    while len(seconds) < 3 and sum(seconds) < _AFFORDABLE:
+    while len(seconds) < 3 and sum(seconds) < _ENOUGH:
         started = time.perf_counter()
         step(run, batch, recipe, device)
         seconds.append(time.perf_counter() - started)

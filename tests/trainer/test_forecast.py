@@ -1,4 +1,4 @@
-"""How long a training takes is foreseen by what it computes, at the rate of this machine."""
+"""How long a training takes is foreseen by steps that are timed, and of wide networks by what they compute."""
 
 from dataclasses import replace
 
