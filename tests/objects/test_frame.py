@@ -107,6 +107,17 @@ def test_outlines_lie_at_full_resolution_and_say_their_level(tmp_path, step, rig
     assert outlines.get("level") == points.get("level") == (None if step == 1 else 1)
 
 
+@pytest.mark.parametrize(("height", "width"), [(9, 11), (10, 12), (None, None)])
+def test_no_outline_and_no_box_reaches_over_the_edge_of_the_finest_level(tmp_path, height, width):
+    mask = np.ones((5, 6), np.uint8)
+    table, tiles = table_of(mask, grid(mask, 4), Frame(1, 2.0, 2.0, height=height, width=width))
+    write_outlines(tmp_path / "a.geojson", (table, tiles))
+    [feature] = json.loads((tmp_path / "a.geojson").read_text())["features"]
+    ends = (width or 12, height or 10)
+    assert tuple(map(max, zip(*feature["geometry"]["coordinates"][0], strict=True))) == ends
+    assert (table.columns()["bbox_width"][0], table.columns()["bbox_height"][0]) == ends
+
+
 def test_parquet_says_its_level(tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
     mask = np.ones((3, 3), np.uint8)

@@ -30,6 +30,10 @@ class Frame:
     """The height of a pixel of the mask, None where it is not known."""
     size_x_um: float | None = None
     """The width of a pixel of the mask, None where it is not known."""
+    height: int | None = None
+    """Of the finest level: the last pixels of a level may reach over its edge. None where there is no other level."""
+    width: int | None = None
+    """As `height`."""
 
     @property
     def sides_um(self) -> tuple[float, float] | None:
@@ -58,12 +62,17 @@ class Frame:
         return centres if step == 1 else (centres + 0.5) * step - 0.5
 
     def edge(self, axis: str, edges: np.ndarray) -> np.ndarray:
-        """The same edges of pixels along y or x, counted from the first, at the finest level."""
-        step = self.step(axis)
+        """The same edges of pixels along y or x, counted from the first, at the finest level.
+
+        >>> Frame(level=1, step_y=2.0, height=5).edge("y", np.array([0, 1, 2, 3])).tolist()
+        [0, 2, 4, 5]
+        """
+        step, last = self.step(axis), self.height if axis == "y" else self.width
         if step == 1:
             return edges
         moved = edges * step
-        return moved.astype(np.int64) if step.is_integer() else moved
+        inside = moved if last is None else np.minimum(moved, last)
+        return inside.astype(np.int64) if step.is_integer() else inside
 
 
 FINEST = Frame()

@@ -25,7 +25,8 @@ class ObjectWriter:
     def __init__(self, rules: ObjectRules, image: ImageInfo, region: Region, classes: Sequence[str]) -> None:
         self._image = image
         place, sizes = image.place, image.sizes
-        frame = Frame(place.level, place.step_y, place.step_x, sizes.y_um, sizes.x_um)
+        finest = image.levels[0] if image.levels else (None, None)
+        frame = Frame(place.level, place.step_y, place.step_x, sizes.y_um, sizes.x_um, *finest)
         self._pages = [
             Objects(
                 region,
