@@ -10,8 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from command_line import error, unet_deploy
+from broken import pull_the_plug
+from command_line import error
+from command_line import unet_deploy as run
 
+import unet_deploy as api
 from unet_deploy.errors import ImageError, MissingPackageError, UsageError
 from unet_deploy.images import open_image
 from unet_deploy.segmentation.options import ObjectRules
@@ -25,12 +28,13 @@ DEGREES = [(33550, "d", 3, (1e-5, 1e-5, 0.0)), (33922, "d", 6, (0.0, 0.0, 0.0, 1
 ROI = Region(90, 100, 150, 200)
 
 
-def slide(path, system=UTM, place=NORTH_UP, raster_type=1):
+def slide(path, system=UTM, place=NORTH_UP, raster_type=1, times=1):
     """A pyramid of odd sides whose nuclei lie on a map; `system` None for an image that lies on none."""
     grey = (np.indices((301, 421)).sum(0) % 90).astype(np.uint8)
     grey[60:120, 80:150] = 220
     grey[150:301, 200:421] = 180
     grey[180:220, 240:300] = 20
+    grey = np.tile(grey, (times, times))
     tags = []
     if system:
         model, key, code = system
@@ -169,6 +173,43 @@ def test_outlines_go_on_beyond_the_180th_meridian(tmp_path, nuclei):
     assert any(low < 180 < high for low, high in spans)
 
 
+@pytest.mark.parametrize("layout", ["strips", "tiles"])
+def test_gdal_finds_classes_as_bands_with_names(tmp_path, small_models, layout):
+    if not shutil.which("gdal_translate"):
+        pytest.skip("GDAL (gdal-bin) is not installed")
+    image = slide(tmp_path / "a.tif")
+    outputs = Outputs.beside(tmp_path / "mask.tif", probabilities=True, layout=layout)
+    segment_file(image, outputs, small_models["three"])
+    said = subprocess.run(["gdalinfo", "-json", outputs.probabilities], capture_output=True, check=True).stdout
+    found = json.loads(said)
+    with open_image(outputs.probabilities) as source:
+        scores = source.crop(0, source.info.region)
+        assert source.info.channels == len(found["bands"]) == 3
+    assert len({band["description"] for band in found["bands"]} - {""}) == 3
+    assert found["geoTransform"] == [5e5 - 5, 0.5, 0, 6e6 + 5, 0, -0.25]
+    raw = tmp_path / "raw.img"
+    subprocess.run(["gdal_translate", "-q", "-of", "ENVI", outputs.probabilities, raw], check=True, capture_output=True)
+    np.testing.assert_array_equal(np.fromfile(raw, np.float32).reshape(3, 301, 421), scores)
+    np.testing.assert_array_equal(scores.argmax(0), tifffile.imread(outputs.mask))
+
+
+@pytest.mark.parametrize("layout", ["strips", "tiles"])
+def test_bands_of_a_resumed_run_are_those_of_a_run_at_once(tmp_path, small_models, monkeypatch, layout):
+    image = slide(tmp_path / "a.tif", times=2)
+    once, again = (
+        Outputs.beside(tmp_path / name / "mask.tif", probabilities=True, layout=layout) for name in ("once", "again")
+    )
+    with api.open_model(small_models["three"], probabilities=True) as model:
+        for outputs in (once, again):
+            outputs.mask.parent.mkdir()
+        segment_file(image, once, model, Options(120))
+        pull_the_plug(monkeypatch, model, 60)
+        with pytest.raises(RuntimeError, match="plug"):
+            segment_file(image, again, model, Options(120))
+        assert segment_file(image, again, model, Options(120, resume=True)).timing.resumed > 0
+    assert once.probabilities.read_bytes() == again.probabilities.read_bytes()
+
+
 def test_what_is_asked_for_in_vain_is_one_line_before_anything_is_made(tmp_path, nuclei, monkeypatch):
     flat = slide(tmp_path / "flat.tif", None)
     words = ("segment", flat, "-o", tmp_path / "mask.tif", "-m", nuclei, "--objects", "csv", "--coordinates", "map")
@@ -186,9 +227,9 @@ def test_what_is_asked_for_in_vain_is_one_line_before_anything_is_made(tmp_path,
 
 def test_the_command_line_says_in_what_places_are(tmp_path, nuclei):
     image = slide(tmp_path / "a.tif")
-    _, said = unet_deploy("segment", image, "-o", tmp_path / "mask.tif", "-m", nuclei, "--objects", "geojson")
+    _, said = run("segment", image, "-o", tmp_path / "mask.tif", "-m", nuclei, "--objects", "geojson")
     assert "outlines are in EPSG:32633, not in pixels as QuPath has them" in said
-    shown, _ = unet_deploy("info", image)
+    shown, _ = run("info", image)
     assert "EPSG:32633, 0.125 square metres a pixel" in shown
     with open_image(tmp_path / "mask.tif") as mask, open_image(image) as source:
         assert mask.info.on_map == source.info.on_map
