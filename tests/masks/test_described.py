@@ -64,6 +64,24 @@ def test_tifffile_finds_time_slices_and_classes(tmp_path):
                 assert (described["unit"], described["spacing"], described["finterval"]) == ("cm", 2e-4, 90.0)
 
 
+@pytest.mark.parametrize("layout", ["strips", "tiles"])
+@pytest.mark.parametrize("axes", [(), (("z", 3),), (("t", 2),), (("t", 2), ("z", 3))])
+@pytest.mark.parametrize(("planes", "classes"), [(1, ()), (2, ("background", "Zellkern <1 µm & Rand"))])
+def test_ome_metadata_follow_the_schema(tmp_path, axes, planes, classes, layout):
+    ome_types = pytest.importorskip("ome_types")
+    pytest.importorskip("xmlschema")
+    path = written(tmp_path / "mask.ome.tif", stack_of(*axes), planes, classes, layout)
+    pixels = ome_types.from_tiff(path, validate=True).images[0].pixels
+    counted = dict(axes)
+    assert (pixels.size_t, pixels.size_z, pixels.size_c) == (counted.get("t", 1), counted.get("z", 1), planes)
+    assert (pixels.physical_size_y, pixels.physical_size_x) == (0.5, 0.25)
+    assert (pixels.physical_size_z, pixels.time_increment) == (
+        2.0 if "z" in counted else None,
+        90.0 if "t" in counted else None,
+    )
+    assert [channel.name for channel in pixels.channels if channel.name] == list(classes)
+
+
 EARTH = [(33550, "d", 3, (0.5, 0.5, 0.0), True), (33922, "d", 6, (0.0, 0.0, 0.0, 5e5, 6e6, 0.0), True)]
 NAMES = ("background", "Zellkern <1 µm & Rand")
 
