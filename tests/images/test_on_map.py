@@ -3,10 +3,13 @@
 import doctest
 import shutil
 import subprocess
+from io import BytesIO
 
 import numpy as np
 import pytest
 import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from unet_deploy.images import on_map, open_image
 
@@ -97,3 +100,35 @@ def test_areas_are_told_where_the_map_tells_them(tmp_path, system, more, metres,
 )
 def test_what_is_no_place_is_none(tmp_path, tags):
     assert place_of(georeferenced(tmp_path / "a.tif", *tags)) is None
+
+
+NUMBERS = st.floats(width=64) | st.sampled_from([0.0, 1.0, -1.0, 1e-308, 1e308])
+TAGS = st.fixed_dictionaries(
+    {},
+    optional={
+        33550: st.tuples(st.just("d"), st.lists(NUMBERS, min_size=1, max_size=4).map(tuple)),
+        33922: st.tuples(st.just("d"), st.lists(NUMBERS, min_size=1, max_size=12).map(tuple)),
+        34264: st.tuples(st.just("d"), st.lists(NUMBERS, min_size=15, max_size=17).map(tuple)),
+        34736: st.tuples(st.just("d"), st.lists(NUMBERS, min_size=1, max_size=3).map(tuple)),
+        34735: st.tuples(
+            st.just("H"),
+            st.lists(st.sampled_from([0, 1, 2, 4326, 9001, 1024, 1025, 2048, 3072, 3076, 3077, 34736]), min_size=1).map(
+                lambda rest: (1, 1, 0, 3, 1024, 0, 1, 1, *rest)
+            ),
+        ),
+    },
+)
+
+
+@settings(max_examples=200)
+@given(TAGS)
+def test_whatever_is_said_is_a_place_or_none(tags):
+    data = BytesIO()
+    georeferenced(data, tags)
+    data.seek(0)
+    with tifffile.TiffFile(data) as file:
+        place = on_map.on_map(file.pages[0])
+    if place is not None:
+        assert np.isfinite(place.matrix).all()
+        assert place.decimals >= 0
+        assert place.pixel_m2 is None or place.pixel_m2 > 0

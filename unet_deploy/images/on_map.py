@@ -131,7 +131,8 @@ def _matrix(page: TiffPage) -> tuple[float, float, float, float, float, float] |
     x0, xx, xy, y0, yx, yy = found
     corner = corner_of(page)
     made = (x0 + corner * (xx + xy), xx, xy, y0 + corner * (yx + yy), yx, yy)
-    return made if all(map(math.isfinite, made)) and xx * yy != xy * yx else None
+    spread = xx * yy - xy * yx  # of a pixel; 0 where all lie on a line
+    return made if spread and all(map(math.isfinite, (*made, spread))) else None
 
 
 def _keys(page: TiffPage) -> dict[int, float]:
