@@ -109,7 +109,7 @@ def test_choices_are_those_of_the_library():
     from unet_deploy.model import contract
     from unet_deploy.model.card import Normalization
     from unet_deploy.runtimes.tensorrt import options as building
-    from unet_deploy.segmentation.options import ObjectRules
+    from unet_deploy.segmentation.options import Coordinates, ObjectRules
 
     pairs = [
         (engines.Precision, contract.Precision),
@@ -118,6 +118,7 @@ def test_choices_are_those_of_the_library():
         (adopt.Padding, adopting.Padding),
         (adopt.Activation, answer.Activation),
         (adopt.Method, get_type_hints(Normalization)["method"]),
+        (options.Coordinates, Coordinates),
         (options.Connectivity, get_type_hints(ObjectRules)["connectivity"]),
     ]
     for ours, theirs in pairs:

@@ -64,3 +64,14 @@ def test_a_place_that_is_no_place_is_said(tmp_path):
     assert 34735 not in mask_tags(path, 1)
     with open_image(path, level=1) as source:
         assert "the mask cannot take over its place on Earth" in source.info.note
+
+
+@pytest.mark.parametrize("raster_type", [AREA, POINT])
+def test_the_mask_of_a_level_is_read_where_its_image_lies(tmp_path, raster_type):
+    tags = [(33550, "d", 3, (0.5, 0.25, 0.0), True), (33922, "d", 6, (10.0, 20.0, 0.0, 5e5, 6e6, 0.0), True)]
+    path = pyramid(tmp_path / "geo.tif", raster_type, *tags)
+    mask_tags(path, 1)
+    with open_image(path) as image, open_image(path, level=1) as level, open_image(tmp_path / "1.tif") as mask:
+        assert level.info.on_map == image.info.on_map
+        x, y = np.array([0.0, 7.5]), np.array([3.0, 200.0])
+        np.testing.assert_allclose(mask.info.on_map.at(x, y), image.info.on_map.at(2 * x, 2 * y), rtol=0, atol=1e-9)

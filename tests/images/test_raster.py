@@ -163,3 +163,28 @@ def test_suffixes_that_are_not_read_name_those_that_are(tmp_path):
     path.write_bytes(b"")
     with pytest.raises(ImageError, match=r"images of type \.czi are not read; convert it to one of \.tif"):
         open_image(path)
+
+
+@pytest.mark.parametrize(
+    ("dpi", "turn", "sizes"),
+    [
+        ((50_800, 25_400), 1, (1.0, 0.5)),
+        ((50_800, 25_400), 6, (0.5, 1.0)),
+        ((2400, 2400), 1, (None, None)),
+        ((72, 72), 1, (None, None)),
+    ],
+)
+def test_a_png_has_the_pixels_of_a_microscope_and_no_figure_s(tmp_path, dpi, turn, sizes):
+    exif = PIL.Image.Exif()
+    exif[274] = turn
+    PIL.Image.fromarray(np.zeros((20, 30), np.uint8)).save(tmp_path / "a.png", dpi=dpi, exif=exif)
+    with open_image(tmp_path / "a.png") as source:
+        found = source.info
+    assert (found.sizes.y_um, found.sizes.x_um) == sizes
+    assert bool(found.tags) == (sizes[0] is not None)
+
+
+def test_the_density_of_a_jpeg_is_for_printers(tmp_path):
+    PIL.Image.fromarray(np.zeros((20, 30), np.uint8)).save(tmp_path / "a.jpg", dpi=(25_400, 25_400))
+    with open_image(tmp_path / "a.jpg") as source:
+        assert source.info.sizes.text() == ""

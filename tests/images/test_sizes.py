@@ -120,6 +120,14 @@ def test_slices_and_times_are_known_where_there_are_any(tmp_path):
     near(info(tmp_path / "b.ome.tif").sizes, y_um=0.25, x_um=0.25)
 
 
+def test_a_spacing_without_a_pixel_size_is_said_to_miss_in_plain_tiff(tmp_path):
+    for size in ({}, {"PhysicalSizeX": 0.5}):
+        tifffile.imwrite(tmp_path / "a.ome.tif", STACK[0], metadata={"axes": "ZYX", "PhysicalSizeZ": 2.0, **size})
+        seen = info(tmp_path / "a.ome.tif")
+        assert seen.sizes.z_um == 2.0
+        assert ("masks in .ome.tif and .zarr have it, plain TIFF not" in seen.note) == (not size)
+
+
 def test_pages_that_no_mask_counts_like_this_are_slices_in_a_row(tmp_path):
     tifffile.imwrite(tmp_path / "a.ome.tif", STACK, metadata={"axes": "ZTYX", "PhysicalSizeZ": 2.0})
     assert [(axis.name, axis.size, axis.distance) for axis in info(tmp_path / "a.ome.tif").stack] == [("z", 6, None)]

@@ -1,6 +1,7 @@
 """What an image says of sizes, slices and times, its mask says in every format, to other readers as well."""
 
 from dataclasses import replace
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -20,10 +21,10 @@ def stack_of(*axes, sizes=SIZES, place=None):
     return ImageInfo("image.tif", tall, 1, 30, 40, UINT8, sizes, pages, place or LevelPlace(), tags=sizes.resolution)
 
 
-def written(path, image, planes=1, classes=()):
+def written(path, image, planes=1, classes=(), layout="auto"):
     """A mask whose planes hold their own numbers."""
     dtype = np.dtype(np.float32) if planes > 1 else UINT8
-    with open_mask(path, MaskForm(image, planes, dtype, classes=classes)) as sink:
+    with open_mask(path, MaskForm(image, planes, dtype, classes=classes, layout=layout)) as sink:
         for page in range(image.pages):
             first = page * planes
             numbers = np.arange(first, first + planes, dtype=dtype)[:, None, None]
@@ -61,6 +62,49 @@ def test_tifffile_finds_time_slices_and_classes(tmp_path):
             else:
                 described = file.imagej_metadata
                 assert (described["unit"], described["spacing"], described["finterval"]) == ("cm", 2e-4, 90.0)
+
+
+@pytest.mark.parametrize("layout", ["strips", "tiles"])
+@pytest.mark.parametrize("axes", [(), (("z", 3),), (("t", 2),), (("t", 2), ("z", 3))])
+@pytest.mark.parametrize(("planes", "classes"), [(1, ()), (2, ("background", "Zellkern <1 µm & Rand"))])
+def test_ome_metadata_follow_the_schema(tmp_path, axes, planes, classes, layout):
+    ome_types = pytest.importorskip("ome_types")
+    pytest.importorskip("xmlschema")
+    path = written(tmp_path / "mask.ome.tif", stack_of(*axes), planes, classes, layout)
+    pixels = ome_types.from_tiff(path, validate=True).images[0].pixels
+    counted = dict(axes)
+    assert (pixels.size_t, pixels.size_z, pixels.size_c) == (counted.get("t", 1), counted.get("z", 1), planes)
+    assert (pixels.physical_size_y, pixels.physical_size_x) == (0.5, 0.25)
+    assert (pixels.physical_size_z, pixels.time_increment) == (
+        2.0 if "z" in counted else None,
+        90.0 if "t" in counted else None,
+    )
+    assert [channel.name for channel in pixels.channels if channel.name] == list(classes)
+
+
+EARTH = [(33550, "d", 3, (0.5, 0.5, 0.0), True), (33922, "d", 6, (0.0, 0.0, 0.0, 5e5, 6e6, 0.0), True)]
+NAMES = ("background", "Zellkern <1 µm & Rand")
+
+
+@pytest.mark.parametrize("layout", ["strips", "tiles"])
+@pytest.mark.parametrize("axes", [(), (("z", 3),)])
+def test_classes_of_an_image_on_earth_are_bands_with_names(tmp_path, monkeypatch, layout, axes):
+    monkeypatch.setattr("unet_deploy.masks.blocks.SMALLEST_LEVEL", 20)
+    image = replace(stack_of(*axes, sizes=PixelSizes()), tags={"extratags": EARTH})
+    with tifffile.TiffFile(written(tmp_path / "mask.tif", image, 2, NAMES, layout)) as file:
+        assert len(file.pages) == image.pages
+        assert len(file.series[0].levels) == (1 if layout == "strips" else 2)
+        assert (file.pages[0].samplesperpixel, file.pages[0].planarconfig, file.pages[0].photometric) == (2, 2, 1)
+        named = ElementTree.fromstring(file.pages[0].tags[42112].value)
+        assert [(each.get("sample"), each.get("role"), each.text) for each in named] == [
+            (str(band), "description", name) for band, name in enumerate(NAMES)
+        ]
+    with open_image(tmp_path / "mask.tif") as source:
+        assert (source.info.pages, source.info.channels) == (image.pages, 2)
+        last = source.crop(image.pages - 1, source.info.region)
+        assert last[:, 0, 0].tolist() == last[:, -1, -1].tolist() == [2 * image.pages - 2, 2 * image.pages - 1]
+    with tifffile.TiffFile(written(tmp_path / "mask.ome.tif", image, 2, NAMES, layout)) as file:
+        assert len(file.pages) == 2 * image.pages
 
 
 @pytest.mark.parametrize("axes", [(), (("z", 3),)])

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from test_objects import CLASSES, grid, masks, tilings
 
 from unet_deploy.objects import Frame, Objects, frame, write_table
+from unet_deploy.objects.frame import Map
 from unet_deploy.objects.geojson import write_outlines
 from unet_deploy.tiling import Region
 
@@ -105,6 +106,87 @@ def test_outlines_lie_at_full_resolution_and_say_their_level(tmp_path, step, rig
     assert sorted({x for x, _ in ring}) == sorted({y for _, y in ring}) == right
     assert points["features"][0]["geometry"]["coordinates"] == [sum(right) / 2] * 2
     assert outlines.get("level") == points.get("level") == (None if step == 1 else 1)
+
+
+@pytest.mark.parametrize(("height", "width"), [(9, 11), (10, 12), (None, None)])
+def test_no_outline_and_no_box_reaches_over_the_edge_of_the_finest_level(tmp_path, height, width):
+    mask = np.ones((5, 6), np.uint8)
+    table, tiles = table_of(mask, grid(mask, 4), Frame(1, 2.0, 2.0, height=height, width=width))
+    write_outlines(tmp_path / "a.geojson", (table, tiles))
+    [feature] = json.loads((tmp_path / "a.geojson").read_text())["features"]
+    ends = (width or 12, height or 10)
+    assert tuple(map(max, zip(*feature["geometry"]["coordinates"][0], strict=True))) == ends
+    assert (table.columns()["bbox_width"][0], table.columns()["bbox_height"][0]) == ends
+
+
+UTM = "urn:ogc:def:crs:EPSG::32633"
+RING = [[1, 1, 1, 1], [1, 0, 1, 1], [1, 1, 1, 1]]
+
+
+def on_map(down, member=UTM, reach=np.inf):
+    """A map of 2 m to a pixel that begins at 100, 200; y grows by `down` a row, and x reaches so far."""
+
+    def at(x, y):
+        east = 100 + 2.0 * x
+        return np.where(east > reach, np.nan, east), 200 + down * y
+
+    return Map("EPSG:32633", ("x_map", "y_map"), at, member, 4.0)
+
+
+def signed_area(ring):
+    x, y = np.array(ring).T
+    return (x[:-1] * y[1:] - x[1:] * y[:-1]).sum() / 2
+
+
+@pytest.mark.parametrize("down", [-2.0, 2.0])
+@pytest.mark.parametrize("member", [UTM, ""])
+def test_outlines_on_a_map_turn_left_around_objects_and_right_around_holes(tmp_path, down, member):
+    mask = np.array(RING, np.uint8)
+    table, tiles = table_of(mask, grid(mask, 4), Frame(map=on_map(down, member)))
+    write_outlines(tmp_path / "a.geojson", (table, tiles))
+    collection = json.loads((tmp_path / "a.geojson").read_text())
+    outer, hole = collection["features"][0]["geometry"]["coordinates"]
+    assert (signed_area(outer), signed_area(hole)) == (12 * 4, -4)
+    assert sorted({y for _, y in outer}) == sorted({200, 200 + 3 * down})
+    assert collection.get("crs", {}).get("properties") == ({"name": UTM} if member else None)
+    assert "x_map" not in collection["features"][0]["properties"]["measurements"]
+
+
+def test_a_map_without_a_name_leaves_outlines_in_pixels(tmp_path):
+    mask = np.array(RING, np.uint8)
+    for name, at in (("a", Frame(map=on_map(-2.0, None))), ("b", Frame())):
+        table, tiles = table_of(mask, grid(mask, 4), at)
+        write_outlines(tmp_path / f"{name}.geojson", (table, tiles))
+    drawn, plain = (json.loads((tmp_path / name).read_text()) for name in ("a.geojson", "b.geojson"))
+    assert drawn["features"][0]["geometry"] == plain["features"][0]["geometry"]
+    assert "crs" not in drawn
+
+
+def test_an_object_beyond_the_map_has_no_geometry_and_a_row_all_the_same(tmp_path):
+    mask = np.array([[1, 0, 0, 1]], np.uint8)
+    table, tiles = table_of(mask, grid(mask, 4), Frame(map=on_map(-2.0, reach=104)))
+    write_outlines(tmp_path / "a.geojson", (table, tiles))
+    write_table(tmp_path / "b.geojson", table)
+    for name in ("a.geojson", "b.geojson"):
+        near, far = json.loads((tmp_path / name).read_text())["features"]
+        assert near["geometry"]
+        assert far["geometry"] is None
+    np.testing.assert_array_equal(table.columns()["x_map"], [101, np.nan])
+
+
+@pytest.mark.parametrize("step", [1.0, 2.0])
+def test_tables_have_places_and_areas_of_the_map(tmp_path, step):
+    pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    mask = np.array([[1, 1, 0], [0, 0, 0]], np.uint8)
+    table, _ = table_of(mask, grid(mask, 4), Frame(int(step) - 1, step, step, map=on_map(-2.0)))
+    columns = table.columns()
+    assert columns["area_m2"].tolist() == [2 * 4 * step**2]
+    assert (columns["x_map"].tolist(), columns["y_map"].tolist()) == ([100 + 2 * step], [200 - step])
+    write_table(tmp_path / "a.parquet", table)
+    assert parquet.read_schema(tmp_path / "a.parquet").metadata[b"crs"] == b"EPSG:32633"
+    assert parquet.read_table(tmp_path / "a.parquet")["x_map"].to_pylist() == [100 + 2 * step]
 
 
 def test_parquet_says_its_level(tmp_path):

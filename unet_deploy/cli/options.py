@@ -27,6 +27,7 @@ Connectivity = Literal[4, 8]
 MaskKind = Literal["auto", "binary", "classes", "instances"]
 Palette = Literal["auto", "index", "colour"]
 Layout = Literal["auto", "strips", "tiles"]
+Coordinates = Literal["auto", "pixels", "map", "wgs84"]
 
 # -- single options --------------------------------------------------------------------------------------------------
 
@@ -270,12 +271,21 @@ class ObjectOptions:
         Connectivity,
         typer.Option("--connectivity", help="4, or 8 for pixels that touch at a corner.", rich_help_panel=OBJECTS),
     ] = 4
+    coordinates: Annotated[
+        Coordinates,
+        typer.Option(
+            "--coordinates",
+            help="Of outlines, and in tables too: the GeoTIFF's map, WGS 84, or pixels, as QuPath takes them; "
+            "auto: map where there is one.",
+            rich_help_panel=OBJECTS,
+        ),
+    ] = "auto"
 
     def rules(self) -> "ObjectRules":
         """What counts as an object, as the library says it."""
         from unet_deploy.segmentation.options import ObjectRules
 
-        return ObjectRules(self.connectivity, self.min_size, self.fill_holes)
+        return ObjectRules(self.connectivity, self.min_size, self.fill_holes, self.coordinates)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

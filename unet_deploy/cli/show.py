@@ -84,6 +84,8 @@ def report(report: Report) -> None:
         note(f"skipped as background: {report.timing.skipped} of {tiles} tiles")
     if report.objects is not None:
         note(f"objects: {report.objects}")
+    if report.places:
+        note(f"note: {report.outputs.objects}: {report.places}")
     wall, files = report.timing.wall, ", ".join(map(str, report.outputs))
     speed = f"{report.megapixels:.4g} MPx in {wall:.3g} s, {report.megapixels / wall:.3g} MPx/s"
     answer(f"{files}: {speed}, {report.runtime}")
@@ -180,6 +182,9 @@ def image_rows(file: ImageFile) -> Rows:
         ("pixels", pixels if file.size is None else f"{pixels}, {bytes_text(file.size)} on disk"),
         ("pixel size", info.sizes.text() or "not recorded"),
     ]
+    if info.on_map:
+        area = info.on_map.pixel_m2
+        rows.append(("map", info.on_map.name + (f", {area:.4g} square metres a pixel" if area else "")))
     if info.levels:
         rows.append(("levels", ", ".join(f"{height} x {width}" for height, width in info.levels)))
     if file.classes:

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from typing_extensions import Self
@@ -21,6 +21,9 @@ from unet_deploy.images.sizes import LevelPlace, PageAxis, PixelSizes
 from unet_deploy.model.card import ModelCard
 from unet_deploy.system.extras import require
 from unet_deploy.tiling import Region, mirror
+
+if TYPE_CHECKING:
+    from unet_deploy.images.on_map import OnMap
 
 TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8", ".svs")
 RASTER_SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -51,6 +54,8 @@ class ImageInfo:
     """What pages are counted along, the slowest first; empty where that has no name."""
     place: LevelPlace = field(default_factory=LevelPlace)
     """Where the pixels that are read lie in those of the finest level."""
+    on_map: OnMap | None = None
+    """Where the pixels of the finest level lie on a map, where the file says that."""
     levels: tuple[tuple[int, int], ...] = ()
     """(height, width) of every level of the pyramid, the finest first; empty where there is but one."""
     tags: Mapping[str, Any] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,11 @@ EarthTag = tuple[int, int, int, Any, bool]
 """As tifffile writes it: code, type, count, value, and that it goes to the first page."""
 
 
+def lies_on_earth(tags: Mapping[str, Any]) -> bool:
+    """Return whether tags that a mask takes over, as tifffile writes them, lay it on Earth."""
+    return any(tag[0] in _CODES for tag in tags.get("extratags", ()))
+
+
 def earth_tags(finest: TiffPage, place: LevelPlace) -> tuple[list[EarthTag], list[str]]:
     """Return the tags that lay a level on Earth, and names of what cannot be brought to it.
 
@@ -34,12 +40,12 @@ def earth_tags(finest: TiffPage, place: LevelPlace) -> tuple[list[EarthTag], lis
         return tags, []
     if any(tag.count % _MULTIPLES.get(tag.code, 1) for tag in found):
         return [], ["its place on Earth"]
-    corner = _corner_of(finest)
+    corner = corner_of(finest)
     return [_at(place, corner, tag) for tag in tags], []
 
 
-def _corner_of(page: TiffPage) -> float:
-    """Where the corner of the first pixel lies, in pixels as the tags count them: at 0, or at -0.5 from its centre."""
+def corner_of(page: TiffPage) -> float:
+    """Return where the corner of the first pixel lies, in pixels as the tags count them: 0, or -0.5 from its centre."""
     keys = np.atleast_1d(page.tags[KEYS].value).tolist() if KEYS in page.tags else []
     return -0.5 if (_RASTER_TYPE, 0, 1, _IS_POINT) in zip(*(keys[at::4] for at in range(4)), strict=False) else 0.0
 

@@ -44,6 +44,11 @@ def upright_sides(info: ImageInfo) -> tuple[int, int]:
     return (info.width, info.height) if info.orientation in _TURNED else (info.height, info.width)
 
 
+def upright_order(sides: tuple[float, float], orientation: int) -> tuple[float, float]:
+    """Return the height and width of a pixel as it is shown, from those as it is stored."""
+    return sides[::-1] if orientation in _TURNED else sides
+
+
 def orientation_of(value: object) -> int:
     """Return the orientation that a tag says, UPRIGHT where it says none that there is."""
     return value if isinstance(value, int) and 1 <= value <= 8 else UPRIGHT

@@ -12,6 +12,8 @@ import numpy as np
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GREY, _INDEXED = 0, 3
 """Colour types whose pixels are one number each."""
+_METRE = 1
+"""The unit of pHYs; the other stands for none."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class PngHeader:
     """(3, entries) uint16, the palette, where there is one."""
     transparent: tuple[int, ...] = ()
     """Places in the palette that are seen through."""
+    sides_um: tuple[float, float] | None = None
+    """Height and width of a pixel in micrometres, where the file says how many make a metre (pHYs)."""
 
     def as_grey(self, data: bytes) -> bytes:
         """Return a PNG of the same numbers whose pixels are grey values, without palette and transparency."""
@@ -37,6 +41,7 @@ def read_header(data: bytes) -> PngHeader | None:
     bits = colour_type = None
     table: np.ndarray | None = None
     transparent: tuple[int, ...] = ()
+    sides: tuple[float, float] | None = None
     for chunk in chunks_of(data):
         kind, body = chunk[4:8], chunk[8:-4]
         if kind == b"IHDR" and len(body) == 13:
@@ -45,11 +50,15 @@ def read_header(data: bytes) -> PngHeader | None:
             table = np.frombuffer(body, np.uint8).reshape(-1, 3).T.astype(np.uint16) * 257
         elif kind == b"tRNS" and colour_type == _INDEXED:
             transparent = tuple(place for place, alpha in enumerate(body) if alpha == 0)
+        elif kind == b"pHYs" and len(body) == 9 and body[8] == _METRE:
+            per_x, per_y = struct.unpack(">II", body[:8])
+            sides = (1e6 / per_y, 1e6 / per_x) if per_x and per_y else None
         elif kind == b"IDAT":
             break
     if bits not in (1, 2, 4, 8, 16) or (colour_type == _INDEXED and table is None):
         return None
-    return PngHeader(bits, colour_type in (_GREY, _INDEXED), table if colour_type == _INDEXED else None, transparent)
+    numbers = colour_type in (_GREY, _INDEXED)
+    return PngHeader(bits, numbers, table if colour_type == _INDEXED else None, transparent, sides)
 
 
 def chunks_of(data: bytes) -> Iterator[bytes]:

@@ -12,9 +12,10 @@ import numpy as np
 from unet_deploy.errors import ImageError, reason
 from unet_deploy.images import ImageInfo, ImageSource, check_channel
 from unet_deploy.images.claimed import claim_of
-from unet_deploy.images.orientation import UPRIGHT, exif_orientation, upright
+from unet_deploy.images.orientation import UPRIGHT, exif_orientation, upright, upright_order
 from unet_deploy.images.png import read_header
 from unet_deploy.images.samples import ALPHA, Meaning, Samples, Stored, meaning_of
+from unet_deploy.images.sizes import PixelSizes
 from unet_deploy.images.state import changed, stamp_of, state_of_files
 from unet_deploy.tiling import Region
 
@@ -22,13 +23,16 @@ from unet_deploy.tiling import Region
 logging.getLogger("imagecodecs").setLevel(logging.CRITICAL)
 
 MOST_BYTES = 1 << 30
+COARSEST_UM = 10.0
+"""Resolutions of PNG that are coarser than this (2540 dpi) are a figure's, a printer's or a screen's."""
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 
 
 class RasterSource(ImageSource):
     """A PNG or JPEG file, decoded whole into memory, and turned as its EXIF says.
 
-    Alpha is not a channel: where it is 0 there is no data. `meaning` says what a palette is.
+    Alpha is not a channel: where it is 0 there is no data. `meaning` says what a palette is. A PNG may say how large
+    its pixels are; the density of a JPEG is for printers.
     Raises ImageError where the file is damaged, is of another kind, or decodes to more than MOST_BYTES.
     """
 
@@ -48,7 +52,19 @@ class RasterSource(ImageSource):
         channels, height, width = self._planes.shape
         turned = "" if orientation == UPRIGHT else "it is turned as its EXIF says"
         note = "; ".join(filter(None, (picture.note, turned)))
-        self.info = ImageInfo(str(path), 1, channels, height, width, planes.dtype, note=note, bands=picture.bands)
+        sizes = _sizes(data, orientation)
+        self.info = ImageInfo(
+            str(path),
+            1,
+            channels,
+            height,
+            width,
+            planes.dtype,
+            sizes,
+            tags=sizes.resolution,
+            note=note,
+            bands=picture.bands,
+        )
 
     def crop(self, page: int, region: Region) -> np.ndarray:
         return self._planes[(slice(None), *region.slices)]
@@ -66,6 +82,14 @@ class RasterSource(ImageSource):
 
     def close(self) -> None:
         pass
+
+
+def _sizes(data: bytes, orientation: int) -> PixelSizes:
+    """How large the pixels of a picture are, as it is turned, where it is a PNG whose claim can be believed."""
+    header = read_header(data) if data.startswith(_PNG) else None
+    if header is None or header.sides_um is None or max(header.sides_um) > COARSEST_UM:
+        return PixelSizes()
+    return PixelSizes(*upright_order(header.sides_um, orientation))
 
 
 @dataclass(frozen=True)

@@ -134,6 +134,10 @@ def usable_sizes(claimed: PixelSizes, pages: tuple[PageAxis, ...]) -> tuple[Pixe
         y if known else None, x if known else None, z if _is_length(z) else None, t if _is_time(t) else None
     )
     notes = [f"its {each} is not used" for each in wrong]
+    if sizes.z_um and not known:
+        notes.append(
+            "its slices have a spacing and its pixels no size: masks in .ome.tif and .zarr have it, plain TIFF not"
+        )
     if [axis.name for axis in pages] == ["z", "t"]:
         notes.append("its slices are counted before its times, so that a mask has both as slices in a row")
     return sizes, "; ".join(notes)

@@ -14,6 +14,7 @@ from unet_deploy.images import ImageInfo, ImageSource, check_channel, check_leve
 from unet_deploy.images.carried import lost_note, writable
 from unet_deploy.images.directories import check_directories, layout_of
 from unet_deploy.images.earth import EarthTag, earth_tags
+from unet_deploy.images.on_map import on_map
 from unet_deploy.images.orientation import ORIENTATION, lying_note, orientation_of
 from unet_deploy.images.samples import Meaning, Samples, meaning_of
 from unet_deploy.images.sizes import LevelPlace, PixelSizes, page_axes, usable_sizes
@@ -117,6 +118,7 @@ class TiffSource(ImageSource):
             sizes=sizes,
             page_axes=pages,
             place=place,
+            on_map=on_map(finest),
             levels=_sides(levels) if len(levels) > 1 else (),
             tags=tags,
             nodata=nodata,

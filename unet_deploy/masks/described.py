@@ -1,16 +1,24 @@
 """What a TIFF mask says of itself: as OME where its name says so, as ImageJ does where it is a stack with distances.
 
-ImageJ and OME count planes in the order of the file, the channel the fastest; so do masks.
+ImageJ and OME count planes in the order of the file, the channel the fastest; so do masks. Only where an image lies on
+Earth the planes of a page are bands of one image, whose names GDAL and QGIS show.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape
 
-from unet_deploy.masks import MaskForm
+from unet_deploy.images.earth import lies_on_earth
+from unet_deploy.masks import MaskForm, is_ome_name
 
 _RESOLUTION_UNITS = {2: ("inch", 25_400.0), 3: ("cm", 10_000.0)}
 """ImageJ's names of TIFF's units, and their micrometres."""
+
+_GDAL_METADATA = 42112
+"""The tag in which GDAL keeps names of bands (gdal.org, GTiff driver, "Metadata")."""
 
 
 def plane_axes(form: MaskForm) -> list[tuple[str, int]]:
@@ -34,6 +42,29 @@ def ome_options(form: MaskForm) -> dict[str, Any]:
     if form.planes > 1 and len(form.classes) == form.planes:
         metadata["Channel"] = {"Name": list(form.classes)}
     return {"metadata": metadata}
+
+
+def has_bands(path: Path, form: MaskForm) -> bool:
+    """Whether the planes of a page are bands of one image, plane after plane, and no pages."""
+    return form.planes > 1 and lies_on_earth(form.image.tags) and not is_ome_name(path)
+
+
+def described_options(path: Path, form: MaskForm) -> dict[str, Any]:
+    """What tifffile is told of a mask of this name."""
+    if is_ome_name(path):
+        return ome_options(form)
+    return {"metadata": None} if has_bands(path, form) else plain_options(form)
+
+
+def band_names(classes: Sequence[str]) -> tuple[int, str, int, bytes, bool]:
+    """The tag that names bands, in the words of tifffile."""
+    items = (
+        f'  <Item name="DESCRIPTION" sample="{band}" role="description">{escape(name)}</Item>'
+        for band, name in enumerate(classes)
+    )
+    text = "\n".join(["<GDALMetadata>", *items, "</GDALMetadata>", ""])
+    stored = text.encode() + b"\0"
+    return _GDAL_METADATA, "s", len(stored), stored, True
 
 
 def plain_options(form: MaskForm) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from unet_deploy.errors import UsageError
 from unet_deploy.images.nodata import GDAL_NODATA
 from unet_deploy.masks import Keep, MaskForm, MaskFormat, MaskSink, is_ome_name
 from unet_deploy.masks.blocks import PartialBlocks, level_sizes, packed_bytes, touched
-from unet_deploy.masks.described import ome_options, plain_options, plane_axes
+from unet_deploy.masks.described import band_names, described_options, has_bands, plane_axes
 from unet_deploy.masks.spool import Spool, read_key, spool_of
 from unet_deploy.system.colours import class_colour
 from unet_deploy.system.files import check_free, replacing
@@ -65,7 +65,7 @@ class TiffMaskSink(MaskSink):
     under the file's name, with OME metadata where the name ends in .ome.tif. Tiles have levels of every second pixel
     for viewers. 8-bit labels have a colour map beside their numbers, for programs that show it. The bytes depend on
     the pixels alone, however often a run was broken off and resumed. The planes of a page of the image are pages of
-    the file, one after another.
+    the file, one after another; in GeoTIFF they are bands of one page.
     Raises UsageError when `path` exists and is not to be replaced, and as Spool.
     """
 
@@ -73,6 +73,7 @@ class TiffMaskSink(MaskSink):
         check_free(path, overwrite=keep.replaces(path))
         self._path, self._form, self._replaces = path, form, keep.replaces(path)
         self._planes, self._dtype = form.planes, form.dtype
+        self._bands = has_bands(path, form)
         _check_size(path, form)
         self._in_strips = in_strips(form)
         self._levels = _pyramid(form)[: 1 if self._in_strips else None]
@@ -118,7 +119,7 @@ class TiffMaskSink(MaskSink):
             replacing(self._path, overwrite=self._replaces) as beside,
             TiffWriter(beside, bigtiff=not self._in_strips, ome=ome) as tiff,
         ):
-            described = ome_options(self._form) if ome else plain_options(self._form)
+            described = described_options(self._path, self._form)
             (self._write_strips if self._in_strips else self._write_tiles)(tiff, {**self._tags(), **described})
         self._finished = True
 
@@ -205,17 +206,27 @@ class TiffMaskSink(MaskSink):
 
     def _format(self) -> dict[str, Any]:
         """What all levels have, in the words of tifffile."""
-        return {"dtype": self._dtype, "compression": "zlib", "photometric": "minisblack", "software": "unet-deploy"}
+        return {
+            "dtype": self._dtype,
+            "compression": "zlib",
+            "photometric": "minisblack",
+            "planarconfig": "separate" if self._bands else None,
+            "software": "unet-deploy",
+        }
 
     def _shape(self, level: _Grid) -> tuple[int, ...]:
         return (*(size for _, size in plane_axes(self._form)), level.height, level.width)
 
     def _tags(self) -> dict[str, Any]:
-        """What it takes over from its image, its own value of no data, and the colours of its labels."""
+        """What it takes over from its image, its own value of no data, colours of labels and names of bands."""
         tags, nodata = dict(self._form.image.tags), self._form.nodata
-        own = [] if nodata is None else [(GDAL_NODATA, "s", 0, str(nodata), True)]
+        own: list[tuple[int, str, int, Any, bool]] = (
+            [] if nodata is None else [(GDAL_NODATA, "s", 0, str(nodata), True)]
+        )
         if self._form.is_labels and self._dtype.itemsize == 1:
             own.append(_colour_map())
+        if self._bands and len(self._form.classes) == self._planes:
+            own.append(band_names(self._form.classes))
         return {**tags, "extratags": [*tags.get("extratags", ()), *own]}
 
 

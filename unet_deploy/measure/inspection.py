@@ -134,6 +134,7 @@ _PACKAGES = (
     ("pycuda", "pycuda.driver", "gpu"),
     ("onnx", "onnx", "onnx"),
     ("pyarrow", "pyarrow", "objects"),
+    ("pyproj", "pyproj", "geo"),
     ("zarr", "zarr", "zarr"),
     ("fsspec", "fsspec", "zarr"),
     ("distributed", "distributed", "distributed"),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from unet_deploy.errors import UsageError
+from unet_deploy.objects.frame import Frame
 from unet_deploy.objects.geojson import write_points
 from unet_deploy.objects.table import ObjectTable
 from unet_deploy.system.extras import require
@@ -59,15 +60,21 @@ def _write_parquet(path: Path, tables: tuple[ObjectTable, ...]) -> None:
     def arrow(block: dict[str, np.ndarray]) -> Any:
         types = {"class_name": pyarrow.string()}
         made = pyarrow.table({name: pyarrow.array(values, types.get(name)) for name, values in block.items()})
-        return made.replace_schema_metadata({"level": str(level)}) if level else made
+        return made.replace_schema_metadata(said) if said else made
 
-    level = tables[0].frame.level if tables else 0
+    said = _said(tables[0].frame) if tables else {}
     blocks = map(arrow, _blocks(tables))
     first = next(blocks)
     with ParquetWriter(path, first.schema) as writer:
         writer.write_table(first)
         for block in blocks:
             writer.write_table(block)
+
+
+def _said(frame: Frame) -> dict[str, str]:
+    """What numbers in the columns do not say: their level, and the system of their places on a map."""
+    level = {"level": str(frame.level)} if frame.level else {}
+    return level | ({"crs": frame.map.name} if frame.map else {})
 
 
 _WRITERS = {".csv": _write_csv, ".parquet": _write_parquet, ".geojson": write_points}

@@ -2,9 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+
+
+@dataclass(frozen=True)
+class Map:
+    """A map on which objects are placed too."""
+
+    name: str
+    """Of its reference system, for people."""
+    columns: tuple[str, str]
+    """The names of the columns of a table that hold x and y."""
+    at: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+    """Returns x and y of places, which are x and y in pixels of the finest level from the corner of the first one.
+
+    They are NaN where the map does not reach.
+    """
+    member: str | None
+    """What GeoJSON names it by; empty for WGS 84, which needs no name, None where it has none: outlines are in pixels.
+    """
+    pixel_m2: float | None = None
+    """The area of a pixel of the finest level; None where the map tells none."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +51,12 @@ class Frame:
     """The height of a pixel of the mask, None where it is not known."""
     size_x_um: float | None = None
     """The width of a pixel of the mask, None where it is not known."""
+    height: int | None = None
+    """Of the finest level: the last pixels of a level may reach over its edge. None where there is no other level."""
+    width: int | None = None
+    """As `height`."""
+    map: Map | None = None
+    """On which objects are placed too, None for none."""
 
     @property
     def sides_um(self) -> tuple[float, float] | None:
@@ -57,13 +84,23 @@ class Frame:
         step = self.step(axis)
         return centres if step == 1 else (centres + 0.5) * step - 0.5
 
+    @property
+    def drawn_on(self) -> Map | None:
+        """The map that outlines are drawn on; None where they are in pixels."""
+        return self.map if self.map and self.map.member is not None else None
+
     def edge(self, axis: str, edges: np.ndarray) -> np.ndarray:
-        """The same edges of pixels along y or x, counted from the first, at the finest level."""
-        step = self.step(axis)
+        """The same edges of pixels along y or x, counted from the first, at the finest level.
+
+        >>> Frame(level=1, step_y=2.0, height=5).edge("y", np.array([0, 1, 2, 3])).tolist()
+        [0, 2, 4, 5]
+        """
+        step, last = self.step(axis), self.height if axis == "y" else self.width
         if step == 1:
             return edges
         moved = edges * step
-        return moved.astype(np.int64) if step.is_integer() else moved
+        inside = moved if last is None else np.minimum(moved, last)
+        return inside.astype(np.int64) if step.is_integer() else inside
 
 
 FINEST = Frame()

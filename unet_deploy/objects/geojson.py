@@ -1,29 +1,34 @@
-"""Objects as GeoJSON that QuPath imports: detections with class, colour and measurements.
+"""Objects as GeoJSON that QuPath imports, or programs for maps: detections with class, colour and measurements.
 
 QuPath counts in pixels from the corner of the first one, so its centre is at 0.5, 0.5; and in those of the finest
-level, whatever level of a pyramid was segmented.
+level, whatever level of a pyramid was segmented. On a map outer rings turn left and holes right (RFC 7946, 3.1.6), and
+a system other than WGS 84 is named as GDAL and QGIS read it, by the member `crs` of GeoJSON 2008 (3.3).
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from unet_deploy.objects.frame import Frame
+from unet_deploy.objects.frame import FINEST, Frame, Map
 from unet_deploy.objects.outlines import Polygons, Ring, outlines
 from unet_deploy.objects.table import ObjectTable
 from unet_deploy.system.colours import class_colour
 from unet_deploy.system.files import replacing
 from unet_deploy.tiling import Region
 
-_PLACES = ("id", "class", "class_name", "centroid", "bbox")
-"""Columns, by how they begin, that are no measurements: QuPath has them from the geometry."""
+_PLACES = ("id", "class", "class_name", "centroid", "bbox", "x_map", "y_map", "longitude", "latitude")
+"""Columns, by how they begin, that are no measurements: they are in the geometry."""
+
+Geometry = dict[str, Any] | None
+Line = list[list[float]]
+"""Points x, y, the last of which is the first again."""
 
 _AT_A_TIME = 1 << 14
 """Objects that are written together."""
@@ -47,7 +52,7 @@ def write_outlines(
                 yield from _features(table, which, geometries, page if len(pages) > 1 else None)
 
     with replacing(path, overwrite=overwrite) as beside:
-        _write(beside, features(), pages[0][0].frame.level if pages else 0)
+        _write(beside, features(), pages[0][0].frame if pages else FINEST)
 
 
 def write_points(path: Path, tables: tuple[ObjectTable, ...]) -> None:
@@ -57,17 +62,17 @@ def write_points(path: Path, tables: tuple[ObjectTable, ...]) -> None:
         for page, table in enumerate(tables):
             for start in range(0, len(table), _AT_A_TIME):
                 which = np.arange(start, min(start + _AT_A_TIME, len(table)))
-                rows = table.rows[which]
-                x, y = ((table.frame.centre(axis, rows[f"centroid_{axis}"]) + 0.5).tolist() for axis in "xy")
-                centres = zip(x, y, strict=True)
-                geometries = ({"type": "Point", "coordinates": centre} for centre in centres)
+                rows, frame = table.rows[which], table.frame
+                x, y = (frame.centre(axis, rows[f"centroid_{axis}"]) + 0.5 for axis in "xy")
+                x, y = frame.drawn_on.at(x, y) if frame.drawn_on else (x, y)
+                geometries = map(_point, x.tolist(), y.tolist())
                 yield from _features(table, which, geometries, page if len(tables) > 1 else None)
 
-    _write(path, features(), tables[0].frame.level if tables else 0)
+    _write(path, features(), tables[0].frame if tables else FINEST)
 
 
 def _features(
-    table: ObjectTable, which: np.ndarray, geometries: Iterable[dict[str, Any]], page: int | None
+    table: ObjectTable, which: np.ndarray, geometries: Iterable[Geometry], page: int | None
 ) -> Iterator[dict[str, Any]]:
     """Yield the features of the objects with these indices. page: None for the only one."""
     columns = table.columns(which)
@@ -83,11 +88,21 @@ def _features(
             "measurements": {name: value for name, value in zip(measured, row, strict=True) if isfinite(value)},
         }
         plane = {} if page is None else {"plane": {"c": -1, "z": 0, "t": 0} | dict(table.steps or [("z", page)])}
-        yield {"type": "Feature", "geometry": geometry | plane, "properties": properties}
+        yield {"type": "Feature", "geometry": geometry and geometry | plane, "properties": properties}
 
 
-def _geometry(polygons: Polygons, frame: Frame) -> dict[str, Any]:
+def _point(x: float, y: float) -> Geometry:
+    return {"type": "Point", "coordinates": (x, y)} if isfinite(x) and isfinite(y) else None
+
+
+def _geometry(polygons: Polygons, frame: Frame) -> Geometry:
+    """Return polygons at full resolution, or on the map; None where a part is beyond it."""
+    on = frame.drawn_on
     coordinates = [[_closed(ring, frame) for ring in rings] for rings in polygons]
+    if on:
+        coordinates = [_turned_left([_mapped(ring, on) for ring in rings]) for rings in coordinates]
+        if not all(map(isfinite, chain.from_iterable(chain.from_iterable(chain.from_iterable(coordinates))))):
+            return None
     if len(coordinates) == 1:
         return {"type": "Polygon", "coordinates": coordinates[0]}
     return {"type": "MultiPolygon", "coordinates": coordinates}
@@ -98,12 +113,26 @@ def _closed(ring: Ring, frame: Frame) -> list[list[float]]:
     return [*points, points[0]]
 
 
-def _write(path: Path, features: Iterator[dict[str, Any]], level: int) -> None:
-    """Write a collection, and of what level of the image the objects are where that is not the finest.
+def _mapped(ring: Line, on: Map) -> Line:
+    x, y = np.array(ring, np.float64).T
+    return np.stack(on.at(x, y), axis=1).tolist()
+
+
+def _turned_left(rings: list[Line]) -> list[Line]:
+    """Return an outer ring and its holes so that the outer one turns left where y is up: a map may turn pixels over."""
+    x, y = np.array(rings[0]).T - np.array(rings[0][:1]).T
+    return rings if x[:-1] @ y[1:] >= x[1:] @ y[:-1] else [ring[::-1] for ring in rings]
+
+
+def _write(path: Path, features: Iterator[dict[str, Any]], frame: Frame) -> None:
+    """Write a collection, in what system it is, and of what level of the image where that is not the finest.
 
     Readers pass over members that they do not know (RFC 7946, 6.1).
     """
-    said = f', "level": {level}' if level else ""
+    said = f', "level": {frame.level}' if frame.level else ""
+    if frame.drawn_on and frame.drawn_on.member:
+        crs = {"type": "name", "properties": {"name": frame.drawn_on.member}}
+        said += f', "crs": {json.dumps(crs)}'
     with path.open("w", encoding="utf-8") as file:
         file.write(f'{{"type": "FeatureCollection"{said}, "features": [')
         for number, feature in enumerate(features):

@@ -31,7 +31,8 @@ class ObjectTable:
 
         Lengths are in pixels of the finest level and, where the size of a pixel is known, in micrometres too, with
         height and width each for itself. A centroid is a mean of pixel indices: the centre of the first pixel is at 0,
-        0. The perimeter follows Crofton's formula in four directions, as skimage.measure.perimeter_crofton has it; with
+        0. It has its place on the map of the frame too, and areas are in square metres, where there are such. The
+        perimeter follows Crofton's formula in four directions, as skimage.measure.perimeter_crofton has it; with
         connectivity 4, pixels of one object that touch at a corner alone count as apart. The eccentricity is that of
         the ellipse with the same second moments, as in skimage.measure.regionprops, where pixels are not square by
         their sizes.
@@ -44,11 +45,16 @@ class ObjectTable:
         columns = {"id": ids, "class": rows["label"], "class_name": names, "area_px": areas}
         if sides:
             columns["area_um2"] = rows["area"] * frame.area_um2
+        if frame.map and frame.map.pixel_m2:
+            columns["area_m2"] = rows["area"] * (frame.step_y * frame.step_x * frame.map.pixel_m2)
         for at, axis in enumerate("yx"):
             name = f"centroid_{axis}"
             columns[name] = centre = frame.centre(axis, rows[name])
             if sides:
                 columns[f"{name}_um"] = centre * (sides[at] / frame.step(axis))
+        if frame.map:
+            places = frame.map.at(columns["centroid_x"] + 0.5, columns["centroid_y"] + 0.5)
+            columns |= zip(frame.map.columns, places, strict=True)
         columns["perimeter_px"] = perimeters(rows, frame.step_y, frame.step_x)
         if sides:
             columns["perimeter_um"] = perimeters(rows, *sides)

@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from unet_deploy.images import ImageInfo
-from unet_deploy.objects import Frame, Objects, write_table
+from unet_deploy.objects import Objects, write_table
+from unet_deploy.objects.frame import FINEST
 from unet_deploy.objects.geojson import write_outlines
 from unet_deploy.segmentation.options import ObjectRules
+from unet_deploy.segmentation.places import frame_of, said_of
 from unet_deploy.stream.pipeline import DoneTile
 from unet_deploy.tiling import Region
 
@@ -19,13 +21,17 @@ from unet_deploy.tiling import Region
 class ObjectWriter:
     """Collects the objects of finished tiles, and writes what is asked for in `finish`.
 
-    region: what the tiles of each page cover.
+    region: what the tiles of each page cover. table: the file that will say where they are, None for none.
+    Raises ImageError where the image lies on no such map as is asked for, and MissingPackageError.
     """
 
-    def __init__(self, rules: ObjectRules, image: ImageInfo, region: Region, classes: Sequence[str]) -> None:
+    def __init__(
+        self, rules: ObjectRules, image: ImageInfo, region: Region, classes: Sequence[str], table: Path | None = None
+    ) -> None:
         self._image = image
-        place, sizes = image.place, image.sizes
-        frame = Frame(place.level, place.step_y, place.step_x, sizes.y_um, sizes.x_um)
+        frame = frame_of(image, rules.coordinates, table) if table else FINEST
+        self.places = said_of(image, frame, table) if table else ""
+        """In what places are given, where the image lies on a map."""
         self._pages = [
             Objects(
                 region,

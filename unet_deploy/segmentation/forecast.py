@@ -21,6 +21,7 @@ from unet_deploy.runtimes import Runtime
 from unet_deploy.segmentation.compute import Compute, stream_here
 from unet_deploy.segmentation.options import Options
 from unet_deploy.segmentation.outputs import Outputs, check_outputs
+from unet_deploy.segmentation.places import frame_of
 from unet_deploy.segmentation.planning import covered_region, open_file, plan_file, turn_to_level
 from unet_deploy.segmentation.run import mark_of_job
 from unet_deploy.stream.pipeline import DoneTile, stream
@@ -86,6 +87,8 @@ def forecast(
             job = mark_of_job(source.state(), outputs, runtime, options)
             keep = Keep(resume=options.resume, overwrite=options.overwrite, job=job)
             check_outputs(outputs, info, len(runtime.card.classes), keep)
+        if outputs.objects:
+            frame_of(info, options.objects.coordinates, outputs.objects)
         ready = averaged(runtime, options.tta)
         region = covered_region(info, ready.card, options)
         plan, memory = plan_file(source, region, ready, outputs, options)

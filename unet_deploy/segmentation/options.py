@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from unet_deploy.errors import UsageError
 from unet_deploy.images import SILENCE
 from unet_deploy.images.reading import Reading
 from unet_deploy.images.samples import Palette
-from unet_deploy.system.arguments import kind_of, settle, whole, whole_or_none, yes_or_no
+from unet_deploy.system.arguments import kind_of, settle, text, whole, whole_or_none, yes_or_no
 from unet_deploy.tiling import Region
+
+Coordinates = Literal["auto", "pixels", "map", "wgs84"]
+"""In what places of objects are given: the image's map where it says one, else pixels; or as is asked for."""
 
 
 @dataclass(frozen=True)
 class ObjectRules:
-    """What counts as an object."""
+    """What counts as an object, and how it is told."""
 
     connectivity: Literal[4, 8] = 4
     """Neighbours of a pixel."""
@@ -24,9 +27,13 @@ class ObjectRules:
     """Objects of fewer pixels of the level are left out."""
     fill_holes: bool = False
     """Whether background inside one object belongs to it."""
+    coordinates: Coordinates = "auto"
+    """In what its place is given, beside pixels in tables."""
 
     def __post_init__(self) -> None:
-        settle(self, connectivity=whole, min_size=whole, fill_holes=yes_or_no)
+        settle(self, connectivity=whole, min_size=whole, fill_holes=yes_or_no, coordinates=text)
+        if self.coordinates not in get_args(Coordinates):
+            raise UsageError(f"coordinates: there are {', '.join(get_args(Coordinates))}, not {self.coordinates!r}")
         if self.connectivity not in (4, 8):
             raise UsageError(f"connectivity: there are 4 and 8, not {self.connectivity}")
 

@@ -252,7 +252,8 @@ class OutputWriter:
         # Not before objects are asked for: SciPy takes 20 MB.
         from unet_deploy.segmentation.counting import ObjectWriter
 
-        writer = self._object_writer = ObjectWriter(rules, self._image, subject.covered, subject.classes)
+        table = self._outputs.objects
+        writer = self._object_writer = ObjectWriter(rules, self._image, subject.covered, subject.classes, table)
         self.consumers.append(lambda done: writer.add(self._masked(done)))
 
     @property
@@ -273,6 +274,11 @@ class OutputWriter:
                 )
             trees.append((path, tree))
         return trees
+
+    @property
+    def places(self) -> str:
+        """In what the places of objects are given, where the image lies on a map."""
+        return self._object_writer.places if self._object_writer else ""
 
     @property
     def resumed(self) -> bool:

@@ -70,6 +70,8 @@ class Report:
     """How many there are, where they were counted."""
     nodata: int | None = None
     """What the mask says to stand for no data."""
+    places: str = ""
+    """In what the places of objects are given, where the image lies on a map."""
 
     @property
     def megapixels(self) -> float:
@@ -247,7 +249,7 @@ def _run(
         with _unchanged(task, writer):
             timing = compute.fill(task, writer, progress)
         writer.commit()
-    return Report(info, plan, outputs, ready.name, timing, proved, writer.objects, subject.nodata)
+    return Report(info, plan, outputs, ready.name, timing, proved, writer.objects, subject.nodata, writer.places)
 
 
 @contextmanager
