@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -196,7 +197,9 @@ def _load(path: Path, what: str) -> dict[str, Any]:
     if not path.is_file():
         raise DataError(f"{path}: no such {what} file")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of how old a file's pickles are; what matters is an error
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ModelError(f"{path}: is no {what} file of this trainer; make one with: unet-deploy train") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:

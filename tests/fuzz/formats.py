@@ -57,7 +57,7 @@ def _directories(data: bytes, order: str, big: bool) -> tuple[list[int], list[in
     with suppress(struct.error):
         at = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)[0]
         for _ in range(16):
-            if not at:
+            if not 0 < at < len(data):
                 break
             count = struct.unpack_from(order + ("Q" if big else "H"), data, at)[0]
             first, size = at + (8 if big else 2), 20 if big else 12
