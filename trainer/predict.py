@@ -46,6 +46,7 @@ def validate(model: UNet, images: Sequence[Annotated], classes: Sequence[int], d
         if not logits.isfinite().all():
             return math.nan
         labels = logits.argmax(0).cpu().numpy()
+        labels = labels if each.known is None else np.where(each.known, labels, 0)
         overlaps = [Overlap.of(labels == k, each.labels == k) for k in classes]
         dices = [overlap.dice for overlap in overlaps if overlap.predicted or overlap.true]
         scores.append(sum(dices) / len(dices) if dices else 1.0)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trainer.data import Annotated
-from unet_deploy.evaluation.pairs import count_pixels
+from unet_deploy.evaluation.truths import count_pixels
 
 
 @dataclass(frozen=True)
