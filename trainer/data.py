@@ -55,6 +55,15 @@ class Annotated:
     """(H, W) bool, where the mask says anything; None for everywhere. Elsewhere nothing is learned, and no answer
     counts."""
 
+    @property
+    def said(self) -> np.ndarray:
+        """The labels of all pixels that the mask says anything of, in any shape."""
+        return self.labels if self.known is None else self.labels[self.known]
+
+    def of_known(self, labels: np.ndarray) -> np.ndarray:
+        """Labels (H, W) that are background where the mask says nothing."""
+        return labels if self.known is None else np.where(self.known, labels, 0)
+
     def part(self, part: Part, name: str) -> Annotated:
         """A block of it, or all of it: grey values stay those of the whole image."""
         if part.region is None:
@@ -142,7 +151,7 @@ def read_data_set(data: DataSet, description: ModelDescription) -> AnnotatedSet:
         for side in (split.training, split.validation)
     )
     found = AnnotatedSet(images, training, validation, data.validation, masks.code, masks.notes)
-    if absent := absent_class((each.labels for each in found.training), description.classes):
+    if absent := absent_class((each.said for each in found.training), description.classes):
         raise DataError(
             f"{data.path}: class {absent!r} occurs only in what --validation {data.validation} holds back; "
             "hold back others"
@@ -179,7 +188,7 @@ def annotate(
             f"{pairs[0].mask.parent}: pixels of {void} beside numbers of classes or objects seem to be of no class "
             f"(void); give them one, or save masks as TIFF whose no-data value is {void}: these are not learned from"
         )
-    if absent := absent_class((truth.labels for truth in truths), classes):
+    if absent := absent_class((truth.said for truth in truths), classes):
         where = pairs[0].mask.parent
         raise DataError(f"{where}: class {absent!r} occurs in no mask; check the masks, or name the classes they have")
     with ThreadPoolExecutor(usable_cores()) as pool:
@@ -237,7 +246,7 @@ def separate(objects: np.ndarray) -> np.ndarray:
 
 def add_weights(annotated: Sequence[Annotated], classes: int, recipe: Recipe) -> list[Sample]:
     """Give images the recipe's weight maps; class frequencies are those of all of them together."""
-    counts = count_pixels((each.labels for each in annotated), classes)
+    counts = count_pixels((each.said for each in annotated), classes)
     per_class = class_weights(counts, balance=recipe.balance)
 
     def weigh(each: Annotated) -> Sample:

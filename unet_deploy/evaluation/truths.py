@@ -28,6 +28,11 @@ class Truth:
     known: np.ndarray | None = None
     """(H, W) bool, where it says anything: elsewhere both are 0, and nobody can be wrong; None for everywhere."""
 
+    @property
+    def said(self) -> np.ndarray:
+        """The labels of all pixels that it says anything of, in any shape."""
+        return self.labels if self.known is None else self.labels[self.known]
+
     def part(self, inside: tuple[slice, slice]) -> Truth:
         """What it says of some rows and columns."""
         known = None if self.known is None else self.known[inside]
