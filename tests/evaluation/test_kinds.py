@@ -116,7 +116,7 @@ def test_objects_are_counted_as_one_by_one(numbers):
 
 @pytest.mark.parametrize("sigma", [0.5, 0.7, 1.5, 3])
 def test_soft_edges_are_refused_with_what_to_do(sigma):
-    with pytest.raises(DataError, match=r"\.png: the masks hold \d+ values, 0 .*threshold them.*--mask-kind instances"):
+    with pytest.raises(DataError, match=r"\.png: holds \d+ values, 0 .*threshold the masks.*--mask-kind instances"):
         code_of(masks(*soft(sigma)), TWO)
 
 
@@ -125,19 +125,27 @@ def test_what_jpeg_leaves_is_refused(quality):
     import imagecodecs
 
     spoilt = [imagecodecs.jpeg8_decode(imagecodecs.jpeg8_encode(each, quality)) for each in binary(0, 255)]
-    with pytest.raises(DataError, match="threshold them to 0 and 255"):
+    with pytest.raises(DataError, match="threshold the masks to 0 and 255"):
         code_of(masks(*spoilt), TWO)
 
 
 def test_one_soft_object_in_one_mask_is_refused():
     disc = discs(count=1)
-    with pytest.raises(DataError, match="threshold them"):
+    with pytest.raises(DataError, match="threshold the masks"):
         code_of(masks(ndimage.gaussian_filter((disc > 0) * 255.0, 0.8).round().astype(np.uint8)), TWO)
+
+
+def test_a_foreground_among_numbered_objects_is_refused():
+    with pytest.raises(
+        DataError, match=r"3\.png: holds 2 values, 0 and 255, .*: number its objects, as other masks do"
+    ):
+        code_of(masks(*DISCS, binary(0, 255)[0]), TWO)
+    assert code_of(masks(*DISCS, np.where(DISCS[0] == 1, 1, 0)), TWO) == MaskCode("instances")
 
 
 @pytest.mark.parametrize("values", [(0, 1, 2), (0, 128, 255)])
 def test_more_classes_than_are_named_are_refused(values):
-    with pytest.raises(DataError, match="name all with --classes if they are classes"):
+    with pytest.raises(DataError, match="name all with --classes if these are classes"):
         code_of(masks(*halves(values)), TWO)
 
 
@@ -212,7 +220,6 @@ def test_masks_that_do_not_fit_are_read_as_they_look():
     ("ours", "theirs", "kinds"),
     [
         (halves((0, 1, 2)), halves((0, 1, 2)), ("classes", "classes")),
-        (halves((0, 1, 2)), halves((0, 128, 255)), ("classes", "classes")),
         (halves((0, 0, 2)), halves((0, 1, 2)), ("classes", "classes")),
         (binary(0, 1), DISCS, ("binary", "instances")),
         (binary(0, 255), halves((0, 1, 2)), ("binary", "classes")),
@@ -222,3 +229,10 @@ def test_masks_that_do_not_fit_are_read_as_they_look():
 def test_a_mask_is_of_classes_where_its_truth_is_and_it_can_be(ours, theirs, kinds):
     for one, other, expected in ((ours, theirs, kinds), (theirs, ours, kinds[::-1])):
         assert tuple(code.kind for code in codes_of_two(masks(*one), masks(*other))) == expected
+
+
+def test_classes_of_other_numbers_are_said_to_be_so():
+    ours, theirs = masks(*halves((0, 1, 2))), masks(*halves((0, 128, 255)))
+    with pytest.raises(DataError, match="say --mask-kind classes if these are classes"):
+        codes_of_two(ours, theirs)
+    assert [code.values for code in codes_of_two(ours, theirs, "classes")] == [(0, 1, 2), (0, 128, 255)]

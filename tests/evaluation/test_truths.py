@@ -89,7 +89,7 @@ BAD = {
     "colour": (lambda m: np.stack([m * 255, m * 0, m], axis=-1), "a mask has one channel of label numbers, this has 3"),
     "grey": (
         lambda m: np.random.default_rng(0).integers(0, 256, m.shape).astype(np.uint8),
-        r"256 values, 0 to 255, .*threshold them to 0 and 255",
+        r"256 values, 0 to 255, .*threshold the masks to 0 and 255",
     ),
 }
 

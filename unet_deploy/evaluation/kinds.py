@@ -22,6 +22,7 @@ from scipy import ndimage
 
 from unet_deploy.errors import DataError
 from unet_deploy.model.card import ModelCard
+from unet_deploy.model.card_fields import MOST_CLASSES
 from unet_deploy.system.machine import usable_cores
 
 Kind = Literal["binary", "classes", "instances"]
@@ -38,8 +39,8 @@ _WHITE = (1, 255, 65535)
 _WHOLE = 0.8
 """The share of an object that its largest piece has at least; annotators leave a stray pixel here and there."""
 
-_MOST_CLASSES = 16
-"""Numbers that are classes where nobody names them; more are grey values."""
+_USUAL_CLASSES = 16
+"""Numbers that may be classes where nobody names them; more are grey values."""
 
 
 @dataclass(frozen=True)
@@ -115,23 +116,27 @@ def code_of(
 
 
 def code_of_score(masks: Sequence[Mask], kind: MaskKind = "auto") -> MaskCode:
-    """Tell the same of masks whose classes nobody names: numbers that are no objects are classes.
+    """Tell the same of masks whose classes nobody names: numbers from 0 that are no objects are classes.
 
     Raises DataError as `code_of`.
     """
     values = _values(masks)
     if kind in ("binary", "instances"):
         return code_of(masks, ("background", "foreground"), kind)
-    if kind == "auto" and _are_two(masks, values):
-        return _binary(masks, values)
     void = _void(masks, values)
-    if kind == "auto" and _look_like_objects(masks, void):
-        return MaskCode("instances", void=void)
     numbers = _without(values, void)
-    if len(numbers) > _MOST_CLASSES:
-        raise DataError(_no_kind(masks, values))
-    highest = max((1, *numbers))
-    return MaskCode("classes", numbers if highest >= _MOST_CLASSES else tuple(range(highest + 1)), void)
+    named = tuple(range(max((1, *numbers)) + 1))
+    if kind == "classes":
+        if len(numbers) > MOST_CLASSES:
+            raise DataError(f"{masks[0].name}: {len(numbers)} values, but there are {MOST_CLASSES} classes at most")
+        return MaskCode("classes", named if len(named) <= _USUAL_CLASSES else numbers, void)
+    if _are_two(masks, values):
+        return _binary(masks, values)
+    if _mostly_objects(masks, void):
+        return MaskCode("instances", void=void)
+    if len(named) > _USUAL_CLASSES:
+        raise DataError(_no_kind(max(masks, key=lambda mask: len(mask.values)), "say --mask-kind classes"))
+    return MaskCode("classes", named, void)
 
 
 def codes_of_two(masks: Sequence[Mask], truths: Sequence[Mask], kind: MaskKind = "auto") -> tuple[MaskCode, MaskCode]:
@@ -164,9 +169,9 @@ def _of_two_classes(masks: Sequence[Mask], values: tuple[int, ...]) -> MaskCode:
     void = _void(masks, values)
     if void and _without(values, void) == (0, 1):
         return MaskCode("binary", (0, 1), void)
-    if _look_like_objects(masks, void):
-        return MaskCode("instances", void=void)
-    raise DataError(_no_kind(masks, values))
+    if strange := _without_objects(masks, void):
+        raise DataError(_no_kind(strange, "name all with --classes"))
+    return MaskCode("instances", void=void)
 
 
 def _binary(masks: Sequence[Mask], values: tuple[int, ...]) -> MaskCode:
@@ -202,7 +207,7 @@ def _classes(masks: Sequence[Mask], values: tuple[int, ...], classes: int) -> Ma
 def _fits(code: MaskCode, masks: Sequence[Mask], values: tuple[int, ...]) -> bool:
     """Whether all numbers of masks mean something in a code."""
     if code.kind == "instances":
-        return len(values) <= 1 or (values[0] == 0 and _look_like_objects(masks, None))
+        return len(values) <= 1 or (values[0] == 0 and not _without_objects(masks, None))
     return {*values} <= {*code.values}
 
 
@@ -215,15 +220,19 @@ def _without(values: tuple[int, ...], void: int | None) -> tuple[int, ...]:
     return tuple(value for value in values if value != void)
 
 
-def _no_kind(masks: Sequence[Mask], values: tuple[int, ...]) -> str:
-    """Say that numbers are neither two, nor those of objects, and what to do about each thing that they may be."""
-    worst = max(masks, key=lambda mask: len(mask.values))
-    ways = ["threshold them to 0 and 255 if they have soft edges or were JPEG"]
-    ways += ["name all with --classes if they are classes"] if len(values) <= _MOST_CLASSES else []
-    ways += ["say --mask-kind instances if they number objects"]
+def _no_kind(mask: Mask, as_classes: str) -> str:
+    """Say that the numbers of a mask are neither two nor those of objects, and what to do about what they may be.
+
+    as_classes: what to do if they are classes.
+    """
+    if len(mask.values) <= 2:
+        ways = ["number its objects, as other masks do"]
+    else:
+        ways = ["threshold the masks to 0 and 255 if they have soft edges or were JPEG"]
+        ways += [f"{as_classes} if these are classes"] if len(mask.values) <= _USUAL_CLASSES else []
     return (
-        f"{worst.name}: the masks hold {len(values)} values, {listed(values)}, most of them in several pieces or "
-        f"without an inside: {', '.join(ways[:-1])}, or {ways[-1]}"
+        f"{mask.name}: holds {len(mask.values)} values, {listed(mask.values)}, most of them in several pieces or "
+        f"without an inside: {', '.join(ways)}, or say --mask-kind instances if they number objects"
     )
 
 
@@ -246,12 +255,22 @@ def _share_beside(mask: Mask) -> float:
     return len({*np.unique(np.concatenate(beside)).tolist()} & others) / len(others)
 
 
-def _look_like_objects(masks: Sequence[Mask], void: int | None) -> bool:
-    """Whether at least half of the numbers of each mask, all together, are in one piece that has an inside."""
-    with ThreadPoolExecutor(usable_cores()) as pool:
-        found = np.array(list(pool.map(lambda mask: count_objects(_known(mask, void)), masks)))
-    objects, numbers = found.sum(axis=0)
+def _without_objects(masks: Sequence[Mask], void: int | None) -> Mask | None:
+    """The first mask fewer than half of whose numbers could be objects; None where all of them number objects."""
+    counts = _objects_of(masks, void)
+    return next((mask for mask, (objects, numbers) in zip(masks, counts, strict=True) if 2 * objects < numbers), None)
+
+
+def _mostly_objects(masks: Sequence[Mask], void: int | None) -> bool:
+    """Whether at least half of the numbers of all masks together could be objects."""
+    objects, numbers = np.sum(_objects_of(masks, void), axis=0)
     return bool(2 * objects >= numbers)
+
+
+def _objects_of(masks: Sequence[Mask], void: int | None) -> list[tuple[int, int]]:
+    """Of each mask, how many numbers could be objects, and how many there are."""
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        return list(pool.map(lambda mask: count_objects(_known(mask, void)), masks))
 
 
 def _known(mask: Mask, void: int | None) -> np.ndarray:
