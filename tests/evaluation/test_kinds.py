@@ -235,4 +235,14 @@ def test_classes_of_other_numbers_are_said_to_be_so():
     ours, theirs = masks(*halves((0, 1, 2))), masks(*halves((0, 128, 255)))
     with pytest.raises(DataError, match="say --mask-kind classes if these are classes"):
         codes_of_two(ours, theirs)
-    assert [code.values for code in codes_of_two(ours, theirs, "classes")] == [(0, 1, 2), (0, 128, 255)]
+    assert [code.values for code in codes_of_two(theirs, theirs, "classes")] == [(0, 128, 255)] * 2
+
+
+@given(st.sets(st.integers(0, 40), min_size=1), st.sets(st.integers(0, 40), min_size=1))
+def test_classes_are_numbered_alike_in_a_mask_and_its_truth(ours, theirs):
+    one, other = (masks(np.array([sorted(each)], np.uint8)) for each in (ours, theirs))
+    codes = codes_of_two(one, other, "classes")
+    assert codes[0] == codes[1]
+    for mask, code in zip((*one, *other), codes, strict=True):
+        labels = truth_of(mask, code, len(code.values)).labels
+        np.testing.assert_array_equal(np.array(code.values)[labels], mask.numbers)

@@ -135,8 +135,9 @@ def score_files(
 
 def _names(ours: MaskCode, theirs: MaskCode) -> tuple[str, ...]:
     """What is scored of two files: their classes, or the foreground where either has none."""
-    count = max(len(ours.values), len(theirs.values)) if ours.kind == theirs.kind == "classes" else 2
-    return ("background", "foreground") if count == 2 else ("background", *(f"class {k}" for k in range(1, count)))
+    if not (ours.kind == theirs.kind == "classes" and len(ours.values) > 2):
+        return "background", "foreground"
+    return "background", *(f"class {value}" for value in ours.values[1:])
 
 
 def _seen(mask: Mask, code: MaskCode, classes: int) -> Truth:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -127,9 +127,7 @@ def code_of_score(masks: Sequence[Mask], kind: MaskKind = "auto") -> MaskCode:
     numbers = _without(values, void)
     named = tuple(range(max((1, *numbers)) + 1))
     if kind == "classes":
-        if len(numbers) > MOST_CLASSES:
-            raise DataError(f"{masks[0].name}: {len(numbers)} values, but there are {MOST_CLASSES} classes at most")
-        return MaskCode("classes", named if len(named) <= _USUAL_CLASSES else numbers, void)
+        return MaskCode("classes", named if len(named) <= _USUAL_CLASSES else tuple(sorted({0, *numbers})), void)
     if _are_two(masks, values):
         return _binary(masks, values)
     if _mostly_objects(masks, void):
@@ -142,13 +140,18 @@ def code_of_score(masks: Sequence[Mask], kind: MaskKind = "auto") -> MaskCode:
 def codes_of_two(masks: Sequence[Mask], truths: Sequence[Mask], kind: MaskKind = "auto") -> tuple[MaskCode, MaskCode]:
     """Tell what masks and their truths mean. Where either are classes, so are the others if all their numbers are.
 
-    Raises DataError as `code_of`.
+    Classes are numbered alike in both. Raises DataError as `code_of`.
     """
     ours, theirs = code_of_score(masks, kind), code_of_score(truths, kind)
     if ours.kind == "classes" != theirs.kind and _fits(ours, truths, _values(truths)):
         return ours, ours
     if theirs.kind == "classes" != ours.kind and _fits(theirs, masks, _values(masks)):
         return theirs, theirs
+    if ours.kind == theirs.kind == "classes":
+        values = tuple(sorted({*ours.values, *theirs.values}))
+        if len(values) > MOST_CLASSES:
+            raise DataError(f"{masks[0].name}: {len(values)} values, but there are {MOST_CLASSES} classes at most")
+        return replace(ours, values=values), replace(theirs, values=values)
     return ours, theirs
 
 
