@@ -10,6 +10,7 @@ from scipy import ndimage
 from unet_deploy.errors import DataError
 from unet_deploy.evaluation.kinds import Mask, MaskCode, code_of, codes_of_two, count_objects, ranked
 from unet_deploy.evaluation.truths import truth_of
+from unet_deploy.model.card import ModelCard
 
 TWO, THREE = ("background", "cell"), ("background", "myelin", "axon")
 
@@ -246,3 +247,11 @@ def test_classes_are_numbered_alike_in_a_mask_and_its_truth(ours, theirs):
     for mask, code in zip((*one, *other), codes, strict=True):
         labels = truth_of(mask, code, len(code.values)).labels
         np.testing.assert_array_equal(np.array(code.values)[labels], mask.numbers)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"), [("", ()), ("binary", ()), ("binary", (0,)), ("classes", (0, 1)), ("instances", (0, 1))]
+)
+def test_a_card_that_tells_half_tells_nothing(kind, values):
+    card = ModelCard("m", 1, THREE, 4, 4, 12, mask_kind=kind, mask_values=values)
+    assert MaskCode.of_card(card) is None

@@ -172,6 +172,7 @@ def test_a_border_of_no_class_is_left_out_of_scores_and_said(tmp_path):
     result = score_files(tmp_path / "found.tif", tmp_path / "truth.tif")
     assert [each.dice for each in result.by_class] == [1, 1]
     assert result.notes == ("note: 255 in 1 of 1 masks is taken for no class (void), and left out",)
+    assert score_files(tmp_path / "truth.tif", tmp_path / "truth.tif").notes == result.notes
     assert result.notes[0] in unet_deploy("score", tmp_path / "found.tif", tmp_path / "truth.tif")[1]
 
 

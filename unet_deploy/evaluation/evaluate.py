@@ -129,7 +129,7 @@ def score_files(
             _seen(replace(each, data=data), code, len(classes)) for each, code in zip(both, codes, strict=True)
         )
         scores.append(_score(f"{mask.name}[{page}]", found, there, len(classes), Scoring(min_size=min_size)))
-    notes = [*notes_of(masks, codes[0]), *notes_of(truths, codes[1])]
+    notes = dict.fromkeys([*notes_of(masks, codes[0]), *notes_of(truths, codes[1])])
     return Evaluation(classes, tuple(scores), notes=tuple(notes))
 
 

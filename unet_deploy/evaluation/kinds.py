@@ -59,9 +59,9 @@ class MaskCode:
     @classmethod
     def of_card(cls, card: ModelCard) -> MaskCode | None:
         """That of the masks that a model was trained on; None where its card does not tell."""
-        if not card.mask_kind or (card.mask_kind == "classes" and len(card.mask_values) != len(card.classes)):
-            return None
-        return cls(card.mask_kind, card.mask_values)
+        kind, count = card.mask_kind, len(card.mask_values)
+        tells = {"": False, "binary": count > 1, "classes": count == len(card.classes), "instances": count == 0}
+        return cls(kind, card.mask_values) if kind and tells[kind] else None
 
     @property
     def words(self) -> str:

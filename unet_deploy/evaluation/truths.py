@@ -147,8 +147,7 @@ def _labels(numbers: np.ndarray, code: MaskCode, classes: int) -> np.ndarray:
 
 def notes_of(masks: Sequence[Mask], code: MaskCode) -> Iterator[str]:
     """Say what is not plain of how masks are read, in lines."""
-    if code.void is not None:
-        count = sum(code.void in mask.values for mask in masks)
+    if count := sum(code.void in mask.values for mask in masks):
         yield f"note: {code.void} in {count} of {len(masks)} masks is taken for no class (void), and left out"
     if code.kind == "binary" and len(code.values) > 2:
         yield f"note: the masks hold {listed(code.values)}; all above {code.values[0]} is foreground"
