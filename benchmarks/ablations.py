@@ -32,9 +32,10 @@ from trainer.train import step
 from trainer.unet import UNet
 from unet_deploy.evaluation.evaluate import score_labels
 from unet_deploy.evaluation.measures import GROUPS, USUAL, Scoring
-from unet_deploy.evaluation.pairs import Pair, Truth, find_pairs, read_truths
+from unet_deploy.evaluation.pairs import Pair, find_pairs
 from unet_deploy.evaluation.scores import Evaluation
 from unet_deploy.evaluation.split import split
+from unet_deploy.evaluation.truths import Truth, read_truths
 from unet_deploy.model.card import Normalization
 
 BASE = replace(PRESETS["modern"], width=16)

@@ -16,7 +16,8 @@ from record import save
 
 from unet_deploy import open_model, segment
 from unet_deploy.evaluation.overlap import Overlap
-from unet_deploy.evaluation.pairs import find_pairs, read_pixels, read_truths
+from unet_deploy.evaluation.pairs import find_pairs, read_pixels
+from unet_deploy.evaluation.truths import read_truths
 
 MYELIN = AXONS.classes.index("myelin")
 

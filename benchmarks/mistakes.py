@@ -19,9 +19,10 @@ from scipy import ndimage
 from unet_deploy import open_model, segment
 from unet_deploy.evaluation.evaluate import score_labels
 from unet_deploy.evaluation.measures import GROUPS, Scoring
-from unet_deploy.evaluation.pairs import find_pairs, read_pixels, read_truths
+from unet_deploy.evaluation.pairs import find_pairs, read_pixels
 from unet_deploy.evaluation.partitions import splits_and_mergers, warp
 from unet_deploy.evaluation.scores import Evaluation
+from unet_deploy.evaluation.truths import read_truths
 
 NEAR = (1, 2, 3)
 """Pixels from the drawn edge; those beside it are at 1."""

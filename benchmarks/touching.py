@@ -10,8 +10,9 @@ import numpy as np
 from scipy import ndimage
 
 from unet_deploy.evaluation.objects import connected_objects, count_merged, mergers
-from unet_deploy.evaluation.pairs import Pair, Truth, read_pixels
+from unet_deploy.evaluation.pairs import Pair, read_pixels
 from unet_deploy.evaluation.sheet import draw_legend, grey_picture
+from unet_deploy.evaluation.truths import Truth
 from unet_deploy.system.files import replacing
 
 CROPS, SIDE = 4, 128

@@ -12,19 +12,11 @@ import numpy as np
 from trainer.recipe import ModelDescription, Recipe
 from trainer.weight_map import border_weights, class_weights
 from unet_deploy.errors import DataError
-from unet_deploy.evaluation.pairs import (
-    MaskKind,
-    Pair,
-    absent_class,
-    check_size,
-    count_pixels,
-    find_pairs,
-    leave_out,
-    read_image,
-    read_truths,
-)
+from unet_deploy.evaluation.kinds import MaskCode, MaskKind
+from unet_deploy.evaluation.pairs import Pair, find_pairs, read_image
 from unet_deploy.evaluation.seen import digest_of
 from unet_deploy.evaluation.split import Part, split_pairs
+from unet_deploy.evaluation.truths import TruthSet, absent_class, check_size, count_pixels, leave_out, read_truth_set
 from unet_deploy.images import ImageSource
 from unet_deploy.images.grey import measure_page, read_tile, to_float32
 from unet_deploy.images.reading import AS_SAID, Reading
@@ -59,6 +51,18 @@ class Annotated:
     """(H, W) int32, numbered objects, 0 the background."""
     digest: str = field(default="", kw_only=True)
     """By which `evaluate` knows the image again."""
+    known: np.ndarray | None = field(default=None, kw_only=True)
+    """(H, W) bool, where the mask says anything; None for everywhere. Elsewhere nothing is learned, and no answer
+    counts."""
+
+    @property
+    def said(self) -> np.ndarray:
+        """The labels of all pixels that the mask says anything of, in any shape."""
+        return self.labels if self.known is None else self.labels[self.known]
+
+    def of_known(self, labels: np.ndarray) -> np.ndarray:
+        """Labels (H, W) that are background where the mask says nothing."""
+        return labels if self.known is None else np.where(self.known, labels, 0)
 
     def part(self, part: Part, name: str) -> Annotated:
         """A block of it, or all of it: grey values stay those of the whole image."""
@@ -66,7 +70,8 @@ class Annotated:
             return self
         planes = self.image, self.labels, self.objects
         image, labels, objects = (np.ascontiguousarray(each[(..., *part.region.slices)]) for each in planes)
-        return Annotated(name, image, labels, objects, digest=self.digest)
+        known = None if self.known is None else self.known[part.region.slices]
+        return Annotated(name, image, labels, objects, digest=self.digest, known=known)
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ class Sample(Annotated):
     """One image ready for training."""
 
     weights: np.ndarray
-    """(H, W) float32: equation 2 of the paper."""
+    """(H, W) float32: equation 2 of the paper; 0 where the mask says nothing."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,10 @@ class AnnotatedSet:
     validation: list[Annotated]
     rule: str
     """By which images are held out."""
+    code: MaskCode
+    """What the numbers of the masks mean."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of how the masks were read, in lines."""
 
     @property
     def held_out(self) -> str:
@@ -135,13 +144,14 @@ def read_data_set(data: DataSet, description: ModelDescription) -> AnnotatedSet:
     """
     pairs = find_pairs(data.path, data.masks)
     split = split_pairs(pairs, data.validation, data.reading)
-    images = read_annotated(pairs, description.classes, description.normalization, data.mask_kind, data.reading)
+    masks = read_truth_set(pairs, description.classes, data.mask_kind)
+    images = annotate(pairs, masks, description.classes, description.normalization, data.reading)
     training, validation = (
         [images[part.image].part(part, part.named(pairs[part.image])) for part in side]
         for side in (split.training, split.validation)
     )
-    found = AnnotatedSet(images, training, validation, data.validation)
-    if absent := absent_class((each.labels for each in found.training), description.classes):
+    found = AnnotatedSet(images, training, validation, data.validation, masks.code, masks.notes)
+    if absent := absent_class((each.said for each in found.training), description.classes):
         raise DataError(
             f"{data.path}: class {absent!r} occurs only in what --validation {data.validation} holds back; "
             "hold back others"
@@ -156,12 +166,29 @@ def read_annotated(
     kind: MaskKind = "auto",
     reading: Reading = AS_SAID,
 ) -> list[Annotated]:
-    """Read all pairs, objects that touch put apart; where an image holds no data its truth is background.
+    """Read all pairs as `annotate` makes them ready. Raises DataError as that, and as `read_truths`."""
+    return annotate(pairs, read_truth_set(pairs, classes, kind), classes, normalization, reading)
 
-    Raises DataError as `read_truths`, for a class that never occurs, and for sizes that differ.
+
+def annotate(
+    pairs: Sequence[Pair],
+    masks: TruthSet,
+    classes: Sequence[str],
+    normalization: Normalization,
+    reading: Reading = AS_SAID,
+) -> list[Annotated]:
+    """Put images to their masks, objects that touch put apart; where an image holds no data its truth is background.
+
+    Raises DataError for a class that never occurs, for sizes that differ, and for pixels of no class: which these are
+    is only guessed.
     """
-    truths = read_truths(pairs, classes, kind)
-    if absent := absent_class((truth.labels for truth in truths), classes):
+    truths, void = masks.truths, masks.code.void
+    if void is not None:
+        raise DataError(
+            f"{pairs[0].mask.parent}: pixels of {void} beside numbers of classes or objects seem to be of no class "
+            f"(void); give them one, or save masks as TIFF whose no-data value is {void}: these are not learned from"
+        )
+    if absent := absent_class((truth.said for truth in truths), classes):
         where = pairs[0].mask.parent
         raise DataError(f"{where}: class {absent!r} occurs in no mask; check the masks, or name the classes they have")
     with ThreadPoolExecutor(usable_cores()) as pool:
@@ -177,7 +204,7 @@ def read_annotated(
         truth = leave_out(drawn, seen.data)
         objects = separate(truth.objects)
         labels = np.where((objects == 0) & (truth.objects > 0), 0, truth.labels).astype(np.uint8)
-        annotated.append(Annotated(pair.name, seen.values, labels, objects, digest=seen.digest))
+        annotated.append(Annotated(pair.name, seen.values, labels, objects, digest=seen.digest, known=truth.known))
     return annotated
 
 
@@ -219,14 +246,16 @@ def separate(objects: np.ndarray) -> np.ndarray:
 
 def add_weights(annotated: Sequence[Annotated], classes: int, recipe: Recipe) -> list[Sample]:
     """Give images the recipe's weight maps; class frequencies are those of all of them together."""
-    counts = count_pixels((each.labels for each in annotated), classes)
+    counts = count_pixels((each.said for each in annotated), classes)
     per_class = class_weights(counts, balance=recipe.balance)
 
     def weigh(each: Annotated) -> Sample:
         weights = per_class[each.labels]
         if recipe.w0:
             weights = weights + border_weights(each.objects, w0=recipe.w0, sigma=recipe.sigma)
-        return Sample(each.name, each.image, each.labels, each.objects, weights, digest=each.digest)
+        if each.known is not None:
+            weights = weights * each.known
+        return Sample(each.name, each.image, each.labels, each.objects, weights, digest=each.digest, known=each.known)
 
     with ThreadPoolExecutor(usable_cores()) as pool:
         return list(pool.map(weigh, annotated))

@@ -69,6 +69,8 @@ def _card(network: UNet, saved: dict[str, Any], name: str) -> ModelCard:
         base=network.base,
         split=split,
         training_images=tuple(saved.get("training_images", ())),
+        mask_kind=saved.get("mask_kind", ""),
+        mask_values=tuple(saved.get("mask_values", ())),
         seed=saved["recipe"]["seed"],
         metrics=metrics,
         **description,

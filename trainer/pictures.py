@@ -40,7 +40,7 @@ def draw_validation(path: Path, model: UNet, images: Sequence[Annotated], device
     columns = math.ceil(math.sqrt(len(picked)))
     figure, axes = _figure(4 * columns, 4 * math.ceil(len(picked) / columns), len(picked), columns)
     for axis, each in zip(axes, picked, strict=True):
-        labels = predict(model, each.image, device).argmax(0).cpu().numpy()
+        labels = each.of_known(predict(model, each.image, device).argmax(0).cpu().numpy())
         axis.imshow(each.image[0], cmap="gray", vmin=0, vmax=1)
         for truth, colour in ((each.labels, hex_colour(SKY_BLUE)), (labels, hex_colour(ORANGE))):
             if truth.any():

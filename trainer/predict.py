@@ -45,7 +45,7 @@ def validate(model: UNet, images: Sequence[Annotated], classes: Sequence[int], d
         logits = predict(model, each.image, device)
         if not logits.isfinite().all():
             return math.nan
-        labels = logits.argmax(0).cpu().numpy()
+        labels = each.of_known(logits.argmax(0).cpu().numpy())
         overlaps = [Overlap.of(labels == k, each.labels == k) for k in classes]
         dices = [overlap.dice for overlap in overlaps if overlap.predicted or overlap.true]
         scores.append(sum(dices) / len(dices) if dices else 1.0)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trainer.data import Annotated
-from unet_deploy.evaluation.pairs import count_pixels
+from unet_deploy.evaluation.truths import count_pixels
 
 
 @dataclass(frozen=True)
@@ -55,5 +55,5 @@ class Selection:
 
 def selection_of(validation: Sequence[Annotated], names: Sequence[str]) -> Selection:
     """The rule that images held back allow."""
-    counts = count_pixels((each.labels for each in validation), len(names))
+    counts = count_pixels((each.said for each in validation), len(names))
     return Selection(tuple(names), tuple(k for k, count in enumerate(counts) if count))

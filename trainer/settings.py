@@ -98,7 +98,7 @@ def _machine_changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterato
 
 def _digest(each: Annotated) -> str:
     digest = hashlib.sha256()
-    for pixels in (each.image, each.labels, each.objects):
+    for pixels in (each.image, each.labels, each.objects, *([] if each.known is None else [each.known])):
         digest.update(np.ascontiguousarray(pixels).data)
     return digest.hexdigest()
 

@@ -28,7 +28,7 @@ def step(run: Run, batch: TileBatch, recipe: Recipe, device: torch.device) -> fl
         logits = run.model(image)
     # Equation 1: softmax cross-entropy, each pixel weighted; averaged so that the step does not grow with the tile.
     entropy = nn.functional.cross_entropy(logits.float(), labels, reduction="none")
-    loss = (entropy * weights).sum() / weights.sum()
+    loss = (entropy * weights).sum() / weights.sum().clamp_min(1e-6)  # tiles of which the masks say nothing weigh 0
     run.optimizer.zero_grad(set_to_none=True)
     loss.backward()
     if recipe.clip:

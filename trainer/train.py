@@ -59,7 +59,7 @@ def train(
             told.forecast(foresee(recipe, len(description.classes), extent, pace, device))
         annotated = read_data_set(data, description)
         selection = selection_of(annotated.validation, description.classes)
-        told.say(annotated.note, selection.note)
+        told.say(*annotated.notes, annotated.note, selection.note)
         run = start(recipe, len(annotated.images[0].image), len(description.classes), device)
         settings = settings_of(recipe, description, annotated)
         keeper = Keeper(files, recipe, description, annotated, selection, settings, device)

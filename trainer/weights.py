@@ -167,6 +167,8 @@ def save_weights(
         "recipe": asdict(recipe),
         "split": data.held_out,
         "training_images": sorted({each.digest for each in data.training}),
+        "mask_kind": data.code.kind,
+        "mask_values": list(data.code.values),
         "metrics": {**({SCORE: run.best} if selection.can_choose else {}), "steps": float(run.best_step)},
         "examples": examples,
     }

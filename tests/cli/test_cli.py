@@ -199,7 +199,8 @@ BAD = {
     "unwritable": (["segment", "ok.tif", "-o", "/proc/mask.tif"], 1, "/proc/mask.tif: cannot be written"),
     "size": (["sample", "s.tif", "--size", "12by12"], 2, "--size 12by12"),
     "verify what": (["verify", "nuclei", "ok.tif"], 2, "say what to compare: --tiled"),
-    "score sizes": (["score", "ok.tif", "rgb.tif"], 3, "ok.tif: is 1 x 1 x 50 x 60"),
+    "score sizes": (["score", "ok.tif", "half.tif"], 3, "ok.tif: is 1 x 1 x 50 x 60"),
+    "score colours": (["score", "ok.tif", "rgb.tif"], 3, "rgb.tif: a mask has one channel of label numbers"),
     "data": (["evaluate", "nuclei", "sub"], 3, "sub: training data is a folder with images/ and masks/"),
 }
 
@@ -213,7 +214,8 @@ def mess(tmp_path_factory):
     grey = np.full((50, 60), 30, np.uint8)
     for name in ("ok.tif", "there.tif", "sub/ok.tif"):
         tifffile.imwrite(root / name, grey)
-    tifffile.imwrite(root / "rgb.tif", np.dstack([grey] * 3), photometric="rgb")
+    tifffile.imwrite(root / "rgb.tif", np.dstack([grey, grey, grey + 1]), photometric="rgb")
+    tifffile.imwrite(root / "half.tif", grey[:25])
     tifffile.imwrite(root / "complex.tif", grey.astype(np.complex64))
     tifffile.imwrite(root / "nan.tif", np.full((50, 60), np.nan, np.float32))
     (root / "zero.tif").write_bytes(b"")

@@ -16,12 +16,13 @@ from unet_deploy.evaluation.evaluate import evaluate, score_files, score_labels
 from unet_deploy.evaluation.measures import GROUPS, Scoring
 from unet_deploy.evaluation.objects import Jaccard
 from unet_deploy.evaluation.overlap import Overlap
-from unet_deploy.evaluation.pairs import Truth, find_pairs
+from unet_deploy.evaluation.pairs import find_pairs
 from unet_deploy.evaluation.record import check_recordable, record
 from unet_deploy.evaluation.scores import Evaluation
 from unet_deploy.evaluation.seen import digest_of, was_trained_on
 from unet_deploy.evaluation.sheet import INVENTED, MISSED, MISTAKEN, compared, draw_worst
 from unet_deploy.evaluation.split import Part, Split, split_pairs
+from unet_deploy.evaluation.truths import Truth
 from unet_deploy.model.card import ModelCard
 from unet_deploy.system.colours import COLOURS
 from unet_deploy.tiling import Region

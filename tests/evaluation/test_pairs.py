@@ -6,8 +6,9 @@ import pytest
 import tifffile
 
 from unet_deploy.errors import DataError
-from unet_deploy.evaluation.pairs import check_size, find_pairs, leave_out, read_image, read_pixels, read_truths
+from unet_deploy.evaluation.pairs import find_pairs, read_image, read_pixels
 from unet_deploy.evaluation.split import split
+from unet_deploy.evaluation.truths import check_size, leave_out, read_truths
 
 CLASSES = ("background", "cell")
 
@@ -113,7 +114,7 @@ BAD = {
         r"cell1\.tif: mask pixels are float32; save label numbers as integers",
     ),
     "colour": (
-        lambda root: rewrite(root / "masks" / "cell1.tif", np.ones((90, 90, 3), np.uint8)),
+        lambda root: rewrite(root / "masks" / "cell1.tif", np.full((90, 90, 3), (200, 0, 0), np.uint8)),
         r"cell1\.tif: a mask has one channel of label numbers, this has 3",
     ),
     "negative": (

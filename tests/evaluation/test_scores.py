@@ -20,8 +20,8 @@ from unet_deploy.evaluation.measures import (
     Scoring,
     parse_groups,
 )
-from unet_deploy.evaluation.pairs import Truth
 from unet_deploy.evaluation.scores import ClassScore, CutScore, Evaluation
+from unet_deploy.evaluation.truths import Truth
 
 
 def scored(name, found, truth, *probabilities):

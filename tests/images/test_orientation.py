@@ -10,7 +10,8 @@ import pytest
 import tifffile
 
 from unet_deploy.evaluation.evaluate import score_files
-from unet_deploy.evaluation.pairs import find_pairs, read_image, read_truths
+from unet_deploy.evaluation.pairs import find_pairs, read_image
+from unet_deploy.evaluation.truths import read_truths
 from unet_deploy.images import open_image, open_labels, orientation
 from unet_deploy.images.orientation import upright
 from unet_deploy.masks.overlay import Overlay

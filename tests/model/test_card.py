@@ -94,6 +94,8 @@ WRONG = {
     "precision": ["fp16", "", None, 32],
     "split": [0],
     "seed": ["0", 1.5, True],
+    "mask_kind": ["labels", None, ["binary"], 1],
+    "mask_values": [None, "01", [0, 0], [1, 0], [-1, 0], [0, 1.5], [0, True], [[0], 1], list(range(257)), 7],
     "evaluation": [3, {"Dice": [1]}],
     "evaluated_on": [None],
     "bytes_per_pixel": [-1, "514", float("inf"), float("nan")],

@@ -94,3 +94,28 @@ def test_what_is_wrong_is_one_line_with_the_file(folder, case):
 def test_a_class_that_is_named_and_never_occurs_is_refused(folder):
     with pytest.raises(DataError, match="class 'nerve' occurs in no mask"):
         read_annotated(find_pairs(folder), (*CLASSES, "nerve"), MEASURED, "instances")
+
+
+def test_where_a_mask_holds_no_data_nothing_is_learned(folder):
+    plain = add_weights(read(folder), 2, PRESETS["modern"])
+    for pair in find_pairs(folder):
+        numbers = tifffile.imread(pair.mask)
+        numbers[:30] = 999
+        tifffile.imwrite(pair.mask, numbers, extratags=[(42113, "s", 0, "999", True)], metadata=None)
+    samples = add_weights(read(folder), 2, PRESETS["modern"])
+    for sample, whole in zip(samples, plain, strict=True):
+        assert not sample.weights[:30].any()
+        assert (sample.weights[30:] > 0).all()
+        assert sample.said.size == 60 * 90
+        np.testing.assert_array_equal(sample.labels[32:], whole.labels[32:])
+
+
+def test_pixels_of_no_class_are_for_their_author_to_name(folder):
+    for pair in find_pairs(folder):
+        numbers = np.minimum(tifffile.imread(pair.mask), 1).astype(np.uint8)
+        numbers[(numbers == 0) & (np.roll(numbers, 1, 0) > 0)] = 255
+        tifffile.imwrite(pair.mask, numbers)
+    with pytest.raises(
+        DataError, match=r"masks: pixels of 255 .* no class \(void\); give them one, or save masks as TIFF"
+    ):
+        read(folder)

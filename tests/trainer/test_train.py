@@ -225,3 +225,25 @@ def test_tiled_prediction_is_that_of_one_pass(folder):
         whole = network(torch.from_numpy(mirrored)[None])[0]
     assert tiled.shape == (2, 1300, 60)
     assert torch.allclose(tiled, whole, atol=1e-4)
+
+
+def test_weights_and_card_keep_what_the_masks_were(folder, tmp_path):
+    pytest.importorskip("onnx")
+    from trainer.export import export
+
+    run(folder, tmp_path / "objects.pt", replace(TINY, steps=2))
+    card = export(tmp_path / "objects.pt", tmp_path / "objects.onnx")
+    assert (card.mask_kind, card.mask_values) == ("instances", ())
+    for path in (folder / "masks").iterdir():
+        tifffile.imwrite(path, (tifffile.imread(path) > 0).astype(np.uint8) + 1)
+    run(folder, tmp_path / "two.pt", replace(TINY, steps=2))
+    card = export(tmp_path / "two.pt", tmp_path / "two.onnx")
+    assert (card.mask_kind, card.mask_values) == ("binary", (1, 2))
+    assert type(card).from_json(card.to_json()) == card
+
+
+def test_a_tile_of_which_the_masks_say_nothing_ends_no_training(folder, tmp_path):
+    for path in sorted((folder / "masks").iterdir())[:4]:
+        numbers = np.full((90, 90), 255, np.uint8)
+        tifffile.imwrite(path, numbers, extratags=[(42113, "s", 0, "255", True)], metadata=None)
+    assert run(folder, tmp_path / "w.pt", replace(TINY, batch=1)).score >= 0

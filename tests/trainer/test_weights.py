@@ -15,6 +15,7 @@ from trainer.run import start  # noqa: E402
 from trainer.settings import fingerprint_of  # noqa: E402
 from trainer.weights import Files, load_checkpoint, load_weights, restore, save_checkpoint  # noqa: E402
 from unet_deploy.errors import ModelError, UnetDeployError  # noqa: E402
+from unet_deploy.evaluation.kinds import MaskCode  # noqa: E402
 from unet_deploy.model.card import Normalization  # noqa: E402
 
 EARLIER = Path(__file__).parent / "earlier"
@@ -56,7 +57,7 @@ def test_a_run_has_the_fingerprint_that_earlier_versions_gave_it(preset, fingerp
     labels = (pixels[0] > 5).astype(np.uint8)
     images = [Annotated(name, pixels / 8, labels, labels.astype(np.int32) * 3) for name in "ab"]
     description = ModelDescription(("background", "cell"), Normalization("fixed", 0, 1 / 255))
-    data = AnnotatedSet(images, images[:1], images[1:], "last:1")
+    data = AnnotatedSet(images, images[:1], images[1:], "last:1", MaskCode("binary", (0, 255)))
     assert fingerprint_of(PRESETS[preset], description, data) == fingerprint
 
 

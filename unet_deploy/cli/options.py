@@ -101,6 +101,9 @@ TimeoutOption = Annotated[
 MinSizeOption = Annotated[
     int, typer.Option("--min-size", min=0, help="Objects of fewer pixels are left out.", rich_help_panel=OBJECTS)
 ]
+MaskKindOption = Annotated[
+    MaskKind, typer.Option("--mask-kind", help="What the values of the masks are.", rich_help_panel=DATA)
+]
 OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Replace files that exist.", rich_help_panel=OUTPUTS)
 ]
@@ -321,9 +324,7 @@ class DataOptions:
     masks: Annotated[
         Path | None, typer.Option(help="Label stack of the same number of pages.", rich_help_panel=DATA)
     ] = None
-    mask_kind: Annotated[MaskKind, typer.Option(help="What the values of the masks are.", rich_help_panel=DATA)] = (
-        "auto"
-    )
+    mask_kind: MaskKindOption = "auto"
 
 
 @dataclass(frozen=True, eq=False, repr=False)

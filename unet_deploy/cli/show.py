@@ -131,6 +131,7 @@ def card_rows(card: ModelCard) -> Rows:
         ("normalization", _normalization(card.normalization)),
         ("pixel size", f"{card.pixel_size_um:g} um" if card.pixel_size_um else "not recorded"),
         ("trained on", card.trained_on or "not recorded"),
+        *_masks(card),
         ("license", card.license or "not recorded"),
         ("split", card.split or "not recorded"),
         ("seed", "not recorded" if card.seed is None else str(card.seed)),
@@ -143,6 +144,14 @@ def card_rows(card: ModelCard) -> Rows:
 
 def _classes(named: Iterable[tuple[int, str]]) -> str:
     return ", ".join(f"{value} {name}" for value, name in named)
+
+
+def _masks(card: ModelCard) -> Rows:
+    """What the masks were that a model was trained on, where its card tells."""
+    from unet_deploy.evaluation.kinds import MaskCode
+
+    code = MaskCode.of_card(card)
+    return [("masks", code.words)] if code else []
 
 
 def _normalization(grey: Normalization) -> str:

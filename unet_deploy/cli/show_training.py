@@ -64,6 +64,12 @@ def trained(made: Trained, output: Path) -> None:
     answer(f"{output}: {which}; next: unet-deploy export {output} -o {output.stem}.onnx")
 
 
+def masks_read(result: Evaluation) -> None:
+    """Say what is not plain of how masks were read."""
+    for line in result.notes:
+        note(line)
+
+
 def training_images(result: Evaluation, card: ModelCard) -> None:
     """Say where scores include images that the model was trained on."""
     if result.trained_on:

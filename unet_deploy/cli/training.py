@@ -15,6 +15,7 @@ from unet_deploy.cli.options import (
     CardOptions,
     DataOptions,
     JsonOption,
+    MaskKindOption,
     MinSizeOption,
     NodataOption,
     NoProgressOption,
@@ -301,6 +302,7 @@ def evaluate(
                 tta=measures.tta,
                 overwrite=findings.overwrite,
             )
+        show_training.masks_read(result)
         show_training.training_images(result, runtime.card)
     if findings.as_json:
         show.evaluation_json(result)
@@ -319,6 +321,7 @@ def evaluate(
 def score(
     mask: Annotated[Path, typer.Argument(help="A mask that `segment` wrote.")],
     truth: Annotated[Path, typer.Argument(help="The true mask, or numbered objects, of the same size.")],
+    mask_kind: MaskKindOption = "auto",
     min_size: MinSizeOption = 0,
     nodata: NodataOption = None,
     timeout: TimeoutOption = 20,
@@ -329,7 +332,9 @@ def score(
     from unet_deploy.evaluation.measures import USUAL
     from unet_deploy.images.reading import Reading
 
-    result = score_files(mask, truth, min_size=min_size, reading=Reading(nodata=nodata, timeout=timeout))
+    reading = Reading(nodata=nodata, timeout=timeout)
+    result = score_files(mask, truth, mask_kind=mask_kind, min_size=min_size, reading=reading)
+    show_training.masks_read(result)
     if as_json:
         show.evaluation_json(result)
     else:

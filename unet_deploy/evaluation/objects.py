@@ -20,12 +20,10 @@ def connected_objects(foreground: np.ndarray) -> np.ndarray:
     return labels.astype(np.int32)
 
 
-def objects_of_size(foreground: np.ndarray, min_size: int) -> np.ndarray:
-    """The objects of a (H, W) bool mask, as `connected_objects` numbers them, without those of fewer pixels."""
-    objects = connected_objects(foreground)
+def without_small(objects: np.ndarray, min_size: int) -> np.ndarray:
+    """Numbered objects (H, W) without those of fewer pixels."""
     small = np.bincount(objects.reshape(-1)) < min_size
-    objects[small[objects]] = 0
-    return objects
+    return np.where(small[objects], objects.dtype.type(0), objects)
 
 
 @dataclass(frozen=True)

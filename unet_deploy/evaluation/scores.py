@@ -106,6 +106,8 @@ class Evaluation:
     """The names of those that the model was trained on, as far as its card tells."""
     parts: tuple[Part, ...] = ()
     """What of the pairs was scored, in the order of `scores`; empty for files that are no pairs."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of how the masks were read, in lines."""
 
     @property
     def absent(self) -> tuple[str, ...]:

@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from unet_deploy.evaluation.pairs import MaskKind, Pair, Truth, leave_out, read_image, read_truths
+from unet_deploy.evaluation.kinds import MaskCode, MaskKind
+from unet_deploy.evaluation.pairs import Pair, read_image
 from unet_deploy.evaluation.scores import Evaluation, Score
+from unet_deploy.evaluation.truths import Truth, leave_out, read_truth_set
 from unet_deploy.images.reading import AS_SAID, Reading
 from unet_deploy.masks.apart import check_apart
 from unet_deploy.masks.overlay import Overlay
@@ -52,7 +54,7 @@ def draw_worst(
 
     classes = evaluation.classes
     order = sorted(range(len(evaluation.parts)), key=lambda at: _quality(evaluation.scores[at]))[:MOST]
-    truths = read_truths(pairs, classes, mask_kind)
+    truths = read_truth_set(pairs, classes, mask_kind, MaskCode.of_card(runtime.card)).truths
     panels = 2 if len(classes) > 2 else 1
     across = math.ceil(math.sqrt(len(order) / panels))
     down = math.ceil(len(order) / across)
@@ -67,7 +69,8 @@ def draw_worst(
             pixels = np.where(data, pixels, pixels[:, data].min())  # what is no data may be no number
         inside = (part.region or image.info.region).slices
         axes = [figure.add_subplot(down, across * panels, panels * place + panel + 1) for panel in range(panels)]
-        shown = pixels[(slice(None), *inside)], labels[inside], leave_out(truth, data).part(inside)
+        seen = leave_out(truth, data).part(inside)
+        shown = pixels[(slice(None), *inside)], seen.of_known(labels[inside]), seen
         _draw(axes, *shown, evaluation.scores[at], classes)
     draw_legend(figure, _meanings(classes))
     with replacing(path, overwrite=overwrite) as beside:

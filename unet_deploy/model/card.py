@@ -70,6 +70,10 @@ class ModelCard:
     """The seed of the training, None where it is not recorded."""
     training_images: tuple[str, ...] = ()
     """Digests of the images that it was trained on, by which `evaluate` tells them from new ones."""
+    mask_kind: Literal["", "binary", "classes", "instances"] = ""
+    """What the masks were that it was trained on; empty where that is not recorded."""
+    mask_values: tuple[int, ...] = ()
+    """The number of each class in these masks, the background first; empty for numbered objects."""
     evaluation: Mapping[str, float] = field(default_factory=dict)
     """What `evaluate --record` measured of this very file."""
     evaluated_on: str = ""
@@ -87,6 +91,7 @@ class ModelCard:
             )
         object.__setattr__(self, "classes", tuple(self.classes))
         object.__setattr__(self, "training_images", tuple(self.training_images))
+        object.__setattr__(self, "mask_values", tuple(self.mask_values))
         object.__setattr__(self, "metrics", MappingProxyType(dict(self.metrics)))
         object.__setattr__(self, "evaluation", MappingProxyType(dict(self.evaluation)))
 
@@ -117,8 +122,9 @@ class ModelCard:
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         plain.update(metrics=dict(self.metrics), evaluation=dict(self.evaluation))
         plain.update(normalization=asdict(self.normalization))
-        if not self.training_images:  # as of models that were not trained here: versions before know no such field
-            del plain["training_images"]
+        for name in ("training_images", "mask_kind", "mask_values"):
+            if not plain[name]:  # as of models that were not trained here: versions before know no such field
+                del plain[name]
         return json.dumps({"format": FORMAT, **plain}, sort_keys=True)
 
     @classmethod

@@ -68,6 +68,13 @@ def _are_digests(value: object) -> bool:
     return isinstance(value, (list, tuple)) and all(isinstance(each, str) and _DIGEST.fullmatch(each) for each in value)
 
 
+def _are_mask_values(value: object) -> bool:
+    """Whether they are numbers of classes in masks, in their order."""
+    if not isinstance(value, (list, tuple)) or len(value) > MOST_CLASSES:
+        return False
+    return all(_is_whole(each) and 0 <= each < 2**63 for each in value) and list(value) == sorted({*value})
+
+
 def _or_none(rule: Rule) -> Rule:
     return Rule(lambda value: value is None or rule.holds(value), f"{rule.words}, or null")
 
@@ -94,6 +101,8 @@ CARD: Mapping[str, Rule] = {
     "split": _TEXT,
     "seed": _or_none(Rule(_is_whole, "a whole number")),
     "training_images": Rule(_are_digests, "hexadecimal digests"),
+    "mask_kind": Rule(lambda value: value in ("", "binary", "classes", "instances"), "binary, classes or instances"),
+    "mask_values": Rule(_are_mask_values, "whole numbers from 0 on, each above the one before"),
     "evaluation": _FIGURES,
     "evaluated_on": _TEXT,
     "bytes_per_pixel": _or_none(Rule(lambda value: _is_number(value) and 0 <= value <= 1e9, "a number of 0 to 1e9")),

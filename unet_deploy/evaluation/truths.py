@@ -1,0 +1,196 @@
+"""What a mask says is true: read by one reader, whoever asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from unet_deploy.errors import DataError
+from unet_deploy.evaluation.kinds import Mask, MaskCode, MaskKind, code_of, listed, ranked
+from unet_deploy.evaluation.objects import connected_objects
+from unet_deploy.evaluation.pairs import Pair, check_pages
+from unet_deploy.images import ImageSource, open_labels
+from unet_deploy.images.orientation import upright
+from unet_deploy.system.machine import usable_cores
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What a mask says of an image."""
+
+    labels: np.ndarray
+    """(H, W) uint8, class indices."""
+    objects: np.ndarray
+    """(H, W) int32, numbered objects, 0 the background."""
+    known: np.ndarray | None = None
+    """(H, W) bool, where it says anything: elsewhere both are 0, and nobody can be wrong; None for everywhere."""
+
+    @property
+    def said(self) -> np.ndarray:
+        """The labels of all pixels that it says anything of, in any shape."""
+        return self.labels if self.known is None else self.labels[self.known]
+
+    def part(self, inside: tuple[slice, slice]) -> Truth:
+        """What it says of some rows and columns."""
+        known = None if self.known is None else self.known[inside]
+        return Truth(self.labels[inside], self.objects[inside], known)
+
+    @property
+    def foreground(self) -> Truth:
+        """The same without classes but background and foreground."""
+        return Truth((self.labels > 0).astype(np.uint8), self.objects, self.known)
+
+    def of_known(self, answer: np.ndarray) -> np.ndarray:
+        """Labels (H, W) that are background where it says nothing."""
+        return answer if self.known is None else np.where(self.known, answer, answer.dtype.type(0))
+
+    def background_of_unknown(self, probabilities: np.ndarray) -> np.ndarray:
+        """Probabilities (K, H, W) that are of background where it says nothing."""
+        if self.known is None:
+            return probabilities
+        background = np.zeros((len(probabilities), 1, 1), probabilities.dtype)
+        background[0] = 1
+        return np.where(self.known, probabilities, background)
+
+
+@dataclass(frozen=True)
+class TruthSet:
+    """What all masks of a data set say."""
+
+    truths: list[Truth]
+    code: MaskCode
+    notes: tuple[str, ...]
+    """What a person should know of how they were read, in lines."""
+
+
+def read_truths(pairs: Sequence[Pair], classes: Sequence[str], kind: MaskKind = "auto") -> list[Truth]:
+    """Read all masks. Raises DataError for masks that hold no labels."""
+    return read_truth_set(pairs, classes, kind).truths
+
+
+def read_truth_set(
+    pairs: Sequence[Pair], classes: Sequence[str], kind: MaskKind = "auto", kept: MaskCode | None = None
+) -> TruthSet:
+    """Read all masks, and how they are to be read.
+
+    kept: how the masks were that a model was trained on. Raises DataError as `code_of`, and for masks of no labels.
+    """
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        masks = list(pool.map(_read_pair, pairs))
+    code = code_of(masks, classes, kind, kept)
+    truths = [truth_of(mask, code, len(classes)) for mask in masks]
+    notes = [*notes_of(masks, code), *_notes_of_classes(code, classes, kept if kind == "auto" else None)]
+    return TruthSet(truths, code, tuple(notes))
+
+
+def read_mask(source: ImageSource, page: int = 0) -> Mask:
+    """Read the numbers of a page of a mask, upright. Grey saved as red, green and blue is grey.
+
+    Where a value stands for no data there are none, but for 0, the background.
+    Raises DataError for what are no label numbers.
+    """
+    info = source.info
+    pixels = source.crop(page, info.region)
+    if len(pixels) > 1 and not (len(pixels) == 3 and (pixels == pixels[0]).all()):
+        remedy = "; save class numbers in place of colours" if len(pixels) == 3 else ""
+        raise DataError(f"{info.name}: a mask has one channel of label numbers, this has {len(pixels)}{remedy}")
+    if info.dtype.kind not in "bui":
+        raise DataError(f"{info.name}: mask pixels are {info.dtype}; save label numbers as integers")
+    region = info.region
+    data = source.data_in(page, region, pixels) if source.nodata != 0 else source.crop_valid(page, region)
+    numbers = upright(pixels[0], info.orientation)
+    numbers = numbers.astype(np.uint8) if numbers.dtype.kind == "b" else numbers
+    if data is not None:
+        data = upright(data, info.orientation)
+        numbers = np.where(data, numbers, numbers.dtype.type(0))
+    if numbers.dtype.kind == "i" and numbers.min() < 0:
+        raise DataError(f"{info.name}: label numbers below 0; number objects or classes from 0")
+    return Mask(info.name, numbers, data)
+
+
+def truth_of(mask: Mask, code: MaskCode, classes: int) -> Truth:
+    """What a mask says, by what its numbers mean. Raises DataError for a number that means nothing."""
+    known = known_of(mask, code)
+    if code.kind == "instances":
+        numbers = mask.numbers if known is None else np.where(known, mask.numbers, 0)
+        return Truth((numbers > 0).astype(np.uint8), ranked(numbers), known)
+    labels = _labels(mask.numbers, code, classes)
+    labels = labels if known is None else np.where(known, labels, 0).astype(np.uint8)
+    return Truth(labels, connected_objects(labels > 0), known)
+
+
+def known_of(mask: Mask, code: MaskCode) -> np.ndarray | None:
+    """Where a mask says anything, bool (H, W); None for everywhere."""
+    if code.void is None or code.void not in mask.values:
+        return mask.data
+    return where_both(mask.numbers != code.void, mask.data)
+
+
+def where_both(one: np.ndarray | None, other: np.ndarray | None) -> np.ndarray | None:
+    """Where both of two masks say something; None, of either, for everywhere."""
+    if one is None or other is None:
+        return other if one is None else one
+    return one & other
+
+
+def _labels(numbers: np.ndarray, code: MaskCode, classes: int) -> np.ndarray:
+    """Class indices (H, W) uint8 of stored numbers."""
+    if code.kind == "binary":
+        return (numbers > code.values[0]).astype(np.uint8)
+    if code.values == tuple(range(classes)):
+        return numbers.astype(np.uint8)
+    return np.searchsorted(code.values, numbers).clip(0, classes - 1).astype(np.uint8)
+
+
+def notes_of(masks: Sequence[Mask], code: MaskCode) -> Iterator[str]:
+    """Say what is not plain of how masks are read, in lines."""
+    if count := sum(code.void in mask.values for mask in masks):
+        yield f"note: {code.void} in {count} of {len(masks)} masks is taken for no class (void), and left out"
+    if code.kind == "binary" and len(code.values) > 2:
+        yield f"note: the masks hold {listed(code.values)}; all above {code.values[0]} is foreground"
+
+
+def _notes_of_classes(code: MaskCode, classes: Sequence[str], kept: MaskCode | None) -> Iterator[str]:
+    """Say which numbers are which classes, and where that is another than it was in a training."""
+    if code.kind == "classes" and code.values != tuple(range(len(code.values))):
+        yield f"note: the masks hold {listed(code.values)}, which are taken for {', '.join(classes)}"
+    if kept and (kept.kind, kept.values) != (code.kind, code.values):
+        yield f"note: the model was trained on masks of {kept.words}; these are read as {code.words}"
+
+
+def check_size(pair: Pair, image: np.ndarray, truth: Truth) -> None:
+    """Raise DataError unless an image (C, H, W) and its mask are of one size."""
+    if image.shape[1:] != truth.labels.shape:
+        sizes = [" x ".join(map(str, shape)) for shape in (image.shape[1:], truth.labels.shape)]
+        raise DataError(f"{pair.mask}: is {sizes[1]} pixels, but its image {pair.image} is {sizes[0]}")
+
+
+def leave_out(truth: Truth, data: np.ndarray | None) -> Truth:
+    """Return a truth that is background where `data`, bool (H, W), is False: nobody can be wrong there."""
+    if data is None:
+        return truth
+    labels = np.where(data, truth.labels, 0).astype(np.uint8)
+    return Truth(labels, np.where(data, truth.objects, 0), truth.known)
+
+
+def absent_class(labels: Iterable[np.ndarray], classes: Sequence[str]) -> str | None:
+    """Name the first class that no pixel is of; None where all occur."""
+    counts = count_pixels(labels, len(classes))
+    return next((name for name, count in zip(classes, counts, strict=True) if count == 0), None)
+
+
+def count_pixels(labels: Iterable[np.ndarray], classes: int) -> np.ndarray:
+    """Count the pixels of each class: (classes,) int64."""
+    counts = np.zeros(classes, np.int64)
+    for each in labels:
+        counts += np.bincount(each.reshape(-1), minlength=classes)
+    return counts
+
+
+def _read_pair(pair: Pair) -> Mask:
+    with open_labels(pair.mask) as source:
+        check_pages(source.info, pair)
+        return read_mask(source, pair.page)
