@@ -12,6 +12,7 @@ from tifffile import TiffFile, TiffPage, TiffPageSeries
 from unet_deploy.errors import ImageError, reason
 from unet_deploy.images import ImageInfo, ImageSource, check_channel, check_level
 from unet_deploy.images.carried import lost_note, writable
+from unet_deploy.images.channels import usable_names
 from unet_deploy.images.directories import check_directories, layout_of
 from unet_deploy.images.earth import EarthTag, earth_tags
 from unet_deploy.images.orientation import ORIENTATION, lying_note, orientation_of
@@ -20,7 +21,7 @@ from unet_deploy.images.sizes import LevelPlace, PixelSizes, page_axes, usable_s
 from unet_deploy.images.state import WHOLE, changed, stamp_of, state_of_files
 from unet_deploy.images.tiff_planes import TiffPlanes, check_structure, plane_numbers
 from unet_deploy.images.tiff_sizes import claimed_sizes, resolution_tags
-from unet_deploy.images.tiff_tags import mask_series, nodata_of, note_on, stored_of, stored_value
+from unet_deploy.images.tiff_tags import claimed_names, mask_series, nodata_of, note_on, stored_of, stored_value
 from unet_deploy.tiling import Region
 
 # tifffile and its decoders report damage by logging, and go on; what matters of it is raised here as one line.
@@ -85,6 +86,7 @@ class TiffSource(ImageSource):
         channels = self._numbers.shape[1] * self._means.count
         check_channel(channel, channels, self._path)
         self._chosen = range(channels) if channel is None else range(channel, channel + 1)
+        names = usable_names(claimed_names(self._file, channels), channels)
         nodata = nodata_of(self._page, self._means)
         finest = all_series[0].keyframe
         claimed, unit_note = claimed_sizes(self._file, finest)
@@ -121,6 +123,7 @@ class TiffSource(ImageSource):
             tags=tags,
             nodata=nodata,
             bands=self._means.bands,
+            channel_names=names[self._chosen.start : self._chosen.stop],
             orientation=orientation,
             note="; ".join(filter(None, notes)),
         )

@@ -16,8 +16,9 @@ from unet_deploy.errors import ImageError, address, reason
 from unet_deploy.images import SILENCE, ImageInfo, ImageSource, check_channel, check_level
 from unet_deploy.images.axes import known_axes
 from unet_deploy.images.cache import CACHE_BYTES, BlockCache
+from unet_deploy.images.channels import usable_names
 from unet_deploy.images.nodata import FILL_VALUE, nodata_note, parse_nodata
-from unet_deploy.images.ome_zarr import Axis, claimed_sizes, ome_metadata, read_axes
+from unet_deploy.images.ome_zarr import Axis, claimed_names, claimed_sizes, ome_metadata, read_axes
 from unet_deploy.images.sizes import LevelPlace, page_axes, usable_sizes
 from unet_deploy.images.zarr_state import ReadChunks
 from unet_deploy.images.zarr_store import Header, WholeValues, open_node
@@ -98,6 +99,7 @@ class ZarrSource(ImageSource):
         self._chosen = slice(0, channels) if channel is None else slice(channel, channel + 1)
         chunk_bytes = math.prod(self._array.chunks) * self._array.dtype.itemsize
         self.cache_bytes = min(max(CACHE_BYTES, chunk_bytes), max(self._array.nbytes, chunk_bytes))
+        named = claimed_names(ome_metadata(node)) if isinstance(node, zarr.Group) else []
         nodata = parse_nodata(self._array.attrs.get(FILL_VALUE))
         lead = [(names[at], self.axes[at].size) for at in self._lead] if isinstance(node, zarr.Group) else []
         pages = page_axes(lead)
@@ -117,6 +119,7 @@ class ZarrSource(ImageSource):
             place=place,
             levels=tuple((each.shape[self._y], each.shape[self._x]) for each in levels) if len(levels) > 1 else (),
             nodata=nodata,
+            channel_names=usable_names(named, channels)[self._chosen],
             tags=sizes.resolution,
             note="; ".join(filter(None, (note, nodata_note(nodata), unit_note, size_note, place.note))),
         )
