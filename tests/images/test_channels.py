@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import tifffile
 from command_line import error, unet_deploy
+from PIL import Image
 
+from unet_deploy.errors import ImageError
 from unet_deploy.images import open_image
 from unet_deploy.images.channels import numbered_names, usable_names
 from unet_deploy.images.tiff import TiffSource
@@ -78,6 +80,38 @@ def test_what_names_nothing_has_no_names(tmp_path):
 def test_names_are_short_and_on_one_line():
     assert usable_names(["a\n b", "x" * 99, 7], 3) == ("a b", "x" * 40, "")
     assert numbered_names([f"c{number}" for number in range(40)]).endswith("15 c15, ...")
+
+
+@pytest.mark.parametrize("write", [write_ome, write_zarr], ids=["TIFF", "Zarr"])
+def test_a_channel_is_chosen_by_its_name(tmp_path, write):
+    path = tmp_path / ("a.zarr" if write is write_zarr else "a.ome.tif")
+    write(path, {"channels": [{"label": name} for name in NAMES]} if write is write_zarr else NAMES)
+    with open_image(path, channel="gfp") as source:
+        assert source.info.channel_names == ("GFP",)
+        np.testing.assert_array_equal(source.crop(1, source.info.region)[0], PIXELS[1, 1])
+        source.turn_to(0)
+        assert source.info.channels == 1
+    with pytest.raises(
+        ImageError, match="has no channel 'RFP'; it has 0 DAPI, 1 GFP, 2 actin; choose one by its number"
+    ):
+        open_image(path, channel="RFP")
+
+
+def test_a_name_that_is_none_or_not_the_only_one_is_refused(tmp_path):
+    with pytest.raises(ImageError, match="2 channels are called 'dapi'; it has 0 DAPI, 1 DAPI, 2 actin; choose one by"):
+        open_image(write_ome(tmp_path / "a.ome.tif", ("DAPI", "DAPI", "actin")), channel="dapi")
+    for name in ("b.tif", "b.png"):
+        Image.fromarray(PIXELS[0, 0]).save(tmp_path / name)
+        with pytest.raises(ImageError, match=rf"{name}: has no channel 'DAPI'; its channels have no names; choose"):
+            open_image(tmp_path / name, channel="DAPI")
+
+
+def test_the_command_line_takes_a_name(tmp_path, nuclei):
+    path = write_ome(tmp_path / "a.ome.tif")
+    for channel, mask in (("Gfp", "by-name.tif"), (1, "by-number.tif")):
+        unet_deploy("segment", path, "-o", tmp_path / mask, "--channel", channel, "-m", nuclei)
+    np.testing.assert_array_equal(*(tifffile.imread(tmp_path / f"by-{how}.tif") for how in ("name", "number")))
+    assert "has no channel 'RFP'" in error("segment", path, "-o", tmp_path / "m.tif", "--channel", "RFP", code=3)
 
 
 def test_info_and_the_error_say_names_with_numbers(tmp_path):

@@ -15,7 +15,7 @@ import numpy as np
 from typing_extensions import Self
 
 from unet_deploy.errors import ImageError
-from unet_deploy.images.channels import numbered_names
+from unet_deploy.images.channels import Channel, numbered_names
 from unet_deploy.images.nodata import holds_data
 from unet_deploy.images.samples import Meaning
 from unet_deploy.images.sizes import LevelPlace, PageAxis, PixelSizes
@@ -203,7 +203,7 @@ def url_of(path: Path) -> str:
 
 
 def open_image(
-    path: Path, *, channel: int | None = None, level: int = 0, meaning: Meaning = "auto", timeout: float = SILENCE
+    path: Path, *, channel: Channel | None = None, level: int = 0, meaning: Meaning = "auto", timeout: float = SILENCE
 ) -> ImageSource:
     """Open a TIFF, PNG or JPEG file or an OME-Zarr; `channel` picks one of several, `level` one of a pyramid.
 

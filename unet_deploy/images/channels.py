@@ -1,8 +1,15 @@
-"""What the channels of an image are called, where its file says so."""
+"""What the channels of an image are called, where its file says so, and which of them a person means."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from unet_deploy.errors import ImageError
+
+Channel: TypeAlias = "int | str"
+"""How a channel is chosen: by its number, from 0, or by the name that the file gives it."""
 
 _LONGEST = 40
 """Characters of a name that are kept."""
@@ -29,3 +36,21 @@ def numbered_names(names: Sequence[str]) -> str:
     """
     numbered = [f"{number} {name}".rstrip() for number, name in enumerate(names)]
     return ", ".join(numbered[:_MOST] + (["..."] if len(numbered) > _MOST else []))
+
+
+def channel_number(channel: Channel | None, names: Sequence[str], path: Path | str) -> int | None:
+    """Return the number of a channel that is chosen by its name, in capitals or not; a number stays what it is.
+
+    Raises ImageError unless one channel, and no other, has the name.
+
+    >>> channel_number("dapi", ("GFP", "DAPI"), "a.tif"), channel_number(2, (), "a.tif")
+    (1, 2)
+    """
+    if not isinstance(channel, str):
+        return channel
+    found = [number for number, name in enumerate(names) if name.casefold() == channel.casefold()]
+    if len(found) == 1:
+        return found[0]
+    what = f"{len(found)} channels are called" if found else "has no channel"
+    there = f"it has {numbered_names(names)}" if names else "its channels have no names"
+    raise ImageError(f"{path}: {what} {channel!r}; {there}; choose one by its number, from 0")
