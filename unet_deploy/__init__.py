@@ -105,7 +105,7 @@ def _speaking_python(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-_FOR_FILES = ("overlay", "channel", "level", "roi", "max_memory", "skip_background", "objects", "resume", "overwrite")
+_FOR_FILES = ("overlay", "level", "roi", "max_memory", "skip_background", "objects", "resume", "overwrite")
 """What `segment` takes of a file alone."""
 
 
@@ -113,9 +113,11 @@ _FOR_FILES = ("overlay", "channel", "level", "roi", "max_memory", "skip_backgrou
 def segment(image: Any, output: str | Path | None = None, **how: Any) -> Any:
     """Segment an array in memory, or an image file into a mask file.
 
-    image: an array (H, W), (C, H, W) or (pages, C, H, W) of grey values, of NumPy or of what becomes such (Dask, Zarr,
-    PyTorch, Pillow): see `segmentation.run.segment`, which takes
-    model, device, tile_size, probabilities, tta and progress, and returns labels, with `probabilities` those too.
+    image: an array (H, W), (C, H, W), (H, W, C) or (pages, C, H, W) of grey values, of NumPy or of what becomes such
+    (Dask, Zarr, PyTorch, Pillow): see `segmentation.run.segment`, which takes model, device, tile_size, probabilities,
+    tta and progress, and returns labels, with `probabilities` those too. channel: which of several, from 0, for a model
+    that takes one. channel_axis: where they are; None for what the image says, as Pillow's and xarray's do, else last
+    where that axis of three is 1 to 4 long and the first is longer, and otherwise first, or after the pages.
     Or a file: see `segment_file`, which takes model, device, compute and progress, and returns a Report. Here the
     fields of `Options` are given by their names; `probabilities` and `overlay` write files beside the mask.
     output: the mask to write, of a file.
@@ -128,11 +130,16 @@ def segment(image: Any, output: str | Path | None = None, **how: Any) -> Any:
     ['cells.mask.tif', 'cells.mask.overlay.png']
     """
     from unet_deploy.errors import UsageError
+    from unet_deploy.images.array import Channels
     from unet_deploy.segmentation import run
 
     if isinstance(image, (str, os.PathLike)):
+        if how.pop("channel_axis", None) is not None:
+            raise UsageError("segment(file): channel_axis: is for arrays; files say where their channels are")
         return run.segment_path(image, output, **how)
     given = [name for name in _FOR_FILES if how.get(name) is not None and how[name] is not False]
     if output is not None or given:
         raise UsageError(f"segment(array): {', '.join(given) or 'output'}: is for image files; give a path as image")
-    return run.segment(image, **{name: value for name, value in how.items() if name not in _FOR_FILES})
+    channels = Channels(how.pop("channel", None), how.pop("channel_axis", None))
+    how = {name: value for name, value in how.items() if name not in _FOR_FILES}
+    return run.segment(image, channels=channels, **how)

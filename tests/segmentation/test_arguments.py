@@ -1,5 +1,7 @@
 """What callers of the Python API hand in: arrays of other libraries, numbers of NumPy, and what does not fit."""
 
+import re
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -101,6 +103,49 @@ def test_named_axes_are_brought_to_their_order(dims, shape):
     np.testing.assert_array_equal(found, expected.reshape(shape))
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2, -1])
+def test_channels_may_be_on_any_axis_and_one_is_chosen(small_models, speckle, axis):
+    planes = np.stack([np.roll(speckle[:120, :140], 9 * at) for at in range(3)])
+    expected = api.segment(planes[1], model=small_models["one"])
+    laid = np.moveaxis(planes, 0, axis)
+    np.testing.assert_array_equal(api.segment(laid, model=small_models["one"], channel=1, channel_axis=axis), expected)
+    if axis != 1:  # the rest is guessed
+        np.testing.assert_array_equal(api.segment(laid, model=small_models["one"], channel=1), expected)
+    stack = np.stack([laid, laid], axis=1 if axis == 0 else 0)
+    pages = api.segment(stack, model=small_models["one"], channel=1, channel_axis=axis + (axis > 0))
+    np.testing.assert_array_equal(pages, [expected, expected])
+
+
+@pytest.mark.parametrize("last", [1, 2, 3, 4])
+def test_a_short_last_axis_is_that_of_channels(last):
+    pixels = np.arange(60 * 50 * last).reshape(60, 50, last)
+    np.testing.assert_array_equal(as_array(pixels), np.moveaxis(pixels, 2, 0))
+    masked = np.ma.array(pixels, mask=pixels % 7 == 0)
+    np.testing.assert_array_equal(as_array(masked).mask, np.moveaxis(masked.mask, 2, 0))
+    assert as_array(pixels[:last]).shape == (last, 50, last)
+    assert as_array(pixels[None]).shape == (1, 60, 50, last)
+
+
+def test_an_image_that_names_its_axes_is_believed():
+    pixels = np.zeros((3, 9, 4))
+    assert as_array(Named(pixels, ("c", "y", "x")), 0).shape == (3, 9, 4)
+    assert as_array(Image.new("RGB", (30, 20)), -1).shape == (3, 20, 30)
+    for image, axis in ((Named(pixels, ("c", "y", "x")), 2), (Named(pixels, ("z", "y", "x")), 0)):
+        with pytest.raises(UsageError, match=rf"channel_axis {axis}: the image says that its axes are \w, y, x; leave"):
+            as_array(image, axis)
+
+
+def test_too_many_channels_are_said_with_the_shape_and_all_that_helps(small_models):
+    with pytest.raises(ImageError) as caught:
+        api.segment(np.zeros((50, 64, 3), np.uint8), model=small_models["one"])
+    assert re.sub(r"'\w+'", "NAME", str(caught.value)) == (
+        "array: 3 channels, but model NAME takes 1; it is read as (pages, C, H, W) = (1, 3, 50, 64): choose one with "
+        "`channel`, give pages as (pages, 1, H, W), or say with `channel_axis` where its channels are"
+    )
+    with pytest.raises(ImageError, match=r"array, \(C, H, W\) = \(3, 50, 64\): has no channel 3; it has 3"):
+        api.segment(np.zeros((50, 64, 3), np.uint8), model=small_models["one"], channel=3)
+
+
 @pytest.mark.parametrize("mode", ["P", "CMYK", "HSV", "LAB", "YCbCr"])
 def test_a_picture_whose_numbers_are_no_grey_values_is_refused(mode):
     with pytest.raises(UsageError, match=rf"mode {mode} is neither grey nor RGB; take image.convert"):
@@ -186,7 +231,15 @@ def test_options_of_another_type_are_said_in_one_line(wrong, said):
         (lambda image: api.segment(image, model=np.zeros(3)), "model: give a file.*not a NumPy array"),
         (lambda image: api.segment(image, device=0), "device: give a str, not an int"),
         (lambda image: api.segment(image, "mask.tif"), r"segment\(array\): output: is for image files"),
-        (lambda image: api.segment(image, channel=0, max_memory=9), "channel, max_memory: is for image files"),
+        (lambda image: api.segment(image, level=1, max_memory=9), "level, max_memory: is for image files"),
+        (
+            lambda image: api.segment("a.tif", "m.tif", channel_axis=2),
+            r"segment\(file\): channel_axis: is for arrays",
+        ),
+        (lambda image: api.segment(image, channel=1.0), "channel: give a whole number, not the float"),
+        (lambda image: api.segment(image, channel_axis="last"), "channel_axis: give a whole number"),
+        (lambda image: api.segment(image, channel_axis=-1), r"channel_axis -1: the array has shape \(\d+, \d+\); give"),
+        (lambda image: api.segment(image[None], channel_axis=3), "channel_axis 3: the array has shape"),
         (lambda image: api.segment_file(image, "mask.tif"), "image: give a path, not a NumPy array"),
         (lambda image: api.segment_file("slide.tif", image), "output: give a path, not a NumPy array"),
         (lambda image: api.segment_file(b"slide.tif", "mask.tif"), "image: give a path, not a bytes"),

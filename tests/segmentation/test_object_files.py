@@ -90,6 +90,35 @@ def test_a_resumed_run_and_a_region_count_the_same(slide, small_models, tmp_path
         assert (ring.max(axis=0) == (x.max() + 1, y.max() + 1)).all()
 
 
+def test_ids_go_on_over_the_pages_of_a_stack(small_models, speckle, tmp_path, monkeypatch):
+    stack = tmp_path / "stack.tif"
+    pages = np.stack([np.roll(speckle[:400, :500], 40 * page, 1) for page in range(3)])
+    tifffile.imwrite(stack, pages, imagej=True, metadata={"axes": "ZYX"})
+    options = Options(200, objects=ObjectRules(8, 5), resume=True)
+
+    def outputs(name, table="cells.csv"):
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        return Outputs(folder / "mask.tif", objects=folder / table, instances=folder / "ids.tif")
+
+    with api.open_model(small_models["three"]) as model:
+        report = segment_file(stack, outputs("once"), model, options)
+        segment_file(stack, outputs("outlines", "cells.geojson"), model, options)
+        pull_the_plug(monkeypatch, model, 8)
+        with pytest.raises(RuntimeError, match="plug"):
+            segment_file(stack, outputs("again"), model, options)
+        assert segment_file(stack, outputs("again"), model, options).timing.resumed > 0
+    for path in outputs("once"):
+        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes(), path.name
+    rows, ids = read(tmp_path / "once" / "cells.csv"), tifffile.imread(tmp_path / "once" / "ids.tif")
+    assert [int(row["id"]) for row in rows] == list(range(1, report.objects + 1))
+    assert [int(row["area_px"]) for row in rows] == np.bincount(ids.ravel())[1:].tolist()
+    assert all((ids == int(row["id"])).any(axis=(1, 2)).nonzero()[0] == [int(row["page"])] for row in rows[::9])
+    features = json.loads((tmp_path / "outlines" / "cells.geojson").read_text())["features"]
+    planes = {feature["properties"]["name"]: feature["geometry"]["plane"]["z"] for feature in features}
+    assert planes == {row["id"]: int(row["page"]) for row in rows}
+
+
 def polygons(feature):
     geometry = feature["geometry"]
     return geometry["coordinates"] if geometry["type"] == "MultiPolygon" else [geometry["coordinates"]]

@@ -11,11 +11,14 @@ import zlib
 import numpy as np
 import pytest
 import tifffile
+from broken import pull_the_plug
 from command_line import error, unet_deploy
+from PIL import Image
 
 import unet_deploy as api
 from unet_deploy.errors import ImageError, UnetDeployError
 from unet_deploy.images.tiff import TiffSource
+from unet_deploy.masks.overlay import Overlay
 from unet_deploy.segmentation.run import Options, Outputs, is_made, segment_file
 from unet_deploy.system.files import replacing
 from unet_deploy.tiling import Region
@@ -211,6 +214,24 @@ def test_a_region_is_what_the_whole_has_there(slide, nuclei, tmp_path, roi):
     found = tifffile.imread(tmp_path / "mask.tif")
     assert (found != expected).mean() < 1e-5  # ties
     assert report.plan.height < height + 16
+    picture = Image.open(tmp_path / "mask.overlay.png")
+    assert (picture.height, picture.width) == (height, width)
+
+
+def test_the_overlay_of_a_region_shows_the_region_and_no_more(slide, small_models, tmp_path, monkeypatch):
+    roi = Region(517, 333, 401, 299)  # no multiple of the network's stride
+    once, again = (Outputs.beside(tmp_path / f"{name}.tif", overlay=True) for name in ("once", "again"))
+    with api.open_model(small_models["one"]) as model:
+        segment_file(slide, once, model, Options(200, roi=roi))
+        pull_the_plug(monkeypatch, model, 9)
+        with pytest.raises(RuntimeError, match="plug"):
+            segment_file(slide, again, model, Options(200, roi=roi))
+        assert segment_file(slide, again, model, Options(200, roi=roi, resume=True)).timing.resumed
+    image, labels = (tifffile.imread(path)[(0, *roi.slices)] for path in (slide, once.mask))
+    drawn = Overlay(Region(0, 0, *roi.sides), 1, ("background", "cell"))
+    drawn.add(Region(0, 0, *roi.sides), image[None], labels)
+    np.testing.assert_array_equal(np.asarray(Image.open(once.overlay)), drawn.picture())
+    assert again.overlay.read_bytes() == once.overlay.read_bytes()
 
 
 def test_a_region_beyond_the_image_or_beyond_sense_is_refused(slide, nuclei, tmp_path):

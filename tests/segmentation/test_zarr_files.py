@@ -56,6 +56,22 @@ def test_in_and_out_in_every_form(image, nuclei, speckle, tmp_path):
     np.testing.assert_array_equal(zarr.open_array(tmp_path / "other.zarr" / "0", mode="r"), expected)
 
 
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)], ids=["run", "dry run"])
+@pytest.mark.parametrize("place", ["nowhere.zarr", "empty.zarr", "mask.zarr"])
+def test_labels_without_an_image_are_refused_before_the_first_tile(image, nuclei, tmp_path, place, dry):
+    zarr.create_group(str(tmp_path / "empty.zarr"))
+    unet_deploy("segment", image, "-o", tmp_path / "mask.zarr")
+    before = sorted(tmp_path.rglob("*"))
+    for name in ("labels/cells", "labels"):
+        said = error("segment", image, "-o", tmp_path / place / name, *dry, code=2)
+        assert f"{place} is no OME-Zarr image; give the folder of one, or a name by itself" in said
+    ids = error(
+        "segment", image, "-o", tmp_path / "m.tif", "--instances", tmp_path / place / "labels/ids", *dry, code=2
+    )
+    assert f"{place} is no OME-Zarr image" in ids
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 @pytest.mark.parametrize("name", ["image.zarr", "image"])
 @pytest.mark.parametrize("inside", [False, True])
 def test_labels_are_those_of_the_image_from_wherever_they_are_named(image, nuclei, tmp_path, name, inside):

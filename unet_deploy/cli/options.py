@@ -77,8 +77,13 @@ TtaOption = Annotated[
     typer.Option("--tta", help="The mean over 8 orientations: better, and 8 times as long.", rich_help_panel=TILES),
 ]
 ChannelOption = Annotated[
-    int | None,
-    typer.Option("--channel", help="Which channel of a multi-channel image, from 0.", rich_help_panel=IMAGE),
+    str | None,
+    typer.Option(
+        "--channel",
+        help="Which channel of a multi-channel image: its number, from 0, or its name in the file.",
+        metavar="N|NAME",
+        rich_help_panel=IMAGE,
+    ),
 ]
 NodataOption = Annotated[
     float | None,
@@ -201,7 +206,7 @@ class ReadingOptions:
         """How images are read, as the library says it."""
         from unet_deploy.images.reading import Reading
 
-        return Reading(self.channel, self.palette, self.nodata, self.timeout)
+        return Reading(parse.channel(self.channel), self.palette, self.nodata, self.timeout)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -110,6 +110,15 @@ def box(text: str) -> Box:
     return Box((y, x, height, width))
 
 
+def channel(text: str | None) -> int | str | None:
+    """Read a channel's number, or its name.
+
+    >>> channel("2"), channel("DAPI")
+    (2, 'DAPI')
+    """
+    return int(text) if text and re.fullmatch(r"-?[0-9]+", text) else text
+
+
 @_of_text
 def level(text: str) -> int | None:
     """Read the number of a pyramid's level; 'auto' is None."""

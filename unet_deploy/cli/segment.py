@@ -122,7 +122,7 @@ def _options(
 
     return Options(
         tile_size=tiles.tile_size,
-        channel=image.channel,
+        channel=image.reading().channel,
         palette=image.palette,
         nodata=image.nodata,
         outside=image.outside,

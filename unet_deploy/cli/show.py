@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from unet_deploy.convert.adopt import AdoptReport
     from unet_deploy.convert.quantize import QuantizeReport
     from unet_deploy.evaluation.scores import Evaluation
+    from unet_deploy.images import ImageInfo
     from unet_deploy.measure.benchmark import Figures
     from unet_deploy.measure.inspection import Diagnosis, EngineFile, ImageFile, Package
     from unet_deploy.measure.verify import SeamCheck
@@ -186,7 +187,7 @@ def image_rows(file: ImageFile) -> Rows:
     rows = [
         ("image" if file.classes is None else "mask", info.name),
         ("pages", str(info.pages)),
-        ("channels", str(info.channels)),
+        ("channels", _channels(info)),
         ("height x width", f"{info.height} x {info.width} pixels"),
         ("pixels", pixels if file.size is None else f"{pixels}, {bytes_text(file.size)} on disk"),
         ("pixel size", info.sizes.text() or "not recorded"),
@@ -199,6 +200,14 @@ def image_rows(file: ImageFile) -> Rows:
     if file.classes:
         rows.append(("classes", _classes(file.classes.items())))
     return rows + ([("note", info.note)] if info.note else [])
+
+
+def _channels(info: ImageInfo) -> str:
+    from unet_deploy.images.channels import numbered_names
+
+    if info.channels == 1:
+        return f"1 ({info.channel_names[0]})" if info.channel_names else "1"
+    return numbered_names(info.channel_names) or str(info.channels)
 
 
 def file(file: ModelCard | EngineFile | ImageFile) -> None:

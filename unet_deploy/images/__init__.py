@@ -15,6 +15,7 @@ import numpy as np
 from typing_extensions import Self
 
 from unet_deploy.errors import ImageError
+from unet_deploy.images.channels import Channel, numbered_names
 from unet_deploy.images.nodata import holds_data
 from unet_deploy.images.samples import Meaning
 from unet_deploy.images.sizes import LevelPlace, PageAxis, PixelSizes
@@ -66,6 +67,8 @@ class ImageInfo:
     """One line on what of the file is not read (other series), or is not what it seems; empty when there is nothing."""
     bands: str = ""
     """What its channels are, where that is neither grey nor red, green and blue."""
+    channel_names: tuple[str, ...] = ()
+    """What the file calls each of its channels that are read; empty where it says nothing."""
     orientation: int = 1
     """How the stored pixels lie, by the numbers of TIFF's tag 274; the mask says the same."""
 
@@ -205,7 +208,7 @@ def url_of(path: Path) -> str:
 
 
 def open_image(
-    path: Path, *, channel: int | None = None, level: int = 0, meaning: Meaning = "auto", timeout: float = SILENCE
+    path: Path, *, channel: Channel | None = None, level: int = 0, meaning: Meaning = "auto", timeout: float = SILENCE
 ) -> ImageSource:
     """Open a TIFF, PNG or JPEG file or an OME-Zarr; `channel` picks one of several, `level` one of a pyramid.
 
@@ -266,7 +269,8 @@ def check_fits(info: ImageInfo, card: ModelCard, *, remedy: str = "") -> None:
     """
     if info.channels == card.channels:
         return
-    options = "choose one with --channel" if card.channels == 1 else "choose another model with --model"
+    names = f": {numbered_names(info.channel_names)}" if info.channel_names else ""
+    options = f"choose one with --channel{names}" if card.channels == 1 else "choose another model with --model"
     has = "1 channel" if info.channels == 1 else f"{info.channels} channels"
     has += f" ({info.bands})" if info.bands else ""
     raise ImageError(f"{info.name}: {has}, but model {card.name!r} takes {card.channels}; {remedy or options}")

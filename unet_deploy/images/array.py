@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from unet_deploy.errors import ImageError, UsageError, reason
-from unet_deploy.images import ImageInfo, ImageSource
+from unet_deploy.images import ImageInfo, ImageSource, check_channel
 from unet_deploy.images.axes import image_order, known_axes
-from unet_deploy.system.arguments import kind_of
+from unet_deploy.system.arguments import kind_of, settle, whole_or_none
 from unet_deploy.tiling import Region
 
 _PICTURE_MODES = {"1": 1, "L": 1, "I": 1, "I;16": 1, "I;16L": 1, "I;16B": 1, "I;16N": 1, "F": 1, "LA": 1}
@@ -17,15 +19,30 @@ _PICTURE_MODES |= {"RGB": 3, "RGBA": 3}
 """Channels of Pillow's pictures, by their mode; what comes after them is alpha, which is not one."""
 
 
-def as_array(image: object) -> np.ndarray:
-    """Return an image of any kind that NumPy takes as an array: of Dask, Zarr, PyTorch on a CPU, Pillow and others.
+def as_array(image: object, channel_axis: int | None = None) -> np.ndarray:
+    """Return an image of any kind that NumPy takes as an array: (H, W), (C, H, W) or (pages, C, H, W).
 
-    Pixels that are nowhere else in memory are loaded. Pillow's colours become channels, (C, H, W), masked where their
-    alpha is 0. Axes that have names, as those of xarray, are brought to (pages, C, H, W), without those that are not
-    there. Raises UsageError for what is no array.
+    It may be of Dask, Zarr, PyTorch on a CPU, Pillow and others. Pixels that are nowhere else in memory are loaded.
+    Pillow's colours become channels, masked where their alpha is 0. Axes that have names, as those of xarray, are
+    brought to (pages, C, H, W), without those that are not there. channel_axis: where the channels are; None for what
+    the image says of its axes, or else `guessed_axis`. Raises UsageError for what is no array, and for an axis that
+    is not there or is another than the image says.
     """
+    pixels, known = _known_pixels(image)
+    if known is None:
+        axis = guessed_axis(pixels.shape) if channel_axis is None else channel_axis
+        return pixels if axis is None else _channels_first(pixels, axis)
+    if channel_axis is not None and ("c" not in known or channel_axis % len(known) != known.index("c")):
+        names = ", ".join(known)
+        raise UsageError(f"channel_axis {channel_axis}: the image says that its axes are {names}; leave it out")
+    ordered, mode = _ordered(pixels, known), _picture_mode(image)
+    return ordered if mode is None or ordered.ndim < 3 else _without_alpha(ordered, _PICTURE_MODES[mode])
+
+
+def _known_pixels(image: object) -> tuple[np.ndarray, tuple[str, ...] | None]:
+    """The pixels of an image as they lie, and the names of their axes where it says them. Raises UsageError."""
     if isinstance(image, np.ma.MaskedArray) or type(image) is np.ndarray:
-        return image
+        return image, None
     if not any(hasattr(image, name) for name in ("__array__", "__array_interface__", "__array_struct__")):
         raise UsageError(
             f"image: an image is a NumPy array or a path, not {kind_of(image)}; bring it to one with numpy.asarray"
@@ -37,10 +54,58 @@ def as_array(image: object) -> np.ndarray:
         raise
     except Exception as error:  # of whatever library it is
         raise UsageError(f"image: {kind_of(image)} does not become a NumPy array ({reason(error)})") from error
-    if mode is not None and pixels.ndim == 3:
-        return _without_alpha(np.moveaxis(pixels, -1, 0), _PICTURE_MODES[mode])
+    if mode is not None:
+        return pixels, ("y", "x", "c")[: pixels.ndim]
     axes = known_axes(getattr(image, "dims", None))
-    return pixels if axes is None or len(axes) != pixels.ndim else _ordered(pixels, axes)
+    return pixels, axes if axes and len(axes) == pixels.ndim else None
+
+
+def guessed_axis(shape: Sequence[int]) -> int | None:
+    """Return where the channels of an array are that does not say it; None for first, or after the pages.
+
+    They are last in three dimensions whose last is 1 to 4 and whose first is larger: a picture as most libraries load
+    it, and never an image of hundreds of channels, each a few pixels wide.
+
+    >>> guessed_axis((512, 640, 3)), guessed_axis((3, 512, 640)), guessed_axis((9, 512, 640, 3))
+    (2, None, None)
+    """
+    return 2 if len(shape) == 3 and 1 <= shape[2] <= 4 and shape[0] > shape[2] else None
+
+
+def _channels_first(pixels: np.ndarray, axis: int) -> np.ndarray:
+    """An array with its channels before rows and columns. Raises UsageError where there is no such axis."""
+    if pixels.ndim not in (3, 4) or not -pixels.ndim <= axis < pixels.ndim:
+        raise UsageError(
+            f"channel_axis {axis}: the array has shape {pixels.shape}; give an axis of three, or of four whose first "
+            "other is pages"
+        )
+    return np.moveaxis(pixels, axis, -3)
+
+
+@dataclass(frozen=True)
+class Channels:
+    """Where the channels of an array are, and which of them is wanted. Raises UsageError for what is no number."""
+
+    channel: int | None = None
+    """Which of several, from 0; None for all."""
+    axis: int | None = None
+    """See `as_array`."""
+
+    def __post_init__(self) -> None:
+        settle(self, channel=whole_or_none, axis=lambda value, _: whole_or_none(value, "channel_axis"))
+
+    def of(self, image: object) -> np.ndarray:
+        """Return an image of any kind as `as_array` does, with the wanted channel. Raises ImageError for no such."""
+        pixels = as_array(image, self.axis)
+        has_channels = pixels.ndim > 2
+        name = f"array, (C, H, W) = {pixels.shape[-3:]}" if has_channels else f"array, (H, W) = {pixels.shape}"
+        check_channel(self.channel, pixels.shape[-3] if has_channels else 1, name)
+        if self.channel is None or not has_channels:
+            return pixels
+        return pixels[..., self.channel : self.channel + 1, :, :]
+
+
+ALL_CHANNELS = Channels()
 
 
 def _without_alpha(samples: np.ndarray, channels: int) -> np.ndarray:

@@ -75,6 +75,18 @@ def _transformed(
     return scale, offset
 
 
+def claimed_names(ome: dict[str, Any]) -> list[object]:
+    """Return what the rendering settings of an image call its channels, whatever these say; empty where there is none.
+
+    Viewers' settings may be of any shape, and an image is read all the same.
+    """
+    omero = ome.get("omero")
+    channels = omero.get("channels") if isinstance(omero, dict) else None
+    if not isinstance(channels, list):
+        return []
+    return [each.get("label") if isinstance(each, dict) else None for each in channels]
+
+
 def claimed_sizes(axes: Sequence[Axis]) -> tuple[PixelSizes, str]:
     """Return what axes say of sizes, be it possible or not, and a note on units that are none.
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from unet_deploy.errors import ImageError, reason
 from unet_deploy.images import ImageInfo, ImageSource, check_channel
+from unet_deploy.images.channels import Channel, channel_number
 from unet_deploy.images.claimed import claim_of
 from unet_deploy.images.orientation import UPRIGHT, exif_orientation, upright, upright_order
 from unet_deploy.images.png import read_header
@@ -36,7 +37,7 @@ class RasterSource(ImageSource):
     Raises ImageError where the file is damaged, is of another kind, or decodes to more than MOST_BYTES.
     """
 
-    def __init__(self, path: Path, *, channel: int | None = None, meaning: Meaning = "auto") -> None:
+    def __init__(self, path: Path, *, channel: Channel | None = None, meaning: Meaning = "auto") -> None:
         self._path = path
         try:
             self._stamp = stamp_of(path)
@@ -46,8 +47,9 @@ class RasterSource(ImageSource):
         picture = _read(data, path, meaning)
         orientation = exif_orientation(data)
         planes = np.ascontiguousarray(upright(picture.planes, orientation))
-        check_channel(channel, len(planes), path)
-        self._planes = planes if channel is None else planes[channel : channel + 1]
+        number = channel_number(channel, (), path)
+        check_channel(number, len(planes), path)
+        self._planes = planes if number is None else planes[number : number + 1]
         self._valid = None if picture.valid is None else upright(picture.valid, orientation)
         channels, height, width = self._planes.shape
         turned = "" if orientation == UPRIGHT else "it is turned as its EXIF says"

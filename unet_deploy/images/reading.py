@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unet_deploy.images import SILENCE, ImageSource, open_image
+from unet_deploy.images.channels import Channel
 from unet_deploy.images.samples import Palette
 
 
@@ -13,8 +14,8 @@ from unet_deploy.images.samples import Palette
 class Reading:
     """How images are read."""
 
-    channel: int | None = None
-    """Which channel of several, from 0; None for all."""
+    channel: Channel | None = None
+    """Which channel of several, by its number from 0 or its name in the file; None for all."""
     palette: Palette = "auto"
     """What numbers with a table of colours are: a scale that they are shown by, or the colours of a picture."""
     nodata: float | None = None

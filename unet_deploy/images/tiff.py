@@ -12,6 +12,7 @@ from tifffile import TiffFile, TiffPage, TiffPageSeries
 from unet_deploy.errors import ImageError, reason
 from unet_deploy.images import ImageInfo, ImageSource, check_channel, check_level
 from unet_deploy.images.carried import lost_note, writable
+from unet_deploy.images.channels import Channel, channel_number, usable_names
 from unet_deploy.images.directories import check_directories, layout_of
 from unet_deploy.images.earth import EarthTag, earth_tags
 from unet_deploy.images.on_map import on_map
@@ -21,7 +22,7 @@ from unet_deploy.images.sizes import LevelPlace, PixelSizes, page_axes, usable_s
 from unet_deploy.images.state import WHOLE, changed, stamp_of, state_of_files
 from unet_deploy.images.tiff_planes import TiffPlanes, check_structure, plane_numbers
 from unet_deploy.images.tiff_sizes import claimed_sizes, resolution_tags
-from unet_deploy.images.tiff_tags import mask_series, nodata_of, note_on, stored_of, stored_value
+from unet_deploy.images.tiff_tags import claimed_names, mask_series, nodata_of, note_on, stored_of, stored_value
 from unet_deploy.tiling import Region
 
 # tifffile and its decoders report damage by logging, and go on; what matters of it is raised here as one line.
@@ -40,7 +41,9 @@ class TiffSource(ImageSource):
     Raises ImageError.
     """
 
-    def __init__(self, path: Path, *, channel: int | None = None, level: int = 0, meaning: Meaning = "auto") -> None:
+    def __init__(
+        self, path: Path, *, channel: Channel | None = None, level: int = 0, meaning: Meaning = "auto"
+    ) -> None:
         self._path = path
         self._meaning: Meaning = meaning
         self._channel = channel
@@ -66,7 +69,7 @@ class TiffSource(ImageSource):
             self.close()
             raise ImageError(f"{self._path}: its TIFF structure is damaged ({reason(error)}); save it again") from error
 
-    def _open(self, channel: int | None, level: int) -> None:
+    def _open(self, channel: Channel | None, level: int) -> None:
         all_series = self._file.series
         if not all_series or all_series[0].keyframe is None:
             raise ImageError(f"{self._path}: holds no image")
@@ -84,8 +87,10 @@ class TiffSource(ImageSource):
         self.cache_bytes = self._planes.cache_bytes + (self._mask.cache_bytes if self._mask else 0)
         self._means: Samples = meaning_of(stored_of(self._file, self._page), self._meaning)
         channels = self._numbers.shape[1] * self._means.count
-        check_channel(channel, channels, self._path)
-        self._chosen = range(channels) if channel is None else range(channel, channel + 1)
+        names = usable_names(claimed_names(self._file, channels), channels)
+        number = channel_number(channel, names, self._path)
+        check_channel(number, channels, self._path)
+        self._chosen = range(channels) if number is None else range(number, number + 1)
         nodata = nodata_of(self._page, self._means)
         finest = all_series[0].keyframe
         claimed, unit_note = claimed_sizes(self._file, finest)
@@ -123,6 +128,7 @@ class TiffSource(ImageSource):
             tags=tags,
             nodata=nodata,
             bands=self._means.bands,
+            channel_names=names[self._chosen.start : self._chosen.stop],
             orientation=orientation,
             note="; ".join(filter(None, notes)),
         )

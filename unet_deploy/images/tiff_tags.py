@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 from xml.etree import ElementTree
@@ -24,6 +25,9 @@ _BANDS: dict[int, str] = {
 
 _TO_RGB = (6, 7, 33007, 34892, 33003)
 """Compressions whose decoders make red, green and blue of YCbCr: JPEG, and Aperio's JPEG 2000."""
+
+_PLACE_IN_STACK = re.compile(r"^(?:[ctz]:\d+/\d+\s*)+(?:- )?")
+"""What ImageJ puts before the label of a plane: c:1/3 z:2/9 - ."""
 
 
 def stored_of(file: TiffFile, page: TiffPage) -> Stored:
@@ -86,6 +90,22 @@ def note_on(file: TiffFile, meaning: str, nodata: float | None, unread: Sequence
     if _has_parts(file):
         notes.append("the parts of this image that lie in other files are not read")
     return "; ".join(notes)
+
+
+def claimed_names(file: TiffFile, channels: int) -> list[str | None]:
+    """Return what a file calls its channels, be it as many as there are or not: OME before the labels of ImageJ.
+
+    ImageJ has a label for each plane, channels counted fastest; they name channels where all pages have the same.
+    """
+    if file.is_ome and file.ome_metadata:
+        pixels = ElementTree.fromstring(file.ome_metadata).find(".//{*}Pixels")
+        return [] if pixels is None else [channel.get("Name") for channel in pixels.iterfind("{*}Channel")]
+    labels = (file.imagej_metadata or {}).get("Labels") if file.is_imagej else None
+    if not isinstance(labels, list) or len(labels) < channels:
+        return []
+    names = [_PLACE_IN_STACK.sub("", str(label)) for label in labels]
+    same = all(name == names[at % channels] for at, name in enumerate(names))
+    return list(names[:channels]) if same and len(set(names)) == channels else []
 
 
 def _has_parts(file: TiffFile) -> bool:

@@ -16,8 +16,9 @@ from unet_deploy.errors import ImageError, address, reason
 from unet_deploy.images import SILENCE, ImageInfo, ImageSource, check_channel, check_level
 from unet_deploy.images.axes import known_axes
 from unet_deploy.images.cache import CACHE_BYTES, BlockCache
+from unet_deploy.images.channels import Channel, channel_number, usable_names
 from unet_deploy.images.nodata import FILL_VALUE, nodata_note, parse_nodata
-from unet_deploy.images.ome_zarr import Axis, claimed_sizes, ome_metadata, read_axes
+from unet_deploy.images.ome_zarr import Axis, claimed_names, claimed_sizes, ome_metadata, read_axes
 from unet_deploy.images.sizes import LevelPlace, page_axes, usable_sizes
 from unet_deploy.images.zarr_state import ReadChunks
 from unet_deploy.images.zarr_store import Header, WholeValues, open_node
@@ -43,7 +44,7 @@ class ZarrSource(ImageSource):
     """
 
     def __init__(
-        self, path: Path | str, *, channel: int | None = None, level: int = 0, timeout: float = SILENCE
+        self, path: Path | str, *, channel: Channel | None = None, level: int = 0, timeout: float = SILENCE
     ) -> None:
         self._path, self._name, self._timeout = path, address(path), timeout
         self._channel = channel
@@ -77,7 +78,7 @@ class ZarrSource(ImageSource):
         """What a traceback shows of a library's error: nothing where it may hold the secrets of a URL."""
         return error if self._name == str(self._path) else None
 
-    def _open(self, channel: int | None, level: int) -> None:
+    def _open(self, channel: Channel | None, level: int) -> None:
         node = self._node if self._node is not None else open_node(self._path, self._timeout)
         self._node = node
         if isinstance(node, zarr.Group):
@@ -94,8 +95,10 @@ class ZarrSource(ImageSource):
         self._lead = [at for at, name in enumerate(names) if name not in ("c", "y", "x")]
         self._check(array.shape)
         channels = 1 if self._c is None else self._array.shape[self._c]
-        check_channel(channel, channels, self._name)
-        self._chosen = slice(0, channels) if channel is None else slice(channel, channel + 1)
+        called = usable_names(claimed_names(ome_metadata(node)) if isinstance(node, zarr.Group) else (), channels)
+        number = channel_number(channel, called, self._name)
+        check_channel(number, channels, self._name)
+        self._chosen = slice(0, channels) if number is None else slice(number, number + 1)
         chunk_bytes = math.prod(self._array.chunks) * self._array.dtype.itemsize
         self.cache_bytes = min(max(CACHE_BYTES, chunk_bytes), max(self._array.nbytes, chunk_bytes))
         nodata = parse_nodata(self._array.attrs.get(FILL_VALUE))
@@ -117,6 +120,7 @@ class ZarrSource(ImageSource):
             place=place,
             levels=tuple((each.shape[self._y], each.shape[self._x]) for each in levels) if len(levels) > 1 else (),
             nodata=nodata,
+            channel_names=called[self._chosen],
             tags=sizes.resolution,
             note="; ".join(filter(None, (note, nodata_note(nodata), unit_note, size_note, place.note))),
         )

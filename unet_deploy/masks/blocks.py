@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from unet_deploy.images.sizes import coarsening
 from unet_deploy.masks import MaskForm
 from unet_deploy.tiling import Region
 
@@ -41,6 +42,22 @@ def level_sizes(height: int, width: int) -> list[tuple[int, int]]:
         height, width = sizes[-1]
         sizes.append((-(-height // 2), -(-width // 2)))
     return sizes
+
+
+def nearest(finer: int, coarser: int) -> np.ndarray:
+    """Which pixels of a finer level those of a coarser one are, along one axis, (coarser,).
+
+    A pixel takes what lies under its centre, and the earlier of two where its centre lies between them:
+
+        finer     | 0 | 1 | 2 | 3 | 4 | 5 |
+        coarser   |   0   |   1   |   2   |       0 2 4
+                  |     0     |     1     |       1 4
+
+    >>> nearest(6, 3).tolist(), nearest(6, 2).tolist(), nearest(5, 3).tolist()
+    ([0, 2, 4], [1, 4], [0, 2, 4])
+    """
+    under = np.ceil((np.arange(coarser) + 0.5) * coarsening(finer, coarser)).astype(np.intp) - 1
+    return np.minimum(under, finer - 1)
 
 
 def packed_bytes(form: MaskForm, share: float, levels: int | None = None) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 import zarr
 
 from unet_deploy.masks import MaskWriter
-from unet_deploy.masks.blocks import PartialBlocks, touched
+from unet_deploy.masks.blocks import PartialBlocks, nearest, touched
 from unet_deploy.masks.ome_zarr import CHUNK, multiscales_of
 from unet_deploy.system.files import file_errors
 from unet_deploy.tiling import Region
@@ -88,7 +88,7 @@ class ChunkWriter(MaskWriter):
 
 
 def shrink_all(tree: Path) -> None:
-    """Make the levels of a mask from its finest, each of every second pixel of the one before."""
+    """Make the levels of a mask from its finest, each of pixels of the one before."""
     levels = all_levels(tree)
     for finer, coarser in pairwise(levels):
         shrink(finer, coarser)
@@ -133,22 +133,34 @@ class Level:
     def place(self, row: int, column: int) -> Region:
         return Region(row * CHUNK, column * CHUNK, CHUNK, CHUNK).intersection(self.extent)
 
-    def read(self, lead: Index, region: Region, step: int = 1) -> np.ndarray:
-        """Every so many pixels of a region of a plane."""
-        return np.asarray(self.array[_selection(lead, region, step)])
+    def read(self, lead: Index, region: Region) -> np.ndarray:
+        """The pixels of a region of a plane."""
+        return np.asarray(self.array[_selection(lead, region)])
+
+    def pick(self, lead: Index, rows: np.ndarray, columns: np.ndarray) -> np.ndarray | None:
+        """Some rows and columns of a plane, in order; None where no chunk that they touch is there."""
+        top, left = int(rows[0]), int(columns[0])
+        around = Region(top, left, int(rows[-1]) + 1 - top, int(columns[-1]) + 1 - left)
+        if not any(self.file(lead, *chunk).exists() for chunk in touched(around, CHUNK)):
+            return None
+        return np.asarray(self.array.oindex[(*lead, rows, columns)])
 
     def write(self, lead: Index, row: int, column: int, pixels: np.ndarray) -> None:
         self.array[_selection(lead, self.place(row, column))] = pixels
 
 
-def _selection(lead: Index, region: Region, step: int = 1) -> tuple[int | slice, ...]:
-    return (*lead, slice(region.y, region.bottom, step), slice(region.x, region.right, step))
+def _selection(lead: Index, region: Region) -> tuple[int | slice, ...]:
+    return (*lead, *region.slices)
 
 
 def shrink(finer: Level, coarser: Level) -> None:
-    """Every second pixel, chunk by chunk: labels cannot be averaged. Chunks without a source stay away."""
+    """The nearest pixels, chunk by chunk: labels cannot be averaged. Chunks without a source stay away."""
+    *steps, rows, columns = map(nearest, finer.array.shape, coarser.array.shape)
     for lead, row, column in coarser:
-        place = Region(2 * row * CHUNK, 2 * column * CHUNK, 2 * CHUNK, 2 * CHUNK).intersection(finer.extent)
-        there = any(finer.file(lead, *chunk).exists() for chunk in touched(place, CHUNK))
-        if there and not coarser.file(lead, row, column).exists():
-            coarser.write(lead, row, column, finer.read(lead, place, 2))
+        if coarser.file(lead, row, column).exists():
+            continue
+        down, across = coarser.place(row, column).slices
+        source = tuple(int(along[at]) for along, at in zip(steps, lead, strict=True))
+        pixels = finer.pick(source, rows[down], columns[across])
+        if pixels is not None:
+            coarser.write(lead, row, column, pixels)

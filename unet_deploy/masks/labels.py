@@ -10,34 +10,53 @@ image.zarr/                what is segmented; it is never replaced
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import zarr
 
 from unet_deploy.errors import UsageError
-from unet_deploy.images import ImageInfo
+from unet_deploy.images import ImageInfo, is_zarr_folder
 from unet_deploy.images.ome_zarr import Axis, ome_metadata, read_axes
+from unet_deploy.images.sizes import coarsening
 from unet_deploy.masks import MaskForm
-from unet_deploy.masks.ome_zarr import CREATOR, ZARR_FORMATS, MaskLayout, extent_of, mask_axes
+from unet_deploy.masks.ome_zarr import (
+    CREATOR,
+    ZARR_FORMATS,
+    MaskLayout,
+    MaskLevel,
+    Placing,
+    extent_of,
+    halved,
+    mask_axes,
+)
 
 LABELS = "segmentation"
 """The name of a mask that is given an image to lie in, and no name."""
 
 
 def lay_out(path: Path, form: MaskForm, version: str) -> MaskLayout:
-    """Where a mask goes, and its axes. Labels of an OME-Zarr image take its axes and its version.
+    """Where a mask goes, its axes and levels. Labels of an OME-Zarr image take its axes, its pyramid and its version.
 
-    Raises UsageError where an image around `path` has no room for the mask or another size.
+    Raises UsageError where an image around `path` has no room for the mask or another size, and for labels of none.
     """
     around = _image_around(path)
     if around is None:
-        return MaskLayout(path, form, mask_axes(form.image, form.planes, form.axes), version, in_image=False)
+        axes = mask_axes(form.image, form.planes, form.axes)
+        return MaskLayout(path, form, axes, halved(axes), version, in_image=False)
     if not form.is_labels:
         raise UsageError(f"{path}: lies in an image, which has room for labels only; give another folder")
     place = _labels_path(path, around)
-    version, axes = _as_the_image(path, around, form.image)
-    return MaskLayout(place, form, mask_axes(form.image, form.planes, axes), version, in_image=True)
+    image = _Pyramid.of(around)
+    level = image.level_of(form.image)
+    if level is None:
+        raise UsageError(f"{path}: lies in an image of another size than {form.image.name}; give another folder")
+    axes = mask_axes(form.image, form.planes, image.axes(level))
+    levels, of_all = image.followed(level, [axis.name for axis in axes])
+    return MaskLayout(place, form, axes, levels, image.version, in_image=True, of_all=of_all)
 
 
 def place_of(path: Path) -> Path:
@@ -73,11 +92,18 @@ def _metadata(folder: Path) -> tuple[dict[str, Any], bool]:
 
 
 def _image_around(path: Path) -> Path | None:
-    """The OME-Zarr image that is this folder or that it lies in."""
-    for folder in (path.absolute(), *path.absolute().parents):
+    """The OME-Zarr image that is this folder or that it lies in. Raises UsageError for a place of labels in none."""
+    folders = (path.absolute(), *path.absolute().parents)
+    for folder in folders:
         ome, ours = _metadata(folder)
         if "multiscales" in ome and not ours and "image-label" not in ome:
             return folder
+    for folder in folders:
+        if folder.name == "labels" and any(each.suffix == ".zarr" or is_zarr_folder(each) for each in folder.parents):
+            raise UsageError(
+                f"{path}: labels lie in their image, but {folder.parent} is no OME-Zarr image; "
+                "give the folder of one, or a name by itself such as cells.zarr"
+            )
     return None
 
 
@@ -93,14 +119,59 @@ def _labels_path(path: Path, around: Path) -> Path:
     raise UsageError(f"{path}: lies in an image; its masks go to {around / 'labels'}/NAME")
 
 
-def _as_the_image(path: Path, around: Path, image: ImageInfo) -> tuple[str, tuple[Axis, ...]]:
-    """The version of an image, and the axes of that of its levels which was segmented. Raises UsageError."""
-    group = zarr.open_group(str(around), mode="r")
-    multiscales = ome_metadata(group)["multiscales"][0]
-    for level, dataset in enumerate(multiscales["datasets"]):
-        array = group.get(dataset["path"])
-        if isinstance(array, zarr.Array):
-            axes = read_axes(multiscales, level, array.shape)
-            if extent_of(axes) == (image.pages, image.height, image.width):
-                return "0.5" if group.metadata.zarr_format == 3 else "0.4", axes
-    raise UsageError(f"{path}: lies in an image of another size than {image.name}; give another folder")
+@dataclass(frozen=True)
+class _Pyramid:
+    """The levels of an image, as far as their arrays are there."""
+
+    version: str
+    multiscales: dict[str, Any]
+    shapes: tuple[tuple[int, ...], ...]
+    """Of each level, channels included, the finest first."""
+
+    @classmethod
+    def of(cls, folder: Path) -> _Pyramid:
+        group = zarr.open_group(str(folder), mode="r")
+        multiscales = ome_metadata(group)["multiscales"][0]
+        nodes = (group.get(dataset["path"]) for dataset in multiscales["datasets"])
+        shapes = tuple(takewhile(bool, (node.shape if isinstance(node, zarr.Array) else () for node in nodes)))
+        return cls("0.5" if group.metadata.zarr_format == 3 else "0.4", multiscales, shapes)
+
+    def axes(self, level: int) -> tuple[Axis, ...]:
+        return read_axes(self.multiscales, level, self.shapes[level])
+
+    def level_of(self, image: ImageInfo) -> int | None:
+        """The finest that has the pages, height and width of an image."""
+        extent = (image.pages, image.height, image.width)
+        return next((level for level in range(len(self.shapes)) if extent_of(self.axes(level)) == extent), None)
+
+    def followed(self, first: int, names: Sequence[str]) -> tuple[tuple[MaskLevel, ...], Placing | None]:
+        """The levels of labels with these axes from a level on, and what is said of all of them together.
+
+        What the image says is said again word for word. Where that is not possible, because labels begin at a coarser
+        level or the image says nothing, it is what `read_axes` makes of it.
+        """
+        order = [[axis.name for axis in self.axes(first)].index(name) for name in names]
+        shapes = [tuple(shape[at] for at in order) for shape in self.shapes[first:]]
+        said = [_said(dataset, order) for dataset in self.multiscales["datasets"][: len(self.shapes)]]
+        of_all = _said(self.multiscales, order)
+        if first == 0 and None not in said and (of_all or not self.multiscales.get("coordinateTransformations")):
+            return tuple(map(MaskLevel, shapes, filter(None, said))), of_all
+        places = [self._place(level, order, said[level] is not None) for level in range(first, len(self.shapes))]
+        return tuple(map(MaskLevel, shapes, places)), None
+
+    def _place(self, level: int, order: Sequence[int], is_said: bool) -> Placing:
+        """Where the pixels of a level lie, by its transformations or else by its size."""
+        axes = self.axes(level if is_said else 0)
+        steps = [1.0] * len(axes) if is_said else list(map(coarsening, self.shapes[0], self.shapes[level]))
+        scale = tuple(axes[at].scale * steps[at] for at in order)
+        offset = tuple(axes[at].offset + axes[at].scale * (steps[at] - 1) / 2 for at in order)
+        return Placing(scale, offset if any(offset) else None)
+
+
+def _said(metadata: dict[str, Any], order: Sequence[int]) -> Placing | None:
+    """A scale and the translation after it, of some axes; None where that is not what metadata say."""
+    steps = metadata.get("coordinateTransformations") or []
+    said = [(step.get("type"), step.get(step.get("type"))) for step in steps]
+    if [kind for kind, _ in said] not in (["scale"], ["scale", "translation"]) or not all(each for _, each in said):
+        return None
+    return Placing(*(tuple(each[at] for at in order) for _, each in said))

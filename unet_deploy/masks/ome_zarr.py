@@ -28,9 +28,38 @@ CREATOR = {"name": "unet-deploy"}
 ZARR_FORMATS: dict[str, Any] = {"0.4": 2, "0.5": 3}
 """The format of Zarr that a version of OME-Zarr is written in."""
 
+DIMENSIONS = "_ARRAY_DIMENSIONS"
+"""The attribute by which xarray knows the names of axes of a Zarr 2 array; Zarr 3 has a field for them."""
+
 _UNITS = {"t": "second", "z": "micrometer"}
 
 _KINDS = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
+
+
+@dataclass(frozen=True)
+class Placing:
+    """Where pixels lie in the world: as far apart as `scale` says, the first one at `translation`."""
+
+    scale: tuple[float, ...]
+    """Units a pixel, along each axis."""
+    translation: tuple[float, ...] | None = None
+    """In units, along each axis; None where the file is not to say it."""
+
+    @property
+    def steps(self) -> list[dict[str, Any]]:
+        """The coordinateTransformations of OME-Zarr."""
+        steps: list[dict[str, Any]] = [{"type": "scale", "scale": list(self.scale)}]
+        if self.translation is not None:
+            steps.append({"type": "translation", "translation": list(self.translation)})
+        return steps
+
+
+@dataclass(frozen=True)
+class MaskLevel:
+    """One level of a mask's pyramid."""
+
+    shape: tuple[int, ...]
+    place: Placing
 
 
 @dataclass(frozen=True)
@@ -42,15 +71,33 @@ class MaskLayout:
     form: MaskForm
     axes: tuple[Axis, ...]
     """Its own: those of the image without channels, and the planes between time and space."""
+    levels: tuple[MaskLevel, ...]
+    """The finest first."""
     version: str
     """Of OME-Zarr, 0.4 or 0.5."""
     in_image: bool
     """Whether it lies among the labels of its image."""
+    of_all: Placing | None = None
+    """What comes after the placing of each level, where the image says it of all of them."""
 
     @property
     def key(self) -> list[Any]:
         """What must be the same for an unfinished run to go on."""
-        return [self.version, self.form.dtype.str, self.form.planes, list(self.form.classes), self.form.nodata]
+        form, shapes = self.form, [list(level.shape) for level in self.levels]
+        return [self.version, form.dtype.str, form.planes, list(form.classes), form.nodata, shapes]
+
+
+def halved(axes: Sequence[Axis]) -> tuple[MaskLevel, ...]:
+    """The levels of a mask that lies in no image: each has every second pixel of the one before, from the first on."""
+    *lead, height, width = (axis.size for axis in axes)
+    offset = tuple(axis.offset for axis in axes) if any(axis.offset for axis in axes) else None
+    return tuple(
+        MaskLevel(
+            (*lead, *sides),
+            Placing(tuple(axis.scale * (2**level if axis.name in ("y", "x") else 1) for axis in axes), offset),
+        )
+        for level, sides in enumerate(level_sizes(height, width))
+    )
 
 
 def mask_axes(image: ImageInfo, planes: int, axes: Sequence[Axis] | None) -> tuple[Axis, ...]:
@@ -95,29 +142,33 @@ def extent_of(axes: Sequence[Axis]) -> tuple[int, int | None, int | None]:
 def create_mask(tree: Path, layout: MaskLayout) -> None:
     """Make the folder of a mask with all its levels and no chunk."""
     zarr_format = ZARR_FORMATS[layout.version]
-    *lead, height, width = (axis.size for axis in layout.axes)
-    shapes, nodata = level_sizes(height, width), layout.form.nodata
-    attributes = _attributes(layout, len(shapes))
+    attributes = _attributes(layout)
     group = zarr.create_group(str(tree), zarr_format=zarr_format, attributes=attributes)
+    names, nodata = [axis.name for axis in layout.axes], layout.form.nodata
+    said: dict[str, Any] = {} if nodata is None else {FILL_VALUE: nodata}
     # Both have a checksum, which a resume relies on, and the readers of their versions know them.
-    options: dict[str, Any] = {"compressors": numcodecs.Zlib(4), "chunk_key_encoding": {"name": "v2", "separator": "/"}}
     if zarr_format == 3:
-        options = {
-            "compressors": ZstdCodec(level=3, checksum=True),
-            "dimension_names": [axis.name for axis in layout.axes],
-        }
-    if nodata is not None:
-        options["attributes"] = {FILL_VALUE: nodata}
-    for number, (tall, wide) in enumerate(shapes):
+        options: dict[str, Any] = {"compressors": ZstdCodec(level=3, checksum=True), "dimension_names": names}
+    else:
+        options = {"compressors": numcodecs.Zlib(4), "chunk_key_encoding": {"name": "v2", "separator": "/"}}
+        said = {DIMENSIONS: names} | said
+    for number, level in enumerate(layout.levels):
+        *lead, tall, wide = level.shape
         chunks = (*(1 for _ in lead), min(CHUNK, tall), min(CHUNK, wide))
         group.create_array(
-            str(number), shape=(*lead, tall, wide), chunks=chunks, dtype=layout.form.dtype, fill_value=0, **options
+            str(number),
+            shape=level.shape,
+            chunks=chunks,
+            dtype=layout.form.dtype,
+            fill_value=0,
+            attributes=said or None,
+            **options,
         )
 
 
-def _attributes(layout: MaskLayout, levels: int) -> dict[str, Any]:
+def _attributes(layout: MaskLayout) -> dict[str, Any]:
     form = layout.form
-    multiscales = _multiscales(layout, levels)
+    multiscales = _multiscales(layout)
     ome: dict[str, Any] = {"multiscales": [multiscales]}
     if form.is_labels:
         ome["image-label"] = _image_label(form.classes, in_image=layout.in_image)
@@ -130,20 +181,18 @@ def _attributes(layout: MaskLayout, levels: int) -> dict[str, Any]:
     return {**ome, "_creator": CREATOR}
 
 
-def _multiscales(layout: MaskLayout, levels: int) -> dict[str, Any]:
+def _multiscales(layout: MaskLayout) -> dict[str, Any]:
     named = [
         {"name": axis.name} | ({"type": axis.kind} if axis.kind else {}) | ({"unit": axis.unit} if axis.unit else {})
         for axis in layout.axes
     ]
-    datasets = []
-    for level in range(levels):
-        scale = [axis.scale * (2**level if axis.name in ("y", "x") else 1) for axis in layout.axes]
-        steps: list[dict[str, Any]] = [{"type": "scale", "scale": scale}]
-        if any(axis.offset for axis in layout.axes):
-            steps.append({"type": "translation", "translation": [axis.offset for axis in layout.axes]})
-        datasets.append({"path": str(level), "coordinateTransformations": steps})
+    datasets = [
+        {"path": str(number), "coordinateTransformations": level.place.steps}
+        for number, level in enumerate(layout.levels)
+    ]
     name = layout.path.name.removesuffix(".zarr").removesuffix(".ome")
-    return {"name": name, "axes": named, "datasets": datasets, "type": "nearest"}
+    of_all = {"coordinateTransformations": layout.of_all.steps} if layout.of_all else {}
+    return {"name": name, "axes": named, "datasets": datasets, **of_all, "type": "nearest"}
 
 
 def _image_label(classes: Sequence[str], *, in_image: bool) -> dict[str, Any]:

@@ -27,9 +27,9 @@ class ZarrMaskSink(MaskSink):
     """An OME-Zarr mask, with levels of every second pixel for viewers and a colour for each class.
 
     path: a new folder; or IMAGE.zarr/labels/NAME, or IMAGE.zarr itself, for labels of an OME-Zarr image that is there:
-    these take the axes, the pixel size and the version of the image. More planes than one make an axis c. Numbers
-    that are no integers make an image with a channel for each class, as only integers are labels. Chunks that lie
-    outside the region that is written are left out. version: of OME-Zarr, 0.4 or 0.5.
+    these take the axes, the pixel size, the pyramid and the version of the image. More planes than one make an axis c.
+    Numbers that are no integers make an image with a channel for each class, as only integers are labels. Chunks that
+    lie outside the region that is written are left out. version: of OME-Zarr, 0.4 or 0.5.
 
     The mask grows in a hidden folder beside `path`, which gets its name in `commit`. A chunk that is there is
     finished, so chunks of zeros are written too. The bytes depend on the pixels and on the name alone, however often

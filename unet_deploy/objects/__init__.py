@@ -114,8 +114,11 @@ class Objects:
         while self._done in self._rows and sum(p.region.width for p in self._rows[self._done]) == self._width:
             self._settle(self._rows.pop(self._done))
 
-    def finish(self) -> ObjectTable:
-        """Return the table, once every region was added. Objects count from 1 in raster order of their first pixels."""
+    def finish(self, before: int = 0) -> ObjectTable:
+        """Return the table, once every region was added. Objects count on in raster order of their first pixels.
+
+        before: how many the pages before this one have, so that no two objects of a stack have one id.
+        """
         if self._done < self._height:
             raise RuntimeError(f"objects: tiles of the row at y = {self._done} were never added")
         first = np.concatenate([rows["first"] for rows in self._whole])
@@ -128,7 +131,7 @@ class Objects:
             rows = self._whole.pop()
             place, rank = rank[len(rank) - len(rows) :], rank[: len(rank) - len(rows)]
             table[place] = rows
-            self._numbers[rows["root"]] = place + 1
+            self._numbers[rows["root"]] = before + place + 1
         # The latest first: what an object was joined to may itself have been joined to another later.
         while self._joins:
             parts, roots = self._joins.pop()
@@ -136,7 +139,7 @@ class Objects:
         for axis, origin in zip("yx", self._region.origin, strict=True):
             table[f"centroid_{axis}"] += origin
             table[f"bbox_{axis}"] += origin
-        return ObjectTable(table, self._classes, frame=self._frame)
+        return ObjectTable(table, self._classes, frame=self._frame, before=before)
 
     def instances(self, region: Region, labels: np.ndarray) -> np.ndarray:
         """Return the id of each pixel's object, (h, w) uint32 and 0 for none.

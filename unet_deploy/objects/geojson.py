@@ -47,7 +47,7 @@ def write_outlines(
         for page, (table, tiles) in enumerate(pages):
             traced = outlines(tiles)
             while some := list(islice(traced, _AT_A_TIME)):
-                which = np.array([outline.id for outline in some]) - 1
+                which = np.array([outline.id for outline in some]) - (table.before + 1)
                 geometries = (_geometry(outline.polygons, table.frame) for outline in some)
                 yield from _features(table, which, geometries, page if len(pages) > 1 else None)
 

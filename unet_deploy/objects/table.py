@@ -12,7 +12,7 @@ from unet_deploy.objects.records import perimeters
 
 @dataclass(frozen=True)
 class ObjectTable:
-    """The objects of one page, in the order of their ids, which count from 1."""
+    """The objects of one page, in the order of their ids, which count on from those of the pages before."""
 
     rows: np.ndarray
     """(n,) of the structured type `objects.records.row_type`."""
@@ -22,6 +22,8 @@ class ObjectTable:
     """Which step of each axis of pages the page is, as (("t", 1), ("z", 0)); empty where those have no name."""
     frame: Frame = FINEST
     """Where the pixels that `rows` counts in lie at full resolution, and how large they are."""
+    before: int = 0
+    """How many objects the pages before this one have: the first id is the next number."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -39,7 +41,7 @@ class ObjectTable:
         """
         rows, frame = self.rows[part], self.frame
         sides = frame.sides_um
-        ids = np.arange(1, len(self) + 1, dtype=np.uint32)[part]
+        ids = np.arange(self.before + 1, self.before + len(self) + 1, dtype=np.uint32)[part]
         names = np.array(self.classes, dtype=object)[rows["label"]]
         areas = np.rint(rows["area"] * (frame.step_y * frame.step_x)).astype(np.int64)
         columns = {"id": ids, "class": rows["label"], "class_name": names, "area_px": areas}

@@ -39,6 +39,7 @@ from typing_extensions import Self
 from unet_deploy._version import __version__
 from unet_deploy.errors import DeviceError, ImageError, ResourceError, UsageError, reason
 from unet_deploy.images import SILENCE, ImageSource, is_url, open_image
+from unet_deploy.images.channels import Channel
 from unet_deploy.images.grey import GreyScale, measure_page
 from unet_deploy.images.samples import Palette
 from unet_deploy.masks import format_of
@@ -82,7 +83,7 @@ class Work:
     fingerprint: str
     runtime: str
     image: Path
-    channel: int | None
+    channel: Channel | None
     level: int
     state: str
     """Of the image, which every worker must see."""
@@ -354,7 +355,9 @@ def _source(work: Work) -> ImageSource:
 
 
 @lru_cache(maxsize=1)
-def _opened(image: Path, channel: int | None, palette: Palette, level: int, timeout: float, state: str) -> ImageSource:
+def _opened(
+    image: Path, channel: Channel | None, palette: Palette, level: int, timeout: float, state: str
+) -> ImageSource:
     """The image in this state, looked at once: what is changed later is noticed where the mask gets its name."""
     source = open_image(image, channel=channel, level=level, meaning=palette, timeout=timeout)
     if source.state() != state:

@@ -75,7 +75,7 @@ class ObjectWriter:
         number: Callable[[int, Region, np.ndarray], None] | None = None,
         overwrite: bool = False,
     ) -> int:
-        """Write the table, and return how many objects there are.
+        """Write the table, and return how many objects there are: ids go on over the pages.
 
         labels_of: the labels (h, w) of a region of a page, as they were added. number: takes the ids (h, w) uint32 of
         the objects in each of these regions.
@@ -86,7 +86,10 @@ class ObjectWriter:
                 if at == page:
                     yield region, self._pages[page].instances(region, labels_of(page, region))
 
-        tables = [replace(each.finish(), steps=self._image.steps(page)) for page, each in enumerate(self._pages)]
+        tables, count = [], 0
+        for page, each in enumerate(self._pages):
+            tables.append(replace(each.finish(count), steps=self._image.steps(page)))
+            count += len(tables[-1])
         if number:
             for page in range(len(tables)):
                 for region, ids in numbered(page):
@@ -95,4 +98,4 @@ class ObjectWriter:
             write_outlines(table, *((each, numbered(page)) for page, each in enumerate(tables)), overwrite=overwrite)
         elif table:
             write_table(table, *tables, overwrite=overwrite)
-        return sum(map(len, tables))
+        return count

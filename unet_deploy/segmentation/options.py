@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 from unet_deploy.errors import UsageError
 from unet_deploy.images import SILENCE
+from unet_deploy.images.channels import Channel
 from unet_deploy.images.reading import Reading
 from unet_deploy.images.samples import Palette
 from unet_deploy.system.arguments import kind_of, settle, text, whole, whole_or_none, yes_or_no
@@ -48,8 +49,8 @@ class Options:
 
     tile_size: int | None = None
     """Largest side of the network's input in pixels, None for what the planner takes; the answer is the same."""
-    channel: int | None = None
-    """Which channel of a multi-channel file, from 0."""
+    channel: Channel | None = None
+    """Which channel of a multi-channel file, by its number from 0 or its name in the file."""
     level: int | None = 0
     """Which level of a pyramid, 0 the finest; None for the one whose pixels are nearest to the model's in size."""
     max_memory: int | None = None
@@ -76,7 +77,7 @@ class Options:
     """What the mask has where there is no data, 0 to 255; such pixels belong to no object."""
 
     def __post_init__(self) -> None:
-        settle(self, **dict.fromkeys(("tile_size", "channel", "level", "max_memory"), whole_or_none))
+        settle(self, **dict.fromkeys(("tile_size", "level", "max_memory"), whole_or_none), channel=_channel)
         settle(self, **dict.fromkeys(("skip_background", "tta", "resume", "overwrite"), yes_or_no), roi=_region)
         settle(self, outside=whole)
         if not 0 <= self.outside <= 255:
@@ -88,6 +89,11 @@ class Options:
     def reading(self) -> Reading:
         """How the image is read."""
         return Reading(self.channel, self.palette, self.nodata, self.timeout)
+
+
+def _channel(channel: object, name: str) -> Channel | None:
+    """A whole number of any type, a name or None. Raises UsageError."""
+    return channel if isinstance(channel, str) else whole_or_none(channel, name)
 
 
 def _region(roi: object, name: str) -> Region | None:

@@ -239,14 +239,14 @@ class OutputWriter:
 
     def _add_sink(self, sink: MaskSink, write: Callable[[MaskSink], Consumer]) -> None:
         self._sinks.append(sink)
-        self.consumers.append(cut_to(self._region, write(sink)))
+        self.consumers.append(unless_resumed(cut_to(self._region, write(sink))))
 
     def _add_picture(self, subject: Subject) -> None:
         from unet_deploy.masks.overlay import Overlay
 
-        self._picture = Overlay(subject.covered, self._image.channels, subject.classes, self._image.orientation)
-        add = paint(self._picture)
-        self.consumers.append(lambda done: add(self._masked(done)))
+        # Of the region, not of what tiles cover: these begin where the network's pooling lets them, before it.
+        self._picture = Overlay(self._region, self._image.channels, subject.classes, self._image.orientation)
+        self.consumers.append(cut_to(self._region, paint(self._picture)))
 
     def _add_objects(self, rules: ObjectRules, subject: Subject) -> None:
         # Not before objects are asked for: SciPy takes 20 MB.
@@ -387,12 +387,22 @@ class OutputWriter:
 
 
 def cut_to(region: Region, consumer: Consumer) -> Consumer:
-    """A consumer that is handed what tiles have inside a region, and nothing that is in the files already."""
+    """A consumer that is handed what tiles have inside a region."""
 
     def consume(done: DoneTile) -> None:
         part = done.tile.write.intersection(region)
-        if not done.resumed and part.height and part.width:
+        if part.height and part.width:
             consumer(done.cut(part))
+
+    return consume
+
+
+def unless_resumed(consumer: Consumer) -> Consumer:
+    """A consumer that is handed nothing that is in the files already."""
+
+    def consume(done: DoneTile) -> None:
+        if not done.resumed:
+            consumer(done)
 
     return consume
 

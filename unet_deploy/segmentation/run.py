@@ -15,7 +15,7 @@ import numpy as np
 from unet_deploy._version import __version__
 from unet_deploy.errors import ChangedError, ImageError, UsageError
 from unet_deploy.images import ImageInfo, ImageSource, check_fits
-from unet_deploy.images.array import ArraySource, as_array
+from unet_deploy.images.array import ALL_CHANNELS, ArraySource, Channels
 from unet_deploy.images.grey import check_dtype
 from unet_deploy.images.state import changed
 from unet_deploy.masks import Keep, format_of
@@ -83,6 +83,7 @@ def segment(
     image: Any,
     *,
     model: Model = None,
+    channels: Channels = ALL_CHANNELS,
     device: str = "auto",
     tile_size: int | None = None,
     probabilities: bool = False,
@@ -91,9 +92,10 @@ def segment(
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
     """Segment an array in memory.
 
-    image: (H, W), (C, H, W) or (pages, C, H, W) grey values of any integer or float type, in a NumPy array or in
-    what becomes one: an array of Dask, Zarr or PyTorch, which is loaded, or a picture of Pillow.
+    image: (H, W), (C, H, W), (H, W, C) or (pages, C, H, W) grey values of any integer or float type, in a NumPy array
+    or in what becomes one: an array of Dask, Zarr or PyTorch, which is loaded, or a picture of Pillow.
     model: a model file, an engine, a shipped model's name, or what `open_model` returned.
+    channels: where they are and which is taken, by default all, where the image says or else `guessed_axis`.
     device: auto, cpu, cuda or cuda:N.
     tile_size: largest side of the network's input in pixels, by default the runtime's; the answer is the same.
     probabilities: return them too.
@@ -112,7 +114,7 @@ def segment(
     >>> scores.shape, scores.dtype
     ((2, 120, 150), dtype('float32'))
     """
-    image = as_array(image)
+    image = channels.of(image)
     tile_size = whole_or_none(tile_size, "tile_size")
     probabilities, tta = yes_or_no(probabilities, "probabilities"), yes_or_no(tta, "tta")
     check_dtype(image.dtype, "array")
@@ -137,7 +139,9 @@ def segment_array(
     """Labels (pages, H, W) uint8 and, where asked for, probabilities (pages, K, H, W) float32 of an array."""
     source = image if isinstance(image, ImageSource) else ArraySource(image)
     info, card = source.info, runtime.card
-    check_fits(info, card, remedy="give (C, H, W), channels first, and as many as it takes")
+    read = f"read as (pages, C, H, W) = {info.pages, info.channels, info.height, info.width}"
+    how = "choose one with `channel`, give pages as (pages, 1, H, W)" if card.channels == 1 else "give as many"
+    check_fits(info, card, remedy=f"it is {read}: {how}, or say with `channel_axis` where its channels are")
     prove(runtime, source, lambda: proof_plan(runtime, info.region))
     runtime = averaged(runtime, tta)
     budget = Budget.of(source, info.region, runtime, probabilities=probabilities, overlay=False)
