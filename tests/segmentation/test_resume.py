@@ -117,7 +117,7 @@ def test_it_does_not_mix_models_images_or_settings(slide, small_models, tmp_path
     mask = tmp_path / "mask.tif"
     arguments = ("segment", slide, "-o", mask, "--tile-size", 300, "--runtime", "onnxruntime")
     with api.open_model(small_models["one"], runtime="onnxruntime") as model:
-        monkeypatch.setattr("unet_deploy.segmentation.outputs.OutputWriter.commit", lambda self: 1 / 0)
+        monkeypatch.setattr("unet_deploy.segmentation.writer.OutputWriter.commit", lambda self: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             segment_file(slide, Outputs(mask), model, Options(300))
     monkeypatch.undo()
@@ -130,7 +130,7 @@ def test_it_does_not_mix_models_images_or_settings(slide, small_models, tmp_path
     _, said = unet_deploy(*arguments, "-m", small_models["one"], "--resume")
     assert "is finished already" in said
     os.utime(slide, ns=(1, 1))
-    monkeypatch.setattr("unet_deploy.segmentation.outputs.OutputWriter.commit", lambda self: 1 / 0)
+    monkeypatch.setattr("unet_deploy.segmentation.writer.OutputWriter.commit", lambda self: 1 / 0)
     with api.open_model(small_models["one"], runtime="onnxruntime") as model, pytest.raises(ZeroDivisionError):
         segment_file(slide, Outputs(mask), model, Options(300, overwrite=True))
     monkeypatch.undo()
@@ -163,7 +163,7 @@ def test_an_image_whose_size_and_time_were_kept_is_another_image(changeable, sma
     (path, change), mask = changeable, tmp_path / "mask.tif"
     with api.open_model(small_models["one"]) as model:
         with monkeypatch.context() as patch:
-            patch.setattr("unet_deploy.segmentation.outputs.OutputWriter.commit", lambda self: 1 / 0)
+            patch.setattr("unet_deploy.segmentation.writer.OutputWriter.commit", lambda self: 1 / 0)
             with pytest.raises(ZeroDivisionError):
                 segment_file(path, mask, model)
         change()

@@ -103,7 +103,7 @@ def test_who_computes_is_handed_in(slide, tmp_path, small_models):
 
 def test_an_unfinished_run_of_an_older_version_is_refused_in_one_line(slide, tmp_path, small_models, monkeypatch):
     monkeypatch.setattr("unet_deploy.masks.unfinished.KEY_VERSION", 1)
-    monkeypatch.setattr("unet_deploy.segmentation.outputs.OutputWriter.commit", lambda self: 1 / 0)
+    monkeypatch.setattr("unet_deploy.segmentation.writer.OutputWriter.commit", lambda self: 1 / 0)
     masks = [tmp_path / name for name in ("mask.tif", "mask.zarr")]
     with api.open_model(small_models["one"], runtime="onnxruntime") as model:
         for mask in masks:

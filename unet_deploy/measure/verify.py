@@ -18,7 +18,7 @@ from unet_deploy.runtimes import DEFAULT_TILE, Runtime
 from unet_deploy.runtimes.agreement import LIMIT_PPM, Agreement, compare
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime
 from unet_deploy.runtimes.tensorrt.record import ENGINE_SUFFIXES, read_record, record_path, set_accuracy
-from unet_deploy.segmentation.outputs import write_labels, write_probabilities
+from unet_deploy.segmentation.writer import write_labels, write_probabilities
 from unet_deploy.stream.pipeline import stream
 from unet_deploy.stream.planner import plan_for
 from unet_deploy.stream.proof import compare_on_tiles

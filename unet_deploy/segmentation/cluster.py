@@ -45,7 +45,7 @@ from unet_deploy.images.samples import Palette
 from unet_deploy.masks import format_of
 from unet_deploy.runtimes import Runtime
 from unet_deploy.segmentation.compute import Task, stream_here
-from unet_deploy.segmentation.outputs import OutputWriter, cut_to, write_labels, write_probabilities
+from unet_deploy.segmentation.writer import OutputWriter, cut_to, write_labels, write_probabilities
 from unet_deploy.stream.pipeline import Timing, stream
 from unet_deploy.stream.planner import proof_plan
 from unet_deploy.stream.proof import prove

@@ -9,7 +9,7 @@ from typing import Protocol
 from unet_deploy.images import ImageSource
 from unet_deploy.runtimes import Runtime
 from unet_deploy.segmentation.options import Options
-from unet_deploy.segmentation.outputs import OutputWriter
+from unet_deploy.segmentation.writer import OutputWriter
 from unet_deploy.stream.pipeline import Timing, stream
 from unet_deploy.system.progress import Progress
 from unet_deploy.tiling import Region, TilePlan

@@ -26,17 +26,9 @@ from unet_deploy.runtimes import Runtime
 from unet_deploy.runtimes.agreement import Agreement
 from unet_deploy.segmentation.compute import Compute, Task, stream_here
 from unet_deploy.segmentation.options import DEFAULTS, Options
-from unet_deploy.segmentation.outputs import (
-    Outputs,
-    OutputWriter,
-    Subject,
-    check_ours,
-    check_outputs,
-    finished,
-    write_labels,
-    write_probabilities,
-)
+from unet_deploy.segmentation.outputs import Outputs, check_ours, check_outputs, finished
 from unet_deploy.segmentation.planning import covered_region, open_file, plan_file, turn_to_level
+from unet_deploy.segmentation.writer import OutputWriter, Subject, write_labels, write_probabilities
 from unet_deploy.stream.pipeline import Consumer, Timing, stream
 from unet_deploy.stream.planner import Budget, plan_for, proof_plan
 from unet_deploy.stream.proof import prove
