@@ -53,14 +53,10 @@ class Network:
 
     @cached_property
     def _session(self) -> Any:
-        import onnxruntime as ort
-
         from unet_deploy.runtimes.onnxruntime import open_session
 
-        options = ort.SessionOptions()
-        options.log_severity_level = 4
         try:
-            return open_session(self.proto.SerializeToString(), options)
+            return open_session(self.proto.SerializeToString())
         except Exception as error:  # ORT's errors share no base class but this
             raise ModelError(f"{self.path}: ONNX Runtime cannot load it ({reason(error)})") from error
 

@@ -51,7 +51,6 @@ class OnnxRuntime(CpuRuntime):
         with _ARENA:
             _share_arena()
         options.add_session_config_entry("session.use_env_allocators", "1")
-        options.log_severity_level = 4
         if not model.is_file():
             raise ModelError(f"{model}: no such model file")
         try:
@@ -115,7 +114,9 @@ def open_on_cpu(path: Path, request: Request, _: Progress | None = None) -> Open
 
 
 def open_session(
-    model: str | bytes, options: ort.SessionOptions, provider: str | tuple[str, dict[str, str]] = "CPUExecutionProvider"
+    model: str | bytes,
+    options: ort.SessionOptions | None = None,
+    provider: str | tuple[str, dict[str, str]] = "CPUExecutionProvider",
 ) -> ort.InferenceSession:
     """A session of a model's path or bytes on this provider. Raises whatever ONNX Runtime raises.
 
