@@ -20,7 +20,7 @@ from torch import nn
 from trainer.unet import UNet
 from trainer.weights import SCORE, load_weights
 from unet_deploy._version import __version__
-from unet_deploy.errors import ModelError, VerificationError
+from unet_deploy.errors import ModelError, VerificationError, reason
 from unet_deploy.images.grey import GreyScale
 from unet_deploy.masks.apart import check_apart
 from unet_deploy.model.card import ModelCard, Normalization
@@ -107,13 +107,12 @@ def check(path: Path, network: UNet, card: ModelCard, examples: Sequence[torch.T
 
 
 def _answer(runtime: OnnxRuntime, tile: np.ndarray, grey: GreyScale, card: ModelCard) -> Answer:
-    """The exported network's answer to a tile (C, h, w). Raises VerificationError where it is NaN or infinite."""
+    """The exported network's answer to a tile (C, h, w). Raises VerificationError where that says nothing."""
     try:
         return runtime.submit([tile], [grey])
     except ModelError as error:
-        raise VerificationError(
-            f"model {card.name!r}: ONNX Runtime's answer is no number; its weights are damaged; nothing written"
-        ) from error
+        why = reason(error).partition(": ")[2].partition(";")[0]  # without the file, and what to do with it
+        raise VerificationError(f"model {card.name!r}: ONNX Runtime {why}; train it again; nothing written") from error
 
 
 def _grey_of(card: ModelCard) -> GreyScale:
