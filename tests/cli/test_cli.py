@@ -61,7 +61,8 @@ def test_segment_a_folder_and_a_pattern_keeps_going_past_a_bad_image(slide, tmp_
         (folder / f"{name}.png").write_bytes(imagecodecs.png_encode(np.full((60, 70), 9, np.uint8)))
     (folder / "old.mask.tif").write_bytes(b"an earlier mask")
     _, said = unet_deploy("segment", folder, "-o", tmp_path / "out", code=3)
-    message, *table = said.splitlines()
+    left_out, message, *table = said.splitlines()
+    assert left_out == "note: left out, by their names masks, overlays or numbers of a run: old.mask.tif"
     assert message.startswith(f"error: {folder / 'b.tif'}: ")
     assert table == ["1 of 3 images failed:", f"3  {folder / 'b.tif'}"]
     assert sorted(os.listdir(tmp_path / "out")) == ["a.mask.tif", "c.mask.tif"]

@@ -216,6 +216,11 @@ def test_numbers_of_numpy_are_numbers(small_models, speckle, tmp_path, number):
         ({"roi": Region(-5, 0, 10, 10)}, "y and x are at least 0"),
         ({"roi": (0, 0, 0, 10)}, "height and width at least 1"),
         ({"objects": "cells.csv"}, "objects: give ObjectRules, not the str cells.csv"),
+        ({"palette": "x"}, "palette: there are auto, index, colour, not the str x"),
+        ({"timeout": -1}, "timeout: give seconds above 0, not -1"),
+        ({"timeout": "a"}, "timeout: give a number, not the str a"),
+        ({"nodata": True}, "nodata: give a number, not the bool True"),
+        ({"max_memory": 0}, "max_memory: give at least one byte, not 0"),
     ],
 )
 def test_options_of_another_type_are_said_in_one_line(wrong, said):
@@ -226,6 +231,10 @@ def test_options_of_another_type_are_said_in_one_line(wrong, said):
 @pytest.mark.parametrize(
     ("call", "said"),
     [
+        (lambda image: ObjectRules(min_size=-1), "min_size: give pixels from 0, not -1"),
+        (lambda image: api.Outputs("m.tif", layout="foo"), "layout: there are auto, strips, tiles, not the str foo"),
+        (lambda image: api.Outputs(5), "mask: give a path, not an int"),
+        (lambda image: api.segment_file("a.tif", "m.tif", options={"tta": True}), "options: give Options, not a dict"),
         (lambda image: api.segment(image, tile_size="300"), "tile_size: give a whole number"),
         (lambda image: api.segment(image, model=5), "model: give a file"),
         (lambda image: api.segment(image, model=np.zeros(3)), "model: give a file.*not a NumPy array"),

@@ -13,6 +13,7 @@ from unet_deploy.errors import ImageError, UsageError
 from unet_deploy.runtimes.agreement import Agreement
 from unet_deploy.runtimes.proved import keep_agreement, kept_agreement
 from unet_deploy.segmentation.batch import Failed, Interrupted, Job, Made, MadeBefore, attempt_each
+from unet_deploy.segmentation.inputs import find_images
 from unet_deploy.segmentation.outputs import Outputs, unfinished
 
 
@@ -109,3 +110,11 @@ def test_a_proof_needs_no_cache_that_can_be_written(tmp_path, monkeypatch):
     monkeypatch.setenv("UNET_DEPLOY_CACHE", str(tmp_path / "cache"))
     keep_agreement("key", Agreement(pixels=1_000_000, labels_differ=3, image="a.tif"))
     assert kept_agreement("key") is None
+
+
+def test_what_a_folder_leaves_out_is_said(tmp_path):
+    for name in ("a.tif", "b.mask.tif", "c.overlay.png", "d.txt"):
+        (tmp_path / name).touch()
+    said = []
+    assert find_images([str(tmp_path)], said.append) == [tmp_path / "a.tif"]
+    assert said == ["note: left out, by their names masks, overlays or numbers of a run: b.mask.tif and 1 more"]

@@ -129,7 +129,7 @@ def test_colour_models_take_colour_images(tmp_path, small_models, speckle):
     assert unet_deploy.segment(image, model=small_models["colour"]).shape == speckle.shape
     with pytest.raises(ImageError, match=r"array: 1 channel, but model 'colour' takes 3"):
         unet_deploy.segment(speckle, model=small_models["colour"])
-    with pytest.raises(ImageError, match=r"3 channels, but model 'one' takes 1; give \(C, H, W\), channels first"):
+    with pytest.raises(ImageError, match=r"3 channels, but model 'one' takes 1; it is read as \(pages, C, H, W\)"):
         unet_deploy.segment(image, model=small_models["one"])
 
 

@@ -107,12 +107,13 @@ def benchmark(
     from unet_deploy.masks.apart import check_apart
     from unet_deploy.measure.benchmark import Figures, benchmark, check_budget, draw, runnable, side_by_side
     from unet_deploy.system.extras import require
-    from unet_deploy.system.files import check_free
+    from unet_deploy.system.files import check_free, check_png
     from unet_deploy.zoo import Request, find_model
 
     if plot:
         require("matplotlib", "train")
         check_apart([plot], [find_model(model)])
+        check_png(plot)
         check_free(plot, overwrite=overwrite)
     if runtime.runtime == "all":
         found = side_by_side(model, runnable(model), size=measuring.size, runs=measuring.runs)

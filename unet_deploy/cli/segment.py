@@ -85,7 +85,7 @@ def _jobs(
     from unet_deploy.segmentation.inputs import find_images, name_outputs
     from unet_deploy.zoo import find_model
 
-    paths = find_images(images)
+    paths = find_images(images, show.note)
     named = name_outputs(
         paths,
         outputs.output,

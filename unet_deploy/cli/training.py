@@ -260,7 +260,7 @@ def evaluate(
     from unet_deploy.evaluation.record import record as record_figures
     from unet_deploy.evaluation.split import split_pairs
     from unet_deploy.system.extras import require
-    from unet_deploy.system.files import check_free
+    from unet_deploy.system.files import check_free, check_png
     from unet_deploy.zoo import find_model, open_model
 
     scoring = Scoring(parse_groups(measures.metrics), measures.min_size)
@@ -272,6 +272,7 @@ def evaluate(
         require("skimage", "train")
     if findings.plot:
         require("matplotlib", "train")
+        check_png(findings.plot)
         check_free(findings.plot, overwrite=findings.overwrite)
     outputs = [*([findings.plot] if findings.plot else []), *([file] if findings.record else [])]
     check_no_data(outputs, data.data, data.masks, [] if findings.record else [file])

@@ -53,7 +53,8 @@ def to_float32(pixels: np.ndarray, name: str) -> np.ndarray:
         values = pixels.astype(np.float32)
     if not np.isfinite(values).all():
         raise ImageError(
-            f"{name}: has pixels that are NaN, infinite or beyond float32; replace them, or segment with --nodata nan"
+            f"{name}: has pixels that are NaN, infinite or beyond float32; replace them, or say that they hold no "
+            "data: --nodata nan, or a masked array"
         )
     return values
 

@@ -60,6 +60,8 @@ def describe(path: Path, reading: Reading = AS_SAID) -> ModelCard | EngineFile |
         return EngineFile(path, path.stat().st_size, record)
     if path.suffix.lower() in WEIGHTS_SUFFIXES:
         raise no_network(path)
+    if path.is_dir() and not is_zarr(path):
+        raise ImageError(f"{path}: is a folder; name a file in it")
     if not is_url(path) and not path.exists():
         raise ImageError(f"{path}: no such file")
     with reading.open(path) as source:

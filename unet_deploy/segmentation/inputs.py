@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from unet_deploy.errors import ImageError, UsageError
@@ -20,32 +20,43 @@ _OURS = (
 """How the names of files end that a run itself has chosen."""
 
 
-def find_images(inputs: Iterable[str]) -> list[Path]:
+def find_images(inputs: Iterable[str], notify: Callable[[str], None] | None = None) -> list[Path]:
     """The image files that files, folders and glob patterns name, in order, each once.
 
-    Folders and patterns leave out what is no image and what an earlier run wrote. Raises ImageError when an
-    input names no image.
+    Folders and patterns leave out what is no image, and what has a name as a run gives it to what it writes.
+    notify: told of these. Raises ImageError when an input names no image.
     """
     found: dict[Path, None] = {}
+    ours: list[Path] = []
     for given in inputs:
         path = Path(given)
         if is_url(path) or (path.is_dir() and is_zarr(path)):
             images, missing = [path], ""
         elif path.is_dir():
-            images = [each for each in sorted(path.iterdir()) if _is_input(each)]
+            images = _without_ours(sorted(path.iterdir()), ours)
             kinds = " ".join(TIFF_SUFFIXES + RASTER_SUFFIXES)
             missing = f"{given}: no image in this folder; images end in {kinds}"
         elif path.exists():
             images, missing = [path], ""
         elif glob.has_magic(given):
-            images = [each for each in map(Path, sorted(glob.glob(given, recursive=True))) if _is_input(each)]
+            images = _without_ours(map(Path, sorted(glob.glob(given, recursive=True))), ours)
             missing = f"{given}: no image fits this pattern"
         else:
             images, missing = [], f"{given}: no such file or folder"
         if not images:
             raise ImageError(missing)
         found.update(dict.fromkeys(images))
+    if ours and notify:
+        more = f" and {len(ours) - 1} more" if len(ours) > 1 else ""
+        notify(f"note: left out, by their names masks, overlays or numbers of a run: {ours[0].name}{more}")
     return list(found)
+
+
+def _without_ours(paths: Iterable[Path], ours: list[Path]) -> list[Path]:
+    """The images among some paths; those with names as a run gives them are added to `ours`."""
+    images = [each for each in paths if _is_input(each)]
+    ours += [each for each in images if each.name.endswith(_OURS)]
+    return [each for each in images if not each.name.endswith(_OURS)]
 
 
 def name_outputs(
@@ -129,8 +140,6 @@ def _named_mask(asked: str | None, mask: Path, what: str, images: int) -> Path |
 
 
 def _is_input(path: Path) -> bool:
-    if path.name.endswith(_OURS):
-        return False
     if path.suffix == ".zarr":
         return path.is_dir()
     known = path.suffix.lower() in TIFF_SUFFIXES + RASTER_SUFFIXES

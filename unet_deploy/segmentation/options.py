@@ -11,7 +11,16 @@ from unet_deploy.images import SILENCE
 from unet_deploy.images.channels import Channel
 from unet_deploy.images.reading import Reading
 from unet_deploy.images.samples import Palette
-from unet_deploy.system.arguments import kind_of, settle, text, whole, whole_or_none, yes_or_no
+from unet_deploy.system.arguments import (
+    kind_of,
+    number,
+    number_or_none,
+    one_of,
+    settle,
+    whole,
+    whole_or_none,
+    yes_or_no,
+)
 from unet_deploy.tiling import Region
 
 Coordinates = Literal["auto", "pixels", "map", "wgs84"]
@@ -32,9 +41,10 @@ class ObjectRules:
     """In what its place is given, beside pixels in tables."""
 
     def __post_init__(self) -> None:
-        settle(self, connectivity=whole, min_size=whole, fill_holes=yes_or_no, coordinates=text)
-        if self.coordinates not in get_args(Coordinates):
-            raise UsageError(f"coordinates: there are {', '.join(get_args(Coordinates))}, not {self.coordinates!r}")
+        settle(self, connectivity=whole, min_size=whole, fill_holes=yes_or_no)
+        settle(self, coordinates=one_of(*get_args(Coordinates)))
+        if self.min_size < 0:
+            raise UsageError(f"min_size: give pixels from 0, not {self.min_size}")
         if self.connectivity not in (4, 8):
             raise UsageError(f"connectivity: there are 4 and 8, not {self.connectivity}")
 
@@ -79,7 +89,11 @@ class Options:
     def __post_init__(self) -> None:
         settle(self, **dict.fromkeys(("tile_size", "level", "max_memory"), whole_or_none), channel=_channel)
         settle(self, **dict.fromkeys(("skip_background", "tta", "resume", "overwrite"), yes_or_no), roi=_region)
-        settle(self, outside=whole)
+        settle(self, outside=whole, nodata=number_or_none, timeout=number, palette=one_of(*get_args(Palette)))
+        if self.max_memory is not None and self.max_memory < 1:
+            raise UsageError(f"max_memory: give at least one byte, not {self.max_memory}")
+        if not self.timeout > 0:
+            raise UsageError(f"timeout: give seconds above 0, not {self.timeout:g}")
         if not 0 <= self.outside <= 255:
             raise UsageError(f"outside: a mask holds the numbers 0 to 255, not {self.outside}")
         if not isinstance(self.objects, ObjectRules):

@@ -6,13 +6,15 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from unet_deploy.errors import UsageError
 from unet_deploy.images import ImageInfo, is_zarr_folder
 from unet_deploy.masks import Keep, Layout, MaskForm, check_mask_name, format_of, is_ome_name
+from unet_deploy.system.arguments import one_of, path_or_none, settle
+from unet_deploy.system.arguments import path as path_of
 from unet_deploy.system.files import check_free
 from unet_deploy.tiling import Region
 
@@ -69,6 +71,10 @@ class Outputs:
     """Their numbers, uint32."""
     layout: Layout = "auto"
     """How those of them that are TIFF lie on the disk."""
+
+    def __post_init__(self) -> None:
+        settle(self, mask=path_of, **dict.fromkeys(("probabilities", "overlay", "objects", "instances"), path_or_none))
+        settle(self, layout=one_of(*get_args(Layout)))
 
     @classmethod
     def beside(

@@ -185,6 +185,8 @@ def segment_file(
     (['part.tif', 'part.overlay.png', 'part.csv'], 0)
     """
     path = path_of(image, "image")
+    if not isinstance(options, Options):
+        raise UsageError(f"options: give Options, not {kind_of(options)}")
     outputs = output if isinstance(output, Outputs) else Outputs(path_of(output, "output"))
     check_apart(outputs.places, [path, *([find_model(model)] if isinstance(model, (str, Path)) else [])])
     with ExitStack() as stack:

@@ -12,6 +12,9 @@ import numpy as np
 
 from unet_deploy.errors import UsageError
 
+Check = Callable[[Any, str], Any]
+"""What a value must be: returns it, or raises UsageError with the name of the argument."""
+
 
 def kind_of(value: object) -> str:
     """Return what a value is, for a sentence that says what was expected instead.
@@ -43,6 +46,41 @@ def whole(value: object, name: str) -> int:
     raise UsageError(f"{name}: give a whole number, not {kind_of(value)}")
 
 
+def number(value: object, name: str) -> float:
+    """Return a real number of any type as a float, NaN among them. Raises UsageError.
+
+    >>> number(np.float32(0.5), "timeout")
+    0.5
+    """
+    if not isinstance(value, (str, bool, np.bool_)):
+        try:
+            return float(value)  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            pass
+    raise UsageError(f"{name}: give a number, not {kind_of(value)}")
+
+
+def number_or_none(value: object, name: str) -> float | None:
+    """Return None, or a real number as `number` does. Raises UsageError."""
+    return None if value is None else number(value, name)
+
+
+def path_or_none(value: object, name: str) -> Path | None:
+    """Return None, or a path as `path` does. Raises UsageError."""
+    return None if value is None else path(value, name)
+
+
+def one_of(*choices: str) -> Check:
+    """Return a check that lets these words through alone."""
+
+    def check(value: object, name: str) -> str:
+        if value in choices:
+            return str(value)
+        raise UsageError(f"{name}: there are {', '.join(choices)}, not {kind_of(value)}")
+
+    return check
+
+
 def whole_or_none(value: object, name: str) -> int | None:
     """Return None, or a whole number as `whole` does. Raises UsageError."""
     return None if value is None else whole(value, name)
@@ -67,9 +105,6 @@ def path(value: object, name: str) -> Path:
     if isinstance(value, (str, os.PathLike)) and isinstance(given := os.fspath(value), str):
         return Path(given)
     raise UsageError(f"{name}: give a path, not {kind_of(value)}")
-
-
-Check = Callable[[Any, str], Any]
 
 
 def settle(instance: object, **checks: Check) -> None:

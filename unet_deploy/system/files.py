@@ -25,6 +25,12 @@ _LONGEST_NAME = 255 - len(".12345678.1234.part")
 _LONGEST_PATH = 4000
 
 
+def check_png(path: Path) -> None:
+    """Raise UsageError where a picture would have the name of another kind of file."""
+    if path.suffix.lower() != ".png":
+        raise UsageError(f"{path}: is drawn as PNG; give a name that ends in .png")
+
+
 def check_free(path: Path, *, overwrite: bool) -> None:
     """Raise unless a file may be made under this name.
 
