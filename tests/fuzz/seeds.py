@@ -309,5 +309,5 @@ def weights(place: Path) -> None:
 
     annotated(place)
     folder = place / "pairs"
-    words = ["train", folder / "in" / "data", "-o", folder / "in" / "weights.pt", "--steps", 1, "--width", 1]
+    words = ["train", folder / "in" / "data", "-o", folder / "in" / "weights.pt", "--steps", 1, "--width", 2]
     assert run(*words, "--depth", 1, "--no-progress", "--tile-size", 18) == 0
