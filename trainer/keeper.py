@@ -9,10 +9,10 @@ import torch
 
 from trainer.data import AnnotatedSet
 from trainer.finite import is_finite
-from trainer.recipe import ModelDescription, Recipe
+from trainer.recipe import WORDS, ModelDescription, Recipe
 from trainer.run import Run
 from trainer.selection import Selection
-from trainer.weights import Files, save_checkpoint, save_weights, steps_of, write_log
+from trainer.weights import Files, save_checkpoint, save_weights, steps_of, words_of, write_log
 from unet_deploy.errors import ResourceError
 from unet_deploy.system.files import check_room
 
@@ -60,9 +60,13 @@ class Keeper:
         save_weights(self.files.output, run, self.recipe, self.description, self.data, self.selection)
 
     def write_missing_weights(self, run: Run) -> None:
-        """Write the best weights of a checkpoint unless they are there: a run may have ended between the two."""
+        """Write the best weights of a checkpoint unless they are there: a run may have ended between the two.
+
+        Nor are they there where they say something else of themselves than is asked for now.
+        """
         self.kept, there = run.step, steps_of(self.files.output)
-        if run.best_weights is not None and there != run.best_step:
+        same = words_of(self.files.output) == {name: getattr(self.description, name) for name in WORDS}
+        if run.best_weights is not None and (there != run.best_step or not same):
             self.write_weights(run)
         if run.best_weights is None and there is None:  # a checkpoint of version 0.1, whose best are lost
             run.best = -1.0

@@ -5,6 +5,7 @@ Sections, equations and figures are those of Ronneberger, Fischer and Brox 2015,
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -180,5 +181,13 @@ class ModelDescription:
         if len(set(self.classes)) < len(self.classes):
             raise UsageError(f"--classes {_typed(self.classes)}: two classes have one name; give each its own")
 
+    def going_on(self, said: Mapping[str, Any]) -> ModelDescription:
+        """The description of a run that goes on: what is not said now is as it was said before."""
+        unsaid = {name: said[name] for name in WORDS if name in said and getattr(self, name) in ("", None)}
+        return replace(self, **unsaid)
+
+
+WORDS = ("pixel_size_um", "trained_on", "license")
+"""What of a description a run that goes on may change."""
 
 UNDESCRIBED = ModelDescription()

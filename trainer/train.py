@@ -24,7 +24,7 @@ from trainer.selection import Selection, selection_of
 from trainer.settings import changes, fingerprint_of, settings_of
 from trainer.step import step
 from trainer.told import NOBODY, State, Told, Trained
-from trainer.weights import Files, load_checkpoint, load_weights, restore
+from trainer.weights import Files, load_checkpoint, load_weights, restore, words_of
 from unet_deploy.errors import ResourceError, UsageError
 from unet_deploy.evaluation.pairs import check_no_data
 from unet_deploy.system.interrupt import held_interrupt
@@ -52,6 +52,8 @@ def train(
     files, device = Files(output), find_device()
     saved = _begin(files, recipe, resume=resume, overwrite=overwrite)
     check_no_data(files.all, data.path, data.masks)
+    if saved:
+        description = description.going_on(words_of(output))
     with _out_of_memory():
         first = saved["step"] if saved else 0
         if told.forecast and first < recipe.steps:

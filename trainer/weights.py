@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from trainer.data import AnnotatedSet
-from trainer.recipe import ModelDescription, Recipe
+from trainer.recipe import WORDS, ModelDescription, Recipe
 from trainer.run import Run
 from trainer.selection import Selection
 from trainer.unet import UNet
@@ -178,6 +178,12 @@ def save_weights(
 def steps_of(path: Path) -> int | None:
     """After how many steps the weights of a file were kept; None where it is not there. Raises ModelError."""
     return int(_load(path, "weights")["metrics"]["steps"]) if path.exists() else None
+
+
+def words_of(path: Path) -> dict[str, Any]:
+    """What a file of weights says for the card and training cannot know; nothing where it is not there."""
+    about = _load(path, "weights").get("about", {}) if path.exists() else {}
+    return {name: about[name] for name in WORDS if name in about}
 
 
 def load_weights(path: Path) -> tuple[UNet, dict[str, Any]]:

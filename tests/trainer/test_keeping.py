@@ -220,3 +220,16 @@ def test_a_rule_of_no_number_is_refused_before_anything_is_written(folder, tmp_p
     with pytest.raises(UsageError, match=f"--validation {rule}"):
         train(DataSet(folder, validation=rule), tmp_path / "w.pt", TINY, CELLS)
     assert held(tmp_path) == {}
+
+
+def test_what_weights_say_of_themselves_may_change_when_a_run_goes_on(folder, tmp_path):
+    output = tmp_path / "w.pt"
+
+    def words(description, **options):
+        train(DataSet(folder), output, TINY, description, evaluate_every=2, **options)
+        about = load_weights(output)[1]["about"]
+        return about["license"], about["trained_on"]
+
+    assert words(replace(CELLS, license="A", trained_on="ours")) == ("A", "ours")
+    assert words(replace(CELLS, license="B"), resume=True) == ("B", "ours")
+    assert words(CELLS, resume=True) == ("B", "ours")
