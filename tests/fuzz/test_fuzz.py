@@ -12,7 +12,7 @@ from fuzz.mutate import mutated
 pytest.importorskip("torch")
 pytest.importorskip("zarr")
 
-MUTANTS = 200
+MUTANTS = 140
 
 
 @pytest.fixture(scope="module")

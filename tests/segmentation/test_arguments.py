@@ -220,7 +220,7 @@ def test_numbers_of_numpy_are_numbers(small_models, speckle, tmp_path, number):
         ({"timeout": -1}, "timeout: give seconds above 0, not -1"),
         ({"timeout": "a"}, "timeout: give a number, not the str a"),
         ({"nodata": True}, "nodata: give a number, not the bool True"),
-        ({"max_memory": 0}, "max_memory: give at least one byte, not 0"),
+        ({"max_memory": 0}, "--max-memory: give at least one byte, not 0"),
     ],
 )
 def test_options_of_another_type_are_said_in_one_line(wrong, said):

@@ -134,6 +134,7 @@ def slide(tmp_path_factory):
     return path
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
 def test_a_ceiling_is_kept_and_the_prediction_is_near(slide, tmp_path, runtime):
     """Peak of the whole process, by the system's account, against --max-memory and against --dry-run."""

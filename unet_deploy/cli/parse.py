@@ -93,8 +93,6 @@ def byte_count(text: str) -> int:
     if not found:
         raise ValueError("give bytes, for example 2GiB or 512MiB")
     number, prefix, unit = found.groups()
-    if not float(number):
-        raise ValueError("give more than nothing")
     return int(float(number) * (1000 if unit == "B" else 1024) ** " KMGT".index(prefix or " "))
 
 

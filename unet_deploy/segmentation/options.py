@@ -91,7 +91,7 @@ class Options:
         settle(self, **dict.fromkeys(("skip_background", "tta", "resume", "overwrite"), yes_or_no), roi=_region)
         settle(self, outside=whole, nodata=number_or_none, timeout=number, palette=one_of(*get_args(Palette)))
         if self.max_memory is not None and self.max_memory < 1:
-            raise UsageError(f"max_memory: give at least one byte, not {self.max_memory}")
+            raise UsageError(f"--max-memory: give at least one byte, not {self.max_memory}")
         if not self.timeout > 0:
             raise UsageError(f"timeout: give seconds above 0, not {self.timeout:g}")
         if not 0 <= self.outside <= 255:
