@@ -65,8 +65,9 @@ class Keeper:
         Nor are they there where they say something else of themselves than is asked for now.
         """
         self.kept, there = run.step, steps_of(self.files.output)
-        same = words_of(self.files.output) == {name: getattr(self.description, name) for name in WORDS}
-        if run.best_weights is not None and (there != run.best_step or not same):
+        words = {name: getattr(self.description, name) for name in WORDS}
+        stale = there != run.best_step or words_of(self.files.output) != words
+        if run.best_weights is not None and stale:
             self.write_weights(run)
         if run.best_weights is None and there is None:  # a checkpoint of version 0.1, whose best are lost
             run.best = -1.0

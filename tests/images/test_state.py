@@ -91,7 +91,6 @@ def test_another_time_is_another_state_and_so_is_a_file_that_is_gone(tmp_path):
 
 def test_of_a_large_tiff_the_ends_and_blocks_between_and_the_lengths_of_all_tiles(tmp_path, monkeypatch):
     monkeypatch.setattr(state, "WHOLE", 16 * BLOCK)
-    monkeypatch.setattr("unet_deploy.images.tiff.WHOLE", 16 * BLOCK)
     path = tmp_path / "large.tif"
     tifffile.imwrite(path, noise(2000, 2000), tile=(16, 16), compression="zlib", compressionargs={"level": 1})
     before, blocks = seen(path), [offset for _, offset, _ in spread([path.stat().st_size])]

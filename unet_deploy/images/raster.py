@@ -17,7 +17,7 @@ from unet_deploy.images.orientation import UPRIGHT, exif_orientation, upright, u
 from unet_deploy.images.png import read_header
 from unet_deploy.images.samples import ALPHA, Meaning, Samples, Stored, meaning_of
 from unet_deploy.images.sizes import PixelSizes
-from unet_deploy.images.state import changed, stamp_of, state_of_files
+from unet_deploy.images.state import stamp_of, state_of_file
 from unet_deploy.tiling import Region
 
 # What a decoder warns of and reads all the same goes to a log that nobody asked for; errors are raised.
@@ -75,12 +75,7 @@ class RasterSource(ImageSource):
         return None if self._valid is None else self._valid[region.slices]
 
     def state(self) -> str:
-        try:
-            if stamp_of(self._path) != self._stamp:
-                raise changed(self.info.name)
-            return state_of_files([self._path])
-        except OSError as error:
-            raise ImageError(f"{self._path}: cannot be read ({error.strerror})") from error
+        return state_of_file(self._path, self._stamp)
 
     def close(self) -> None:
         pass

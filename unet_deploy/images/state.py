@@ -12,14 +12,14 @@ at in blocks of 5:
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 
-from unet_deploy.errors import ChangedError
+from unet_deploy.errors import ChangedError, ImageError
 
 WHOLE = 64 << 20
 """Bytes of an image up to which all are looked at: 40 ms, where a CPU takes 10 s to segment them."""
@@ -34,6 +34,20 @@ def stamp_of(path: Path) -> Stamp:
     """Size and time of a file: when they differ from those before, it is another. Raises OSError."""
     found = os.stat(path)
     return found.st_size, found.st_mtime_ns
+
+
+def state_of_file(path: Path, stamp: Stamp, layout: Callable[[Path], Iterable[bytes]] | None = None) -> str:
+    """Return the state of an image in one file, which had this stamp when it was opened.
+
+    layout: what of the file says where its pixels lie, which is looked at where not every byte is.
+    Raises ChangedError where it is another file by now, and ImageError where it cannot be read.
+    """
+    try:
+        if stamp_of(path) != stamp:
+            raise changed(str(path))
+        return state_of_files([path], layout(path) if layout and stamp[0] > WHOLE else ())
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
 def state_of_files(files: Iterable[Path], facts: Iterable[bytes] = ()) -> str:

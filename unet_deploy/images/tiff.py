@@ -19,7 +19,7 @@ from unet_deploy.images.on_map import on_map
 from unet_deploy.images.orientation import ORIENTATION, lying_note, orientation_of
 from unet_deploy.images.samples import Meaning, Samples, meaning_of
 from unet_deploy.images.sizes import LevelPlace, PixelSizes, page_axes, usable_sizes
-from unet_deploy.images.state import WHOLE, changed, stamp_of, state_of_files
+from unet_deploy.images.state import stamp_of, state_of_file
 from unet_deploy.images.tiff_planes import TiffPlanes, check_structure, plane_numbers
 from unet_deploy.images.tiff_sizes import claimed_sizes, resolution_tags
 from unet_deploy.images.tiff_tags import claimed_names, mask_series, nodata_of, note_on, stored_of, stored_value
@@ -158,12 +158,7 @@ class TiffSource(ImageSource):
         return there
 
     def state(self) -> str:
-        try:
-            if stamp_of(self._path) != self._stamp:
-                raise changed(self.info.name)
-            return state_of_files([self._path], layout_of(self._path) if self._stamp[0] > WHOLE else ())
-        except OSError as error:
-            raise ImageError(f"{self._path}: cannot be read ({error.strerror or error})") from error
+        return state_of_file(self._path, self._stamp, layout_of)
 
     def close(self) -> None:
         self._file.close()
