@@ -13,6 +13,7 @@ from unet_deploy.cli.show import card_rows
 from unet_deploy.errors import ModelError
 from unet_deploy.model import card_fields
 from unet_deploy.model.card import ModelCard, Normalization
+from unet_deploy.model.decision import Decision
 
 CARD = ModelCard("nuclei", 1, ("background", "nucleus"), 92, 16, 188)
 
@@ -42,6 +43,15 @@ cards = st.builds(
     evaluation=st.dictionaries(st.text(min_size=1, max_size=10), st.floats(0, 1), max_size=4),
     evaluated_on=st.text(max_size=30),
     bytes_per_pixel=st.none() | st.floats(1, 1e4),
+    decision=st.builds(
+        Decision,
+        threshold=st.floats(0.01, 0.99),
+        diameter=st.none() | st.floats(1, 500),
+        diameters=st.none() | st.tuples(st.floats(1, 50), st.floats(50, 500)),
+        split=st.floats(0, 1),
+        min_size=st.floats(0, 1),
+        fill_holes=st.booleans(),
+    ),
 )
 
 
@@ -139,7 +149,7 @@ def test_a_normalization_that_makes_no_numbers_is_refused(wrong):
 
 
 def test_every_field_has_a_rule():
-    assert card_fields.CARD.keys() | {"normalization"} == {each.name for each in fields(ModelCard)}
+    assert card_fields.CARD.keys() | {"normalization", "decision"} == {each.name for each in fields(ModelCard)}
     assert card_fields.NORMALIZATION.keys() == {each.name for each in fields(Normalization)}
 
 

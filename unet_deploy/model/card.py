@@ -12,6 +12,7 @@ from typing import Any, Literal
 from unet_deploy.errors import ModelError, reason
 from unet_deploy.model import card_fields
 from unet_deploy.model.contract import IMAGE, LABELS, OFFSET, PROBABILITIES, SCALE
+from unet_deploy.model.decision import UNDECIDED, Decision
 
 METADATA_KEY = "unet_deploy.card"
 FORMAT = 1
@@ -78,6 +79,8 @@ class ModelCard:
     """What `evaluate --record` measured of this very file."""
     evaluated_on: str = ""
     """The images that these figures are of, and how the model was run."""
+    decision: Decision = UNDECIDED
+    """How its answer becomes a mask and objects."""
     bytes_per_pixel: float | None = None
     """Peak bytes of activations for a pixel of input, measured with ONNX Runtime on a CPU."""
 
@@ -121,7 +124,9 @@ class ModelCard:
         """Return the card as one JSON object, stable in key order."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         plain.update(metrics=dict(self.metrics), evaluation=dict(self.evaluation))
-        plain.update(normalization=asdict(self.normalization))
+        plain.update(normalization=asdict(self.normalization), decision=asdict(self.decision))
+        if self.decision == UNDECIDED:  # versions before know no such field
+            del plain["decision"]
         for name in ("training_images", "mask_kind", "mask_values"):
             if not plain[name]:  # as of models that were not trained here: versions before know no such field
                 del plain[name]
@@ -143,8 +148,10 @@ class ModelCard:
         try:
             plain: dict[str, Any] = json.loads(text)
             found, normalization = plain.pop("format"), plain.pop("normalization")
-            if not isinstance(normalization, dict):
-                raise TypeError(f"normalization {card_fields.shown(normalization)}")
+            decision = plain.pop("decision", {})
+            for name, value in (("normalization", normalization), ("decision", decision)):
+                if not isinstance(value, dict):
+                    raise TypeError(f"{name} {card_fields.shown(value)}")
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise _unreadable(source, reason(error)) from error
         if found != FORMAT or isinstance(found, bool):
@@ -158,7 +165,7 @@ class ModelCard:
             what = f"no field {card_fields.shown(strange[0])} is known" if strange else "a field is not there: "
             raise _unreadable(source, what + ("" if strange else min(required - plain.keys())))
         try:
-            return cls(**plain, normalization=Normalization(**normalization))
+            return cls(**plain, normalization=Normalization(**normalization), decision=Decision.from_plain(decision))
         except ModelError as error:
             raise ModelError(f"{source}: {error}") from error
 

@@ -75,6 +75,12 @@ def _are_mask_values(value: object) -> bool:
     return all(_is_whole(each) and 0 <= each < 2**63 for each in value) and list(value) == sorted({*value})
 
 
+def _are_diameters(value: object) -> bool:
+    if not isinstance(value, (list, tuple)) or len(value) != 2 or not all(map(_LENGTH.holds, value)):
+        return False
+    return bool(value[0] <= value[1])
+
+
 def _or_none(rule: Rule) -> Rule:
     return Rule(lambda value: value is None or rule.holds(value), f"{rule.words}, or null")
 
@@ -82,6 +88,9 @@ def _or_none(rule: Rule) -> Rule:
 _TEXT = Rule(lambda value: isinstance(value, str), "text")
 _LINE = Rule(_is_line, "text of one line without control characters")
 _SIDE = _whole(1, LARGEST_SIDE)
+_LENGTH = Rule(
+    lambda value: _is_number(value) and 1 <= value <= LARGEST_SIDE, f"a length of 1 to {LARGEST_SIDE} pixels"
+)
 _FIGURES = Rule(_are_figures, "numbers by name")
 _PERCENTILE = Rule(lambda value: _is_number(value) and 0 <= value <= 100, "a number of 0 to 100")
 
@@ -115,6 +124,16 @@ NORMALIZATION: Mapping[str, Rule] = {
     "scale": Rule(lambda value: _is_finite(value) and float(np.float32(value)) != 0, "a finite number that is not 0"),
     "low": _PERCENTILE,
     "high": _PERCENTILE,
+}
+
+
+DECISION: Mapping[str, Rule] = {
+    "threshold": Rule(lambda value: _is_number(value) and 0 < value < 1, "a number between 0 and 1"),
+    "diameter": _or_none(_LENGTH),
+    "diameters": _or_none(Rule(_are_diameters, "two lengths in pixels, the lesser first")),
+    "split": Rule(lambda value: _is_number(value) and 0 <= value <= 1, "a number of 0 to 1"),
+    "min_size": Rule(lambda value: _is_number(value) and 0 <= value <= 1, "a number of 0 to 1"),
+    "fill_holes": Rule(lambda value: isinstance(value, bool), "true or false"),
 }
 
 

@@ -1,0 +1,49 @@
+"""What is decided of a model's answer: from probabilities to a mask, and from a mask to objects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from unet_deploy.errors import ModelError
+from unet_deploy.model import card_fields
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What was chosen for a model on images it was not trained on. Raises ModelError where a field breaks its rule.
+
+    Lengths are in pixels of the network's input, shares are of the diameter of the objects of an image, so that they
+    hold at any scale. The default decides as the network's highest probability does, and changes no object.
+    """
+
+    threshold: float = 0.5
+    """The probability above which a pixel is not background, in (0, 1). Of several classes, the background's
+    probability counts threshold / (1 - threshold) times before the highest is taken."""
+    diameter: float | None = None
+    """Of objects that the network knows best, in pixels; None where it takes images as they are."""
+    diameters: tuple[float, float] | None = None
+    """The least and the largest diameter that it knows as well, so that an image of these stays as it is."""
+    split: float = 0.0
+    """How much deeper, in diameters, two parts of an object must be than the neck between them to be two objects; 0
+    parts nothing."""
+    min_size: float = 0.0
+    """Area of the smallest object, in squared diameters."""
+    fill_holes: bool = False
+    """Whether background inside one object belongs to it."""
+
+    def __post_init__(self) -> None:
+        card_fields.check_fields(asdict(self), card_fields.DECISION, "decision")
+        if self.diameters is not None:
+            object.__setattr__(self, "diameters", tuple(self.diameters))
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Decision:
+        """Of the JSON object that a card holds. Raises ModelError."""
+        if strange := sorted({*plain} - {each.name for each in fields(cls)}):
+            raise ModelError(f"decision: no field {card_fields.shown(strange[0])} is known; export the model again")
+        return cls(**plain)
+
+
+UNDECIDED = Decision()
