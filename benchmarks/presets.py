@@ -15,8 +15,8 @@ from typing import Annotated
 import record
 import typer
 
-from trainer.data import DataSet
 from trainer.recipe import PRESETS, Recipe
+from trainer.sets import DataSet
 from trainer.told import State, Told
 from trainer.train import train
 

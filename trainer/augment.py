@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample, interpolate, pad
 
+from trainer.acquisition import elsewhere
 from trainer.data import Sample
 from trainer.recipe import Augmentation
 
@@ -34,7 +35,7 @@ def draw_tile(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Draw a tile of `tile` input pixels a side around a random point of the sample: one element of a TileBatch."""
     height, width = sample.labels.shape
-    grid = _grid(tile, augmentation, rng)
+    grid = _grid(tile, augmentation, rng) / sample.zoom
     grid += torch.tensor([rng.uniform(0, width - 1), rng.uniform(0, height - 1)], dtype=torch.float32)
     # grid_sample wants -1 and 1 at the centres of the border pixels; an axis of one pixel has but one answer.
     grid = grid * torch.tensor([2 / max(1, width - 1), 2 / max(1, height - 1)], dtype=torch.float32) - 1
@@ -42,6 +43,8 @@ def draw_tile(
     image = _resample(torch.from_numpy(sample.image), grid, "bilinear", augmentation.border)
     truth = torch.stack([torch.from_numpy(sample.labels).float(), torch.from_numpy(sample.weights)])
     labels, weights = _resample(truth, inner, "nearest")
+    if augmentation.elsewhere and rng.random() < augmentation.elsewhere:
+        image = elsewhere(image, rng)
     return _vary_grey(image, augmentation, rng), labels.long(), weights
 
 

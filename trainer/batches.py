@@ -22,7 +22,7 @@ def batches(samples: Sequence[Sample], recipe: Recipe, margin: int, start: int) 
     margin: pixels a side that the network's output lacks. An error of the thread is raised here.
     """
     # A larger image shows more, though not in proportion: its pixels are alike.
-    chances = np.sqrt([sample.labels.size for sample in samples])
+    chances = np.sqrt([sample.labels.size for sample in samples]) * [sample.share for sample in samples]
     chances /= chances.sum()
     ready: Queue[TileBatch | BaseException] = Queue(AHEAD)
     stop = threading.Event()

@@ -4,38 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
-from trainer.recipe import ModelDescription, Recipe
+from trainer.recipe import Recipe
 from trainer.weight_map import border_weights, class_weights
 from unet_deploy.errors import DataError
-from unet_deploy.evaluation.kinds import MaskCode, MaskKind
-from unet_deploy.evaluation.pairs import Pair, find_pairs, read_image
+from unet_deploy.evaluation.kinds import MaskKind
+from unet_deploy.evaluation.pairs import Pair, read_image
 from unet_deploy.evaluation.seen import digest_of
-from unet_deploy.evaluation.split import Part, split_pairs
+from unet_deploy.evaluation.split import Part
 from unet_deploy.evaluation.truths import TruthSet, absent_class, check_size, count_pixels, leave_out, read_truth_set
 from unet_deploy.images import ImageSource
 from unet_deploy.images.grey import measure_page, read_tile, to_float32
 from unet_deploy.images.reading import AS_SAID, Reading
 from unet_deploy.model.card import Normalization
 from unet_deploy.system.machine import usable_cores
-
-
-@dataclass(frozen=True)
-class DataSet:
-    """Where annotated images lie, and which of them are for validation."""
-
-    path: Path
-    """A folder with images/ and masks/, or an image stack with its label stack in `masks`."""
-    masks: Path | None = None
-    mask_kind: MaskKind = "auto"
-    validation: str = "last:0.1"
-    """Which images are held out, in the words of `unet_deploy.evaluation.split.split`."""
-    reading: Reading = AS_SAID
-    """How the images are read."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +36,10 @@ class Annotated:
     """(H, W) int32, numbered objects, 0 the background."""
     digest: str = field(default="", kw_only=True)
     """By which `evaluate` knows the image again."""
+    zoom: float = field(default=1.0, kw_only=True)
+    """How many times larger it is made as a tile is drawn from it."""
+    share: float = field(default=1.0, kw_only=True)
+    """How often tiles are drawn from it, beside others of its size."""
     known: np.ndarray | None = field(default=None, kw_only=True)
     """(H, W) bool, where the mask says anything; None for everywhere. Elsewhere nothing is learned, and no answer
     counts."""
@@ -71,7 +60,7 @@ class Annotated:
         planes = self.image, self.labels, self.objects
         image, labels, objects = (np.ascontiguousarray(each[(..., *part.region.slices)]) for each in planes)
         known = None if self.known is None else self.known[part.region.slices]
-        return Annotated(name, image, labels, objects, digest=self.digest, known=known)
+        return replace(self, name=name, image=image, labels=labels, objects=objects, known=known)
 
 
 @dataclass(frozen=True)
@@ -80,83 +69,6 @@ class Sample(Annotated):
 
     weights: np.ndarray
     """(H, W) float32: equation 2 of the paper; 0 where the mask says nothing."""
-
-
-@dataclass(frozen=True)
-class AnnotatedSet:
-    """All images of a data set, and those of them, or the blocks of the only one, to train and to validate on."""
-
-    images: list[Annotated]
-    training: list[Annotated]
-    validation: list[Annotated]
-    rule: str
-    """By which images are held out."""
-    code: MaskCode
-    """What the numbers of the masks mean."""
-    notes: tuple[str, ...] = ()
-    """What a person should know of how the masks were read, in lines."""
-
-    @property
-    def held_out(self) -> str:
-        """What is kept from training, for people."""
-        if self.is_only_image:
-            share = sum(each.labels.size for each in self.validation) / self.images[0].labels.size
-            return f"{self.rule} held back: {share:.0%} of the only image"
-        return f"{self.rule} held back: {len(self.validation)} of {len(self.images)} images"
-
-    @property
-    def note(self) -> str | None:
-        """What a person should know of what is held back, in a line; None where there is nothing to say."""
-        return f"note: there is but one image, so blocks of it are: {self.held_out}" if self.is_only_image else None
-
-    @property
-    def is_only_image(self) -> bool:
-        """Whether what is held back are blocks of the one image that there is."""
-        return len(self.images) == 1
-
-
-@dataclass(frozen=True)
-class Extent:
-    """How much there is of a data set, as far as the heads of its files tell."""
-
-    channels: int
-    validation_pixels: int
-    """Of all images that are held back together."""
-
-
-def extent_of(data: DataSet) -> Extent:
-    """Look at a data set before it is read. Raises UsageError, DataError and ImageError as `read_data_set`."""
-    pairs = find_pairs(data.path, data.masks)
-    pixels = 0
-    for part in split_pairs(pairs, data.validation, data.reading).validation:
-        with data.reading.open(pairs[part.image].image) as source:
-            region = part.region or source.info.region
-            pixels += region.height * region.width
-            channels = source.info.channels
-    return Extent(channels, pixels)
-
-
-def read_data_set(data: DataSet, description: ModelDescription) -> AnnotatedSet:
-    """Read all images and part those that are for validation; of an only image, blocks.
-
-    Raises UsageError for a rule that leaves none on either side, DataError as `read_annotated`, and for a class that
-    occurs in no image to train on.
-    """
-    pairs = find_pairs(data.path, data.masks)
-    split = split_pairs(pairs, data.validation, data.reading)
-    masks = read_truth_set(pairs, description.classes, data.mask_kind)
-    images = annotate(pairs, masks, description.classes, description.normalization, data.reading)
-    training, validation = (
-        [images[part.image].part(part, part.named(pairs[part.image])) for part in side]
-        for side in (split.training, split.validation)
-    )
-    found = AnnotatedSet(images, training, validation, data.validation, masks.code, masks.notes)
-    if absent := absent_class((each.said for each in found.training), description.classes):
-        raise DataError(
-            f"{data.path}: class {absent!r} occurs only in what --validation {data.validation} holds back; "
-            "hold back others"
-        )
-    return found
 
 
 def read_annotated(
@@ -252,10 +164,10 @@ def add_weights(annotated: Sequence[Annotated], classes: int, recipe: Recipe) ->
     def weigh(each: Annotated) -> Sample:
         weights = per_class[each.labels]
         if recipe.w0:
-            weights = weights + border_weights(each.objects, w0=recipe.w0, sigma=recipe.sigma)
+            weights = weights + border_weights(each.objects, w0=recipe.w0, sigma=recipe.sigma / each.zoom)
         if each.known is not None:
             weights = weights * each.known
-        return Sample(each.name, each.image, each.labels, each.objects, weights, digest=each.digest, known=each.known)
+        return Sample(**{part.name: getattr(each, part.name) for part in fields(Annotated)}, weights=weights)
 
     with ThreadPoolExecutor(usable_cores()) as pool:
         return list(pool.map(weigh, annotated))

@@ -25,6 +25,7 @@ from unet_deploy.images.grey import GreyScale
 from unet_deploy.masks.apart import check_apart
 from unet_deploy.model.card import ModelCard, Normalization
 from unet_deploy.model.contract import PROBABILITIES
+from unet_deploy.model.decision import UNDECIDED, Decision
 from unet_deploy.model.nodes import GraphBuilder
 from unet_deploy.model.onnx_file import save
 from unet_deploy.model.ports import graph_ports
@@ -35,6 +36,10 @@ from unet_deploy.system.files import check_free, replacing
 
 OPSET, IR_VERSION = 17, 9
 """Read by ONNX Runtime 1.14, TensorRT 10.12 and TensorRT-RTX, and all later ones."""
+
+
+KNOWN = 0.7, 1.6
+"""Diameters about the one it was trained at that a network knows as well, as zoom showed them to it."""
 
 
 def export(weights: Path, output: Path, *, name: str | None = None, overwrite: bool = False) -> ModelCard:
@@ -73,8 +78,16 @@ def _card(network: UNet, saved: dict[str, Any], name: str) -> ModelCard:
         mask_values=tuple(saved.get("mask_values", ())),
         seed=saved["recipe"]["seed"],
         metrics=metrics,
+        decision=_decision(saved["recipe"].get("diameter")),
         **description,
     )
+
+
+def _decision(diameter: float | None) -> Decision:
+    """What training decides of a model: the diameter of objects that it has seen, and those about it."""
+    if not diameter:
+        return UNDECIDED
+    return Decision(diameter=diameter, diameters=(KNOWN[0] * diameter, KNOWN[1] * diameter))
 
 
 def _split(saved: dict[str, Any]) -> tuple[str, dict[str, float]]:

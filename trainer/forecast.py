@@ -11,10 +11,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from trainer.augment import TileBatch
-from trainer.data import Extent
 from trainer.optimizer import orthogonalised, turns
 from trainer.recipe import Recipe
 from trainer.run import geometry, start
+from trainer.sets import Extent
 from trainer.step import step
 from trainer.unet import UNet
 from unet_deploy.system.machine import usable_cores

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
-from trainer.data import AnnotatedSet
 from trainer.finite import is_finite
 from trainer.recipe import WORDS, ModelDescription, Recipe
 from trainer.run import Run
 from trainer.selection import Selection
+from trainer.sets import AnnotatedSet
 from trainer.weights import Files, save_checkpoint, save_weights, steps_of, words_of, write_log
 from unet_deploy.errors import ResourceError
 from unet_deploy.system.files import check_room

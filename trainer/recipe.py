@@ -21,6 +21,7 @@ OPTIONS = {
     "steps": "--steps",
     "learning_rate": "--learning-rate",
     "w0": "--border-weight",
+    "diameter": "--diameter",
     "seed": "--seed",
 }
 """By which option of the command a field of a recipe is chosen; what is not here comes with the preset."""
@@ -33,6 +34,7 @@ _LIMITS = {
     "steps": (1, 10**9),
     "learning_rate": (1e-12, 10),
     "w0": (0, 1e6),
+    "diameter": (4, 512),
     "seed": (0, 2**64 - 1),  # PyTorch's generators take 64 bits
 }
 """The least and the most that a field may be."""
@@ -66,6 +68,8 @@ class Augmentation:
     """Largest standard deviation of added noise, in network input units, where 1 is the brightest of an image."""
     blur: float = 0.1
     """Share of tiles that are blurred by one to three 3x3 box filters, as images out of focus are."""
+    elsewhere: float = 0.0
+    """Share of tiles that are changed as if another laboratory had taken them: haze, light, debris, focus, camera."""
     border: Literal["reflection", "zeros"] = "reflection"
     """What hangs over the image: its mirror (section 2, the overlap-tile strategy), or nothing."""
 
@@ -118,13 +122,16 @@ class Recipe:
     """Decay a step of the running mean of the weights, of about the last thousand steps: what is evaluated and kept.
     0 keeps the weights themselves."""
     augmentation: Augmentation = field(default_factory=Augmentation)
+    diameter: float | None = None
+    """Pixels: each image is brought to this diameter of its objects; None takes images as they are."""
     seed: int = 0
     """Of the first weights, and with the number of a step of all that it draws."""
 
     def __post_init__(self) -> None:
         """Raise UsageError for a value that no training can have, NaN included."""
         for name, (least, most) in _LIMITS.items():
-            _check(OPTIONS[name], getattr(self, name), least, most)
+            if getattr(self, name) is not None:
+                _check(OPTIONS[name], getattr(self, name), least, most)
 
     @property
     def cosine(self) -> bool:
@@ -151,14 +158,16 @@ PRESETS = {
 }
 
 
-def tailored(preset: Recipe, *, strength: float = 1.0, **changes: float | None) -> Recipe:
+def tailored(preset: Recipe, *, strength: float = 1.0, elsewhere: float = 0.0, **changes: float | None) -> Recipe:
     """A preset with some of its values changed; None keeps the preset's.
 
-    strength: of the augmentation, in the preset's. Raises UsageError for values that no training can have.
+    strength: of the augmentation, in the preset's. elsewhere: share of tiles that look as from another laboratory.
+    Raises UsageError for values that no training can have.
     """
     _check("--augmentation", strength, 0, STRONGEST)
+    _check("--elsewhere", elsewhere, 0, 1)
     chosen: dict[str, Any] = {key: value for key, value in changes.items() if value is not None}
-    return replace(preset, augmentation=preset.augmentation.times(strength), **chosen)
+    return replace(preset, augmentation=replace(preset.augmentation.times(strength), elsewhere=elsewhere), **chosen)
 
 
 @dataclass(frozen=True)

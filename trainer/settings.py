@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from trainer.data import Annotated, AnnotatedSet
+from trainer.data import Annotated
 from trainer.recipe import OPTIONS, ModelDescription, Recipe
+from trainer.sets import AnnotatedSet
 from unet_deploy.errors import UsageError
 from unet_deploy.system.machine import bf16_pays
 
@@ -54,6 +55,7 @@ def changes(checkpoint: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -
 
 def _recipe_changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     """What of a recipe differs and may not: options by their values, all that have none as of another preset."""
+    then = {**then, "augmentation": {"elsewhere": 0.0, **then["augmentation"]}}  # of versions without it
     differing = [name for name in now if name not in MAY_CHANGE and then.get(name) != now[name]]
     for name in differing:
         if name in OPTIONS:
@@ -109,6 +111,7 @@ def fingerprint_of(recipe: Recipe, description: ModelDescription, data: Annotate
     The learning rate is left out: it may change.
     """
     fixed = asdict(recipe) | {"learning_rate": 0.0}
+    del fixed["diameter"], fixed["augmentation"]["elsewhere"]
     names = [each.name for each in data.images]
     settings = [fixed, description.classes, asdict(description.normalization), names, data.rule]
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())

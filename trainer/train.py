@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from trainer.batches import batches
-from trainer.data import AnnotatedSet, DataSet, Sample, add_weights, extent_of, read_data_set
+from trainer.data import Sample, add_weights
 from trainer.device import find_device
 from trainer.forecast import foresee
 from trainer.keeper import Keeper
@@ -21,6 +21,7 @@ from trainer.predict import validate
 from trainer.recipe import PRESETS, UNDESCRIBED, ModelDescription, Recipe
 from trainer.run import Run, check_memory, check_tile, start
 from trainer.selection import Selection, selection_of
+from trainer.sets import AnnotatedSet, DataSet, extent_of, read_sets
 from trainer.settings import changes, fingerprint_of, settings_of
 from trainer.step import step
 from trainer.told import NOBODY, State, Told, Trained
@@ -31,7 +32,7 @@ from unet_deploy.system.interrupt import held_interrupt
 
 
 def train(
-    data: DataSet,
+    data: DataSet | Sequence[DataSet],
     output: Path,
     recipe: Recipe = PRESETS["modern"],
     description: ModelDescription = UNDESCRIBED,
@@ -41,7 +42,7 @@ def train(
     overwrite: bool = False,
     told: Told = NOBODY,
 ) -> Trained:
-    """Train a U-Net and write its best weights to `output` (.pt).
+    """Train a U-Net on one data set or several, and write its best weights to `output` (.pt).
 
     evaluate_every: steps between validations. resume: go on from the checkpoint that an earlier run of the same data
     and settings left; that gives what an uninterrupted run would have given. Rate and number of steps may be others.
@@ -50,16 +51,18 @@ def train(
     more: what was good before is kept.
     """
     files, device = Files(output), find_device()
+    sets = [data] if isinstance(data, DataSet) else list(data)
     saved = _begin(files, recipe, resume=resume, overwrite=overwrite)
-    check_no_data(files.all, data.path, data.masks)
+    for each in sets:
+        check_no_data(files.all, each.path, each.masks)
     if saved:
         description = description.going_on(words_of(output))
     with _out_of_memory():
         first = saved["step"] if saved else 0
         if told.forecast and first < recipe.steps:
-            pace, extent = (first, evaluate_every), extent_of(data)
+            pace, extent = (first, evaluate_every), extent_of(sets)
             told.forecast(foresee(recipe, len(description.classes), extent, pace, device))
-        annotated = read_data_set(data, description)
+        annotated = read_sets(sets, description, recipe.diameter)
         selection = selection_of(annotated.validation, description.classes)
         told.say(*annotated.notes, annotated.note, selection.note)
         run = start(recipe, len(annotated.images[0].image), len(description.classes), device)

@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 
-from trainer.data import AnnotatedSet
 from trainer.recipe import WORDS, ModelDescription, Recipe
 from trainer.run import Run
 from trainer.selection import Selection
+from trainer.sets import AnnotatedSet
 from trainer.unet import UNet
 from trainer.weights_fields import check_fields, network_of
 from unet_deploy.errors import DataError, ModelError, UsageError

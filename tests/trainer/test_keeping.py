@@ -12,10 +12,10 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("matplotlib")
 
 from trainer import train as training  # noqa: E402
-from trainer.data import DataSet  # noqa: E402
 from trainer.finite import is_finite  # noqa: E402
 from trainer.recipe import PRESETS, ModelDescription  # noqa: E402
 from trainer.run import start  # noqa: E402
+from trainer.sets import DataSet  # noqa: E402
 from trainer.told import Told  # noqa: E402
 from trainer.train import train  # noqa: E402
 from trainer.weights import load_weights  # noqa: E402

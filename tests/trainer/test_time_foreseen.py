@@ -7,9 +7,9 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from trainer import forecast  # noqa: E402
-from trainer.data import Extent  # noqa: E402
 from trainer.forecast import LONG, foresee  # noqa: E402
 from trainer.recipe import PRESETS  # noqa: E402
+from trainer.sets import Extent  # noqa: E402
 
 CPU = torch.device("cpu")
 EXTENT = Extent(1, 10**6)

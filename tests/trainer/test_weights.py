@@ -8,10 +8,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from trainer.data import Annotated, AnnotatedSet  # noqa: E402
+from trainer.data import Annotated  # noqa: E402
 from trainer.export import export  # noqa: E402
 from trainer.recipe import PRESETS, ModelDescription  # noqa: E402
 from trainer.run import start  # noqa: E402
+from trainer.sets import AnnotatedSet  # noqa: E402
 from trainer.settings import fingerprint_of  # noqa: E402
 from trainer.weights import Files, load_checkpoint, load_weights, restore, save_checkpoint  # noqa: E402
 from unet_deploy.errors import ModelError, UnetDeployError  # noqa: E402

@@ -321,14 +321,17 @@ class RunOptions:
     no_progress: NoProgressOption = False
 
 
+MasksOption = Annotated[
+    Path | None, typer.Option(help="Label stack of the same number of pages.", rich_help_panel=DATA)
+]
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class DataOptions:
     """Annotated images."""
 
     data: Annotated[Path, typer.Argument(help="Folder with images/ and masks/, or an image stack (with --masks).")]
-    masks: Annotated[
-        Path | None, typer.Option(help="Label stack of the same number of pages.", rich_help_panel=DATA)
-    ] = None
+    masks: MasksOption = None
     mask_kind: MaskKindOption = "auto"
 
 

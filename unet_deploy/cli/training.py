@@ -16,6 +16,7 @@ from unet_deploy.cli.options import (
     DataOptions,
     JsonOption,
     MaskKindOption,
+    MasksOption,
     MinSizeOption,
     NodataOption,
     NoProgressOption,
@@ -25,9 +26,12 @@ from unet_deploy.cli.options import (
     TtaOption,
 )
 from unet_deploy.cli.progress import progress_bar, training_bar
+from unet_deploy.errors import UsageError
 
 if TYPE_CHECKING:
     from trainer.recipe import Recipe
+    from trainer.sets import DataSet
+    from unet_deploy.images.reading import Reading
 
 NETWORK, TRAINING, MEASURES = "Network", "Training", "Measures"
 """Themes: the sections of a command's help."""
@@ -79,6 +83,22 @@ class TrainingOptions:
             rich_help_panel=TRAINING,
         ),
     ] = None
+    diameter: Annotated[
+        float | None,
+        typer.Option(
+            help="Of objects in pixels, to which each image is brought; by default images are taken as they are.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None
+    elsewhere: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Share of tiles changed as if another laboratory had taken them.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = 0.0
     augmentation: Annotated[
         float,
         typer.Option(
@@ -107,6 +127,8 @@ class TrainingOptions:
         return tailored(
             PRESETS[self.preset],
             strength=self.augmentation,
+            elsewhere=self.elsewhere,
+            diameter=self.diameter,
             seed=self.seed,
             width=self.width or usual_width(self.preset),
             depth=self.depth,
@@ -119,9 +141,26 @@ class TrainingOptions:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class TrainingData(DataOptions):
+class TrainingData:
     """Annotated images to train on, and what of them is held back."""
 
+    data: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Folders with images/ and masks/, each drawn from alike, or a stack (with --masks)."
+        ),
+    ]
+    masks: MasksOption = None
+    mask_kind: MaskKindOption = "auto"
+    weights: Annotated[
+        parse.Numbers | None,
+        typer.Option(
+            help="How often each folder is drawn from, by default alike.",
+            metavar="NUMBERS",
+            parser=parse.numbers,
+            rich_help_panel=DATA,
+        ),
+    ] = None
     classes: Annotated[
         parse.Names,
         typer.Option(
@@ -135,9 +174,26 @@ class TrainingData(DataOptions):
     validation: Annotated[
         str,
         typer.Option(
-            help="What to hold back: last:0.1, last:6, fold:1/5, every:10 or names:a,b.", rich_help_panel=DATA
+            help="What to hold back: last:0.1, last:6, fold:1/5, every:10, names:a,b, or whole folders by set:NAME.",
+            rich_help_panel=DATA,
         ),
     ] = "last:0.1"
+
+    def sets(self, reading: "Reading") -> "list[DataSet]":
+        """The data sets that were named. Raises UsageError where the options do not fit them."""
+        from trainer.sets import DataSet
+
+        weights = self.weights or (1.0,) * len(self.data)
+        if len(weights) != len(self.data):
+            raise UsageError(f"--weights: {len(weights)} numbers for {len(self.data)} folders; give one for each")
+        if self.masks and len(self.data) > 1:
+            raise UsageError(
+                "--masks: belongs to one image stack; give several sets as folders"
+            )
+        return [
+            DataSet(path, self.masks, self.mask_kind, self.validation, reading, weight)
+            for path, weight in zip(self.data, weights, strict=True)
+        ]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -198,7 +254,6 @@ def train(
     from unet_deploy.system.extras import require
 
     require("torch", "train")
-    from trainer.data import DataSet
     from trainer.recipe import ModelDescription
     from trainer.told import Told
     from trainer.train import train
@@ -207,7 +262,7 @@ def train(
     try:
         with training_bar(output.name, shown=not no_progress) as progress:
             trained = train(
-                DataSet(data.data, data.masks, data.mask_kind, data.validation, read.reading()),
+                data.sets(read.reading()),
                 output,
                 training.recipe(),
                 ModelDescription(classes=data.classes, **card.fields()),

@@ -1,0 +1,180 @@
+"""Annotated images of one laboratory or several: what is trained on, what is held back, how often each is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from trainer.data import Annotated, annotate
+from trainer.fitted import factors, resized, shrunk
+from trainer.recipe import ModelDescription
+from unet_deploy.errors import DataError, UsageError
+from unet_deploy.evaluation.kinds import MaskCode, MaskKind
+from unet_deploy.evaluation.pairs import Pair, find_pairs
+from unet_deploy.evaluation.split import Part, Split, split_pairs
+from unet_deploy.evaluation.truths import TruthSet, absent_class, read_truth_set
+from unet_deploy.images.reading import AS_SAID, Reading
+
+WHOLE_SETS = "set:"
+"""How a rule begins that holds whole sets back, by their names."""
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Where annotated images lie, and which of them are for validation."""
+
+    path: Path
+    """A folder with images/ and masks/, or an image stack with its label stack in `masks`."""
+    masks: Path | None = None
+    mask_kind: MaskKind = "auto"
+    validation: str = "last:0.1"
+    """Which images are held out, in the words of `unet_deploy.evaluation.split.split`; set:NAME is this set where it is
+    its name, and nothing of another."""
+    reading: Reading = AS_SAID
+    """How the images are read."""
+    weight: float = 1.0
+    """How often tiles are drawn from it, beside other sets, whatever their sizes."""
+
+    @property
+    def name(self) -> str:
+        """By which it is told from others."""
+        return self.path.resolve().name
+
+
+@dataclass(frozen=True)
+class AnnotatedSet:
+    """All images of a training, and those of them, or the blocks of the only one, to train and to validate on."""
+
+    images: list[Annotated]
+    training: list[Annotated]
+    validation: list[Annotated]
+    rule: str
+    """By which images are held out."""
+    code: MaskCode
+    """What the numbers of the masks mean."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of how the masks were read, in lines."""
+
+    @property
+    def held_out(self) -> str:
+        """What is kept from training, for people."""
+        if self.is_only_image:
+            share = sum(each.labels.size for each in self.validation) / self.images[0].labels.size
+            return f"{self.rule} held back: {share:.0%} of the only image"
+        return f"{self.rule} held back: {len(self.validation)} of {len(self.images)} images"
+
+    @property
+    def note(self) -> str | None:
+        """What a person should know of what is held back, in a line; None where there is nothing to say."""
+        return f"note: there is but one image, so blocks of it are: {self.held_out}" if self.is_only_image else None
+
+    @property
+    def is_only_image(self) -> bool:
+        """Whether what is held back are blocks of the one image that there is."""
+        return len(self.images) == 1
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much there is to train on, as far as the heads of its files tell."""
+
+    channels: int
+    validation_pixels: int
+    """Of all images that are held back together."""
+
+
+def extent_of(sets: Sequence[DataSet]) -> Extent:
+    """Look at data sets before they are read. Raises UsageError, DataError and ImageError as `read_sets`."""
+    pixels, channels = 0, 1
+    for data, pairs, split in _found(sets):
+        for part in split.validation or split.training[:1]:
+            with data.reading.open(pairs[part.image].image) as source:
+                region = part.region or source.info.region
+                pixels += region.height * region.width * bool(split.validation)
+                channels = source.info.channels
+    return Extent(channels, pixels)
+
+
+def read_sets(sets: Sequence[DataSet], description: ModelDescription, diameter: float | None = None) -> AnnotatedSet:
+    """Read all images and part those that are for validation; of an only image, blocks.
+
+    Each set is drawn from as often as its weight says, whatever its size. diameter: that objects are brought to, in
+    pixels; None leaves images as they are.
+    Raises UsageError for a rule that leaves none on either side, DataError as `read_annotated`, for a class that occurs
+    in no image to train on, and for sets of different numbers of channels.
+    """
+    every = [_read(*found, description, diameter, several=len(sets) > 1) for found in _found(sets)]
+    images, training, validation = (
+        [each for one in every for each in getattr(one, side)] for side in ("images", "training", "validation")
+    )
+    if odd := [each for each in images if len(each.image) != len(images[0].image)]:
+        raise DataError(
+            f"{odd[0].name}: {len(odd[0].image)} channels, but {images[0].name} has {len(images[0].image)}; "
+            "train on images of the same channels"
+        )
+    codes = {one.code for one in every}
+    code = codes.pop() if len(codes) == 1 else MaskCode("")  # type: ignore[arg-type]
+    rule = sets[0].validation
+    if absent := absent_class((each.said for each in training), description.classes):
+        where = ", ".join(str(each.path) for each in sets)
+        raise DataError(
+            f"{where}: class {absent!r} occurs only in what --validation {rule} holds back; hold back others"
+        )
+    notes = dict.fromkeys(note for one in every for note in one.notes)
+    return AnnotatedSet(images, training, validation, rule, code, tuple(notes))
+
+
+def _read(
+    data: DataSet,
+    pairs: Sequence[Pair],
+    split: Split,
+    description: ModelDescription,
+    diameter: float | None,
+    *,
+    several: bool,
+) -> AnnotatedSet:
+    """One set, its images brought to size, those to train on with their share."""
+    masks: TruthSet = read_truth_set(pairs, description.classes, data.mask_kind)
+    images = annotate(pairs, masks, description.classes, description.normalization, data.reading)
+    sides = [
+        [images[part.image].part(part, part.named(pairs[part.image])) for part in side]
+        for side in (split.training, split.validation)
+    ]
+    training, validation = sides
+    if diameter:
+        training = [shrunk(each, factor) for each, factor in zip(training, factors(training, diameter), strict=True)]
+        validation = [
+            resized(each, factor) for each, factor in zip(validation, factors(validation, diameter), strict=True)
+        ]
+    if several:
+        total = sum(np.sqrt(each.labels.size) for each in training)
+        share = data.weight / total if training else 0.0
+        training = [replace(each, name=f"{data.name}/{each.name}", share=float(share)) for each in training]
+        validation = [replace(each, name=f"{data.name}/{each.name}") for each in validation]
+    whole = images if len(images) == 1 else [*training, *validation]
+    return AnnotatedSet(whole, training, validation, split.rule, masks.code, masks.notes)
+
+
+def _found(sets: Sequence[DataSet]) -> list[tuple[DataSet, list[Pair], Split]]:
+    """The files of each set and what of it is held back. Raises UsageError and DataError."""
+    names = [data.name for data in sets]
+    if len(set(names)) < len(names):
+        raise UsageError(f"DATA: two sets are named {max(names, key=names.count)}; rename a folder")
+    every = [(data, list(find_pairs(data.path, data.masks))) for data in sets]
+    found = [(data, pairs, _split(data, pairs, names)) for data, pairs in every]
+    if not all(any(getattr(split, side) for _, _, split in found) for side in ("training", "validation")):
+        raise UsageError(f"--validation {sets[0].validation}: leaves no set to train on; hold back fewer")
+    return found
+
+
+def _split(data: DataSet, pairs: Sequence[Pair], names: Sequence[str]) -> Split:
+    if not data.validation.startswith(WHOLE_SETS):
+        return split_pairs(pairs, data.validation, data.reading)
+    held = data.validation.removeprefix(WHOLE_SETS).split(",")
+    if strange := [name for name in held if name not in names]:
+        raise UsageError(f"--validation {data.validation}: no set is named {strange[0]}; there are {', '.join(names)}")
+    parts = tuple(map(Part, range(len(pairs))))
+    return Split(data.validation, *(((), parts) if data.name in held else (parts, ())))
