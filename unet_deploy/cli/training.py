@@ -146,9 +146,7 @@ class TrainingData:
 
     data: Annotated[
         list[Path],
-        typer.Argument(
-            help="Folders with images/ and masks/, each drawn from alike, or a stack (with --masks)."
-        ),
+        typer.Argument(help="Folders with images/ and masks/, each drawn from alike, or a stack (with --masks)."),
     ]
     masks: MasksOption = None
     mask_kind: MaskKindOption = "auto"
@@ -187,9 +185,7 @@ class TrainingData:
         if len(weights) != len(self.data):
             raise UsageError(f"--weights: {len(weights)} numbers for {len(self.data)} folders; give one for each")
         if self.masks and len(self.data) > 1:
-            raise UsageError(
-                "--masks: belongs to one image stack; give several sets as folders"
-            )
+            raise UsageError("--masks: belongs to one image stack; give several sets as folders")
         return [
             DataSet(path, self.masks, self.mask_kind, self.validation, reading, weight)
             for path, weight in zip(self.data, weights, strict=True)
