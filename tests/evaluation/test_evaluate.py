@@ -24,6 +24,7 @@ from unet_deploy.evaluation.sheet import INVENTED, MISSED, MISTAKEN, compared, d
 from unet_deploy.evaluation.split import Part, Split, split_pairs
 from unet_deploy.evaluation.truths import Truth
 from unet_deploy.model.card import ModelCard
+from unet_deploy.objects.rules import Rules
 from unet_deploy.system.colours import COLOURS
 from unet_deploy.tiling import Region
 from unet_deploy.zoo import card_of, find_model
@@ -61,7 +62,7 @@ def test_small_objects_are_left_out_before_objects_are_matched():
     both = np.stack([1 - foreground, foreground])
 
     def scored(least):
-        return score_labels("by hand", found, Truth(truth, objects), 2, both, Scoring(min_size=least))
+        return score_labels("by hand", found, Truth(truth, objects), 2, both, Scoring(objects=Rules(min_size=least)))
 
     invented = [scored(least).matches[0].false for least in (0, 1, 2, 3, 9, 10)]
     assert invented == [2, 2, 1, 0, 0, 0]

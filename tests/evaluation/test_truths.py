@@ -13,6 +13,7 @@ from unet_deploy.errors import DataError
 from unet_deploy.evaluation.evaluate import evaluate, score_files
 from unet_deploy.evaluation.pairs import find_pairs
 from unet_deploy.evaluation.truths import read_truth_set, read_truths
+from unet_deploy.objects.rules import Rules
 
 CLASSES = ("background", "cell")
 
@@ -144,7 +145,13 @@ def test_objects_that_touch_are_as_they_are_numbered(tmp_path):
     assert (same.object_f1, same.seg, same.merged) == (1, 1, 0)
     assert same.scores[0].matches[0].true == 5
     assert score_files(tmp_path / "other.tif", tmp_path / "numbers.tif").merged == 1
-    assert score_files(tmp_path / "numbers.tif", tmp_path / "numbers.tif", min_size=50).scores[0].matches[0].true == 0
+    assert (
+        score_files(tmp_path / "numbers.tif", tmp_path / "numbers.tif", objects=Rules(min_size=50))
+        .scores[0]
+        .matches[0]
+        .true
+        == 0
+    )
 
 
 def test_what_the_numbers_are_can_be_said(tmp_path):

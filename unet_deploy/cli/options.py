@@ -5,14 +5,14 @@ A group packs itself into the value of the library that it stands for.
 
 import shlex
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from unet_deploy.cli import parse
-from unet_deploy.errors import address
+from unet_deploy.errors import UsageError, address
 
 if TYPE_CHECKING:
     from unet_deploy.images.reading import Reading
@@ -103,9 +103,6 @@ TimeoutOption = Annotated[
         rich_help_panel=IMAGE,
     ),
 ]
-MinSizeOption = Annotated[
-    int, typer.Option("--min-size", min=0, help="Objects of fewer pixels are left out.", rich_help_panel=OBJECTS)
-]
 MaskKindOption = Annotated[
     MaskKind, typer.Option("--mask-kind", help="What the values of the masks are.", rich_help_panel=DATA)
 ]
@@ -116,6 +113,59 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.", rich_hel
 NoProgressOption = Annotated[bool, typer.Option("--no-progress", help="Draw no progress bar.", rich_help_panel=RUN)]
 
 # -- groups ----------------------------------------------------------------------------------------------------------
+
+_BY_CARD = "by the model's card, if any"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RuleOptions:
+    """What counts as an object."""
+
+    min_size: Annotated[
+        int | None,
+        typer.Option(
+            "--min-size",
+            min=0,
+            help="Objects of fewer pixels are left out.",
+            show_default=_BY_CARD,
+            rich_help_panel=OBJECTS,
+        ),
+    ] = None
+    fill_holes: Annotated[
+        bool | None,
+        typer.Option(
+            "--fill-holes/--no-fill-holes",
+            help="Holes belong to the object around them.",
+            show_default=_BY_CARD,
+            rich_help_panel=OBJECTS,
+        ),
+    ] = None
+    split: Annotated[
+        bool | None,
+        typer.Option(
+            "--split/--no-split", help="Part objects that touch.", show_default=_BY_CARD, rich_help_panel=OBJECTS
+        ),
+    ] = None
+    split_depth: Annotated[
+        float | None,
+        typer.Option(
+            "--split-depth",
+            min=0.001,
+            max=1,
+            help="Part them where both are so much deeper than the neck between them, in diameters: more parts less.",
+            show_default="the card's, or 0.04",
+            rich_help_panel=OBJECTS,
+        ),
+    ] = None
+
+    def rules(self) -> "ObjectRules":
+        """What counts as an object, as the library says it."""
+        from unet_deploy.segmentation.options import ObjectRules
+
+        if self.split is False and self.split_depth:
+            raise UsageError("--no-split and --split-depth: give one of them")
+        split = self.split_depth or self.split
+        return ObjectRules(min_size=self.min_size, fill_holes=self.fill_holes, split=split)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -251,7 +301,7 @@ class ImageOptions(ReadingOptions):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ObjectOptions:
+class ObjectOptions(RuleOptions):
     """What counts as an object, and where objects are written."""
 
     objects: Annotated[
@@ -270,11 +320,6 @@ class ObjectOptions:
             rich_help_panel=OBJECTS,
         ),
     ] = None
-    min_size: MinSizeOption = 0
-    fill_holes: Annotated[
-        bool,
-        typer.Option("--fill-holes", help="Holes belong to the object around them.", rich_help_panel=OBJECTS),
-    ] = False
     connectivity: Annotated[
         Connectivity,
         typer.Option("--connectivity", help="4, or 8 for pixels that touch at a corner.", rich_help_panel=OBJECTS),
@@ -290,10 +335,7 @@ class ObjectOptions:
     ] = "auto"
 
     def rules(self) -> "ObjectRules":
-        """What counts as an object, as the library says it."""
-        from unet_deploy.segmentation.options import ObjectRules
-
-        return ObjectRules(self.connectivity, self.min_size, self.fill_holes, self.coordinates)
+        return replace(super().rules(), connectivity=self.connectivity, coordinates=self.coordinates)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

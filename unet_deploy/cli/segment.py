@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from unet_deploy.runtimes import Runtime
     from unet_deploy.segmentation.batch import Job
     from unet_deploy.segmentation.compute import Compute
+    from unet_deploy.segmentation.options import ObjectRules
     from unet_deploy.segmentation.run import Options
     from unet_deploy.zoo import Request
 
@@ -52,7 +53,7 @@ def segment(
     from unet_deploy.segmentation.planning import first_look
 
     jobs = _jobs(images, model, outputs, objects, shared=bool(run.scheduler or run.workers))
-    options = _options(tiles, image, objects, resume=run.resume, overwrite=outputs.overwrite)
+    options = _options(tiles, image, objects.rules(), resume=run.resume, overwrite=outputs.overwrite)
     failures = []
     with ExitStack() as stack:
         pixels, source = stack.enter_context(first_look([job.image for job in jobs], options))
@@ -114,7 +115,7 @@ def _request(runtime: RuntimeOptions, tiles: TileOptions, pixels: "Pixels", *, p
 
 
 def _options(
-    tiles: TileOptions, image: ImageOptions, objects: ObjectOptions, *, resume: bool, overwrite: bool
+    tiles: TileOptions, image: ImageOptions, objects: "ObjectRules", *, resume: bool, overwrite: bool
 ) -> "Options":
     """How each image is to be segmented."""
     from unet_deploy.segmentation.run import Options
@@ -131,7 +132,7 @@ def _options(
         max_memory=tiles.max_memory,
         skip_background=tiles.skip_background,
         tta=tiles.tta,
-        objects=objects.rules(),
+        objects=objects,
         roi=Region(*image.roi) if image.roi else None,
         resume=resume,
         overwrite=overwrite,

@@ -85,6 +85,9 @@ def report(report: Report) -> None:
         note(f"skipped as background: {report.timing.skipped} of {tiles} tiles")
     if report.objects is not None:
         note(f"objects: {report.objects}")
+    if report.too_large:
+        what = "1 object spans" if report.too_large == 1 else f"{report.too_large} objects span"
+        note(f"note: {report.outputs.mask}: {what} more than 4 megapixels, too much to be parted, and stayed whole")
     if report.places:
         note(f"note: {report.outputs.objects}: {report.places}")
     wall, files = report.timing.wall, ", ".join(map(str, report.outputs))

@@ -1,6 +1,6 @@
 """Commands that make a model, and say how good it is: train, export, evaluate, score."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -17,11 +17,11 @@ from unet_deploy.cli.options import (
     JsonOption,
     MaskKindOption,
     MasksOption,
-    MinSizeOption,
     NodataOption,
     NoProgressOption,
     OverwriteOption,
     ReadingOptions,
+    RuleOptions,
     TimeoutOption,
     TtaOption,
 )
@@ -213,7 +213,6 @@ class MeasureOptions:
         ),
     ] = "overlap,objects"
     tta: TtaOption = False
-    min_size: MinSizeOption = 0
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -298,6 +297,7 @@ def evaluate(
     data: EvaluationData,
     measures: MeasureOptions,
     *,
+    rules: RuleOptions,
     read: ReadingOptions,
     findings: FindingOptions,
     no_progress: NoProgressOption = False,
@@ -314,7 +314,7 @@ def evaluate(
     from unet_deploy.system.files import check_free, check_png
     from unet_deploy.zoo import find_model, open_model
 
-    scoring = Scoring(parse_groups(measures.metrics), measures.min_size)
+    scoring, wanted = Scoring(parse_groups(measures.metrics)), rules.rules()
     file = find_model(model)
     if findings.record:
         require("onnx", "train")
@@ -330,6 +330,7 @@ def evaluate(
     pairs = find_pairs(data.data, data.masks)
     split = split_pairs(pairs, data.validation, read.reading()) if data.validation else None
     with open_model(model, probabilities=scoring.by_threshold or measures.tta) as runtime:
+        scoring = replace(scoring, objects=wanted.decided_by(runtime.card.decision))
         with progress_bar(data.data.name, "images", shown=not no_progress) as progress:
             result = evaluate(
                 runtime,
@@ -364,7 +365,7 @@ def evaluate(
         show.answer(f"the worst images: {findings.plot}")
     if findings.record:
         scored, known = len(result.scores), len(result.trained_on)
-        conditions = Conditions(scored, data.data, data.validation, measures.tta, measures.min_size, known)
+        conditions = Conditions(scored, data.data, data.validation, measures.tta, scoring.objects, known)
         record_figures(file, result.overall(scoring.groups), str(conditions))
         show.note(f"{file}: the figures are in its card")
 
@@ -374,7 +375,8 @@ def score(
     mask: Annotated[Path, typer.Argument(help="A mask that `segment` wrote.")],
     truth: Annotated[Path, typer.Argument(help="The true mask, or numbered objects, of the same size.")],
     mask_kind: MaskKindOption = "auto",
-    min_size: MinSizeOption = 0,
+    *,
+    rules: RuleOptions,
     nodata: NodataOption = None,
     timeout: TimeoutOption = 20,
     as_json: JsonOption = False,
@@ -383,9 +385,11 @@ def score(
     from unet_deploy.evaluation.evaluate import score_files
     from unet_deploy.evaluation.measures import USUAL
     from unet_deploy.images.reading import Reading
+    from unet_deploy.model.decision import UNDECIDED
 
     reading = Reading(nodata=nodata, timeout=timeout)
-    result = score_files(mask, truth, mask_kind=mask_kind, min_size=min_size, reading=reading)
+    decided = rules.rules().decided_by(UNDECIDED)
+    result = score_files(mask, truth, mask_kind=mask_kind, objects=decided, reading=reading)
     show_training.masks_read(result)
     if as_json:
         show.evaluation_json(result)

@@ -17,6 +17,7 @@ from unet_deploy.evaluation.objects import (
     connected_objects,
     count_merged,
     match_objects,
+    objects_found,
     seg_measure,
     without_small,
 )
@@ -43,7 +44,9 @@ from unet_deploy.images.grey import check_dtype, to_float32
 from unet_deploy.images.orientation import upright_sides
 from unet_deploy.images.reading import AS_SAID, Reading
 from unet_deploy.model.card import ModelCard
+from unet_deploy.objects.rules import COMPONENTS, Rules
 from unet_deploy.runtimes import Runtime
+from unet_deploy.segmentation.options import ObjectRules
 from unet_deploy.segmentation.run import segment_array
 from unet_deploy.system.progress import Progress
 
@@ -51,7 +54,7 @@ from unet_deploy.system.progress import Progress
 def evaluate(
     runtime: Runtime,
     pairs: Sequence[Pair],
-    scoring: Scoring = USUAL,
+    scoring: Scoring | None = None,
     *,
     split: Split | None = None,
     mask_kind: MaskKind = "auto",
@@ -63,11 +66,13 @@ def evaluate(
 
     split: only what it holds back is scored; what the masks mean is seen from all pairs, as it is in training.
     mask_kind: auto for what the model's own masks were, where its card tells and these fit.
-    scoring: what is measured; by threshold it wants a runtime with probabilities.
+    scoring: what is measured, by default the usual, of objects as the model's card decides; by threshold it wants a
+    runtime with probabilities.
     reading: how the images are read.
     tta: answer with the mean over eight orientations.
     """
     classes = runtime.card.classes
+    scoring = scoring or replace(USUAL, objects=ObjectRules().decided_by(runtime.card.decision))
     masks = read_truth_set(pairs, classes, mask_kind, MaskCode.of_card(runtime.card))
     scores = []
     parts = split.validation if split else tuple(Part(at) for at in range(len(pairs)))
@@ -102,14 +107,14 @@ def _read_fitting(image: ArraySource, card: ModelCard) -> ArraySource:
 
 
 def score_files(
-    mask: Path, truth: Path, *, mask_kind: MaskKind = "auto", min_size: int = 0, reading: Reading = AS_SAID
+    mask: Path, truth: Path, *, mask_kind: MaskKind = "auto", objects: Rules = COMPONENTS, reading: Reading = AS_SAID
 ) -> Evaluation:
     """Score a mask file against a file of the truth, page by page, in memory.
 
     Both are read as the masks of a training are. Classes are scored one by one where both files hold classes, and the
     foreground elsewhere. Objects are as they are numbered, or else connected components. Pixels that are no data in
     either are left out, but for those of 0, the background.
-    mask_kind: what the numbers of both are. min_size: objects of the mask of fewer pixels are left out.
+    mask_kind: what the numbers of both are. objects: what counts as one in the mask; of numbered ones, by their size.
     Raises DataError when the two do not fit, or hold no labels.
     """
     with reading.open_labels(mask) as ours, reading.open_labels(truth) as theirs:
@@ -128,7 +133,11 @@ def score_files(
         found, there = (
             _seen(replace(each, data=data), code, len(classes)) for each, code in zip(both, codes, strict=True)
         )
-        scores.append(_score(f"{mask.name}[{page}]", found, there, len(classes), Scoring(min_size=min_size)))
+        if codes[0].kind == "instances":
+            numbered = without_small(found.objects, objects)
+        else:
+            numbered = objects_found(found.labels, objects)
+        scores.append(_score(f"{mask.name}[{page}]", replace(found, objects=numbered), there, len(classes)))
     notes = dict.fromkeys([*notes_of(masks, codes[0]), *notes_of(truths, codes[1])])
     return Evaluation(classes, tuple(scores), notes=tuple(notes))
 
@@ -155,7 +164,7 @@ def score_labels(
     scoring: Scoring = USUAL,
 ) -> Score:
     """Score class indices (H, W), and where given the probabilities (K, H, W) of all classes."""
-    score = _score(name, Truth(labels, connected_objects(labels > 0)), truth, classes, scoring)
+    score = _score(name, Truth(labels, objects_found(labels, scoring.objects)), truth, classes)
     if probabilities is None:
         return score
     foreground = 1 - probabilities[0]
@@ -167,22 +176,21 @@ def score_labels(
     )
 
 
-def _score(name: str, found: Truth, truth: Truth, classes: int, scoring: Scoring) -> Score:
-    """Score classes and objects of a mask, those that are large enough."""
-    objects = without_small(found.objects, scoring.min_size)
+def _score(name: str, found: Truth, truth: Truth, classes: int) -> Score:
+    """Score classes and objects of a mask."""
     return Score(
         name,
         tuple(Overlap.of(found.labels == k, truth.labels == k) for k in range(1, classes)),
-        tuple(match_objects(objects, truth.objects, IOU_THRESHOLDS)),
-        seg_measure(objects, truth.objects),
-        count_merged(objects, truth.objects),
+        tuple(match_objects(found.objects, truth.objects, IOU_THRESHOLDS)),
+        seg_measure(found.objects, truth.objects),
+        count_merged(found.objects, truth.objects),
     )
 
 
 def score_foreground(found: np.ndarray, truth: Truth, scoring: Scoring) -> CutScore:
     """Score a foreground (H, W) bool, as one threshold makes it."""
     there = truth.labels > 0
-    objects = without_small(connected_objects(found), scoring.min_size)
+    objects = objects_found(found, scoring.objects)
     score = CutScore(
         Overlap.of(found, there).dice,
         match_objects(objects, truth.objects, (0.5,))[0].f1,

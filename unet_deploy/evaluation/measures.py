@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from unet_deploy.errors import UsageError
+from unet_deploy.objects.rules import COMPONENTS, Rules
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,8 @@ class Scoring:
 
     groups: frozenset[str] = frozenset({"overlap", "objects"})
     """Of GROUPS."""
-    min_size: int = 0
-    """Objects of the prediction of fewer pixels are left out before objects are matched."""
+    objects: Rules = COMPONENTS
+    """What of the prediction counts as an object."""
 
     @property
     def by_threshold(self) -> bool:

@@ -9,6 +9,8 @@ import numpy as np
 from scipy import ndimage
 
 from unet_deploy.evaluation.contingency import Contingency
+from unet_deploy.objects.parts import objects_of
+from unet_deploy.objects.rules import Rules
 
 IOU_THRESHOLDS = tuple(np.arange(50, 100, 5) / 100)
 """Intersection over union 0.5, 0.55 ... 0.95."""
@@ -20,9 +22,15 @@ def connected_objects(foreground: np.ndarray) -> np.ndarray:
     return labels.astype(np.int32)
 
 
-def without_small(objects: np.ndarray, min_size: int) -> np.ndarray:
-    """Numbered objects (H, W) without those of fewer pixels."""
-    small = np.bincount(objects.reshape(-1)) < min_size
+def objects_found(labels: np.ndarray, rules: Rules) -> np.ndarray:
+    """Number what counts as an object in the foreground of (H, W) classes or bool: (H, W) int32, 0 the background."""
+    return objects_of((labels > 0).astype(np.uint8), rules).astype(np.int32)
+
+
+def without_small(objects: np.ndarray, rules: Rules) -> np.ndarray:
+    """Numbered objects (H, W) without those that are too small to count."""
+    areas = np.bincount(objects.reshape(-1))
+    small = areas < rules.least(areas[1:][areas[1:] > 0])
     return np.where(small[objects], objects.dtype.type(0), objects)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,10 @@ from unet_deploy.images import ImageInfo
 from unet_deploy.objects import Objects, write_table
 from unet_deploy.objects.frame import FINEST
 from unet_deploy.objects.geojson import write_outlines
-from unet_deploy.segmentation.options import ObjectRules
+from unet_deploy.objects.parts import Page, Parts
+from unet_deploy.objects.rules import Rules
+from unet_deploy.objects.table import ObjectTable
+from unet_deploy.segmentation.options import Coordinates
 from unet_deploy.segmentation.places import frame_of, said_of
 from unet_deploy.stream.pipeline import DoneTile
 from unet_deploy.tiling import Region
@@ -21,17 +25,26 @@ from unet_deploy.tiling import Region
 class ObjectWriter:
     """Collects the objects of finished tiles, and writes what is asked for in `finish`.
 
-    region: what the tiles of each page cover. table: the file that will say where they are, None for none.
+    region: what the tiles of each page cover. table: the file that will say where they are, None for none, and in what
+    coordinates.
     Raises ImageError where the image lies on no such map as is asked for, and MissingPackageError.
     """
 
     def __init__(
-        self, rules: ObjectRules, image: ImageInfo, region: Region, classes: Sequence[str], table: Path | None = None
+        self,
+        rules: Rules,
+        image: ImageInfo,
+        region: Region,
+        classes: Sequence[str],
+        table: Path | None = None,
+        coordinates: Coordinates = "auto",
     ) -> None:
-        self._image = image
-        frame = frame_of(image, rules.coordinates, table) if table else FINEST
+        self._rules, self._image, self._region = rules, image, region
+        frame = frame_of(image, coordinates, table) if table else FINEST
         self.places = said_of(image, frame, table) if table else ""
         """In what places are given, where the image lies on a map."""
+        self.too_large = 0
+        """Components that were to be parted and are too large for it, once they were counted."""
         self._pages = [
             Objects(
                 region,
@@ -70,6 +83,7 @@ class ObjectWriter:
     def finish(
         self,
         labels_of: Callable[[int, Region], np.ndarray],
+        image_of: Callable[[int, Region], np.ndarray],
         *,
         table: Path | None = None,
         number: Callable[[int, Region, np.ndarray], None] | None = None,
@@ -77,19 +91,29 @@ class ObjectWriter:
     ) -> int:
         """Write the table, and return how many objects there are: ids go on over the pages.
 
-        labels_of: the labels (h, w) of a region of a page, as they were added. number: takes the ids (h, w) uint32 of
-        the objects in each of these regions.
+        labels_of: the labels (h, w) of a region of a page, as they were added. image_of: its grey values (C, h, w).
+        number: takes the ids (h, w) uint32 of the objects in each of the regions that were added.
         """
+        tables: list[ObjectTable] = []
+        parted: dict[int, Parts] = {}
+        count = 0
+        for page, components in enumerate(self._pages):
+            if self._rules.measure_first:
+                pixels = Page(self._region, partial(labels_of, page), partial(image_of, page))
+                parts = parted[page] = Parts(components.finish(), pixels, self._rules, before=count)
+                self.too_large += parts.too_large
+                found = parts.table
+            else:
+                found = components.finish(count)
+            tables.append(replace(found, steps=self._image.steps(page)))
+            count += len(found)
 
         def numbered(page: int) -> Iterator[tuple[Region, np.ndarray]]:
             for at, region in self._regions:
                 if at == page:
-                    yield region, self._pages[page].instances(region, labels_of(page, region))
+                    ids = self._pages[page].instances(region, labels_of(page, region))
+                    yield region, parted[page].ids(region, ids) if parted else ids
 
-        tables, count = [], 0
-        for page, each in enumerate(self._pages):
-            tables.append(replace(each.finish(count), steps=self._image.steps(page)))
-            count += len(tables[-1])
         if number:
             for page in range(len(tables)):
                 for region, ids in numbered(page):

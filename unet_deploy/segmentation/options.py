@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass, field
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
 
 from unet_deploy.errors import UsageError
 from unet_deploy.images import SILENCE
@@ -23,30 +25,56 @@ from unet_deploy.system.arguments import (
 )
 from unet_deploy.tiling import Region
 
+if TYPE_CHECKING:
+    from unet_deploy.model.decision import Decision
+    from unet_deploy.objects.rules import Rules
+
 Coordinates = Literal["auto", "pixels", "map", "wgs84"]
 """In what places of objects are given: the image's map where it says one, else pixels; or as is asked for."""
 
 
 @dataclass(frozen=True)
 class ObjectRules:
-    """What counts as an object, and how it is told."""
+    """What counts as an object, and how it is told. None stands for what the model's card says.
+
+    >>> from unet_deploy.model.decision import UNDECIDED
+    >>> ObjectRules(split=True).decided_by(UNDECIDED).split
+    0.04
+    """
 
     connectivity: Literal[4, 8] = 4
     """Neighbours of a pixel."""
-    min_size: int = 0
+    min_size: int | None = None
     """Objects of fewer pixels of the level are left out."""
-    fill_holes: bool = False
+    fill_holes: bool | None = None
     """Whether background inside one object belongs to it."""
     coordinates: Coordinates = "auto"
     """In what its place is given, beside pixels in tables."""
+    split: float | bool | None = None
+    """Whether objects that touch are parted, or how much deeper, in diameters, they must be than the neck between them.
+    True is as deep as the card says, or 0.04 where it parts nothing."""
 
     def __post_init__(self) -> None:
-        settle(self, connectivity=whole, min_size=whole, fill_holes=yes_or_no)
+        settle(self, connectivity=whole, min_size=whole_or_none, fill_holes=_yes_or_no_or_none, split=_depth)
         settle(self, coordinates=one_of(*get_args(Coordinates)))
-        if self.min_size < 0:
+        if self.min_size is not None and self.min_size < 0:
             raise UsageError(f"min_size: give pixels from 0, not {self.min_size}")
         if self.connectivity not in (4, 8):
             raise UsageError(f"connectivity: there are 4 and 8, not {self.connectivity}")
+
+    def decided_by(self, decision: Decision) -> Rules:
+        """The rules with what the card of the model decides of the rest."""
+        from unet_deploy.objects.rules import Rules
+        from unet_deploy.objects.split import DEPTH
+
+        split = decision.split if self.split is None else self.split
+        return Rules(
+            self.connectivity,
+            self.min_size or 0,
+            decision.fill_holes if self.fill_holes is None else self.fill_holes,
+            (decision.split or DEPTH) if split is True else float(split),
+            decision.min_size if self.min_size is None else 0.0,
+        )
 
 
 @dataclass(frozen=True)
@@ -103,6 +131,20 @@ class Options:
     def reading(self) -> Reading:
         """How the image is read."""
         return Reading(self.channel, self.palette, self.nodata, self.timeout)
+
+
+def _yes_or_no_or_none(value: object, name: str) -> bool | None:
+    return None if value is None else yes_or_no(value, name)
+
+
+def _depth(value: object, name: str) -> float | bool | None:
+    """None, yes or no, or a share of the diameter. Raises UsageError."""
+    if value is None or isinstance(value, (bool, np.bool_)):
+        return _yes_or_no_or_none(value, name)
+    depth = number(value, name)
+    if not 0 <= depth <= 1:
+        raise UsageError(f"{name}: give a depth of 0 to 1 diameters, not {depth:g}")
+    return depth
 
 
 def _channel(channel: object, name: str) -> Channel | None:

@@ -64,6 +64,8 @@ class Report:
     """What the mask says to stand for no data."""
     places: str = ""
     """In what the places of objects are given, where the image lies on a map."""
+    too_large: int = 0
+    """How many objects were to be parted where they touch, but span too much for it and stayed as they are."""
 
     @property
     def megapixels(self) -> float:
@@ -241,13 +243,14 @@ def _run(
     plan, _ = plan_file(source, covered, ready, outputs, options)
     region = options.roi or covered
     task = Task(path, source, level, state, runtime, ready, plan, region, options)
-    subject = Subject(source, covered, region, ready.card.classes, options.outside)
+    subject = Subject(source, covered, region, ready.card.classes, options.outside, ready.card.decision)
     keep = Keep(_key(task, outputs), options.resume, options.overwrite, job)
     with OutputWriter(outputs, subject, options.objects, keep) as writer:
         with _unchanged(task, writer):
             timing = compute.fill(task, writer, progress)
         writer.commit()
-    return Report(info, plan, outputs, ready.name, timing, proved, writer.objects, subject.nodata, writer.places)
+    found = (writer.objects, subject.nodata, writer.places, writer.too_large)
+    return Report(info, plan, outputs, ready.name, timing, proved, *found)
 
 
 @contextmanager

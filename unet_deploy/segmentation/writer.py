@@ -21,6 +21,7 @@ from unet_deploy.masks import (
     MaskWriter,
     open_mask,
 )
+from unet_deploy.model.decision import UNDECIDED, Decision
 from unet_deploy.segmentation.options import ObjectRules
 from unet_deploy.segmentation.outputs import Outputs, check_outputs
 from unet_deploy.stream.pipeline import Consumer, DoneTile
@@ -45,6 +46,8 @@ class Subject:
     classes: Sequence[str]
     outside: int = 0
     """What the mask has where there is no data; it belongs to no object all the same."""
+    decision: Decision = UNDECIDED
+    """What the model's card says of objects, where nobody else does."""
 
     @property
     def nodata(self) -> int | None:
@@ -102,7 +105,10 @@ class OutputWriter:
         from unet_deploy.segmentation.counting import ObjectWriter
 
         table = self._outputs.objects
-        writer = self._object_writer = ObjectWriter(rules, self._image, subject.covered, subject.classes, table)
+        decided = rules.decided_by(subject.decision)
+        writer = self._object_writer = ObjectWriter(
+            decided, self._image, subject.covered, subject.classes, table, rules.coordinates
+        )
         self.consumers.append(lambda done: writer.add(self._masked(done)))
 
     @property
@@ -128,6 +134,11 @@ class OutputWriter:
     def places(self) -> str:
         """In what the places of objects are given, where the image lies on a map."""
         return self._object_writer.places if self._object_writer else ""
+
+    @property
+    def too_large(self) -> int:
+        """How many components were to be parted and are too large for it."""
+        return self._object_writer.too_large if self._object_writer else 0
 
     @property
     def resumed(self) -> bool:
@@ -197,6 +208,7 @@ class OutputWriter:
             table = self._outputs.objects
             self.objects = writer.finish(
                 self._labels,
+                self._source.crop,
                 table=table,
                 number=number if sink else None,
                 overwrite=table is not None and self._keep.replaces(table),

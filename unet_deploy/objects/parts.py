@@ -1,0 +1,155 @@
+"""The objects of one page where those that touch are parted: out of core, from the components that `Objects` finds.
+
+How a component is parted depends on its own pixels, and on the diameter of the page's objects. So the mask is read once
+more after its last tile, and the answer is that for the whole mask at once, whatever the tiles were. What is held is a
+row of the table for each object, and the packed parts of each component that was parted.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from unet_deploy.objects import Objects
+from unet_deploy.objects.crops import LARGEST, Crop, Cutter
+from unet_deploy.objects.records import measured, rows_of
+from unet_deploy.objects.rules import Rules
+from unet_deploy.objects.runs import Runs, Touching
+from unet_deploy.objects.table import ObjectTable
+from unet_deploy.tiling import Region
+
+
+@dataclass(frozen=True)
+class Page:
+    """What is known of a page once its tiles are done. Regions are in pixels of the image."""
+
+    region: Region
+    """What tiles covered."""
+    labels: Callable[[Region], np.ndarray]
+    """Returns the class indices, (h, w) uint8, of a region."""
+    image: Callable[[Region], np.ndarray]
+    """Returns the grey values, (C, h, w), of a region."""
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """A component that was parted."""
+
+    index: int
+    """Among all components."""
+    box: Region
+    packed: bytes
+    rows: np.ndarray
+    """(k,) of `row_type`, its parts."""
+
+    def parts(self) -> np.ndarray:
+        """Return the part of each pixel, (h, w) int32 from 1; 0 for none."""
+        return np.frombuffer(zlib.decompress(self.packed), np.int32).reshape(self.box.sides)
+
+
+class Parts:
+    """The objects of a page by rules. Ids count in raster order of first pixels, as those of components do.
+
+    components: the table that `Objects.finish` returned for the page, whose ids count from 1.
+    before: how many objects the pages before this one have.
+    """
+
+    table: ObjectTable
+    """The objects."""
+    too_large: int
+    """How many components stayed in one piece because they span too much to be looked at in memory."""
+
+    def __init__(self, components: ObjectTable, page: Page, rules: Rules, *, before: int = 0) -> None:
+        rows = components.rows
+        self._page, self._rules, self._stretch = page, rules, components.frame.stretch
+        fits = rows["bbox_height"].astype(np.int64) * rows["bbox_width"] <= LARGEST
+        self.too_large = int((~fits).sum()) if rules.split else 0
+        cuts = list(self._parted(rows, np.flatnonzero(fits)))
+        whole = np.ones(len(rows), bool)
+        whole[[cut.index for cut in cuts]] = False
+
+        objects = np.concatenate([rows[whole], *(cut.rows for cut in cuts)])
+        counted = np.flatnonzero(objects["area"] >= rules.least(rows["area"]))
+        counted = counted[np.argsort(objects["first"][counted])]
+        ids = np.zeros(len(objects), np.uint32)
+        ids[counted] = np.arange(before + 1, before + 1 + len(counted))
+        self.table = replace(components, rows=objects[counted], before=before)
+        self._ids = np.zeros(len(rows) + 1, np.uint32)
+        self._ids[1:][whole] = ids[: whole.sum()]
+        numbers = np.split(ids[whole.sum() :], np.cumsum([len(cut.rows) for cut in cuts]))
+        self._cut = [(cut, np.append(np.uint32(0), own)) for cut, own in zip(cuts, numbers, strict=False)]
+        corners = [(*cut.box.origin, cut.box.bottom, cut.box.right) for cut in cuts]
+        self._tops, self._lefts, self._bottoms, self._rights = np.array(corners, np.int64).reshape(-1, 4).T
+
+    def ids(self, region: Region, components: np.ndarray) -> np.ndarray:
+        """Return the id of each pixel's object, (h, w) uint32 and 0 for none.
+
+        components: (h, w) uint32, what `Objects.instances` returned for the region.
+        """
+        ids = self._ids[components]
+        near = (self._tops < region.bottom) & (self._bottoms > region.y)
+        near &= (self._lefts < region.right) & (self._rights > region.x)
+        for at in np.flatnonzero(near):
+            cut, numbers = self._cut[at]
+            inside = cut.box.intersection(region)
+            parts = cut.parts()[inside.slices_in(cut.box)]
+            mine = ids[inside.slices_in(region)]
+            mine[parts > 0] = numbers[parts[parts > 0]]
+        return ids
+
+    def _parted(self, rows: np.ndarray, fitting: np.ndarray) -> Iterator[_Cut]:
+        """Yield the components that are more than one object. fitting: (n,) the indices of those to be looked at."""
+        parting = self._rules.parting(rows["area"])
+        if parting is None:
+            return
+        cutter = Cutter(self._page.region, self._page.labels, self._rules.connectivity, self._rules.fill_holes)
+        for crops in cutter.crops(rows[fitting]):
+            for crop, parts in zip(crops, parting.parts_of([crop.shape for crop in crops]), strict=True):
+                if parts is not None:
+                    index = int(fitting[crop.index])
+                    found = self._measured(crop, parts, rows["label"][index])
+                    yield _Cut(index, crop.box, zlib.compress(parts.tobytes(), 1), found)
+
+    def _measured(self, crop: Crop, parts: np.ndarray, label: int) -> np.ndarray:
+        """Return the rows of the parts of a component."""
+        region = self._page.region
+        runs = Runs.of(parts)
+        touching = Touching.of(runs, self._rules.connectivity, holes=False)
+        place = crop.box.moved(-region.y, -region.x)
+        owner = (runs.labels - 1).astype(np.int32)
+        image = self._page.image(crop.box)
+        records = measured(runs, touching, owner, int(parts.max()), place, image, region.width)
+        records["label"] = label
+        rows = rows_of(records, self._stretch)
+        rows["bbox_y"] += region.y
+        rows["bbox_x"] += region.x
+        rows["centroid_y"] += region.y
+        rows["centroid_x"] += region.x
+        return rows
+
+
+def objects_of(labels: np.ndarray, rules: Rules) -> np.ndarray:
+    """Number the objects of a whole mask (H, W) uint8 of class indices: (H, W) uint32, 0 for none.
+
+    They are those that a mask of any size has which is made tile by tile.
+    """
+    everywhere = Region(0, 0, *labels.shape)
+    objects = Objects(
+        everywhere,
+        channels=0,
+        classes=(),
+        connectivity=rules.connectivity,
+        min_size=rules.min_size,
+        fill_holes=rules.fill_holes,
+    )
+    nothing = np.zeros((0, *labels.shape), np.uint8)
+    objects.add(everywhere, nothing, labels)
+    table = objects.finish()
+    ids = objects.instances(everywhere, labels)
+    if not rules.measure_first:
+        return ids
+    page = Page(everywhere, lambda region: labels[region.slices], lambda region: nothing[(slice(None), *region.slices)])
+    return Parts(table, page, rules).ids(everywhere, ids)

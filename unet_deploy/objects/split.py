@@ -1,0 +1,176 @@
+"""Objects that touch are parted where the neck between them is narrow: arithmetic on one component at a time.
+
+The distance to the border has a peak in each of two discs that touch, and a saddle in the neck between them:
+
+    . 1 1 1 . 1 1 1 .        height 2 in both discs, 1 in the neck: the lower peak stands 1 above the saddle
+    1 1 2 1 1 1 2 1 1
+    . 1 1 1 . 1 1 1 .
+
+A peak that stands at least some depth above the saddle to a higher one is that of an object; the slopes of every other
+one go to the object beyond its highest saddle. How far a peak stands above its saddle is its dynamic (Grimaud 1992, "A
+new measure of contrast: the dynamics"). The parts are a watershed with the peaks that are left as seeds, which is a
+forest over the highest saddles with a tree for each seed (Cousty et al. 2009, "Watershed cuts: minimum spanning forests
+and the drop of water principle").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from unet_deploy.objects.distance import Stack, stacks
+from unet_deploy.objects.runs import Connectivity
+
+DEPTH = 1 / 25
+"""In diameters, where parting is asked for and nobody says how deep: it did best on nuclei of several laboratories."""
+
+SMOOTHING = 1 / 30
+"""Sigma of the Gaussian over distances, in diameters: a ragged border makes peaks, and it takes most of them away."""
+
+
+def diameter(areas: np.ndarray) -> float:
+    """Return the diameter, in pixels, of the objects of an image: that of a disc of their areas' weighted median.
+
+    areas: (n,) pixels; half of all pixels are of objects no larger than the median. By weight specks count for little;
+    and so do, unlike in a mean, a few clusters that are not parted yet.
+
+    >>> round(diameter(np.array([1, 2, 1, 300, 310, 320, 640])), 2)
+    20.19
+    """
+    if not len(areas):
+        return 0.0
+    areas = np.sort(areas)
+    up_to = np.cumsum(areas)
+    return float(np.sqrt(4 / np.pi * areas[np.searchsorted(up_to, up_to[-1] / 2)]))
+
+
+@dataclass(frozen=True)
+class Parting:
+    """How components are parted. Lengths are in pixels."""
+
+    depth: float
+    """How far a peak must stand above its saddle."""
+    sigma: float
+    connectivity: Connectivity
+
+    def parts_of(self, shapes: Sequence[np.ndarray]) -> list[np.ndarray | None]:
+        """Return the parts of each shape: (h, w) int32, 1, 2, ... in raster order of their first pixels, 0 outside.
+
+        shapes: (h, w) bool, one connected component each. None stands for a shape that is in one piece.
+
+        >>> discs = np.kron(np.array([[0, 1, 0, 0, 1, 0], [1, 1, 1, 1, 1, 1], [0, 1, 0, 0, 1, 0]]), np.ones((4, 4)))
+        >>> [parts] = Parting(0.5, 0.5, 4).parts_of([discs > 0])
+        >>> parts[6, ::4].tolist(), Parting(9, 0.5, 4).parts_of([discs > 0])
+        ([1, 1, 1, 2, 2, 2], [None])
+        """
+        found: list[np.ndarray | None] = [None] * len(shapes)
+        for stack in stacks(shapes, self.sigma):
+            peaks = self._peaks(stack)
+            for place in np.flatnonzero(peaks > 1):
+                index = stack.which[place]
+                rows, columns = (slice(stack.frame - 1, stack.frame + side + 1) for side in shapes[index].shape)
+                found[index] = self._parts(stack.heights[rows, place, columns])
+        return found
+
+    def _peaks(self, stack: Stack) -> np.ndarray:
+        """Return how many peaks there are in each shape, (n,)."""
+        heights = stack.heights
+        middle = heights[1:-1, :, 1:-1]
+        peaks = stack.inside[1:-1, :, 1:-1].copy()
+        for y, x in self._around:
+            beside = heights[1 + y : heights.shape[0] - 1 + y, :, 1 + x : heights.shape[2] - 1 + x]
+            peaks &= (middle > beside) if (y, x) < (0, 0) else (middle >= beside)
+        return peaks.sum(axis=(0, 2))
+
+    @property
+    def _around(self) -> list[tuple[int, int]]:
+        """Return where the neighbours of a pixel are, down and right of it, in raster order."""
+        near = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)]
+        return near if self.connectivity == 8 else [(y, x) for y, x in near if 0 in (y, x)]
+
+    def _parts(self, heights: np.ndarray) -> np.ndarray | None:
+        """Return the parts of one shape from its heights (h + 2, w + 2), which have a frame of background."""
+        width = heights.shape[1]
+        flat = heights.ravel()
+        pixels = np.flatnonzero(flat)
+        basins, peaks = self._basins(flat, pixels, width)
+        pairs, saddles = self._saddles(flat, pixels, basins, width)
+        owners = _joined(flat[pixels[peaks]].tolist(), pairs, saddles, self.depth)
+        roots, first, numbers = np.unique(owners[basins], return_index=True, return_inverse=True)
+        if len(roots) == 1:
+            return None
+        order = np.empty(len(roots), np.int32)
+        order[np.argsort(first)] = np.arange(1, len(roots) + 1)
+        parts = np.zeros(heights.shape, np.int32)
+        parts.ravel()[pixels] = order[numbers]
+        return parts[1:-1, 1:-1]
+
+    def _basins(self, flat: np.ndarray, pixels: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+        """Let every pixel climb to a peak: (n,) the peak of each, from 0 in raster order, and (k,) where those are.
+
+        It goes to the highest of its neighbours and itself, and of two as high to the first in raster order.
+        """
+        offsets = [y * width + x for y, x in self._around]
+        half = len(offsets) // 2
+        best, target = np.full(len(pixels), -1, flat.dtype), pixels
+        for offset in [*offsets[:half], 0, *offsets[half:]]:
+            beside = flat[pixels + offset]
+            higher = beside > best
+            best, target = np.where(higher, beside, best), np.where(higher, pixels + offset, target)
+        climb = np.searchsorted(pixels, target)
+        while not np.array_equal(higher_still := climb[climb], climb):
+            climb = higher_still
+        peaks, basins = np.unique(climb, return_inverse=True)
+        return basins, peaks
+
+    def _saddles(
+        self, flat: np.ndarray, pixels: np.ndarray, basins: np.ndarray, width: int
+    ) -> tuple[list[list[int]], list[float]]:
+        """Return the basins that touch, in pairs, and the height of the highest way between them; the highest first."""
+        owner = np.full(flat.shape, -1, np.int32)
+        owner[pixels] = basins
+        keys, lows = [], []
+        count = int(basins.max()) + 1
+        for y, x in self._around[len(self._around) // 2 :]:
+            beyond = pixels + (y * width + x)
+            here, there = basins, owner[beyond]
+            meet = (there >= 0) & (there != here)
+            one, other = here[meet], there[meet]
+            keys.append(np.minimum(one, other).astype(np.int64) * count + np.maximum(one, other))
+            lows.append(np.minimum(flat[pixels[meet]], flat[beyond[meet]]))
+        key, low = np.concatenate(keys), np.concatenate(lows)
+        order = np.lexsort((-low, key))
+        order = order[np.diff(key[order], prepend=-1) != 0]
+        order = order[np.argsort(-low[order], kind="stable")]
+        return np.stack(np.divmod(key[order], count), axis=1).tolist(), low[order].tolist()
+
+
+def _joined(peaks: list[float], pairs: list[list[int]], saddles: list[float], depth: float) -> np.ndarray:
+    """Return the peak that the basin of each goes to, (k,): itself where it stands deep enough.
+
+    peaks: their heights. pairs, saddles: the basins that touch and how high, the highest first.
+    """
+    seeds = [True] * len(peaks)
+    roots = list(range(len(peaks)))
+    for (one, other), saddle in zip(pairs, saddles, strict=True):
+        ends = sorted({_root(roots, one), _root(roots, other)}, key=lambda peak: (-peaks[peak], peak))
+        if len(ends) == 2:
+            higher, lower = ends
+            roots[lower] = higher
+            seeds[lower] = peaks[lower] - saddle >= depth
+    roots = list(range(len(peaks)))
+    for one, other in pairs:
+        ends = sorted({_root(roots, one), _root(roots, other)}, key=lambda peak: not seeds[peak])
+        if len(ends) == 2 and not seeds[ends[1]]:
+            roots[ends[1]] = ends[0]
+    return np.array([_root(roots, peak) for peak in range(len(peaks))])
+
+
+def _root(roots: list[int], of: int) -> int:
+    """Return what stands for a peak now; the way there gets shorter each time."""
+    while roots[of] != of:
+        roots[of] = roots[roots[of]]
+        of = roots[of]
+    return of
