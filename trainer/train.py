@@ -68,7 +68,7 @@ def train(
         if saved:
             told.say(*_check_same(files.checkpoint, saved, recipe, keeper))
             restore(files.checkpoint, saved, run)
-            keeper.write_missing_weights(run)
+            keeper.finish_last_save(run)
         keeper.check_room(run)
         _learn(run, keeper, evaluate_every, told)
     best, _ = load_weights(output)

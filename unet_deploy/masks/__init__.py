@@ -183,6 +183,14 @@ class MaskFormat(ABC):
     def unfinished_key(self, path: Path) -> dict[str, Any]:
         """The key of the unfinished run of a mask; empty where there is none that this version could go on from."""
 
+    @abstractmethod
+    def sweep(self, path: Path, key: Mapping[str, Any]) -> None:
+        """End what a run left that was killed after its mask, which is there and whole, got its name.
+
+        key: what its key says at least. What another process is at stays, and what a later run may go on from, and
+        what is none of ours; nothing is raised.
+        """
+
     def waiting_bytes(self, form: MaskForm) -> int:
         """The most that blocks hold in memory which are not full yet, when tiles come row by row.
 

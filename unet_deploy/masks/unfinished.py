@@ -34,6 +34,15 @@ def key_of(header: str | bytes) -> dict[str, Any]:
     return key if isinstance(key, dict) and key.pop(_VERSION, None) == KEY_VERSION else {}
 
 
+def is_over(header: bytes, key: Mapping[str, Any]) -> bool:
+    """Whether no later run goes on from a record, when all is made of what has this in its key.
+
+    It is of such a run, or of one that keeps nothing, or was not begun.
+    """
+    ours = json.loads(json.dumps(key))
+    return header.strip() in (b"", header_of({}).encode()) or ours.items() <= key_of(header).items()
+
+
 def lock(file: IO[Any], output: Path) -> None:
     """Keep other processes off an unfinished output. Raises UsageError where one is at it."""
     with suppress(OSError):  # of a file system without locks

@@ -26,7 +26,7 @@ from unet_deploy.runtimes import Runtime
 from unet_deploy.runtimes.agreement import Agreement
 from unet_deploy.segmentation.compute import Compute, Task, stream_here
 from unet_deploy.segmentation.options import DEFAULTS, Options
-from unet_deploy.segmentation.outputs import Outputs, check_ours, check_outputs, finished
+from unet_deploy.segmentation.outputs import Outputs, check_ours, check_outputs, finished, sweep
 from unet_deploy.segmentation.planning import covered_region, open_file, plan_file, turn_to_level
 from unet_deploy.segmentation.writer import OutputWriter, Subject, write_labels, write_probabilities
 from unet_deploy.stream.pipeline import Consumer, Timing, stream
@@ -295,18 +295,41 @@ def is_made(path: Path, outputs: Outputs, runtime: Runtime, options: Options) ->
 
     Where the file system keeps no marks, a mask that is there and whole is taken for the job's own.
     """
+    return _made_of(path, outputs, runtime, options) is not None
+
+
+def end_made(path: Path, outputs: Outputs, runtime: Runtime, options: Options) -> bool:
+    """As `is_made`; what runs left that were killed between giving the files their names and their end is removed."""
+    state = _made_of(path, outputs, runtime, options)
+    if state is not None:
+        sweep(outputs, _key_of_answer(state, outputs, runtime, options))
+    return state is not None
+
+
+def _made_of(path: Path, outputs: Outputs, runtime: Runtime, options: Options) -> str | None:
+    """The state of the image that `is_made` says the mask to be made of; None where there is no mask."""
     if not finished(outputs.mask):
-        return False
+        return None
     with open_file(path, options) as source:
         turn_to_level(source, runtime.card, options)
-        job = mark_of_job(source.state(), outputs, runtime, options)
+        state = source.state()
+    job = mark_of_job(state, outputs, runtime, options)
     check_ours(format_of(outputs.mask).place(outputs.mask), Keep(resume=True, job=job))
-    return True
+    return state
 
 
 def _key(task: Task, outputs: Outputs) -> dict[str, Any]:
     """What must be the same for an unfinished run to go on."""
-    options = task.options
+    return {
+        "version of this program": __version__,
+        **_key_of_answer(task.state, outputs, task.runtime, task.options),
+        "runtime": task.runtime.name,
+        "tile size": json.loads(json.dumps(asdict(task.plan))),
+    }
+
+
+def _key_of_answer(state: str, outputs: Outputs, runtime: Runtime, options: Options) -> dict[str, Any]:
+    """What of a key says which pixels the masks get, however they are computed."""
     settings = {
         "channel": options.channel,
         "palette": options.palette,
@@ -317,14 +340,11 @@ def _key(task: Task, outputs: Outputs) -> dict[str, Any]:
         "skip_background": options.skip_background,
     }
     return {
-        "version of this program": __version__,
-        "image": task.state,
-        "model": task.runtime.fingerprint,
-        "runtime": task.runtime.name,
+        "image": state,
+        "model": runtime.fingerprint,
         "region": astuple(options.roi) if options.roi else None,
         "setting": settings,
         "set of outputs": [each.name for each in outputs],
-        "tile size": json.loads(json.dumps(asdict(task.plan))),
     }
 
 
