@@ -120,20 +120,19 @@ class Extent:
     """How much there is of a data set, as far as the heads of its files tell."""
 
     channels: int
-    validation_pixels: int
-    """Of all images that are held back together."""
+    validation: tuple[tuple[int, int], ...]
+    """Height and width of each image that is held back."""
 
 
 def extent_of(data: DataSet) -> Extent:
     """Look at a data set before it is read. Raises UsageError, DataError and ImageError as `read_data_set`."""
     pairs = find_pairs(data.path, data.masks)
-    pixels = 0
+    sizes = []
     for part in split_pairs(pairs, data.validation, data.reading).validation:
         with data.reading.open(pairs[part.image].image) as source:
-            region = part.region or source.info.region
-            pixels += region.height * region.width
+            sizes.append((part.region or source.info.region).sides)
             channels = source.info.channels
-    return Extent(channels, pixels)
+    return Extent(channels, tuple(sizes))
 
 
 def read_data_set(data: DataSet, description: ModelDescription) -> AnnotatedSet:
