@@ -17,7 +17,7 @@ from trainer.data import Extent
 from trainer.optimizer import orthogonalised, turns
 from trainer.recipe import Recipe
 from trainer.run import geometry, start
-from trainer.step import step
+from trainer.step import loss_of, step
 from trainer.unet import UNet
 from unet_deploy.runtimes import DEFAULT_TILE
 from unet_deploy.system.machine import usable_cores
@@ -113,8 +113,8 @@ class _Speed:
     def _step_by_parts(self) -> float:
         """Seconds of a step that is too long to be timed: a small tile is, and the orthogonalised step of a kernel."""
         recipe = self.recipe
-        sample = replace(recipe, batch=1, tile=_small_tile(recipe), optimizer="sgd")  # whose steps take no time
-        tiles = _time_step(sample, self.ports, self.device) * self._tiles(recipe) / self._tiles(sample)
+        sample = replace(recipe, batch=1, tile=_small_tile(recipe))
+        tiles = _time_tiles(sample, self.ports, self.device) * self._tiles(recipe) / self._tiles(sample)
         return tiles + _time_turn(self.device) * _count_optimizer(recipe, self.ports)
 
     def _work(self, recipe: Recipe) -> float:
@@ -163,6 +163,17 @@ def _time_step(recipe: Recipe, ports: tuple[int, int], device: torch.device) -> 
     run = start(recipe, *ports, device)
     batch = _noise(recipe, ports)
     return _fastest(lambda: step(run, batch, recipe, device))
+
+
+def _time_tiles(recipe: Recipe, ports: tuple[int, int], device: torch.device) -> float:
+    """Seconds of the way forward and back of tiles of noise."""
+    network, batch = start(recipe, *ports, device).model, _noise(recipe, ports)
+
+    def there_and_back() -> None:
+        network.zero_grad()
+        loss_of(network, batch, device).backward()
+
+    return _fastest(there_and_back)
 
 
 def _time_turn(device: torch.device) -> float:
