@@ -106,7 +106,8 @@ def _check_same(checkpoint: Path, saved: dict[str, Any], recipe: Recipe, keeper:
         return changes(checkpoint, saved["settings"], keeper.settings)
     if saved.get("fingerprint") != fingerprint_of(recipe, keeper.description, keeper.data):
         raise UsageError(
-            f"{checkpoint}: was made with other settings or data; resume with the same, or start with --overwrite"
+            f"{checkpoint}: was made with other settings or data; resume with the same, or start anew with --overwrite "
+            "in place of --resume"
         )
     return []
 

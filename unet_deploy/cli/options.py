@@ -5,14 +5,14 @@ A group packs itself into the value of the library that it stands for.
 
 import shlex
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from unet_deploy.cli import parse
-from unet_deploy.errors import address
+from unet_deploy.errors import UsageError, address
 
 if TYPE_CHECKING:
     from unet_deploy.images.reading import Reading
@@ -290,8 +290,16 @@ class ObjectOptions:
     ] = "auto"
 
     def rules(self) -> "ObjectRules":
-        """What counts as an object, as the library says it."""
+        """What counts as an object, as the library says it. Raises UsageError for rules that nothing asks for."""
         from unet_deploy.segmentation.options import ObjectRules
+
+        rules = [field for field in fields(self) if field.name not in ("objects", "instances")]
+        given = [field.name for field in rules if getattr(self, field.name) != field.default]
+        if given and not (self.objects or self.instances):
+            option = given[0].replace("_", "-")
+            raise UsageError(
+                f"--{option}: changes objects, and none are asked for; add --objects csv or --instances tif"
+            )
 
         return ObjectRules(self.connectivity, self.min_size, self.fill_holes, self.coordinates)
 

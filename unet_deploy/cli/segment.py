@@ -51,8 +51,8 @@ def segment(
     from unet_deploy.segmentation.batch import Failed, attempt_each, for_runtime
     from unet_deploy.segmentation.planning import first_look
 
-    jobs = _jobs(images, model, outputs, objects, shared=bool(run.scheduler or run.workers))
     options = _options(tiles, image, objects, resume=run.resume, overwrite=outputs.overwrite)
+    jobs = _jobs(images, model, outputs, objects, shared=bool(run.scheduler or run.workers))
     failures = []
     with ExitStack() as stack:
         pixels, source = stack.enter_context(first_look([job.image for job in jobs], options))

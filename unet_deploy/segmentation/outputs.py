@@ -12,7 +12,16 @@ import numpy as np
 
 from unet_deploy.errors import UsageError
 from unet_deploy.images import ImageInfo, is_zarr_folder
-from unet_deploy.masks import Keep, Layout, MaskForm, check_mask_name, format_of, is_ome_name
+from unet_deploy.masks import (
+    Keep,
+    Layout,
+    MaskForm,
+    check_mask_name,
+    format_of,
+    is_mask_name,
+    is_ome_name,
+    known_formats,
+)
 from unet_deploy.system.arguments import one_of, path_or_none, settle
 from unet_deploy.system.arguments import path as path_of
 from unet_deploy.system.files import check_free, drop_leftovers
@@ -139,6 +148,8 @@ class Outputs:
         """
         for path in self.of_pixels:
             check_mask_name(path)
+        if self.instances and not is_mask_name(self.instances):
+            raise UsageError(f"{self.instances}: {known_formats()}")
         if self.overlay and self.overlay.suffix.lower() != ".png":
             raise UsageError(f"{self.overlay}: an overlay is a PNG; give a name that ends in .png")
         if self.objects:

@@ -33,7 +33,7 @@ from unet_deploy.stream.pipeline import Consumer, Timing, stream
 from unet_deploy.stream.planner import Budget, plan_for, proof_plan
 from unet_deploy.stream.proof import prove
 from unet_deploy.stream.tta import averaged
-from unet_deploy.system.arguments import kind_of, whole_or_none, yes_or_no
+from unet_deploy.system.arguments import callable_or_none, kind_of, whole_or_none, yes_or_no
 from unet_deploy.system.arguments import path as path_of
 from unet_deploy.system.cache import key_of
 from unet_deploy.system.progress import Progress
@@ -61,7 +61,7 @@ class Report:
     objects: int | None = None
     """How many there are, where they were counted."""
     nodata: int | None = None
-    """What the mask says to stand for no data."""
+    """What the mask says to stand for no data; None where its image cannot have any."""
     places: str = ""
     """In what the places of objects are given, where the image lies on a map."""
 
@@ -107,7 +107,7 @@ def segment(
     ((2, 120, 150), dtype('float32'))
     """
     image = channels.of(image)
-    tile_size = whole_or_none(tile_size, "tile_size")
+    tile_size, progress = whole_or_none(tile_size, "tile_size"), callable_or_none(progress, "progress")
     probabilities, tta = yes_or_no(probabilities, "probabilities"), yes_or_no(tta, "tta")
     check_dtype(image.dtype, "array")
     with _ready(model, probabilities or tta, device, pixels_for(image.dtype), tile_size) as runtime:
@@ -184,7 +184,7 @@ def segment_file(
     >>> [path.name for path in report.outputs], report.objects
     (['part.tif', 'part.overlay.png', 'part.csv'], 0)
     """
-    path = path_of(image, "image")
+    path, progress = path_of(image, "image"), callable_or_none(progress, "progress")
     if not isinstance(options, Options):
         raise UsageError(f"options: give Options, not {kind_of(options)}")
     outputs = output if isinstance(output, Outputs) else Outputs(path_of(output, "output"))
@@ -247,7 +247,7 @@ def _run(
         with _unchanged(task, writer):
             timing = compute.fill(task, writer, progress)
         writer.commit()
-    return Report(info, plan, outputs, ready.name, timing, proved, writer.objects, subject.nodata, writer.places)
+    return Report(info, plan, outputs, ready.name, timing, proved, writer.objects, subject.noted, writer.places)
 
 
 @contextmanager
