@@ -151,6 +151,8 @@ class MaskFormat(ABC):
     """Whether several processes may fill one mask."""
     spooled: bool
     """Whether finished blocks are on the disk twice, in a spool and in the file, until the run ends."""
+    mapped: bool
+    """Whether a mask says on which map it lies where its image does."""
 
     @abstractmethod
     def open(self, path: Path, form: MaskForm, keep: Keep) -> MaskSink:

@@ -272,7 +272,7 @@ def _pyramid(form: MaskForm) -> list[_Grid]:
 class _Tiff(MaskFormat):
     """TIFF, which one process writes."""
 
-    block, shared, spooled = BLOCK, False, True
+    block, shared, spooled, mapped = BLOCK, False, True, True
 
     def open(self, path: Path, form: MaskForm, keep: Keep) -> TiffMaskSink:
         return TiffMaskSink(path, form, keep)

@@ -123,7 +123,7 @@ def _check_free(layout: MaskLayout, keep: Keep) -> None:
 class _OmeZarr(MaskFormat):
     """OME-Zarr, whose chunks several processes may fill."""
 
-    block, shared, spooled = CHUNK, True, False
+    block, shared, spooled, mapped = CHUNK, True, False, False
 
     def open(self, path: Path, form: MaskForm, keep: Keep) -> ZarrMaskSink:
         return ZarrMaskSink(path, form, keep)

@@ -66,6 +66,13 @@ class Report:
     """In what the places of objects are given, where the image lies on a map."""
 
     @property
+    def off_map(self) -> list[Path]:
+        """The files of an image on a map that do not say that they lie on it."""
+        if self.image.on_map is None:
+            return []
+        return [path for path in self.outputs.of_pixels if not format_of(path).mapped]
+
+    @property
     def megapixels(self) -> float:
         """What was segmented, all pages together."""
         return self.image.pages * self.plan.height * self.plan.width / 1e6
