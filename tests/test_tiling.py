@@ -154,7 +154,7 @@ def test_mirroring_is_numpys_reflection(size, start, length):
 
 
 def test_a_tile_size_below_the_network_is_refused_with_the_least_that_works():
-    with pytest.raises(UsageError, match="at least 188"):
+    with pytest.raises(UsageError, match="at least 204"):
         plan_tiles(500, 500, ORIGINAL, tile=100)
     with pytest.raises(UsageError, match="at least 204"):
         plan_tiles(500, 500, ORIGINAL, tile=190)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -15,9 +17,11 @@ from trainer.optimizer import orthogonalised, turns
 from trainer.recipe import Recipe
 from trainer.run import geometry, start
 from trainer.sets import Extent
-from trainer.step import step
+from trainer.step import loss_of, step
 from trainer.unet import UNet
+from unet_deploy.runtimes import DEFAULT_TILE
 from unet_deploy.system.machine import usable_cores
+from unet_deploy.tiling import plan_tiles
 
 LONG = 3600.0
 """Seconds beyond which a training on a processor is worth a word."""
@@ -61,8 +65,7 @@ def foresee(recipe: Recipe, classes: int, extent: Extent, pace: tuple[int, int],
     speed = _Speed(recipe, extent.channels, classes, device)
 
     def seconds(width: int) -> float:
-        a_validation = speed.forward(width) * extent.validation_pixels
-        return left * speed.step(width) + validations * a_validation
+        return left * speed.step(width) + validations * speed.answers(width, extent.validation)
 
     whole = seconds(recipe.width)
     if device.type == "cuda":
@@ -87,9 +90,7 @@ class _Speed:
         if recipe.width > _NARROW:
             expected = narrow * self._work(recipe) / self._work(replace(recipe, width=_NARROW))
             affordable = device.type == "cuda" or expected < _AFFORDABLE
-            sample = recipe if affordable else replace(recipe, batch=1, tile=_small_tile(recipe))
-            timed = _time_step(sample, self.ports, device)
-            self._timed[recipe.width] = timed * self._work(recipe) / self._work(sample)
+            self._timed[recipe.width] = _time_step(recipe, self.ports, device) if affordable else self._step_by_parts()
 
     def step(self, width: int) -> float:
         """Seconds of a step. A wider network than was timed takes as much longer as it computes more, at most."""
@@ -101,41 +102,49 @@ class _Speed:
             return self._timed[width]
         return self.step(_NARROW) * self._work(recipe) / self._work(replace(recipe, width=_NARROW))
 
-    def forward(self, width: int) -> float:
-        """Seconds of an answer, for each of its pixels."""
-        recipe = replace(self.recipe, width=width)
-        share = _count(recipe, self.ports).a_tile / self._work(recipe)
-        return self.step(width) * share / _inner(recipe) ** 2
+    def answers(self, width: int, sizes: Iterable[tuple[int, int]]) -> float:
+        """Seconds of the answers to images of these heights and widths, tiled as for validation."""
+        recipe, shape = replace(self.recipe, width=width), geometry(self.recipe.depth)
+        plans = (plan_tiles(*sides, shape, tile=DEFAULT_TILE) for sides in sizes)
+        tiles = Counter(tile.read.sides for plan in plans for tile in plan)
+        work = sum(count * _count_answer(width, recipe.depth, self.ports, sides) for sides, count in tiles.items())
+        return self.step(width) * work / self._work(recipe)
+
+    def _step_by_parts(self) -> float:
+        """Seconds of a step that is too long to be timed: a small tile is, and the orthogonalised step of a kernel."""
+        recipe = self.recipe
+        sample = replace(recipe, batch=1, tile=_small_tile(recipe))
+        tiles = _time_tiles(sample, self.ports, self.device) * self._tiles(recipe) / self._tiles(sample)
+        return tiles + _time_turn(self.device) * _count_optimizer(recipe, self.ports)
 
     def _work(self, recipe: Recipe) -> float:
-        """Floating point operations of a step. Back through a convolution takes twice as many as forward."""
-        counted = _count(recipe, self.ports)
-        return 3 * recipe.batch * counted.a_tile + counted.optimizer
+        """Floating point operations of a step."""
+        return self._tiles(recipe) + _count_optimizer(recipe, self.ports)
 
-
-@dataclass(frozen=True)
-class _Work:
-    """Floating point operations."""
-
-    a_tile: float
-    """Of an answer to one training tile."""
-    optimizer: float
-    """Of the orthogonalised steps of a network's kernels, which do not ask for the size of the tile."""
+    def _tiles(self, recipe: Recipe) -> float:
+        """Those of its tiles alone. Back through a convolution takes twice as many as forward."""
+        sides = (recipe.tile, recipe.tile)
+        return 3 * recipe.batch * _count_answer(recipe.width, recipe.depth, self.ports, sides)
 
 
 @cache
-def _count(recipe: Recipe, ports: tuple[int, int]) -> _Work:
-    """Count what a network computes, on tensors that hold nothing."""
+def _count_answer(width: int, depth: int, ports: tuple[int, int], sides: tuple[int, int]) -> float:
+    """Count the floating point operations of an answer to a tile of this height and width; nothing is computed."""
     channels, classes = ports
-    with torch.device("meta"), torch.no_grad():
-        network = UNet(channels, classes, recipe.width, recipe.depth)
-        with FlopCounterMode(display=False) as tile:
-            network(torch.empty(1, channels, recipe.tile, recipe.tile))
-        with FlopCounterMode(display=False) as optimizer:
-            for kernel in network.parameters():
-                if recipe.optimizer == "muon" and turns(kernel):
-                    orthogonalised(kernel.flatten(1))
-    return _Work(tile.get_total_flops(), optimizer.get_total_flops())
+    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counted:
+        UNet(channels, classes, width, depth)(torch.empty(1, channels, *sides))
+    return float(counted.get_total_flops())
+
+
+@cache
+def _count_optimizer(recipe: Recipe, ports: tuple[int, int]) -> float:
+    """Count those of the orthogonalised steps of a network's kernels, which do not ask for the size of the tile."""
+    if recipe.optimizer != "muon":
+        return 0.0
+    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counted:
+        for kernel in filter(turns, UNet(*ports, recipe.width, recipe.depth).parameters()):
+            orthogonalised(kernel.flatten(1))
+    return float(counted.get_total_flops())
 
 
 def _small_tile(recipe: Recipe) -> int:
@@ -150,14 +159,41 @@ def _inner(recipe: Recipe) -> int:
 
 
 def _time_step(recipe: Recipe, ports: tuple[int, int], device: torch.device) -> float:
-    """Seconds of a step on tiles of noise: after a first one, the fastest of three, or of fewer where they are slow."""
+    """Seconds of a step on tiles of noise."""
     run = start(recipe, *ports, device)
     batch = _noise(recipe, ports)
-    step(run, batch, recipe, device)  # much is set up in it, which is done once
+    return _fastest(lambda: step(run, batch, recipe, device))
+
+
+def _time_tiles(recipe: Recipe, ports: tuple[int, int], device: torch.device) -> float:
+    """Seconds of the way forward and back of tiles of noise."""
+    network, batch = start(recipe, *ports, device).model, _noise(recipe, ports)
+
+    def there_and_back() -> None:
+        network.zero_grad()
+        loss_of(network, batch, device).backward()
+
+    return _fastest(there_and_back)
+
+
+def _time_turn(device: torch.device) -> float:
+    """Seconds of an orthogonalised step, for each of its floating point operations, by that of a middling kernel."""
+    kernel = torch.rand(256, 256 * 9, device=device)
+    with FlopCounterMode(display=False) as counted:
+        orthogonalised(kernel)
+    return _fastest(lambda: orthogonalised(kernel)) / counted.get_total_flops()
+
+
+def _fastest(work: Callable[[], object]) -> float:
+    """Seconds of the fastest of three, or of fewer where they are slow, after a first one.
+
+    Much is set up in that, which is done once.
+    """
+    work()
     seconds: list[float] = []
     while len(seconds) < 3 and sum(seconds) < _ENOUGH:
         started = time.perf_counter()
-        step(run, batch, recipe, device)
+        work()
         seconds.append(time.perf_counter() - started)
     return min(seconds)
 

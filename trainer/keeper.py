@@ -14,7 +14,7 @@ from trainer.selection import Selection
 from trainer.sets import AnnotatedSet
 from trainer.weights import Files, save_checkpoint, save_weights, steps_of, words_of, write_log
 from unet_deploy.errors import ResourceError
-from unet_deploy.system.files import check_room
+from unet_deploy.system.files import check_room, drop_leftovers
 
 _ROOM = 1 << 20
 """Bytes for the log and two pictures, and for what a file of weights holds beside them."""
@@ -59,7 +59,15 @@ class Keeper:
         """Write the best weights."""
         save_weights(self.files.output, run, self.recipe, self.description, self.data, self.selection)
 
-    def write_missing_weights(self, run: Run) -> None:
+    def finish_last_save(self, run: Run) -> None:
+        """Write what goes with the checkpoint of an earlier run that was killed while it saved, and clear away."""
+        for path in self.files.all:
+            drop_leftovers(path)
+        self._write_missing_weights(run)
+        if run.log:
+            write_log(self.files.log, run.log)
+
+    def _write_missing_weights(self, run: Run) -> None:
         """Write the best weights of a checkpoint unless they are there: a run may have ended between the two.
 
         Nor are they there where they say something else of themselves than is asked for now.

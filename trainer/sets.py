@@ -82,20 +82,19 @@ class Extent:
     """How much there is to train on, as far as the heads of its files tell."""
 
     channels: int
-    validation_pixels: int
-    """Of all images that are held back together."""
+    validation: tuple[tuple[int, int], ...]
+    """Height and width of each image that is held back."""
 
 
 def extent_of(sets: Sequence[DataSet]) -> Extent:
     """Look at data sets before they are read. Raises UsageError, DataError and ImageError as `read_sets`."""
-    pixels, channels = 0, 1
+    sizes, channels = [], 1
     for data, pairs, split in _found(sets):
-        for part in split.validation or split.training[:1]:
+        for part in split.validation:
             with data.reading.open(pairs[part.image].image) as source:
-                region = part.region or source.info.region
-                pixels += region.height * region.width * bool(split.validation)
+                sizes.append((part.region or source.info.region).sides)
                 channels = source.info.channels
-    return Extent(channels, pixels)
+    return Extent(channels, tuple(sizes))
 
 
 def read_sets(sets: Sequence[DataSet], description: ModelDescription, diameter: float | None = None) -> AnnotatedSet:

@@ -48,7 +48,7 @@ def changes(checkpoint: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -
     if refused:
         raise UsageError(
             f"{checkpoint}: was made with other settings or data: {'; '.join(refused)}; "
-            "resume with what it was made with, or start anew with --overwrite"
+            "resume with what it was made with, or start anew with --overwrite in place of --resume"
         )
     return [*_allowed_changes(then["recipe"], now["recipe"]), *_machine_changes(then["machine"], now["machine"])]
 

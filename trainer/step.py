@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from trainer.augment import TileBatch
 from trainer.recipe import Recipe
@@ -23,12 +23,7 @@ def step(run: Run, batch: TileBatch, recipe: Recipe, device: torch.device) -> fl
     for group in run.optimizer.param_groups:
         group["lr"] = _learning_rate(recipe, run.step)
     run.model.train()
-    image, labels, weights = (part.to(device, non_blocking=True) for part in (batch.image, batch.labels, batch.weights))
-    with _mixed_precision(device):
-        logits = run.model(image)
-    # Equation 1: softmax cross-entropy, each pixel weighted; averaged so that the step does not grow with the tile.
-    entropy = nn.functional.cross_entropy(logits.float(), labels, reduction="none")
-    loss = (entropy * weights).sum() / weights.sum().clamp_min(1e-6)  # tiles of which the masks say nothing weigh 0
+    loss = loss_of(run.model, batch, device)
     run.optimizer.zero_grad(set_to_none=True)
     loss.backward()
     if recipe.clip:
@@ -37,6 +32,16 @@ def step(run: Run, batch: TileBatch, recipe: Recipe, device: torch.device) -> fl
     run.step += 1
     _average(run.averaged, run.model, min(recipe.average, run.step / (run.step + 10)) if recipe.average else 0.0)
     return float(loss.detach())
+
+
+def loss_of(model: UNet, batch: TileBatch, device: torch.device) -> Tensor:
+    """The loss of a network on some tiles."""
+    image, labels, weights = (part.to(device, non_blocking=True) for part in (batch.image, batch.labels, batch.weights))
+    with _mixed_precision(device):
+        logits = model(image)
+    # Equation 1: softmax cross-entropy, each pixel weighted; averaged so that the step does not grow with the tile.
+    entropy = nn.functional.cross_entropy(logits.float(), labels, reduction="none")
+    return (entropy * weights).sum() / weights.sum().clamp_min(1e-6)  # tiles of which the masks say nothing weigh 0
 
 
 def _learning_rate(recipe: Recipe, step: int) -> float:

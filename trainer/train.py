@@ -71,7 +71,7 @@ def train(
         if saved:
             told.say(*_check_same(files.checkpoint, saved, recipe, keeper))
             restore(files.checkpoint, saved, run)
-            keeper.write_missing_weights(run)
+            keeper.finish_last_save(run)
         keeper.check_room(run)
         _learn(run, keeper, evaluate_every, told)
     best, _ = load_weights(output)
@@ -109,7 +109,8 @@ def _check_same(checkpoint: Path, saved: dict[str, Any], recipe: Recipe, keeper:
         return changes(checkpoint, saved["settings"], keeper.settings)
     if saved.get("fingerprint") != fingerprint_of(recipe, keeper.description, keeper.data):
         raise UsageError(
-            f"{checkpoint}: was made with other settings or data; resume with the same, or start with --overwrite"
+            f"{checkpoint}: was made with other settings or data; resume with the same, or start anew with --overwrite "
+            "in place of --resume"
         )
     return []
 

@@ -139,7 +139,9 @@ def restore(path: Path, saved: dict[str, Any], run: Run) -> None:
         for key in ("step", "best", "best_step", "seconds", "losses", "log"):
             setattr(run, key, saved[key])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ModelError(f"{path}: holds no run of this trainer; start anew with --overwrite") from error
+        raise ModelError(
+            f"{path}: holds no run of this trainer; start anew with --overwrite in place of --resume"
+        ) from error
     run.best_weights = saved.get("best_weights")  # version 0.1 kept them in the weights file alone
 
 

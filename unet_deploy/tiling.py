@@ -127,6 +127,16 @@ def legal_side(least: int, geometry: Geometry) -> int:
     return geometry.base + steps * geometry.stride
 
 
+def least_side(geometry: Geometry) -> int:
+    """The smallest side of a network's input that tiles may have: their answers are a stride apart at least.
+
+    >>> from types import SimpleNamespace
+    >>> least_side(SimpleNamespace(margin=92, stride=16, base=188))
+    204
+    """
+    return legal_side(2 * geometry.margin + geometry.stride, geometry)
+
+
 def mirror(start: int, stop: int, size: int) -> np.ndarray:
     """Indices into an axis of `size` pixels for positions start..stop-1, mirrored at both borders.
 
@@ -279,12 +289,9 @@ def aligned(region: Region, stride: int) -> Region:
 
 def _step(side: int, geometry: Geometry, tile: int) -> int:
     """Pixels between tile origins: the largest multiple of the stride, or what one tile for all takes."""
-    if tile < geometry.base:
-        raise UsageError(f"--tile-size {tile}: this model needs at least {geometry.base} pixels a side")
-    stride = geometry.stride
+    stride, least = geometry.stride, least_side(geometry)
+    if tile < least:
+        raise UsageError(f"--tile-size {tile}: this model needs at least {least} pixels a side")
     largest_input = geometry.base + (tile - geometry.base) // stride * stride
     most = (largest_input - 2 * geometry.margin) // stride * stride
-    if most < stride:
-        least = legal_side(2 * geometry.margin + stride, geometry)
-        raise UsageError(f"--tile-size {tile}: tiles this small overlap entirely; take at least {least}")
     return min(most, -(-side // stride) * stride)

@@ -196,7 +196,7 @@ BAD = {
     "not tiff out": (["segment", "ok.tif", "-o", "mask.png"], 2, "masks are TIFF or OME-Zarr"),
     "one for two": (["segment", "ok.tif", "rgb.tif", "-o", "mask.tif"], 2, "one mask file for 2 images; give a folder"),
     "same name": (["segment", "ok.tif", "sub/ok.tif", "-o", "out"], 2, "both ok.tif and sub/ok.tif would be written"),
-    "small tile": (["segment", "ok.tif", "--tile-size", "100"], 2, "--tile-size 100: this model needs at least 188"),
+    "small tile": (["segment", "ok.tif", "--tile-size", "100"], 2, "--tile-size 100: this model needs at least 204"),
     "unwritable": (["segment", "ok.tif", "-o", "/proc/mask.tif"], 1, "/proc/mask.tif: cannot be written"),
     "size": (["sample", "s.tif", "--size", "12by12"], 2, "--size 12by12"),
     "verify what": (["verify", "nuclei", "ok.tif"], 2, "say what to compare: --tiled"),

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -53,3 +54,26 @@ def test_the_first_image_is_as_its_page_says(tmp_path, monkeypatch, capsys):
     assert {"mask.tif", "mask.overlay.png", "cells.csv", "mine.mask.objects.csv"} <= {
         path.name for path in tmp_path.iterdir()
     }
+
+
+CHEAP = {"segment", "info", "verify", "export-triton"}
+ELSEWHERE = {"cuda", "bf16", "--scheduler", "model.engine", "model.int8.onnx", "FILE", "images/"}
+"""What takes a GPU, a cluster or a file that another command makes."""
+
+
+def cheap():
+    """Commands that a moment and small files are enough for, each once."""
+    pages = [page for page in PAGES if page.name != "first-image.md"]
+    found = {tuple(words): page.name for page in pages for words in commands_of(page, LINE)}
+    able = {words: page for words, page in found.items() if words[0] in CHEAP and not ELSEWHERE & {*words}}
+    return [pytest.param(words, id=f"{page}: {' '.join(words)}"[:90]) for words, page in able.items()]
+
+
+@pytest.mark.parametrize("words", cheap())
+def test_a_command_in_a_document_does_its_work(words, small_models, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    image = (np.indices((200, 200)).sum(0) % 90).astype(np.uint8)
+    for name in ("big.tif", "huge.tif", "huge.svs", "image.tif", "real.tif", "slide.tif"):
+        tifffile.imwrite(name, image)
+    shutil.copy(small_models["one"], "model.onnx")
+    assert run(*words) == 0, capsys.readouterr().err

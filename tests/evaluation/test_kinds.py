@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import ndimage
 
 from unet_deploy.errors import DataError
-from unet_deploy.evaluation.kinds import Mask, MaskCode, code_of, codes_of_two, count_objects, ranked
+from unet_deploy.evaluation.kinds import Mask, MaskCode, code_of, code_of_score, codes_of_two, count_objects, ranked
 from unet_deploy.evaluation.truths import truth_of
 from unet_deploy.model.card import ModelCard
 
@@ -255,3 +255,20 @@ def test_classes_are_numbered_alike_in_a_mask_and_its_truth(ours, theirs):
 def test_a_card_that_tells_half_tells_nothing(kind, values):
     card = ModelCard("m", 1, THREE, 4, 4, 12, mask_kind=kind, mask_values=values)
     assert MaskCode.of_card(card) is None
+
+
+# -- the background --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tell", [lambda them: code_of(them, TWO), code_of_score], ids=["train and evaluate", "score"])
+def test_numbers_that_leave_no_background_are_refused(tell):
+    them = masks(*(each + 1 for each in DISCS))  # 1 is the background, from 2 on there are objects
+    with pytest.raises(DataError, match=r"0\.png: holds 1 to 7, and no mask holds 0, the background"):
+        tell(them)
+    assert code_of(them, TWO, "instances").kind == code_of_score(them, "instances").kind == "instances"
+
+
+def test_of_two_numberings_both_are_named_with_their_files():
+    plain, other = binary(0, 1), binary(1, 2)
+    with pytest.raises(DataError, match=r"1\.png: holds 1 and 2, but 0\.png 0 and 1; number background and foreground"):
+        code_of(masks(plain[0], other[1], plain[2]), TWO)

@@ -240,7 +240,7 @@ class FileSinkConformance(SinkConformance):
             self.begin(path, asked, resume=True)
         assert str(refusal.value) == (
             f"{path}: the unfinished run is of another version of this program, which kept it in another way; "
-            "start anew with --overwrite"
+            "start anew with --overwrite in place of --resume"
         )
         assert not self.begin(path, asked, overwrite=True)
 

@@ -233,6 +233,9 @@ def test_options_of_another_type_are_said_in_one_line(wrong, said):
     [
         (lambda image: ObjectRules(min_size=-1), "min_size: give pixels from 0, not -1"),
         (lambda image: api.Outputs("m.tif", layout="foo"), "layout: there are auto, strips, tiles, not the str foo"),
+        (lambda image: api.segment(image, progress=3), "progress: give a function, not an int"),
+        (lambda image: api.segment_file("slide.tif", "mask.tif", progress="yes"), "progress: give a function"),
+        (lambda image: api.segment_file("s.tif", api.Outputs.beside("m.tif", instances="csv")), "csv: masks are TIFF"),
         (lambda image: api.Outputs(5), "mask: give a path, not an int"),
         (lambda image: api.segment_file("a.tif", "m.tif", options={"tta": True}), "options: give Options, not a dict"),
         (lambda image: api.segment(image, tile_size="300"), "tile_size: give a whole number"),

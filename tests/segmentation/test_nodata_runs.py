@@ -95,6 +95,13 @@ def test_a_run_that_was_broken_off_goes_on_to_the_same_files(tmp_path, sample, n
     assert once.objects.read_bytes() == again.objects.read_bytes()
 
 
+@pytest.mark.parametrize(("asked", "noted"), [(None, None), (7, 255)])
+def test_of_no_data_is_spoken_where_an_image_can_have_some(tmp_path, sample, nuclei, asked, noted):
+    image = write(tmp_path / "a.tif", sample[0].astype(np.uint8))
+    options = Options(tile_size=252, nodata=asked, outside=255, roi=Region(70, 90, 190, 170))
+    assert segment_file(image, tmp_path / "m.tif", nuclei, options, device="cpu").nodata == noted
+
+
 def test_an_image_without_any_data_is_all_background(tmp_path, nuclei):
     image = write(tmp_path / "a.tif", np.full((300, 300), np.nan, np.float32), "nan")
     report = segment_file(image, tmp_path / "m.tif", nuclei, Options(tile_size=252), device="cpu")

@@ -234,3 +234,12 @@ def test_the_command_line_says_in_what_places_are(tmp_path, nuclei):
     with open_image(tmp_path / "mask.tif") as mask, open_image(image) as source:
         assert mask.info.on_map == source.info.on_map
     assert Path(tmp_path / "mask.objects.geojson").exists()
+
+
+def test_a_mask_that_cannot_say_its_map_is_spoken_of(tmp_path, nuclei):
+    pytest.importorskip("zarr")
+    image = slide(tmp_path / "slide.tif")
+    _, told = run("segment", image, "-o", tmp_path / "mask.zarr", "-m", nuclei)
+    assert "mask.zarr: the image lies on a map, which this kind of file does not say; take .tif to keep it" in told
+    _, told = run("segment", image, "-o", tmp_path / "mask.tif", "-m", nuclei)
+    assert "lies on a map" not in told

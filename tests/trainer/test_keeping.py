@@ -125,6 +125,17 @@ def test_weights_that_are_missing_are_written_again_from_the_checkpoint(folder, 
     assert seen[0] == expected
 
 
+def test_a_run_that_was_killed_while_it_saved_is_finished_by_the_one_that_goes_on(folder, tmp_path):
+    output = tmp_path / "w.pt"
+    run(folder, output)
+    expected = {name: data for name, data in held(tmp_path).items() if not name.endswith(".png")}
+    (tmp_path / "w.csv").unlink()
+    for name in ("w.checkpoint.pt", "w.pt", "w.csv"):
+        (tmp_path / f".{name}.4194304.beef.part").write_bytes(b"half")
+    run(folder, output, resume=True)
+    assert {name: data for name, data in held(tmp_path).items() if not name.endswith(".png")} == expected
+
+
 # -- room ------------------------------------------------------------------------------------------------------------
 
 

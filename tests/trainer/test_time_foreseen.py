@@ -12,19 +12,25 @@ from trainer.recipe import PRESETS  # noqa: E402
 from trainer.sets import Extent  # noqa: E402
 
 CPU = torch.device("cpu")
-EXTENT = Extent(1, 10**6)
+EXTENT = Extent(1, ((1000, 1000),))
 MODERN = PRESETS["modern"]
+SIZES = (), ((100, 100),), ((3000, 3000),)
 
 
 @pytest.fixture
 def machine(monkeypatch):
     """A machine of 200 GFLOP/s whatever it computes, which needs no time to be measured."""
 
-    def seconds(recipe, ports, device):
-        counted = forecast._count(recipe, ports)
-        return (3 * recipe.batch * counted.a_tile + counted.optimizer) / 2e11
+    def tiles(recipe, ports, device):
+        sides = (recipe.tile, recipe.tile)
+        return 3 * recipe.batch * forecast._count_answer(recipe.width, recipe.depth, ports, sides) / 2e11
 
-    monkeypatch.setattr(forecast, "_time_step", seconds)
+    def whole(recipe, ports, device):
+        return tiles(recipe, ports, device) + forecast._count_optimizer(recipe, ports) / 2e11
+
+    monkeypatch.setattr(forecast, "_time_step", whole)
+    monkeypatch.setattr(forecast, "_time_tiles", tiles)
+    monkeypatch.setattr(forecast, "_time_turn", lambda device: 1 / 2e11)
 
 
 def test_a_short_training_is_foreseen_and_nothing_else_is_said(machine):
@@ -57,8 +63,23 @@ def test_operations_are_those_of_the_paper(machine):
     merged += [(390, 128, 64), (388, 64, 64)]
     up = [(56, 1024, 512), (104, 512, 256), (200, 256, 128), (392, 128, 64), (388, 64, 2)]
     products = sum(9 * s**2 * a * b for s, a, b in down + merged) + sum(s**2 * a * b for s, a, b in up)
-    counted = forecast._count(PRESETS["paper"], (1, 2))
-    assert (counted.a_tile, counted.optimizer) == (2 * products, 0)
+    assert forecast._count_answer(64, 4, (1, 2), (572, 572)) == 2 * products
+    assert forecast._count_optimizer(PRESETS["paper"], (1, 2)) == 0
+
+
+def test_validations_are_counted_by_the_tiles_of_their_images(machine):
+    none, small, large = (foresee(MODERN, 2, Extent(1, sizes), (0, 500), CPU).seconds for sizes in SIZES)
+    a_step = none / MODERN.steps
+    assert small - none == pytest.approx(12 * a_step * tile_share(188 + 16 * 6), rel=0.01)  # 100 pixels are one tile
+    assert 80 < (large - none) / (small - none) < 400
+
+
+def tile_share(side):
+    """What an answer to a tile of this side takes of a step."""
+    ports, sides = (1, 2), (side, side)
+    tile = forecast._count_answer(64, 4, ports, (MODERN.tile, MODERN.tile))
+    step = 3 * MODERN.batch * tile + forecast._count_optimizer(MODERN, ports)
+    return forecast._count_answer(64, 4, ports, sides) / step
 
 
 def test_this_machine_is_measured():

@@ -5,7 +5,7 @@ A group packs itself into the value of the library that it stands for.
 
 import shlex
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -335,6 +335,14 @@ class ObjectOptions(RuleOptions):
     ] = "auto"
 
     def rules(self) -> "ObjectRules":
+        """What counts as an object, as the library says it. Raises UsageError for rules that nothing asks for."""
+        rules = [field for field in fields(self) if field.name not in ("objects", "instances")]
+        given = [field.name for field in rules if getattr(self, field.name) != field.default]
+        if given and not (self.objects or self.instances):
+            option = given[0].replace("_", "-")
+            raise UsageError(
+                f"--{option}: changes objects, and none are asked for; add --objects csv or --instances tif"
+            )
         return replace(super().rules(), connectivity=self.connectivity, coordinates=self.coordinates)
 
 

@@ -52,8 +52,8 @@ def segment(
     from unet_deploy.segmentation.batch import Failed, attempt_each, for_runtime
     from unet_deploy.segmentation.planning import first_look
 
-    jobs = _jobs(images, model, outputs, objects, shared=bool(run.scheduler or run.workers))
     options = _options(tiles, image, objects.rules(), resume=run.resume, overwrite=outputs.overwrite)
+    jobs = _jobs(images, model, outputs, objects, shared=bool(run.scheduler or run.workers))
     failures = []
     with ExitStack() as stack:
         pixels, source = stack.enter_context(first_look([job.image for job in jobs], options))
@@ -64,7 +64,9 @@ def segment(
         work: Callable[[Job], None] = partial(_segment, ready, options, compute, source, shown=not run.no_progress)
         if run.dry_run:
             work = partial(_foresee, ready, options, compute)
-        made = partial(_is_made, ready, options) if run.resume and not outputs.overwrite else None
+        made = None
+        if run.resume and not outputs.overwrite:
+            made = partial(_is_made if run.dry_run else _end_made, ready, options)
         for outcome in attempt_each(jobs, work, is_made=made):
             show.outcome(outcome)
             if isinstance(outcome, Failed):
@@ -183,6 +185,13 @@ def _is_made(runtime: "Runtime", options: "Options", job: "Job") -> bool:
     from unet_deploy.segmentation.run import is_made
 
     return is_made(job.image, job.outputs, runtime, options)
+
+
+def _end_made(runtime: "Runtime", options: "Options", job: "Job") -> bool:
+    """As `_is_made`, and what killed runs left beside its files goes."""
+    from unet_deploy.segmentation.run import end_made
+
+    return end_made(job.image, job.outputs, runtime, options)
 
 
 def _foresee(runtime: "Runtime", options: "Options", compute: "Compute", job: "Job") -> None:

@@ -76,6 +76,9 @@ def report(report: Report) -> None:
         note(f"note: {report.image.name}: {report.image.note}")
     if report.nodata is not None:
         note(f"note: {report.outputs.mask}: pixels without data are {report.nodata}, and it says so")
+    if report.off_map:
+        files = ", ".join(map(str, report.off_map))
+        note(f"note: {files}: the image lies on a map, which this kind of file does not say; take .tif to keep it")
     if report.proved:
         note(f"proved on first use: {report.proved}")
     tiles = report.image.pages * len(report.plan)

@@ -131,6 +131,7 @@ def code_of_score(masks: Sequence[Mask], kind: MaskKind = "auto") -> MaskCode:
     if _are_two(masks, values):
         return _binary(masks, values)
     if _mostly_objects(masks, void):
+        _check_background(masks)
         return MaskCode("instances", void=void)
     if len(named) > _USUAL_CLASSES:
         raise DataError(_no_kind(max(masks, key=lambda mask: len(mask.values)), "say --mask-kind classes"))
@@ -172,6 +173,7 @@ def _of_two_classes(masks: Sequence[Mask], values: tuple[int, ...]) -> MaskCode:
     void = _void(masks, values)
     if void and _without(values, void) == (0, 1):
         return MaskCode("binary", (0, 1), void)
+    _check_background(masks)
     if strange := _without_objects(masks, void):
         raise DataError(_no_kind(strange, "name all with --classes"))
     return MaskCode("instances", void=void)
@@ -189,6 +191,32 @@ def _binary(masks: Sequence[Mask], values: tuple[int, ...]) -> MaskCode:
 def _are_two(masks: Sequence[Mask], values: tuple[int, ...]) -> bool:
     """Whether masks hold two values, or each of them 0 and another white: 1 in one mask, 255 in the next."""
     return len(values) <= 2 or ({*values} <= {0, *_WHITE} and all(len({*each.values} - {0}) <= 1 for each in masks))
+
+
+def _check_background(masks: Sequence[Mask]) -> None:
+    """Raise DataError where the background of numbered objects is not 0, in some masks or in all."""
+    bare = next((mask for mask in masks if len(mask.values) > 1 and mask.values[0] != 0), None)
+    if bare is None:
+        return
+    remedy = "or say --mask-kind instances if these are objects that leave no background"
+    other = next((mask for mask in masks if len(mask.values) > 1 and mask.values[0] == 0), None)
+    if other and all(len(mask.values) <= 2 for mask in masks):
+        raise DataError(
+            f"{bare.name}: holds {listed(bare.values)}, but {other.name} {listed(other.values)}; "
+            f"number background and foreground alike in all masks, {remedy}"
+        )
+    if all(map(_lies_around, masks)):
+        raise DataError(
+            f"{bare.name}: holds {listed(bare.values)}, and no mask holds 0, the background of numbered objects; "
+            f"number the background 0, {remedy}"
+        )
+
+
+def _lies_around(mask: Mask) -> bool:
+    """Whether the lowest number, which is not 0, covers more than any other, and borders on most of them."""
+    lowest, *others = mask.values
+    numbers, pixels = np.unique(mask.numbers, return_counts=True)
+    return lowest > 0 and numbers[pixels.argmax()] == lowest and (not others or _share_beside(mask, lowest) > 0.5)
 
 
 def _classes(masks: Sequence[Mask], values: tuple[int, ...], classes: int) -> MaskCode:
@@ -246,15 +274,15 @@ def _void(masks: Sequence[Mask], values: tuple[int, ...]) -> int | None:
     """VOID where it is the last of the values, apart from the others, and borders on most of them."""
     if len(values) < 3 or values[-1] != VOID or values[-2] == VOID - 1:
         return None
-    beside = [_share_beside(mask) for mask in masks if len({*mask.values} - {0}) > 1]
+    beside = [_share_beside(mask, VOID) for mask in masks if len({*mask.values} - {0}) > 1]
     return VOID if beside and min(beside) > 0.5 else None
 
 
-def _share_beside(mask: Mask) -> float:
-    """The share of numbers, but 0, that have a pixel beside one of VOID."""
-    numbers, others = mask.numbers, {*mask.values} - {0, VOID}
+def _share_beside(mask: Mask, number: int) -> float:
+    """The share of the other numbers, but 0, that have a pixel beside one of this number."""
+    numbers, others = mask.numbers, {*mask.values} - {0, number}
     pairs = (numbers[:, 1:], numbers[:, :-1]), (numbers[1:], numbers[:-1])
-    beside = [np.concatenate([one[other == VOID], other[one == VOID]]) for one, other in pairs]
+    beside = [np.concatenate([one[other == number], other[one == number]]) for one, other in pairs]
     return len({*np.unique(np.concatenate(beside)).tolist()} & others) / len(others)
 
 

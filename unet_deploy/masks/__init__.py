@@ -151,6 +151,8 @@ class MaskFormat(ABC):
     """Whether several processes may fill one mask."""
     spooled: bool
     """Whether finished blocks are on the disk twice, in a spool and in the file, until the run ends."""
+    mapped: bool
+    """Whether a mask says on which map it lies where its image does."""
 
     @abstractmethod
     def open(self, path: Path, form: MaskForm, keep: Keep) -> MaskSink:
@@ -182,6 +184,14 @@ class MaskFormat(ABC):
     @abstractmethod
     def unfinished_key(self, path: Path) -> dict[str, Any]:
         """The key of the unfinished run of a mask; empty where there is none that this version could go on from."""
+
+    @abstractmethod
+    def sweep(self, path: Path, key: Mapping[str, Any]) -> None:
+        """End what a run left that was killed after its mask, which is there and whole, got its name.
+
+        key: what its key says at least. What another process is at stays, and what a later run may go on from, and
+        what is none of ours; nothing is raised.
+        """
 
     def waiting_bytes(self, form: MaskForm) -> int:
         """The most that blocks hold in memory which are not full yet, when tiles come row by row.

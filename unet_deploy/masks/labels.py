@@ -80,6 +80,13 @@ def register_labels(path: Path, version: str) -> None:
     group.attrs.update({"ome": {**ome, "version": version, "labels": names}} if zarr_format == 3 else {"labels": names})
 
 
+def enter_labels(path: Path) -> None:
+    """Register a mask where it lies in an image and a killed run did not come to it."""
+    around = _image_around(path)
+    if around and path.name not in _metadata(path.parent)[0].get("labels", ()):
+        register_labels(path, _Pyramid.of(around).version)
+
+
 def _metadata(folder: Path) -> tuple[dict[str, Any], bool]:
     """What OME-Zarr says of a folder, empty where it says nothing; and whether this program made it."""
     if not any(os.path.isfile(folder / name) for name in ("zarr.json", ".zgroup")):

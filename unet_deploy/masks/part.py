@@ -13,13 +13,14 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from unet_deploy.errors import UsageError
 from unet_deploy.masks import Keep
 from unet_deploy.masks.unfinished import can_resume, check_record, header_of, key_of, lock
-from unet_deploy.system.files import open_own, own_folder, sync_folder
+from unet_deploy.system.files import open_own, own_folder, sync_folder, try_lock
 from unet_deploy.system.marks import put_mark
 
 _OURS = ("run.json", "tree", "named", "old", "fresh")
@@ -85,7 +86,7 @@ class PartFolder:
 
     def _begun(self) -> bool:
         """Whether a chunk is finished, in the tree or under the mask's name."""
-        return self._has_name() or any(each.name.isdigit() and each.is_file() for each in (self.tree / "0").rglob("*"))
+        return self._has_name() or has_chunks(self.tree)
 
     def _has_name(self) -> bool:
         """Whether the tree was renamed by a run that did not end."""
@@ -121,6 +122,27 @@ class PartFolder:
 def part_of(path: Path) -> Path:
     """The hidden folder of a mask."""
     return path.with_name(f".{path.name}.part")
+
+
+def has_chunks(tree: Path) -> bool:
+    """Whether a chunk of the finest level is finished."""
+    return any(each.name.isdigit() and each.is_file() for each in (tree / "0").rglob("*"))
+
+
+def sweep(path: Path, finish: Callable[[], None]) -> None:
+    """Remove the folder of a mask that has its name, which a run left that was killed before its end.
+
+    finish: does what that run did not come to. A folder in which a mask grows stays, by whose run ever: one that has
+    its name has left it. So does what another process is at, and what is none of ours.
+    """
+    folder = part_of(path)
+    with suppress(OSError, UsageError):
+        names = {each.name for each in folder.iterdir()}
+        if names <= set(_OURS) and not folder.is_symlink():
+            with open_own(folder / "run.json") as run:
+                if try_lock(run) and not has_chunks(folder / "tree"):
+                    finish()
+                    shutil.rmtree(folder, ignore_errors=True)
 
 
 def read_key(path: Path) -> dict[str, Any]:

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import struct
 import time
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from unet_deploy.errors import UnetDeployError
+from unet_deploy.errors import UnetDeployError, UsageError
 from unet_deploy.masks import Keep
-from unet_deploy.masks.unfinished import can_resume, check_record, header_of, key_of, lock
-from unet_deploy.system.files import file_errors, open_own
+from unet_deploy.masks.unfinished import can_resume, check_record, header_of, is_over, key_of, lock
+from unet_deploy.system.files import file_errors, open_own, try_lock
 
 _RECORD = struct.Struct("<QII")
 _SYNC_SECONDS = 20.0
@@ -123,6 +125,19 @@ class Spool:
 def spool_of(output: Path) -> Path:
     """Where the finished blocks of an output wait."""
     return output.with_name(f".{output.name}.spool")
+
+
+def sweep(output: Path, key: Mapping[str, Any]) -> None:
+    """Remove the spool of a run with this in its key that was killed after its output got its name.
+
+    What another process is at stays, and what is another run's or none of ours.
+    """
+    path = spool_of(output)
+    with contextlib.suppress(OSError, UsageError):
+        if stat.S_ISREG(path.lstat().st_mode):
+            with open_own(path) as file:
+                if try_lock(file) and is_over(file.readline(), key):
+                    path.unlink()
 
 
 def read_key(output: Path) -> dict[str, Any]:

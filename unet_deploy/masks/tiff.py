@@ -5,7 +5,7 @@ Up to a size it is a classic TIFF in strips, which every program opens; beyond i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from unet_deploy.images.nodata import GDAL_NODATA
 from unet_deploy.masks import Keep, MaskForm, MaskFormat, MaskSink, is_ome_name
 from unet_deploy.masks.blocks import PartialBlocks, level_sizes, packed_bytes, touched
 from unet_deploy.masks.described import band_names, described_options, has_bands, plane_axes
-from unet_deploy.masks.spool import Spool, read_key, spool_of
+from unet_deploy.masks.spool import Spool, read_key, spool_of, sweep
 from unet_deploy.system.colours import class_colour
 from unet_deploy.system.files import check_free, replacing
 from unet_deploy.tiling import Region
@@ -272,7 +272,7 @@ def _pyramid(form: MaskForm) -> list[_Grid]:
 class _Tiff(MaskFormat):
     """TIFF, which one process writes."""
 
-    block, shared, spooled = BLOCK, False, True
+    block, shared, spooled, mapped = BLOCK, False, True, True
 
     def open(self, path: Path, form: MaskForm, keep: Keep) -> TiffMaskSink:
         return TiffMaskSink(path, form, keep)
@@ -292,6 +292,9 @@ class _Tiff(MaskFormat):
 
     def unfinished_key(self, path: Path) -> dict[str, Any]:
         return read_key(path)
+
+    def sweep(self, path: Path, key: Mapping[str, Any]) -> None:
+        sweep(path, key)
 
 
 FORMAT = _Tiff()

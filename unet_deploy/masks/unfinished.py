@@ -19,6 +19,8 @@ KEY_VERSION = 3
 
 _VERSION = "version of the record"
 
+_ANEW = "start anew with --overwrite in place of --resume"
+
 
 def header_of(key: Mapping[str, Any]) -> str:
     """A key as a record has it, on one line."""
@@ -32,6 +34,15 @@ def key_of(header: str | bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return key if isinstance(key, dict) and key.pop(_VERSION, None) == KEY_VERSION else {}
+
+
+def is_over(header: bytes, key: Mapping[str, Any]) -> bool:
+    """Whether no later run goes on from a record, when all is made of what has this in its key.
+
+    It is of such a run, or of one that keeps nothing, or was not begun.
+    """
+    ours = json.loads(json.dumps(key))
+    return header.strip() in (b"", header_of({}).encode()) or ours.items() <= key_of(header).items()
 
 
 def lock(file: IO[Any], output: Path) -> None:
@@ -67,5 +78,5 @@ def _difference(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
     """How a run differs from this one, and what to do."""
     name = next((name for name in ours if theirs.get(name) != ours[name]), None)
     if not theirs or name is None:
-        return "is of another version of this program, which kept it in another way; start anew with --overwrite"
-    return f"had another {name}; resume with the same, or start anew with --overwrite"
+        return f"is of another version of this program, which kept it in another way; {_ANEW}"
+    return f"had another {name}; resume with the same, or {_ANEW}"

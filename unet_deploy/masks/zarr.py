@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -13,9 +14,9 @@ import numpy as np
 from unet_deploy.errors import UnetDeployError, UsageError
 from unet_deploy.masks import Keep, MaskForm, MaskFormat, MaskSink
 from unet_deploy.masks.chunks import ChunkWriter, drop_damaged, shrink_all
-from unet_deploy.masks.labels import is_mask, lay_out, place_of, register_labels
+from unet_deploy.masks.labels import enter_labels, is_mask, lay_out, place_of, register_labels
 from unet_deploy.masks.ome_zarr import CHUNK, MaskLayout, create_mask
-from unet_deploy.masks.part import PartFolder, part_of, read_key
+from unet_deploy.masks.part import PartFolder, part_of, read_key, sweep
 from unet_deploy.system.files import check_length, check_writable, file_errors, sync_folder
 from unet_deploy.tiling import Region
 
@@ -122,7 +123,7 @@ def _check_free(layout: MaskLayout, keep: Keep) -> None:
 class _OmeZarr(MaskFormat):
     """OME-Zarr, whose chunks several processes may fill."""
 
-    block, shared, spooled = CHUNK, True, False
+    block, shared, spooled, mapped = CHUNK, True, False, False
 
     def open(self, path: Path, form: MaskForm, keep: Keep) -> ZarrMaskSink:
         return ZarrMaskSink(path, form, keep)
@@ -144,6 +145,10 @@ class _OmeZarr(MaskFormat):
 
     def unfinished_key(self, path: Path) -> dict[str, Any]:
         return read_key(place_of(path))
+
+    def sweep(self, path: Path, key: Mapping[str, Any]) -> None:
+        place = place_of(path)
+        sweep(place, finish=partial(enter_labels, place))
 
 
 FORMAT = _OmeZarr()

@@ -18,7 +18,8 @@ import numpy as np
 from scipy import ndimage
 from tifffile import TiffWriter
 
-from unet_deploy.images import ImageInfo
+from unet_deploy.errors import UsageError
+from unet_deploy.images import TIFF_SUFFIXES, ImageInfo
 from unet_deploy.images.sizes import PixelSizes
 from unet_deploy.masks import Keep, MaskForm, open_mask
 from unet_deploy.masks.apart import check_apart
@@ -202,8 +203,11 @@ def write_sample(
 ) -> None:
     """Write a slide as tiled BigTIFF (uint8, or uint16 for 16 bits) and its numbered nuclei to `truth` (uint32).
 
-    Raises UsageError when a file exists without `overwrite` or both are one, ResourceError when the disk is full.
+    Raises UsageError when a file exists without `overwrite` or both are one or another kind is named, ResourceError
+    when the disk is full.
     """
+    if path.suffix.lower() not in TIFF_SUFFIXES:
+        raise UsageError(f"{path}: a sample is a TIFF; give a name that ends in .tif")
     check_apart([path, truth])
     slide = SampleSlide(height, width, seed)
     dtype = np.dtype(np.uint8 if bits == 8 else np.uint16)

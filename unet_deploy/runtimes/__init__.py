@@ -13,7 +13,7 @@ from unet_deploy.errors import ResourceError, UsageError
 from unet_deploy.images.grey import GreyScale, to_float32
 from unet_deploy.model.card import ModelCard
 from unet_deploy.model.contract import Pixels, pixels_for
-from unet_deploy.tiling import Sides, legal_side
+from unet_deploy.tiling import Sides, least_side
 
 DEFAULT_TILE = 1212
 """Input side, in pixels, where nothing is known of memory: little is wasted on halo."""
@@ -68,7 +68,7 @@ class Limits:
         """Half the batch, or half the side of the tiles once a batch is one. Raises OutOfMemoryError at the least."""
         if self.batch // 2 >= self.least_batch:
             return replace(self, batch=self.batch // 2)
-        smallest = legal_side(2 * card.margin + card.stride, card)
+        smallest = least_side(card)
         height, width = (
             max(smallest, (side // 2 - card.base) // card.stride * card.stride + card.base) for side in self.most
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -12,10 +12,19 @@ import numpy as np
 
 from unet_deploy.errors import UsageError
 from unet_deploy.images import ImageInfo, is_zarr_folder
-from unet_deploy.masks import Keep, Layout, MaskForm, check_mask_name, format_of, is_ome_name
+from unet_deploy.masks import (
+    Keep,
+    Layout,
+    MaskForm,
+    check_mask_name,
+    format_of,
+    is_mask_name,
+    is_ome_name,
+    known_formats,
+)
 from unet_deploy.system.arguments import one_of, path_or_none, settle
 from unet_deploy.system.arguments import path as path_of
-from unet_deploy.system.files import check_free
+from unet_deploy.system.files import check_free, drop_leftovers
 from unet_deploy.tiling import Region
 
 
@@ -52,6 +61,14 @@ def unfinished(mask: Path) -> Path:
 def unfinished_key(mask: Path) -> dict[str, Any]:
     """What the unfinished run of a mask was of; empty where there is none."""
     return format_of(mask).unfinished_key(mask)
+
+
+def sweep(outputs: Outputs, key: Mapping[str, Any]) -> None:
+    """End what runs with this in their key left beside files that are all there and whole."""
+    for path in outputs.of_pixels:
+        format_of(path).sweep(path, key)
+    for path in outputs:
+        drop_leftovers(path)
 
 
 @dataclass(frozen=True)
@@ -118,15 +135,21 @@ class Outputs:
             yield self.instances, MaskForm(image, 1, np.dtype(np.uint32), region, layout=self.layout)
 
     @property
+    def of_pixels(self) -> list[Path]:
+        """Those that are masks of a kind, and neither pictures nor tables."""
+        return [path for path in (self.mask, self.probabilities, self.instances) if path]
+
+    @property
     def places(self) -> list[Path]:
         """The files and folders that they are: a mask may be given the name of the image whose label it becomes.
 
         Raises UsageError for a name that says of another kind of file, and MissingPackageError where one is to be
         written by a package that is not installed.
         """
-        pixels = [path for path in (self.mask, self.probabilities, self.instances) if path]
-        for path in pixels:
+        for path in self.of_pixels:
             check_mask_name(path)
+        if self.instances and not is_mask_name(self.instances):
+            raise UsageError(f"{self.instances}: {known_formats()}")
         if self.overlay and self.overlay.suffix.lower() != ".png":
             raise UsageError(f"{self.overlay}: an overlay is a PNG; give a name that ends in .png")
         if self.objects:
@@ -134,7 +157,7 @@ class Outputs:
 
             check_table_name(self.objects)
         others = [path for path in (self.overlay, self.objects) if path]
-        return [*(format_of(path).place(path) for path in pixels), *others]
+        return [*(format_of(path).place(path) for path in self.of_pixels), *others]
 
     def waiting_bytes(self, image: ImageInfo, classes: int) -> int:
         """The most that blocks hold which wait for the next row of tiles to be full."""

@@ -26,14 +26,14 @@ from unet_deploy.runtimes import Runtime
 from unet_deploy.runtimes.agreement import Agreement
 from unet_deploy.segmentation.compute import Compute, Task, stream_here
 from unet_deploy.segmentation.options import DEFAULTS, Options
-from unet_deploy.segmentation.outputs import Outputs, check_ours, check_outputs, finished
+from unet_deploy.segmentation.outputs import Outputs, check_ours, check_outputs, finished, sweep
 from unet_deploy.segmentation.planning import covered_region, open_file, plan_file, turn_to_level
 from unet_deploy.segmentation.writer import OutputWriter, Subject, write_labels, write_probabilities
 from unet_deploy.stream.pipeline import Consumer, Timing, stream
 from unet_deploy.stream.planner import Budget, plan_for, proof_plan
 from unet_deploy.stream.proof import prove
 from unet_deploy.stream.tta import averaged
-from unet_deploy.system.arguments import kind_of, whole_or_none, yes_or_no
+from unet_deploy.system.arguments import callable_or_none, kind_of, whole_or_none, yes_or_no
 from unet_deploy.system.arguments import path as path_of
 from unet_deploy.system.cache import key_of
 from unet_deploy.system.progress import Progress
@@ -61,11 +61,18 @@ class Report:
     objects: int | None = None
     """How many there are, where they were counted."""
     nodata: int | None = None
-    """What the mask says to stand for no data."""
+    """What the mask says to stand for no data; None where its image cannot have any."""
     places: str = ""
     """In what the places of objects are given, where the image lies on a map."""
     too_large: int = 0
     """How many objects were to be parted where they touch, but span too much for it and stayed as they are."""
+
+    @property
+    def off_map(self) -> list[Path]:
+        """The files of an image on a map that do not say that they lie on it."""
+        if self.image.on_map is None:
+            return []
+        return [path for path in self.outputs.of_pixels if not format_of(path).mapped]
 
     @property
     def megapixels(self) -> float:
@@ -109,7 +116,7 @@ def segment(
     ((2, 120, 150), dtype('float32'))
     """
     image = channels.of(image)
-    tile_size = whole_or_none(tile_size, "tile_size")
+    tile_size, progress = whole_or_none(tile_size, "tile_size"), callable_or_none(progress, "progress")
     probabilities, tta = yes_or_no(probabilities, "probabilities"), yes_or_no(tta, "tta")
     check_dtype(image.dtype, "array")
     with _ready(model, probabilities or tta, device, pixels_for(image.dtype), tile_size) as runtime:
@@ -186,7 +193,7 @@ def segment_file(
     >>> [path.name for path in report.outputs], report.objects
     (['part.tif', 'part.overlay.png', 'part.csv'], 0)
     """
-    path = path_of(image, "image")
+    path, progress = path_of(image, "image"), callable_or_none(progress, "progress")
     if not isinstance(options, Options):
         raise UsageError(f"options: give Options, not {kind_of(options)}")
     outputs = output if isinstance(output, Outputs) else Outputs(path_of(output, "output"))
@@ -249,7 +256,7 @@ def _run(
         with _unchanged(task, writer):
             timing = compute.fill(task, writer, progress)
         writer.commit()
-    found = (writer.objects, subject.nodata, writer.places, writer.too_large)
+    found = (writer.objects, subject.noted, writer.places, writer.too_large)
     return Report(info, plan, outputs, ready.name, timing, proved, *found)
 
 
@@ -298,18 +305,41 @@ def is_made(path: Path, outputs: Outputs, runtime: Runtime, options: Options) ->
 
     Where the file system keeps no marks, a mask that is there and whole is taken for the job's own.
     """
+    return _made_of(path, outputs, runtime, options) is not None
+
+
+def end_made(path: Path, outputs: Outputs, runtime: Runtime, options: Options) -> bool:
+    """As `is_made`; what runs left that were killed between giving the files their names and their end is removed."""
+    state = _made_of(path, outputs, runtime, options)
+    if state is not None:
+        sweep(outputs, _key_of_answer(state, outputs, runtime, options))
+    return state is not None
+
+
+def _made_of(path: Path, outputs: Outputs, runtime: Runtime, options: Options) -> str | None:
+    """The state of the image that `is_made` says the mask to be made of; None where there is no mask."""
     if not finished(outputs.mask):
-        return False
+        return None
     with open_file(path, options) as source:
         turn_to_level(source, runtime.card, options)
-        job = mark_of_job(source.state(), outputs, runtime, options)
+        state = source.state()
+    job = mark_of_job(state, outputs, runtime, options)
     check_ours(format_of(outputs.mask).place(outputs.mask), Keep(resume=True, job=job))
-    return True
+    return state
 
 
 def _key(task: Task, outputs: Outputs) -> dict[str, Any]:
     """What must be the same for an unfinished run to go on."""
-    options = task.options
+    return {
+        "version of this program": __version__,
+        **_key_of_answer(task.state, outputs, task.runtime, task.options),
+        "runtime": task.runtime.name,
+        "tile size": json.loads(json.dumps(asdict(task.plan))),
+    }
+
+
+def _key_of_answer(state: str, outputs: Outputs, runtime: Runtime, options: Options) -> dict[str, Any]:
+    """What of a key says which pixels the masks get, however they are computed."""
     settings = {
         "channel": options.channel,
         "palette": options.palette,
@@ -320,14 +350,11 @@ def _key(task: Task, outputs: Outputs) -> dict[str, Any]:
         "skip_background": options.skip_background,
     }
     return {
-        "version of this program": __version__,
-        "image": task.state,
-        "model": task.runtime.fingerprint,
-        "runtime": task.runtime.name,
+        "image": state,
+        "model": runtime.fingerprint,
         "region": astuple(options.roi) if options.roi else None,
         "setting": settings,
         "set of outputs": [each.name for each in outputs],
-        "tile size": json.loads(json.dumps(asdict(task.plan))),
     }
 
 

@@ -56,6 +56,13 @@ class Subject:
             return None if self.source.info.nodata is None else 0
         return self.outside if self.outside >= len(self.classes) else None
 
+    @property
+    def noted(self) -> int | None:
+        """The same, where the image can have pixels without data at all."""
+        first = Region(0, 0, 1, 1)
+        lacks = self.source.nodata is not None or self.source.crop_valid(0, first) is not None
+        return self.nodata if lacks else None
+
 
 class OutputWriter:
     """The outputs of one image while they are made. A context manager; what is not committed is kept for a resume.

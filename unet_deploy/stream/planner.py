@@ -21,7 +21,7 @@ from unet_deploy.images import ImageSource
 from unet_deploy.runtimes import Runtime
 from unet_deploy.stream.pipeline import QUEUED
 from unet_deploy.system.machine import default_ceiling, resident_memory
-from unet_deploy.tiling import Geometry, Region, Sides, TilePlan, legal_side, plan_tiles
+from unet_deploy.tiling import Geometry, Region, Sides, TilePlan, least_side, plan_tiles
 
 WORK_MARGIN = 0.62
 """Share of the two margins that costs no work."""
@@ -70,7 +70,7 @@ def choose_plan(
     ]
     fitting = [plan for plan in candidates if fits(plan.input_height, plan.input_width)]
     if not fitting:
-        smallest = legal_side(2 * geometry.margin + geometry.stride, geometry)
+        smallest = least_side(geometry)
         raise ResourceError(
             f"not even one tile of {smallest} x {smallest} pixels fits; give more --max-memory, or a smaller model"
         )

@@ -6,11 +6,13 @@ import operator
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from unet_deploy.errors import UsageError
+
+Given = TypeVar("Given")
 
 Check = Callable[[Any, str], Any]
 """What a value must be: returns it, or raises UsageError with the name of the argument."""
@@ -79,6 +81,13 @@ def one_of(*choices: str) -> Check:
         raise UsageError(f"{name}: there are {', '.join(choices)}, not {kind_of(value)}")
 
     return check
+
+
+def callable_or_none(value: Given, name: str) -> Given:
+    """Return None, or what can be called. Raises UsageError for anything else."""
+    if value is None or callable(value):
+        return value
+    raise UsageError(f"{name}: give a function, not {kind_of(value)}")
 
 
 def whole_or_none(value: object, name: str) -> int | None:

@@ -103,7 +103,7 @@ def replacing(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
             os.chmod(beside, 0o600)
             with suppress(OSError):  # a file system without locks keeps what is left
                 if try_lock(unfinished):
-                    _drop_leftovers(path)
+                    drop_leftovers(path)
             yield beside
             with beside.open("rb") as file:
                 put_mark(beside)
@@ -123,7 +123,7 @@ def _new_beside(path: Path) -> IO[bytes]:
             return beside.open("xb")
 
 
-def _drop_leftovers(path: Path) -> None:
+def drop_leftovers(path: Path) -> None:
     """Remove the unfinished files of `path` that no process holds a lock on any more."""
     ours = re.compile(re.escape(f".{path.name}.") + r"\d+(\.[0-9a-f]{4})?\.part")
     for left in path.parent.glob(f".{escape(path.name)}.*.part"):
