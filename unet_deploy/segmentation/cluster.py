@@ -217,7 +217,7 @@ class Cluster:
         """What is to be done, with the names of files as other machines see them."""
         return Work(
             model=self._model,
-            request=self._request,
+            request=self._request if task.scale == 1 else replace(self._request, scale=task.scale),
             fingerprint=task.runtime.fingerprint,
             runtime=task.runtime.name,
             image=task.path if is_url(task.path) else task.path.resolve(),

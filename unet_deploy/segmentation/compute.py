@@ -26,6 +26,8 @@ class Task:
     """Of the pyramid, 0 the finest."""
     state: str
     """Of the image when its first tile was to be read."""
+    scale: float
+    """At which the model was opened for it; 1 where the caller had opened it."""
     runtime: Runtime
     """The model as it was opened."""
     ready: Runtime
