@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, TypedDict
 
 from typing_extensions import Unpack
 
-from unet_deploy.errors import DeviceError, MissingPackageError, ModelError, VerificationError
+from unet_deploy.errors import DeviceError, MissingPackageError, ModelError, UsageError, VerificationError
+from unet_deploy.model.change import AS_IT_IS, Change
 from unet_deploy.model.contract import Pixels
 from unet_deploy.runtimes import Runtime
 from unet_deploy.runtimes.request import Opened, Opener, Request
@@ -80,6 +81,8 @@ class Asked(TypedDict, total=False):
     pixels: Pixels
     tile_size: int | None
     batch_size: int
+    scale: float
+    threshold: float | None
 
 
 def open_model(
@@ -99,7 +102,11 @@ def open_model(
     GPU, and int8 of a model that was quantized and proved. All but fp32 are compared with it on their first image.
     probabilities: whether it answers with class probabilities as well as with labels.
     pixels: the widest pixels that will come, which makes a GPU's bus faster: uint8, uint16 or float32.
-    tile_size: largest side of the network's input, in pixels. batch_size: tiles in one submission, on a GPU.
+    tile_size: largest side of a tile as it is read, in pixels of the image. batch_size: tiles in one submission, on a
+    GPU.
+    scale: pixels of the network for a pixel of the image: the image is resampled on its way in, and the answer on its
+    way out, so that it lies on the image's own grid. threshold: the probability above which a pixel is not background,
+    by default the card's. Both but 1 and 0.5 take the package onnx.
     notify: called with a line on what was chosen instead, and why. progress: told how compiling for a GPU goes.
     Use it as a context manager and pass it to `segment` to load once for many images. Raises ModelError,
     DeviceError and UsageError.
@@ -168,25 +175,28 @@ def _open_on_gpu(path: Path, request: Request, progress: Progress | None) -> Run
 
 def _open(row: Row, path: Path, request: Request, progress: Progress | None = None) -> Runtime:
     opener: Opener = row.load()
-    return _unproved(opener(path, replace(request, runtime=row.name), progress), lambda: path)
+    return _unproved(opener(path, replace(request, runtime=row.name), progress), lambda: path, request.change)
 
 
 def _open_engine(path: Path, request: Request) -> Runtime:
     from unet_deploy.runtimes.tensorrt.opening import open_engine_file
     from unet_deploy.runtimes.tensorrt.record import read_record
 
-    return _unproved(open_engine_file(path, request), lambda: find_reference(path, read_record(path)))
+    if request.change != AS_IT_IS:
+        asked = "--threshold" if request.threshold is not None else "--scale"
+        raise UsageError(f"{path}: {asked} is settled when an engine is made; give the .onnx model")
+    return _unproved(open_engine_file(path, request), lambda: find_reference(path, read_record(path)), AS_IT_IS)
 
 
-def _unproved(opened: Opened, reference: Callable[[], Path]) -> Runtime:
-    """The runtime, with what it has still to show against the model that `reference` finds."""
+def _unproved(opened: Opened, reference: Callable[[], Path], change: Change) -> Runtime:
+    """The runtime, with what it has still to show against the model that `reference` finds, changed alike."""
     if opened.keep is None:
         return opened.runtime
 
     def open_reference() -> Runtime:
         from unet_deploy.runtimes.onnxruntime import OnnxRuntime
 
-        return OnnxRuntime(reference(), probabilities=True)
+        return OnnxRuntime(reference(), probabilities=True, change=change)
 
     return Unproved(opened.runtime, Proof(open_reference, opened.keep))
 
@@ -216,7 +226,7 @@ def _default_on_gpu() -> str:
 
 def find_reference(engine: Path, record: EngineRecord) -> Path:
     """The model that an engine was made of, by its weights. Raises VerificationError where it is not found."""
-    from unet_deploy.model.onnx_file import read_model
+    from unet_deploy.model.changed import read_to_run
 
     def candidates() -> Iterator[Path]:
         yield engine.parent / Path(record.model).name
@@ -226,7 +236,7 @@ def find_reference(engine: Path, record: EngineRecord) -> Path:
     for path in candidates():
         if path.is_file():
             with suppress(ModelError):
-                if read_model(path).weights_sha256 == record.weights_sha256:
+                if read_to_run(path).weights_sha256 == record.weights_sha256:
                     return path
     raise VerificationError(
         f"{engine}: was never compared with its model, and {Path(record.model).name} is not at hand; "

@@ -8,7 +8,8 @@ import pytest
 from unet_deploy.convert.triton import export_triton
 from unet_deploy.errors import ModelError, UsageError, VerificationError
 from unet_deploy.model.card import ModelCard
-from unet_deploy.model.onnx_file import read_model
+from unet_deploy.model.decision import Decision
+from unet_deploy.model.onnx_file import read_model, save
 from unet_deploy.runtimes.agreement import Agreement
 from unet_deploy.runtimes.tensorrt.build import build_engine
 from unet_deploy.runtimes.tensorrt.compilers import find_compiler
@@ -38,6 +39,14 @@ def test_a_model_becomes_a_repository(small_models, tmp_path):
         export_triton(small_models["one"], tmp_path / "models")
     export_triton(small_models["one"], tmp_path / "models", overwrite=True)
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["one"]
+
+
+def test_a_threshold_of_the_card_is_served(small_models, tmp_path):
+    """Triton reads no card: what is decided by it must be in the graph."""
+    file, path = read_model(small_models["one"]), tmp_path / "eager.onnx"
+    save(file.proto, replace(file.card, decision=Decision(threshold=0.3)), path)
+    served = export_triton(path, tmp_path / "models") / "1" / "model.onnx"
+    assert any(node.name == "decision.weighed" for node in read_model(served).proto.graph.node)
 
 
 @pytest.mark.parametrize("name", ["../x", "/tmp/x", "a/b", "..", ".hidden", "", "-x", "a b", "x\n", "x" * 300])

@@ -104,6 +104,7 @@ def test_every_chunk_is_in_one_job_and_every_pixel_of_a_job_in_its_tiles(network
         ("--overlay", "--objects", "csv", "--instances", "tif"),
         ("--roi", "333,100,1500,1100", "--skip-background", "--overlay"),
         ("--tta", "--roi", "900,900,300,300"),
+        ("--scale", "0.4", "--threshold", "0.4", "--objects", "csv"),
     ],
 )
 def test_two_workers_make_the_files_of_one_process(slide, small_models, tmp_path, options):

@@ -108,7 +108,7 @@ def test_a_disk_with_too_little_room_is_a_note(slide, tmp_path, small_models, mo
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("shutil.disk_usage", lambda path: usage(10**9, 10**9 - 10**6, 10**6))
     with api.open_model(small_models["one"]) as model:
-        show_forecast(forecast(slide, model, Outputs(mask), Options(300)), mask, model, shared=False)
+        show_forecast(forecast(slide, model, Outputs(mask), Options(300)), mask, shared=False)
     shown, said = capsys.readouterr()
     assert "1 MB are free" in shown
     assert said.startswith(f"note: {mask}: its disk has 1 MB free, and ")

@@ -184,12 +184,12 @@ def build_engine(
 
     from unet_deploy.convert.engines import ProofImage, make_engine
     from unet_deploy.measure.inspection import describe
-    from unet_deploy.model.onnx_file import read_model
+    from unet_deploy.model.changed import read_to_run
     from unet_deploy.runtimes.tensorrt.compilers import find_compiler
     from unet_deploy.runtimes.tensorrt.options import BuildOptions
     from unet_deploy.zoo import find_model
 
-    source = read_model(find_model(model))
+    source = read_to_run(find_model(model))
     targets = tuple(name.lower() for name in build.target or ())
     options = BuildOptions(
         profile=shapes.profile(source.card),

@@ -67,7 +67,7 @@ TileSizeOption = Annotated[
     int | None,
     typer.Option(
         "--tile-size",
-        help="Largest side of the network's input, in pixels.",
+        help="Largest side of a tile as it is read, in pixels of the image.",
         show_default="by memory",
         rich_help_panel=TILES,
     ),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import wraps
 from typing import NewType, TypeVar
@@ -21,6 +22,9 @@ Names = NewType("Names", tuple[str, ...])
 
 Shape = NewType("Shape", tuple[int, int, int])
 """Tiles, height and width of a submission."""
+
+NumberOrAuto = NewType("NumberOrAuto", object)
+"""A number, or the word auto."""
 
 Box = NewType("Box", tuple[int, int, int, int])
 """A region: y, x, height and width in pixels."""
@@ -125,6 +129,18 @@ def level(text: str) -> int | None:
     if text != "auto" and not text.isdigit():
         raise ValueError("give a number, 0 the finest, or auto")
     return None if text == "auto" else int(text)
+
+
+@_of_text
+def number_or_auto(text: str) -> float | str:
+    """Read a number, or auto.
+
+    >>> number_or_auto("0.25"), number_or_auto("auto")
+    (0.25, 'auto')
+    """
+    with suppress(ValueError):
+        return text if text == "auto" else float(text)
+    raise ValueError("give a number, or auto")
 
 
 @_of_text

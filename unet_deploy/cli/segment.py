@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import asdict
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,10 +17,10 @@ from unet_deploy.cli.options import (
     ObjectOptions,
     OutputOptions,
     RunOptions,
-    RuntimeOptions,
     TileOptions,
 )
 from unet_deploy.cli.progress import progress_bar
+from unet_deploy.cli.seeing import SeeingOptions
 from unet_deploy.errors import address
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from unet_deploy.runtimes import Runtime
     from unet_deploy.segmentation.batch import Job
     from unet_deploy.segmentation.compute import Compute
+    from unet_deploy.segmentation.models import Models
     from unet_deploy.segmentation.options import ObjectRules
     from unet_deploy.segmentation.run import Options
     from unet_deploy.zoo import Request
@@ -42,25 +43,27 @@ def segment(
     *,
     outputs: OutputOptions,
     model: ModelOption = None,
-    runtime: RuntimeOptions,
+    seeing: SeeingOptions,
     tiles: TileOptions,
     image: ImageOptions,
     objects: ObjectOptions,
     run: RunOptions,
 ) -> None:
     """Segment images of any size into tiled masks of class indices, TIFF or OME-Zarr."""
-    from unet_deploy.segmentation.batch import Failed, attempt_each, for_runtime
+    from unet_deploy.segmentation.batch import Failed, attempt_each
     from unet_deploy.segmentation.planning import first_look
 
     options = _options(tiles, image, objects.rules(), resume=run.resume, overwrite=outputs.overwrite)
+    options = replace(options, scaling=seeing.scaling())
     jobs = _jobs(images, model, outputs, objects, shared=bool(run.scheduler or run.workers))
     failures = []
     with ExitStack() as stack:
         pixels, source = stack.enter_context(first_look([job.image for job in jobs], options))
-        request = _request(runtime, tiles, pixels, probabilities=outputs.probabilities or tiles.tta)
+        request = _request(seeing, tiles, pixels, probabilities=outputs.probabilities or tiles.tta)
         compute = stack.enter_context(_compute(model, request, run))
-        ready = stack.enter_context(_open(model, request, shown=not run.no_progress))
-        options = for_runtime(options, ready)
+        ready = stack.enter_context(_models(model, request, shown=not run.no_progress))
+        if not options.scaling.is_asked and ready.card.decision.diameter is None:
+            ready.at(1.0)  # what is wrong with it is said once, and not of every image
         work: Callable[[Job], None] = partial(_segment, ready, options, compute, source, shown=not run.no_progress)
         if run.dry_run:
             work = partial(_foresee, ready, options, compute)
@@ -103,12 +106,15 @@ def _jobs(
     return list(map(Job, paths, named))
 
 
-def _request(runtime: RuntimeOptions, tiles: TileOptions, pixels: "Pixels", *, probabilities: bool) -> "Request":
+def _request(seeing: SeeingOptions, tiles: TileOptions, pixels: "Pixels", *, probabilities: bool) -> "Request":
     """How the model is to be run."""
     from unet_deploy.zoo import Request
 
     return Request(
-        **asdict(runtime),
+        device=seeing.device,
+        runtime=seeing.runtime,
+        precision=seeing.precision,
+        threshold=seeing.threshold,
         probabilities=probabilities,
         pixels=pixels,
         tile_size=tiles.tile_size,
@@ -152,16 +158,20 @@ def _compute(model: str | None, request: "Request", run: RunOptions) -> "Abstrac
     return Cluster(model, request, scheduler=run.scheduler, workers=run.workers)
 
 
-def _open(model: str | None, request: "Request", *, shown: bool) -> "Runtime":
-    """The model, ready; compiling it for a GPU is shown."""
+def _models(model: str | None, request: "Request", *, shown: bool) -> "Models":
+    """The model at every scale; compiling it for a GPU is shown."""
+    from unet_deploy.segmentation.models import Models
     from unet_deploy.zoo import open_model
 
-    with progress_bar("compiling", "steps", shown=shown) as progress:
-        return open_model(model, request, notify=show.note, progress=progress)
+    def open_one(path: Path, request: "Request") -> "Runtime":
+        with progress_bar("compiling", "steps", shown=shown) as progress:
+            return open_model(path, request, notify=show.note, progress=progress)
+
+    return Models(model, request, open_one)
 
 
 def _segment(
-    runtime: "Runtime",
+    models: "Models",
     options: "Options",
     compute: "Compute",
     source: "ImageSource | None",
@@ -175,29 +185,29 @@ def _segment(
     with progress_bar(Path(address(job.image)).name, shown=shown) as progress:
         job.outputs.mask.parent.mkdir(parents=True, exist_ok=True)
         report = segment_file(
-            job.image, job.outputs, runtime, options, compute=compute, progress=progress, source=source
+            job.image, job.outputs, models, options, compute=compute, progress=progress, source=source
         )
     show.report(report)
 
 
-def _is_made(runtime: "Runtime", options: "Options", job: "Job") -> bool:
+def _is_made(models: "Models", options: "Options", job: "Job") -> bool:
     """Whether an earlier run of the same job has finished its mask."""
     from unet_deploy.segmentation.run import is_made
 
-    return is_made(job.image, job.outputs, runtime, options)
+    return is_made(job.image, job.outputs, models, options)
 
 
-def _end_made(runtime: "Runtime", options: "Options", job: "Job") -> bool:
+def _end_made(models: "Models", options: "Options", job: "Job") -> bool:
     """As `_is_made`, and what killed runs left beside its files goes."""
     from unet_deploy.segmentation.run import end_made
 
-    return end_made(job.image, job.outputs, runtime, options)
+    return end_made(job.image, job.outputs, models, options)
 
 
-def _foresee(runtime: "Runtime", options: "Options", compute: "Compute", job: "Job") -> None:
+def _foresee(models: "Models", options: "Options", compute: "Compute", job: "Job") -> None:
     """Say what segmenting one image would take."""
     from unet_deploy.segmentation.compute import stream_here
     from unet_deploy.segmentation.forecast import forecast
 
-    found = forecast(job.image, runtime, job.outputs, options, compute=compute)
-    show.forecast(found, job.outputs.mask, runtime, shared=compute is not stream_here)
+    found = forecast(job.image, models, job.outputs, options, compute=compute)
+    show.forecast(found, job.outputs.mask, shared=compute is not stream_here)

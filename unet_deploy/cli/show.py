@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from unet_deploy.measure.inspection import Diagnosis, EngineFile, ImageFile, Package
     from unet_deploy.measure.verify import SeamCheck
     from unet_deploy.model.card import ModelCard, Normalization
-    from unet_deploy.runtimes import Runtime
     from unet_deploy.runtimes.agreement import Agreement
     from unet_deploy.segmentation.batch import Failed, Outcome
     from unet_deploy.segmentation.forecast import Disk, Forecast
@@ -72,6 +71,8 @@ def failures(failed: Sequence[Failed], images: int) -> None:
 
 def report(report: Report) -> None:
     """Say what was made of an image, how fast, and what a person should know of it."""
+    from unet_deploy.segmentation.scaling import AS_IT_IS
+
     if report.image.note:
         note(f"note: {report.image.name}: {report.image.note}")
     if report.nodata is not None:
@@ -79,6 +80,8 @@ def report(report: Report) -> None:
     if report.off_map:
         files = ", ".join(map(str, report.off_map))
         note(f"note: {files}: the image lies on a map, which this kind of file does not say; take .tif to keep it")
+    if report.scaled != AS_IT_IS:
+        note(f"{report.image.name}: {report.scaled}")
     if report.proved:
         note(f"proved on first use: {report.proved}")
     tiles = report.image.pages * len(report.plan)
@@ -98,12 +101,13 @@ def report(report: Report) -> None:
     answer(f"{files}: {speed}, {report.runtime}")
 
 
-def forecast(found: Forecast, mask: Path, runtime: Runtime, *, shared: bool) -> None:
+def forecast(found: Forecast, mask: Path, *, shared: bool) -> None:
     """Say what segmenting an image will take. shared: whether the processes of a cluster share the work."""
     image, tiles = found.image, found.plan
     rows = [
         ("image", f"{image.name}: {image.pages} x {image.channels} x {tiles.height} x {tiles.width} {image.dtype}"),
-        ("model", f"{runtime.card.name} on {runtime.name}"),
+        ("model", found.model),
+        ("scale", str(found.scaled)),
         ("tiles", f"{image.pages * len(tiles)} ({tiles.rows} x {tiles.columns} a page)"),
         ("tile size", f"{tiles.input_height} x {tiles.input_width} in, {tiles.step_y} x {tiles.step_x} out"),
         ("halo overhead", f"{tiles.overhead:.2f} pixels computed for each pixel of the image"),

@@ -16,12 +16,14 @@ from tempfile import mkdtemp
 from unet_deploy.errors import UsageError, VerificationError
 from unet_deploy.masks.apart import check_apart
 from unet_deploy.model.card import ModelCard
+from unet_deploy.model.change import AS_IT_IS
 from unet_deploy.model.contract import IMAGE, LABELS, PROBABILITIES, Pixels
 from unet_deploy.runtimes import Limits
 from unet_deploy.runtimes.ring import Port
 from unet_deploy.runtimes.streamed import buffer_ports
 from unet_deploy.runtimes.tensorrt.record import ENGINE_SUFFIXES, EngineRecord, read_record
 from unet_deploy.system.files import file_errors
+from unet_deploy.zoo import card_of
 
 _TYPES = {"uint8": "TYPE_UINT8", "float32": "TYPE_FP32"}
 
@@ -50,7 +52,7 @@ def export_triton(
         beside = Path(mkdtemp(prefix=f".{folder.name}.", dir=repository))
         try:
             (beside / "1").mkdir()
-            shutil.copyfile(model, beside / "1" / file)
+            _write_model(model, beside / "1" / file)
             (beside / "config.pbtxt").write_text(f'name: "{folder.name}"\n{config}')
             beside.chmod(0o755)
             if folder.exists():
@@ -59,6 +61,18 @@ def export_triton(
         finally:
             shutil.rmtree(beside, ignore_errors=True)
     return folder
+
+
+def _write_model(model: Path, target: Path) -> None:
+    """Copy a model as Triton is to run it: what its card decides is made in the graph."""
+    if model.suffix in ENGINE_SUFFIXES or not AS_IT_IS.touches(card_of(model)):
+        shutil.copyfile(model, target)
+        return
+    from unet_deploy.model.changed import read_to_run
+    from unet_deploy.model.onnx_file import save
+
+    changed = read_to_run(model)
+    save(changed.proto, changed.card, target)
 
 
 def _check_name(name: str) -> None:

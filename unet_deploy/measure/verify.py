@@ -60,7 +60,7 @@ def verify_tiled(
         region.height, region.width, card, tile=legal_side(longest + 2 * card.margin + card.stride, card)
     )
     one_pass, in_tiles = (_answer(pixels, plan, runtime, grey) for plan in (whole, tiled))
-    return SeamCheck(region, tiled, compare(*one_pass, *in_tiles))
+    return SeamCheck(region, tiled, compare(*one_pass, *in_tiles, threshold=card.decision.threshold))
 
 
 def verify_against(
@@ -71,14 +71,14 @@ def verify_against(
     What was found is written into an engine's record, good or bad. Raises ModelError where an engine was made of
     another model, and DeviceError where it does not run here.
     """
-    from unet_deploy.model.onnx_file import read_model
+    from unet_deploy.model.changed import read_to_run
 
     file = find_model(model)
     engine = file.suffix in ENGINE_SUFFIXES
     if engine:
         check_apart([record_path(file)], [reference, path])
         record = read_record(file)
-        if read_model(reference).weights_sha256 != record.weights_sha256:
+        if read_to_run(reference).weights_sha256 != record.weights_sha256:
             raise ModelError(f"{file}: was not made of {reference}, but of other weights ({record.model})")
     with (
         reading.open(path) as source,

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+import numpy as np
+
 from unet_deploy.errors import ModelError
 from unet_deploy.model import card_fields
 
@@ -37,6 +39,17 @@ class Decision:
         card_fields.check_fields(asdict(self), card_fields.DECISION, "decision")
         if self.diameters is not None:
             object.__setattr__(self, "diameters", tuple(self.diameters))
+
+    def labels(self, probabilities: np.ndarray) -> np.ndarray:
+        """What a model's graph makes of probabilities (N, K, h, w): class indices (N, h, w) uint8, the lower of a tie.
+
+        >>> Decision(threshold=0.3).labels(np.array([0.6, 0.4], np.float32).reshape(1, 2, 1, 1)).item()
+        1
+        """
+        if self.threshold != UNDECIDED.threshold:
+            probabilities = probabilities.copy()
+            probabilities[:, 0] *= self.threshold / (1 - self.threshold)
+        return probabilities.argmax(axis=1).astype(np.uint8)
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Decision:

@@ -16,6 +16,7 @@ from unet_deploy.errors import ModelError, reason
 from unet_deploy.model import finite
 from unet_deploy.model.contract import IMAGE, LABELS, PROBABILITIES, Pixels, Precision
 from unet_deploy.model.onnx_file import QUANTIZING, ModelFile
+from unet_deploy.model.resample import RESAMPLING
 from unet_deploy.system.extras import importing
 
 with importing("onnx", "onnx"):
@@ -56,7 +57,7 @@ def lower(
             finite.check_weight(numpy_helper.to_array(each), model.path)
     proto = onnx.ModelProto()
     proto.CopyFrom(model.proto)
-    _keep_outputs(proto.graph, [LABELS, PROBABILITIES] if probabilities else [LABELS])
+    keep_outputs(proto.graph, [LABELS, PROBABILITIES] if probabilities else [LABELS])
     if precision == "int8":
         _make_symmetric(proto.graph)
     if precision == "fp16":
@@ -73,16 +74,16 @@ def lower(
     return proto
 
 
-def _keep_outputs(graph: onnx.GraphProto, names: Sequence[str]) -> None:
+def keep_outputs(graph: onnx.GraphProto, names: Sequence[str]) -> None:
     """Drop all outputs but these, and what only they need."""
-    _keep(graph.output, [port for port in graph.output if port.name in names])
+    keep(graph.output, [port for port in graph.output if port.name in names])
     needed, nodes = set(names), []
     for node in reversed(graph.node):
         if needed & set(node.output):
             nodes.append(node)
             needed |= set(node.input)
-    _keep(graph.node, nodes[::-1])
-    _keep(graph.initializer, [each for each in graph.initializer if each.name in needed])
+    keep(graph.node, nodes[::-1])
+    keep(graph.initializer, [each for each in graph.initializer if each.name in needed])
 
 
 # -- 8 bits ------------------------------------------------------------------------------------------------------
@@ -113,10 +114,10 @@ def _make_symmetric(graph: onnx.GraphProto) -> None:
                 added[node.input[1]] = np.asarray(values[scale] * reach / 127, np.float32)
                 added[node.input[2]] = np.zeros_like(values[zero], np.int8)
         nodes.append(node)
-    _keep(graph.node, nodes)
+    keep(graph.node, nodes)
     used = {name for node in graph.node for name in node.input}
     graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in added.items())
-    _keep(graph.initializer, [each for each in graph.initializer if each.name in used])
+    keep(graph.initializer, [each for each in graph.initializer if each.name in used])
 
 
 # -- half precision --------------------------------------------------------------------------------------------
@@ -163,25 +164,29 @@ def _halve(proto: onnx.ModelProto, path: Path) -> None:
     for port in graph.output:
         if port.name in half:
             raise ModelError(f"{path}: its output {port.name} comes from a layer, not from a softmax; export it again")
-    _keep(graph.node, nodes)
+    keep(graph.node, nodes)
     used = {name for node in graph.node for name in node.input}
-    _keep(graph.initializer, [each for each in graph.initializer if each.name in used])
+    keep(graph.initializer, [each for each in graph.initializer if each.name in used])
 
 
 def _between_heavy(nodes: Sequence[onnx.NodeProto]) -> list[onnx.NodeProto]:
     """Return the nodes that have a heavy operator at or above them, and one at or below them."""
     below_heavy: set[str] = set()
     for node in nodes:
-        if node.op_type in _HEAVY or below_heavy & set(node.input):
+        if _is_heavy(node) or below_heavy & set(node.input):
             below_heavy |= set(node.output)
     above_heavy: set[str] = set()
     chosen = []
     for node in reversed(nodes):
-        if node.op_type in _HEAVY or above_heavy & set(node.output):
+        if _is_heavy(node) or above_heavy & set(node.output):
             above_heavy |= set(node.input)
             if below_heavy & set(node.output):
                 chosen.append(node)
     return chosen
+
+
+def _is_heavy(node: onnx.NodeProto) -> bool:
+    return node.op_type in _HEAVY and not node.name.startswith(RESAMPLING)
 
 
 def _constants_to_initializers(graph: onnx.GraphProto) -> None:
@@ -194,7 +199,7 @@ def _constants_to_initializers(graph: onnx.GraphProto) -> None:
             graph.initializer.append(tensor)
         else:
             rest.append(node)
-    _keep(graph.node, rest)
+    keep(graph.node, rest)
 
 
 def _float_tensors(proto: onnx.ModelProto) -> set[str]:
@@ -232,7 +237,7 @@ def _take_pixels(graph: onnx.GraphProto, pixels: Pixels) -> None:
             helper.make_node("Mul", [cast, weights], [weighed], name=weighed),
             helper.make_node("ReduceSum", [weighed, axis], [as_float], name=as_float, keepdims=0),
         ]
-    _keep(graph.node, [*before, *graph.node])
+    keep(graph.node, [*before, *graph.node])
 
 
 def _labels_from_float(graph: onnx.GraphProto) -> None:
@@ -259,7 +264,7 @@ def _fix_shape(graph: onnx.GraphProto, shape: tuple[int, int, int], margin: int)
         dims[-2].dim_value, dims[-1].dim_value = height - 2 * margin, width - 2 * margin
 
 
-def _keep(field: Iterable, items: Sequence) -> None:
+def keep(field: Iterable, items: Sequence) -> None:
     """Replace a repeated protobuf field by some of its own items or by new ones."""
     kept = [type(item).FromString(item.SerializeToString()) for item in items]
     del field[:]  # type: ignore[attr-defined]

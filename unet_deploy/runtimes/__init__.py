@@ -13,13 +13,18 @@ from unet_deploy.errors import ResourceError, UsageError
 from unet_deploy.images.grey import GreyScale, to_float32
 from unet_deploy.model.card import ModelCard
 from unet_deploy.model.contract import Pixels, pixels_for
-from unet_deploy.tiling import Sides, least_side
+from unet_deploy.tiling import Geometry, Sides, least_side
 
 DEFAULT_TILE = 1212
 """Input side, in pixels, where nothing is known of memory: little is wasted on halo."""
 
 LARGEST_TILE = 2236
 """Largest input side that a CPU is given by itself: beyond it there is nothing left to gain."""
+
+
+def scaled_side(side: int, scale: float, geometry: Geometry) -> int:
+    """Side in pixels of the image of a tile that a network sees as one of `side`, and of the least it takes."""
+    return max(geometry.base, round(side / scale))
 
 
 def narrow(tile: np.ndarray, pixels: Pixels, name: str) -> np.ndarray:

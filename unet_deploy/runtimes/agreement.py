@@ -119,18 +119,21 @@ def compare(
     *,
     limit_ppm: float = 0.0,
     limit_probability: float | None = TOLERANCE,
+    threshold: float = 0.5,
 ) -> Agreement:
     """Compare an answer with the reference's, which comes first, for the same pixels.
 
     labels: (H, W) uint8. probabilities: (K, H, W) float32; the other's may be None where it answers with labels alone.
-    By default all labels but those of ties must be the same.
+    By default all labels but those of ties must be the same. threshold: as of `Decision`, by which labels were chosen.
 
     >>> reference = np.array([[[0.3, 0.9]], [[0.7, 0.1]]])
     >>> compare(np.array([[1, 0]]), reference, np.array([[1, 1]]), reference).labels_differ
     1
     """
     differ = labels != other_labels
-    second, first = np.sort(probabilities[:, differ], axis=0)[-2:]
+    disputed = probabilities[:, differ]
+    disputed[0] *= threshold / (1 - threshold)
+    second, first = np.sort(disputed, axis=0)[-2:]
     worst = not_finite = None
     if other_probabilities is not None:
         finite = np.isfinite(probabilities) & np.isfinite(other_probabilities)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 
@@ -19,8 +20,10 @@ from unet_deploy.errors import UsageError
 from unet_deploy.images.grey import GreyScale
 from unet_deploy.model import finite
 from unet_deploy.model.card import ModelCard
+from unet_deploy.model.change import AS_IT_IS, Change
 from unet_deploy.model.contract import IMAGE, LABELS, OFFSET, PROBABILITIES, SCALE
-from unet_deploy.runtimes import DEFAULT_TILE, LARGEST_TILE, Answer, Limits
+from unet_deploy.runtimes import DEFAULT_TILE, LARGEST_TILE, Answer, Limits, scaled_side
+from unet_deploy.system.cache import key_of
 from unet_deploy.system.files import sha256_of
 
 _ENOUGH = 256
@@ -52,6 +55,13 @@ def check_listens(
         raise finite.deaf(str(model))
 
 
+def graph_to_run(model: Path, change: Change) -> bytes:
+    """The ONNX model with the change made. Raises MissingPackageError without the package onnx."""
+    from unet_deploy.model.changed import read_to_run
+
+    return read_to_run(model, change).proto.SerializeToString()
+
+
 class CpuRuntime(ABC):
     """A Runtime whose ticket is the answer."""
 
@@ -65,19 +75,23 @@ class CpuRuntime(ABC):
         *,
         probabilities: bool,
         tile_size: int | None,
+        change: Change = AS_IT_IS,
     ) -> None:
-        self._model = model
-        self.card, self.name, self.probabilities = card, name, probabilities
+        """Card: that of the file; the runtime's own is that of the model with the change made."""
+        self._model, self._network, self._change = model, card, change
+        self.card, self.name, self.probabilities = change.of(card), name, probabilities
         self._outputs = [LABELS, PROBABILITIES] if probabilities else [LABELS]
-        side = tile_size or (LARGEST_TILE if card.bytes_per_pixel else DEFAULT_TILE)
-        self.limits = Limits(1, (card.base, card.base), (side, side))
+        largest = LARGEST_TILE if card.bytes_per_pixel else DEFAULT_TILE
+        side = tile_size or scaled_side(largest, change.scale_of(card.stride), self.card)
+        self.limits = Limits(1, (self.card.base, self.card.base), (side, side))
         self._turn = threading.Lock()
         self._closed = False
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the whole file: a card that differs may mean another answer."""
-        return sha256_of(self._model)
+        """SHA-256 of the whole file: a card that differs may mean another answer; and of what is changed of it."""
+        file = sha256_of(self._model)
+        return file if self._change == AS_IT_IS else key_of(file, asdict(self._change))
 
     def require_layers(self, precision: str | None) -> None:
         """Close, and raise UsageError, unless the layers are in 8 bits where that was asked for, and only there."""
@@ -102,8 +116,24 @@ class CpuRuntime(ABC):
     def _compute(self, feeds: dict[str, np.ndarray]) -> Answer:
         """The network's answer, in memory of its own. Called by one thread at a time. Raises OutOfMemoryError."""
 
+    def memory(self, height: int, width: int) -> int | None:
+        if self._network.bytes_per_pixel is None:
+            return None
+        resampling = self._change.resampling(self._network)
+        if resampling is None:
+            return self._network_memory(self._network.bytes_per_pixel, height, width)
+        seen = map(resampling.network_side, (height, width))
+        return self._network_memory(self._network.bytes_per_pixel, *seen) + self._resampling_bytes * height * width
+
     @abstractmethod
-    def memory(self, height: int, width: int) -> int | None: ...
+    def _network_memory(self, bytes_per_pixel: float, height: int, width: int) -> int:
+        """Bytes that the network takes for an input of this size. bytes_per_pixel: as the card says."""
+
+    @property
+    def _resampling_bytes(self) -> int:
+        """For a pixel of the image: it in float32 twice, and the planes that probabilities are interpolated in."""
+        planes = len(self.card.classes) if self.probabilities or len(self.card.classes) > 2 else 1
+        return 4 * self.card.channels * 3 + 4 * planes * 2
 
     @abstractmethod
     def _release(self) -> None:

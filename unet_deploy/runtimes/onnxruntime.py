@@ -15,10 +15,12 @@ from unet_deploy.errors import ModelError, reason
 from unet_deploy.images.grey import to_float32
 from unet_deploy.model import finite
 from unet_deploy.model.card import METADATA_KEY, ModelCard
+from unet_deploy.model.change import AS_IT_IS, Change
 from unet_deploy.model.contract import IMAGE, LABELS, PROBABILITIES
+from unet_deploy.model.metadata import peek_card
 from unet_deploy.model.unreadable import no_network
 from unet_deploy.runtimes import Answer, OutOfMemoryError
-from unet_deploy.runtimes.cpu import CpuRuntime, check_listens
+from unet_deploy.runtimes.cpu import CpuRuntime, check_listens, graph_to_run
 from unet_deploy.runtimes.request import Opened, Request
 from unet_deploy.runtimes.table import loading
 from unet_deploy.system.machine import usable_cores
@@ -38,11 +40,18 @@ class OnnxRuntime(CpuRuntime):
     probabilities: answer with them as well as with labels.
     tile_size: largest side of the network's input, in pixels.
     threads: of one operator; by default as many as this process may use.
+    change: what is run otherwise than the file says.
     Raises ModelError when the file is no model of ours.
     """
 
     def __init__(
-        self, model: Path, *, probabilities: bool = False, tile_size: int | None = None, threads: int | None = None
+        self,
+        model: Path,
+        *,
+        probabilities: bool = False,
+        tile_size: int | None = None,
+        threads: int | None = None,
+        change: Change = AS_IT_IS,
     ) -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads or usable_cores()  # ORT's own count ignores container limits
@@ -53,17 +62,19 @@ class OnnxRuntime(CpuRuntime):
         options.add_session_config_entry("session.use_env_allocators", "1")
         if not model.is_file():
             raise ModelError(f"{model}: no such model file")
+        known = peek_card(model)
+        source = graph_to_run(model, change) if known and change.touches(known) else str(model)
         try:
-            self._session = open_session(str(model), options)
+            self._session = open_session(source, options)
         except (InvalidProtobuf, NoModel) as error:
             raise no_network(model) from error
         except Exception as error:  # ORT's errors share no base class but this
             raise ModelError(f"{model}: ONNX Runtime cannot load it ({reason(error)})") from error
-        card = read_card(self._session, model)
+        card = known or read_card(self._session, model)
         ports = [*self._session.get_inputs(), *self._session.get_outputs()]
         card.check_ports({port.name: port.shape for port in ports}, model)
         name = f"ONNX Runtime {card.precision}, CPU"
-        super().__init__(model, card, name, probabilities=probabilities, tile_size=tile_size)
+        super().__init__(model, card, name, probabilities=probabilities, tile_size=tile_size, change=change)
         self._numbers_seen = False
         self._run_options = ort.RunOptions()
         self._run_options.only_execute_path_to_fetches = True
@@ -94,13 +105,11 @@ class OnnxRuntime(CpuRuntime):
         probabilities: np.ndarray = self._session.run([PROBABILITIES], feeds, self._run_options)[0]
         return probabilities
 
-    def memory(self, height: int, width: int) -> int | None:
-        if self.card.bytes_per_pixel is None:
-            return None
+    def _network_memory(self, bytes_per_pixel: float, height: int, width: int) -> int:
         # The most is held at the last level, where the margins of valid convolutions are gone.
-        margins = 2 * self.card.margin if self.card.base % self.card.stride else 0
-        bytes_per_pixel = _MEMORY_SHARE[self.card.precision] * self.card.bytes_per_pixel
-        return int(bytes_per_pixel * (height - margins) * (width - margins))
+        margins = 2 * self._network.margin if self._network.base % self._network.stride else 0
+        share = _MEMORY_SHARE[self._network.precision]
+        return int(share * bytes_per_pixel * (height - margins) * (width - margins))
 
     def _release(self) -> None:
         del self._session
@@ -108,7 +117,7 @@ class OnnxRuntime(CpuRuntime):
 
 def open_on_cpu(path: Path, request: Request, _: Progress | None = None) -> Opened:
     """Open a model as the table's row says. Raises ModelError and UsageError."""
-    runtime = OnnxRuntime(path, probabilities=request.probabilities, tile_size=request.tile_size)
+    runtime = OnnxRuntime(path, probabilities=request.probabilities, tile_size=request.tile_size, change=request.change)
     runtime.require_layers(request.precision)
     return Opened(runtime)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from unet_deploy.model.changed import read_to_run
 from unet_deploy.model.lower import lower
-from unet_deploy.model.onnx_file import read_model
-from unet_deploy.runtimes import DEFAULT_TILE, Identity, Limits
+from unet_deploy.runtimes import DEFAULT_TILE, Identity, Limits, scaled_side
 from unet_deploy.runtimes.onnx_program import CUDA_PROVIDER, OnnxProgram, Place, check_cuda_provider
 from unet_deploy.runtimes.proved import opened
 from unet_deploy.runtimes.request import Opened, Request, graph_precision
@@ -21,7 +21,7 @@ def open_on_cuda(path: Path, request: Request, _: Progress | None = None) -> Ope
     version, gpu = check_cuda_provider(), find_gpu(request.gpu_index)
     from unet_deploy.runtimes.cuda import CudaDevice  # after the check: the wrong ONNX Runtime is said before a driver
 
-    model = read_model(path)
+    model = read_to_run(path, request.change)
     card, precision = model.card, graph_precision(request, model.quantized)
     pixels, probabilities = request.pixels, request.probabilities
     graph = lower(model, precision=precision, pixels=pixels, probabilities=probabilities).SerializeToString()
@@ -39,7 +39,7 @@ def open_on_cuda(path: Path, request: Request, _: Progress | None = None) -> Ope
         place = Place(CUDA_PROVIDER, settings, "cuda", gpu.index)
         return OnnxProgram(path, graph, stream, place, limits, pixels=pixels, probabilities=probabilities)
 
-    side = request.tile_size or DEFAULT_TILE
+    side = request.tile_size or scaled_side(DEFAULT_TILE, request.scale, card)
     runtime = StreamedRuntime(
         Identity(card, f"ONNX Runtime {version} {precision} on {gpu.name}", model.weights_sha256),
         cuda,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import numpy as np
 from unet_deploy.errors import DeviceError, ModelError, reason
 from unet_deploy.model import finite
 from unet_deploy.model.card import METADATA_KEY, ModelCard
+from unet_deploy.model.change import AS_IT_IS, Change
 from unet_deploy.model.contract import IMAGE, PROBABILITIES, Pixels
 from unet_deploy.model.unreadable import no_network
 from unet_deploy.runtimes import Answer, OutOfMemoryError, narrow
-from unet_deploy.runtimes.cpu import CpuRuntime, check_listens, varies
+from unet_deploy.runtimes.cpu import CpuRuntime, check_listens, graph_to_run, varies
 from unet_deploy.runtimes.proved import opened
 from unet_deploy.runtimes.request import Opened, Request
 from unet_deploy.runtimes.table import loading
@@ -51,6 +53,7 @@ class OpenVinoRuntime(CpuRuntime):
         probabilities: bool = False,
         tile_size: int | None = None,
         threads: int | None = None,
+        change: Change = AS_IT_IS,
     ) -> None:
         core = ov.Core()
         if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
@@ -69,7 +72,9 @@ class OpenVinoRuntime(CpuRuntime):
                 finite.check_weight(each.data, model)
         kind = precision if card.precision == "fp32" else card.precision
         name = f"OpenVINO {kind}, CPU"
-        super().__init__(model, card, name, probabilities=probabilities, tile_size=tile_size)
+        super().__init__(model, card, name, probabilities=probabilities, tile_size=tile_size, change=change)
+        if change.touches(card):
+            graph = reader.convert(reader.load(io.BytesIO(graph_to_run(model, change))))
         self.pixels, self._share = pixels, _MEMORY_SHARE[kind]
         self._listened = False
         try:
@@ -118,13 +123,11 @@ class OpenVinoRuntime(CpuRuntime):
             side, (tall, wide) = legal_side(2 * self.card.margin + _HEARD, self.card), feeds[IMAGE].shape[2:]
             top, left = max(0, (tall - side) // 2), max(0, (wide - side) // 2)
             part = feeds | {IMAGE: feeds[IMAGE][:, :, top : top + side, left : left + side].astype(np.float32)}
-            with OpenVinoRuntime(self._model, probabilities=True) as other:
+            with OpenVinoRuntime(self._model, probabilities=True, change=self._change) as other:
                 other._compute(part)
 
-    def memory(self, height: int, width: int) -> int | None:
-        if self.card.bytes_per_pixel is None:
-            return None
-        return int(self._share * self.card.bytes_per_pixel * height * width)
+    def _network_memory(self, bytes_per_pixel: float, height: int, width: int) -> int:
+        return int(self._share * bytes_per_pixel * height * width)
 
     def _release(self) -> None:
         del self._request
@@ -154,6 +157,7 @@ def open_on_cpu(path: Path, request: Request, _: Progress | None = None) -> Open
         pixels=request.pixels,
         probabilities=request.probabilities,
         tile_size=request.tile_size,
+        change=request.change,
     )
     runtime.require_layers(request.precision)
     if request.precision != "bf16":

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Protocol, cast, get_args
 
 from unet_deploy.errors import DeviceError, UsageError
+from unet_deploy.model.change import Change
 from unet_deploy.model.contract import Pixels, Precision
 from unet_deploy.runtimes import Runtime
 from unet_deploy.runtimes.agreement import Agreement
 from unet_deploy.runtimes.table import PRECISIONS, RUNTIMES, TABLE, Device, Row
-from unet_deploy.system.arguments import settle, text, whole, whole_or_none, yes_or_no
+from unet_deploy.system.arguments import number, number_or_none, settle, text, whole, whole_or_none, yes_or_no
 from unet_deploy.system.progress import Progress
 
 
@@ -31,13 +32,18 @@ class Request:
     pixels: Pixels = "float32"
     """The widest pixels that will come, which makes a GPU's bus faster."""
     tile_size: int | None = None
-    """Largest side of the network's input, in pixels; by default the runtime's."""
+    """Largest side of a tile as it is read, in pixels of the image; by default the runtime's."""
     batch_size: int = 1
     """Tiles in one submission, on a GPU."""
+    scale: float = 1.0
+    """Pixels of the network for a pixel of the image; the answer is on the image's own grid all the same."""
+    threshold: float | None = None
+    """The probability above which a pixel is not background, as of `Decision`; by default the card's."""
 
     def __post_init__(self) -> None:
         settle(self, device=text, runtime=text, pixels=text)
         settle(self, probabilities=yes_or_no, tile_size=whole_or_none, batch_size=whole)
+        settle(self, scale=number, threshold=number_or_none)
         kind, _, index = self.device.partition(":")
         if kind not in ("auto", "cpu", "cuda") or (index and not (kind == "cuda" and index.isdigit())):
             raise UsageError(f"--device {self.device}: there are auto, cpu, cuda and cuda:N")
@@ -49,6 +55,12 @@ class Request:
             raise UsageError(f"pixels {self.pixels}: there are {', '.join(get_args(Pixels))}")
         if self.batch_size < 1:
             raise UsageError(f"--batch-size {self.batch_size}: take at least 1")
+        _ = self.change  # says what of the two there is not
+
+    @property
+    def change(self) -> Change:
+        """What is to be changed of the model that is opened."""
+        return Change(self.scale, self.threshold)
 
     @property
     def gpu_index(self) -> int:

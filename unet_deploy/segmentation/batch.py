@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from unet_deploy.errors import ResourceError, UnetDeployError, UsageError, reason
-from unet_deploy.runtimes import Runtime
 from unet_deploy.segmentation.outputs import Outputs, unfinished
-from unet_deploy.segmentation.run import Options
 from unet_deploy.system.files import is_full
 
 Result = TypeVar("Result")
@@ -60,11 +58,6 @@ class Interrupted:
 
 
 Outcome = Made[Result] | MadeBefore | Failed | Interrupted
-
-
-def for_runtime(options: Options, runtime: Runtime) -> Options:
-    """The options of a run as a runtime takes them: an engine that was opened for a tile size has no other."""
-    return replace(options, tile_size=None) if runtime.limits.hard else options
 
 
 def attempt_each(

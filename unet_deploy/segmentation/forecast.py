@@ -18,12 +18,16 @@ from unet_deploy.masks.apart import check_apart
 from unet_deploy.masks.overlay import MOST_SIDE
 from unet_deploy.masks.tiff import LEVEL
 from unet_deploy.runtimes import Runtime
+from unet_deploy.runtimes.request import Request
 from unet_deploy.segmentation.compute import Compute, stream_here
+from unet_deploy.segmentation.measuring import scale_for
+from unet_deploy.segmentation.models import Model, models_of
 from unet_deploy.segmentation.options import Options
 from unet_deploy.segmentation.outputs import Outputs, check_outputs
 from unet_deploy.segmentation.places import frame_of
 from unet_deploy.segmentation.planning import covered_region, open_file, plan_file, turn_to_level
 from unet_deploy.segmentation.run import mark_of_job
+from unet_deploy.segmentation.scaling import Scaled
 from unet_deploy.stream.pipeline import DoneTile, stream
 from unet_deploy.stream.tta import averaged
 from unet_deploy.tiling import Region, TilePlan
@@ -46,6 +50,9 @@ class Forecast:
     """What segmenting an image will take."""
 
     image: ImageInfo
+    model: str
+    """What computes, and by what."""
+    scaled: Scaled
     plan: TilePlan
     memory: int | None
     """Peak bytes of the process, None where the model's card has no measurement."""
@@ -70,25 +77,29 @@ class _Sample:
 
 
 def forecast(
-    path: Path, runtime: Runtime, outputs: Outputs, options: Options, *, compute: Compute = stream_here
+    path: Path, model: Model, outputs: Outputs, options: Options, *, compute: Compute = stream_here
 ) -> Forecast:
     """What `segment_file` would do. Computes one tile and writes nothing.
 
-    Call it with the model loaded: that memory counts. Memory and time are those of one process that does it all.
+    Memory and time are those of one process that does it all.
     Raises what the run would of outputs that are there; a folder of the mask that is not there is made by then.
     """
     check_apart(outputs.places, [path])
     options = replace(options, max_memory=compute.share(options.max_memory))
-    with open_file(path, options) as source:
-        turn_to_level(source, runtime.card, options)
+    request = Request(probabilities=options.tta or outputs.probabilities is not None, threshold=options.threshold)
+    with open_file(path, options) as source, models_of(model, request) as models:
+        turn_to_level(source, models.card, options)
         info = source.info
-        check_fits(info, runtime.card)
+        check_fits(info, models.card)
         if outputs.mask.parent.is_dir():
-            job = mark_of_job(source.state(), outputs, runtime, options)
+            job = mark_of_job(source.state(), outputs, models.fingerprint, options)
             keep = Keep(resume=options.resume, overwrite=options.overwrite, job=job)
-            check_outputs(outputs, info, len(runtime.card.classes), keep)
+            check_outputs(outputs, info, len(models.card.classes), keep)
         if outputs.objects:
             frame_of(info, options.objects.coordinates, outputs.objects)
+        scaled = scale_for(models, source, options.scaling).scaled
+        runtime = models.at(scaled.scale)
+        options = models.options_for(runtime, options)
         ready = averaged(runtime, options.tta)
         region = covered_region(info, ready.card, options)
         plan, memory = plan_file(source, region, ready, outputs, options)
@@ -97,7 +108,8 @@ def forecast(
             _disk(_files(outputs, info, region, len(ready.card.classes), *shares))
             for shares in ((1.0, 1.0), (sample.labels, sample.probabilities))
         )
-        return Forecast(info, plan, memory, most, likely, _free(outputs.mask), sample.seconds)
+        what = f"{ready.card.name} on {ready.name}"
+        return Forecast(info, what, scaled, plan, memory, most, likely, _free(outputs.mask), sample.seconds)
 
 
 def _sample(source: ImageSource, plan: TilePlan, runtime: Runtime) -> _Sample:

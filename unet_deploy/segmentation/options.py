@@ -13,6 +13,7 @@ from unet_deploy.images import SILENCE
 from unet_deploy.images.channels import Channel
 from unet_deploy.images.reading import Reading
 from unet_deploy.images.samples import Palette
+from unet_deploy.segmentation.scaling import AS_THE_CARD_SAYS, Scaling
 from unet_deploy.system.arguments import (
     kind_of,
     number,
@@ -86,7 +87,7 @@ class Options:
     """
 
     tile_size: int | None = None
-    """Largest side of the network's input in pixels, None for what the planner takes; the answer is the same."""
+    """Largest side of a tile in pixels of the image, None for what the planner takes; the answer is the same."""
     channel: Channel | None = None
     """Which channel of a multi-channel file, by its number from 0 or its name in the file."""
     level: int | None = 0
@@ -113,17 +114,25 @@ class Options:
     """Seconds that the server of an image may be silent before it is asked again."""
     outside: int = 0
     """What the mask has where there is no data, 0 to 255; such pixels belong to no object."""
+    scaling: Scaling = AS_THE_CARD_SAYS
+    """At which scale the image is taken."""
+    threshold: float | None = None
+    """The probability above which a pixel is not background, as of `Decision`; None for the card's. Of a model that is
+    opened for the run."""
 
     def __post_init__(self) -> None:
         settle(self, **dict.fromkeys(("tile_size", "level", "max_memory"), whole_or_none), channel=_channel)
         settle(self, **dict.fromkeys(("skip_background", "tta", "resume", "overwrite"), yes_or_no), roi=_region)
-        settle(self, outside=whole, nodata=number_or_none, timeout=number, palette=one_of(*get_args(Palette)))
+        settle(self, outside=whole, **dict.fromkeys(("nodata", "threshold"), number_or_none), timeout=number)
+        settle(self, palette=one_of(*get_args(Palette)))
         if self.max_memory is not None and self.max_memory < 1:
             raise UsageError(f"--max-memory: give at least one byte, not {self.max_memory}")
         if not self.timeout > 0:
             raise UsageError(f"timeout: give seconds above 0, not {self.timeout:g}")
         if not 0 <= self.outside <= 255:
             raise UsageError(f"outside: a mask holds the numbers 0 to 255, not {self.outside}")
+        if not isinstance(self.scaling, Scaling):
+            raise UsageError(f"scaling: give Scaling, not {kind_of(self.scaling)}")
         if not isinstance(self.objects, ObjectRules):
             raise UsageError(f"objects: give ObjectRules, not {kind_of(self.objects)}")
 

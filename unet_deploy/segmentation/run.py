@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, astuple, dataclass, replace
 from os import PathLike
@@ -11,39 +11,40 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from typing_extensions import Unpack
 
 from unet_deploy._version import __version__
 from unet_deploy.errors import ChangedError, ImageError, UsageError
 from unet_deploy.images import ImageInfo, ImageSource, check_fits
 from unet_deploy.images.array import ALL_CHANNELS, ArraySource, Channels
-from unet_deploy.images.grey import check_dtype
+from unet_deploy.images.grey import GreyScale, check_dtype
 from unet_deploy.images.state import changed
 from unet_deploy.masks import Keep, format_of
 from unet_deploy.masks.apart import check_apart
 from unet_deploy.masks.array import ArraySink
-from unet_deploy.model.contract import Pixels, pixels_for
+from unet_deploy.model.contract import pixels_for
 from unet_deploy.runtimes import Runtime
 from unet_deploy.runtimes.agreement import Agreement
 from unet_deploy.segmentation.compute import Compute, Task, stream_here
+from unet_deploy.segmentation.measuring import scale_for
+from unet_deploy.segmentation.models import Given, Model, Models, models_of
 from unet_deploy.segmentation.options import DEFAULTS, Options
 from unet_deploy.segmentation.outputs import Outputs, check_ours, check_outputs, finished, sweep
 from unet_deploy.segmentation.planning import covered_region, open_file, plan_file, turn_to_level
+from unet_deploy.segmentation.scaling import AS_IT_IS, AS_THE_CARD_SAYS, Scaled, Scaling
 from unet_deploy.segmentation.writer import OutputWriter, Subject, write_labels, write_probabilities
-from unet_deploy.stream.pipeline import Consumer, Timing, stream
+from unet_deploy.stream.pipeline import NOTHING_KNOWN, Consumer, PageScales, Timing, stream
 from unet_deploy.stream.planner import Budget, plan_for, proof_plan
 from unet_deploy.stream.proof import prove
 from unet_deploy.stream.tta import averaged
-from unet_deploy.system.arguments import callable_or_none, kind_of, whole_or_none, yes_or_no
+from unet_deploy.system.arguments import callable_or_none, kind_of, yes_or_no
 from unet_deploy.system.arguments import path as path_of
 from unet_deploy.system.cache import key_of
 from unet_deploy.system.progress import Progress
 from unet_deploy.tiling import TilePlan
-from unet_deploy.zoo import find_model, open_model
+from unet_deploy.zoo import Asked, Request, find_model
 
 __all__ = ["Options", "Outputs", "Report", "segment", "segment_array", "segment_file"]
-
-Model = str | Path | Runtime | None
-"""A model file, an engine, a shipped model's name, what `open_model` returned; None for the default model."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,8 @@ class Report:
     """In what the places of objects are given, where the image lies on a map."""
     too_large: int = 0
     """How many objects were to be parted where they touch, but span too much for it and stayed as they are."""
+    scaled: Scaled = AS_IT_IS
+    """At which scale the image was taken, and why."""
 
     @property
     def off_map(self) -> list[Path]:
@@ -85,11 +88,10 @@ def segment(
     *,
     model: Model = None,
     channels: Channels = ALL_CHANNELS,
-    device: str = "auto",
-    tile_size: int | None = None,
-    probabilities: bool = False,
+    scaling: Scaling = AS_THE_CARD_SAYS,
     tta: bool = False,
     progress: Progress | None = None,
+    **asked: Unpack[Asked],
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
     """Segment an array in memory.
 
@@ -97,11 +99,13 @@ def segment(
     or in what becomes one: an array of Dask, Zarr or PyTorch, which is loaded, or a picture of Pillow.
     model: a model file, an engine, a shipped model's name, or what `open_model` returned.
     channels: where they are and which is taken, by default all, where the image says or else `guessed_axis`.
-    device: auto, cpu, cuda or cuda:N.
-    tile_size: largest side of the network's input in pixels, by default the runtime's; the answer is the same.
-    probabilities: return them too.
+    scaling: at which scale the image is taken; the answer lies on the image's own grid.
     tta: the mean over eight orientations of each tile, which takes eight times as long.
     progress: called with tiles done and tiles in all.
+    asked: how a model that is opened here is run, by the names of `Request`: probabilities (return them too), device
+    (auto, cpu, cuda or cuda:N), tile_size (largest side of a tile in pixels of the image, by default the runtime's; the
+    answer is the same), threshold (the probability above which a pixel is not background, by default the card's) and
+    more.
 
     Returns labels, uint8 (H, W) or (pages, H, W); with `probabilities` also float32 (K, H, W) or (pages, K, H, W).
     Raises UnetDeployError: ImageError, ModelError, DeviceError, UsageError, ResourceError.
@@ -116,12 +120,21 @@ def segment(
     ((2, 120, 150), dtype('float32'))
     """
     image = channels.of(image)
-    tile_size, progress = whole_or_none(tile_size, "tile_size"), callable_or_none(progress, "progress")
-    probabilities, tta = yes_or_no(probabilities, "probabilities"), yes_or_no(tta, "tta")
+    tta, probabilities = yes_or_no(tta, "tta"), yes_or_no(asked.pop("probabilities", False), "probabilities")
+    progress = callable_or_none(progress, "progress")
     check_dtype(image.dtype, "array")
-    with _ready(model, probabilities or tta, device, pixels_for(image.dtype), tile_size) as runtime:
+    request = replace(Request(pixels=pixels_for(image.dtype), probabilities=probabilities or tta), **asked)
+    with models_of(model, request) as models:
+        source = ArraySource(image)
+        measured = scale_for(models, source, scaling)
         labels, scores = segment_array(
-            image, runtime, tile_size, probabilities=probabilities, tta=tta, progress=progress
+            source,
+            models.at(measured.scaled.scale),
+            request.tile_size,
+            probabilities=probabilities,
+            tta=tta,
+            progress=progress,
+            known=measured.greys,
         )
     if image.ndim < 4:
         return labels[0] if scores is None else (labels[0], scores[0])
@@ -136,8 +149,12 @@ def segment_array(
     probabilities: bool = False,
     tta: bool = False,
     progress: Progress | None = None,
+    known: Mapping[int, GreyScale] = NOTHING_KNOWN,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Labels (pages, H, W) uint8 and, where asked for, probabilities (pages, K, H, W) float32 of an array."""
+    """Labels (pages, H, W) uint8 and, where asked for, probabilities (pages, K, H, W) float32 of an array.
+
+    known: the grey scales of pages that were measured before.
+    """
     source = image if isinstance(image, ImageSource) else ArraySource(image)
     info, card = source.info, runtime.card
     read = f"read as (pages, C, H, W) = {info.pages, info.channels, info.height, info.width}"
@@ -153,7 +170,7 @@ def segment_array(
     if probabilities:
         scores = ArraySink((info.pages, len(card.classes), info.height, info.width), np.dtype(np.float32))
         consumers.append(write_probabilities(scores))
-    stream(source, plan, runtime, consumers, progress=progress)
+    stream(source, plan, runtime, consumers, greys=PageScales(source, card.normalization, known), progress=progress)
     return labels.array[:, 0], scores.array if scores else None
 
 
@@ -200,10 +217,15 @@ def segment_file(
     check_apart(outputs.places, [path, *([find_model(model)] if isinstance(model, (str, Path)) else [])])
     with ExitStack() as stack:
         opened = source or stack.enter_context(open_file(path, options))
-        scored = options.tta or outputs.probabilities is not None
-        pixels = pixels_for(opened.info.dtype)
-        runtime = stack.enter_context(_ready(model, scored, device, pixels, options.tile_size))
-        return _run(path, opened, outputs, runtime, options, compute, progress)
+        request = Request(
+            device=device,
+            probabilities=options.tta or outputs.probabilities is not None,
+            pixels=pixels_for(opened.info.dtype),
+            tile_size=options.tile_size,
+            threshold=options.threshold,
+        )
+        models = stack.enter_context(models_of(model, request))
+        return _run(path, opened, outputs, models, options, compute, progress)
 
 
 def segment_path(
@@ -214,16 +236,18 @@ def segment_path(
     device: str = "auto",
     probabilities: bool = False,
     overlay: bool = False,
+    scaling: Scaling = AS_THE_CARD_SAYS,
     compute: Compute = stream_here,
-    progress: Progress | None = None,
     **options: Any,
 ) -> Report:
     """`segment_file` with the fields of `Options` given one by one, and files beside the mask by their kind."""
+    progress = options.pop("progress", None)
     if output is None:
         raise UsageError("segment(file): give the mask file to write as `output`")
     outputs = Outputs.beside(path_of(output, "output"), probabilities=probabilities, overlay=overlay)
+    settled = Options(**options, scaling=scaling)
     return segment_file(
-        path_of(image, "image"), outputs, model, Options(**options), device=device, compute=compute, progress=progress
+        path_of(image, "image"), outputs, model, settled, device=device, compute=compute, progress=progress
     )
 
 
@@ -231,33 +255,37 @@ def _run(
     path: Path,
     source: ImageSource,
     outputs: Outputs,
-    runtime: Runtime,
+    models: Models | Given,
     options: Options,
     compute: Compute,
     progress: Progress | None,
 ) -> Report:
-    """Segment an image that is open with a model that is ready."""
+    """Segment an image that is open with a model at the scale that it wants."""
     options = replace(options, max_memory=compute.share(options.max_memory))
-    level = turn_to_level(source, runtime.card, options)
+    level = turn_to_level(source, models.card, options)
     info = source.info
-    check_fits(info, runtime.card)
+    check_fits(info, models.card)
     state = source.state()
-    job = mark_of_job(state, outputs, runtime, options)
-    check_outputs(outputs, info, len(runtime.card.classes), Keep(None, options.resume, options.overwrite, job))
+    job = mark_of_job(state, outputs, models.fingerprint, options)
+    check_outputs(outputs, info, len(models.card.classes), Keep(None, options.resume, options.overwrite, job))
+    measured = scale_for(models, source, options.scaling)
+    scaled = measured.scaled
+    runtime = models.at(scaled.scale)
+    options = models.options_for(runtime, options)
     proved = prove(runtime, source, lambda: proof_plan(runtime, info.region))
     ready = averaged(runtime, options.tta)
     covered = covered_region(info, ready.card, options)
     plan, _ = plan_file(source, covered, ready, outputs, options)
     region = options.roi or covered
-    task = Task(path, source, level, state, runtime, ready, plan, region, options)
+    task = Task(path, source, level, state, measured, runtime, ready, plan, region, options)
     subject = Subject(source, covered, region, ready.card.classes, options.outside, ready.card.decision)
-    keep = Keep(_key(task, outputs), options.resume, options.overwrite, job)
+    keep = Keep(_key(task, outputs, models.fingerprint), options.resume, options.overwrite, job)
     with OutputWriter(outputs, subject, options.objects, keep) as writer:
         with _unchanged(task, writer):
             timing = compute.fill(task, writer, progress)
         writer.commit()
     found = (writer.objects, subject.noted, writer.places, writer.too_large)
-    return Report(info, plan, outputs, ready.name, timing, proved, *found)
+    return Report(info, plan, outputs, ready.name, timing, proved, *found, scaled)
 
 
 @contextmanager
@@ -289,57 +317,58 @@ def _check_unchanged(task: Task, writer: OutputWriter) -> None:
         raise
 
 
-def mark_of_job(state: str, outputs: Outputs, runtime: Runtime, options: Options) -> str:
-    """The mark of the files that a run makes of an image in this state.
+def mark_of_job(state: str, outputs: Outputs, fingerprint: str, options: Options) -> str:
+    """The mark of the files that a run makes of an image in this state. fingerprint: of its `Models`.
 
     Another image, model, set of outputs or setting has another. What the answer does not depend on – tiles, memory,
     whether it was resumed – is not in it.
     """
     settings = replace(options, tile_size=None, max_memory=None, resume=False, overwrite=False)
     names = [each.name for each in outputs]
-    return key_of(state, runtime.fingerprint, asdict(settings), names)
+    return key_of(state, fingerprint, asdict(settings), names)
 
 
-def is_made(path: Path, outputs: Outputs, runtime: Runtime, options: Options) -> bool:
+def is_made(path: Path, outputs: Outputs, models: Models, options: Options) -> bool:
     """Whether the mask is there, whole, and a run of this very job made it. Raises UsageError where another thing is.
 
     Where the file system keeps no marks, a mask that is there and whole is taken for the job's own.
     """
-    return _made_of(path, outputs, runtime, options) is not None
+    return _made_of(path, outputs, models, options) is not None
 
 
-def end_made(path: Path, outputs: Outputs, runtime: Runtime, options: Options) -> bool:
+def end_made(path: Path, outputs: Outputs, models: Models, options: Options) -> bool:
     """As `is_made`; what runs left that were killed between giving the files their names and their end is removed."""
-    state = _made_of(path, outputs, runtime, options)
+    state = _made_of(path, outputs, models, options)
     if state is not None:
-        sweep(outputs, _key_of_answer(state, outputs, runtime, options))
+        sweep(outputs, _key_of_job(state, outputs, models.fingerprint, options))
     return state is not None
 
 
-def _made_of(path: Path, outputs: Outputs, runtime: Runtime, options: Options) -> str | None:
+def _made_of(path: Path, outputs: Outputs, models: Models, options: Options) -> str | None:
     """The state of the image that `is_made` says the mask to be made of; None where there is no mask."""
     if not finished(outputs.mask):
         return None
     with open_file(path, options) as source:
-        turn_to_level(source, runtime.card, options)
+        turn_to_level(source, models.card, options)
         state = source.state()
-    job = mark_of_job(state, outputs, runtime, options)
+    job = mark_of_job(state, outputs, models.fingerprint, options)
     check_ours(format_of(outputs.mask).place(outputs.mask), Keep(resume=True, job=job))
     return state
 
 
-def _key(task: Task, outputs: Outputs) -> dict[str, Any]:
-    """What must be the same for an unfinished run to go on."""
+def _key(task: Task, outputs: Outputs, fingerprint: str) -> dict[str, Any]:
+    """What must be the same for an unfinished run to go on. fingerprint: of its `Models`."""
     return {
         "version of this program": __version__,
-        **_key_of_answer(task.state, outputs, task.runtime, task.options),
+        **_key_of_job(task.state, outputs, fingerprint, task.options),
+        "scale": task.runtime.fingerprint,
         "runtime": task.runtime.name,
         "tile size": json.loads(json.dumps(asdict(task.plan))),
     }
 
 
-def _key_of_answer(state: str, outputs: Outputs, runtime: Runtime, options: Options) -> dict[str, Any]:
-    """What of a key says which pixels the masks get, however they are computed."""
+def _key_of_job(state: str, outputs: Outputs, fingerprint: str, options: Options) -> dict[str, Any]:
+    """What of a key is known before a model is opened: which pixels the masks get, however they are computed."""
     settings = {
         "channel": options.channel,
         "palette": options.palette,
@@ -351,26 +380,8 @@ def _key_of_answer(state: str, outputs: Outputs, runtime: Runtime, options: Opti
     }
     return {
         "image": state,
-        "model": runtime.fingerprint,
+        "model": fingerprint,
         "region": astuple(options.roi) if options.roi else None,
         "setting": settings,
         "set of outputs": [each.name for each in outputs],
     }
-
-
-@contextmanager
-def _ready(model: Model, probabilities: bool, device: str, pixels: Pixels, tile_size: int | None) -> Iterator[Runtime]:
-    """The caller's own runtime, left open, or one of ours that ends with the call."""
-    if model is None or isinstance(model, (str, Path)):
-        with open_model(
-            model, probabilities=probabilities, device=device, pixels=pixels, tile_size=tile_size
-        ) as runtime:
-            yield runtime
-    elif not hasattr(model, "submit"):
-        raise UsageError(
-            f"model: give a file, a shipped model's name or what open_model returned, not {kind_of(model)}"
-        )
-    elif probabilities and not model.probabilities:
-        raise UsageError("segment: this model was opened for labels alone; use open_model(..., probabilities=True)")
-    else:
-        yield model

@@ -154,7 +154,8 @@ def compare_on_tiles(
     for tile in chosen:
         truth = _cut(reference.result(reference.submit([read_tile(source, 0, tile.read, grey)[0]], [grey])), tile)
         classes.update(np.unique(truth.labels).tolist())
-        parts.append(_worst(truth, [_cut(next(answers), tile) for _ in range(rounds)]))
+        given = [_cut(next(answers), tile) for _ in range(rounds)]
+        parts.append(_worst(truth, given, runtime.card.decision.threshold))
     whole = together(parts, source.info.name)
     return replace(whole, classes=len(classes), limit_ppm=limit_ppm, limit_probability=None)
 
@@ -165,14 +166,15 @@ def _cut(answer: Answer, tile: Tile) -> Answer:
     return Answer(answer.labels[area], None if answer.probabilities is None else answer.probabilities[area])
 
 
-def _worst(truth: Answer, answers: Sequence[Answer]) -> Agreement:
+def _worst(truth: Answer, answers: Sequence[Answer], threshold: float) -> Agreement:
     """The agreement of one tile, by the worst of its answers in every place of every submission."""
     assert truth.probabilities is not None
     found = []
     for answer in answers:
         scores = answer.probabilities if answer.probabilities is not None else [None] * len(answer.labels)
         for labels, probabilities in zip(answer.labels, scores, strict=True):
-            found.append(compare(truth.labels[0], truth.probabilities[0], labels, probabilities))
+            expected = truth.labels[0], truth.probabilities[0]
+            found.append(compare(*expected, labels, probabilities, threshold=threshold))
     every = together(found, "")
     most = max(found, key=lambda each: each.labels_differ)
     return replace(most, worst_probability=every.worst_probability, not_finite=every.not_finite)

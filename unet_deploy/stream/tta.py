@@ -83,7 +83,7 @@ class Averaging:
             total = self._add(total, *in_flight.popleft())
         assert total is not None
         total /= len(ORIENTATIONS)
-        return Answer(total.argmax(axis=1).astype(np.uint8), total)
+        return Answer(self.card.decision.labels(total), total)
 
     def _add(self, total: np.ndarray | None, way: tuple[int, bool], ticket: Any) -> np.ndarray:
         """The sum so far with the answer to one orientation, turned back, added in place: (N, K, h, w) float32."""

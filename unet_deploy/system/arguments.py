@@ -6,13 +6,16 @@ import operator
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
 from unet_deploy.errors import UsageError
 
 Given = TypeVar("Given")
+
+Auto = Literal["auto"]
+"""Instead of a number: that it is to be found out."""
 
 Check = Callable[[Any, str], Any]
 """What a value must be: returns it, or raises UsageError with the name of the argument."""
@@ -65,6 +68,11 @@ def number(value: object, name: str) -> float:
 def number_or_none(value: object, name: str) -> float | None:
     """Return None, or a real number as `number` does. Raises UsageError."""
     return None if value is None else number(value, name)
+
+
+def number_or_auto(value: object, name: str) -> float | Auto | None:
+    """Return None, the word auto, or a real number as `number` does. Raises UsageError."""
+    return "auto" if isinstance(value, str) and value == "auto" else number_or_none(value, name)
 
 
 def path_or_none(value: object, name: str) -> Path | None:

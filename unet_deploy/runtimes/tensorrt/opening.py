@@ -6,8 +6,8 @@ from functools import partial
 from pathlib import Path
 
 from unet_deploy.errors import DeviceError, UnetDeployError
-from unet_deploy.model.onnx_file import read_model
-from unet_deploy.runtimes import DEFAULT_TILE
+from unet_deploy.model.changed import read_to_run
+from unet_deploy.runtimes import DEFAULT_TILE, scaled_side
 from unet_deploy.runtimes.agreement import Agreement
 from unet_deploy.runtimes.proved import keep_agreement, kept_agreement
 from unet_deploy.runtimes.request import Opened, Request, graph_precision
@@ -28,8 +28,9 @@ def open_compiled(path: Path, request: Request, progress: Progress | None = None
     from unet_deploy.runtimes.tensorrt.compilers import find_compiler
     from unet_deploy.runtimes.tensorrt.options import BuildOptions, Profile
 
-    model, compiler, gpu = read_model(path), find_compiler(request.runtime), find_gpu(request.gpu_index)
-    side = legal_side(request.tile_size or DEFAULT_TILE, model.card)
+    model = read_to_run(path, request.change)
+    compiler, gpu = find_compiler(request.runtime), find_gpu(request.gpu_index)
+    side = legal_side(request.tile_size or scaled_side(DEFAULT_TILE, request.scale, model.card), model.card)
     largest = (request.batch_size, side, side)
     options = BuildOptions(
         Profile((1, model.card.base, model.card.base), largest, largest),

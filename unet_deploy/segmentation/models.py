@@ -1,0 +1,121 @@
+"""The model of a run, opened at the scales that its images want."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+from typing_extensions import Self
+
+from unet_deploy.errors import UsageError
+from unet_deploy.model.card import ModelCard
+from unet_deploy.model.metadata import peek_card
+from unet_deploy.runtimes import Runtime
+from unet_deploy.runtimes.request import Request
+from unet_deploy.runtimes.tensorrt.record import ENGINE_SUFFIXES
+from unet_deploy.segmentation.options import Options
+from unet_deploy.system.arguments import kind_of
+from unet_deploy.system.cache import key_of
+from unet_deploy.system.files import sha256_of
+from unet_deploy.zoo import card_of, find_model, open_model
+
+KEPT_OPEN = 3
+"""Runtimes at once: images that are alike have one scale, and each holds the memory of its weights and its tiles."""
+
+
+class Models:
+    """A model file that is opened at a scale when an image first wants it. A context manager.
+
+    model, request: as of `open_model`; the request's own scale is not looked at. open_one: opens it otherwise than
+    `open_model` does. Raises ModelError where there is no such file.
+    """
+
+    def __init__(
+        self, model: str | Path | None, request: Request, open_one: Callable[[Path, Request], Runtime] = open_model
+    ) -> None:
+        self._path, self._request, self._open = find_model(model), request, open_one
+        self._opened: dict[float, Runtime] = {}
+
+    @cached_property
+    def card(self) -> ModelCard:
+        """That of the file, at scale 1. Raises ModelError."""
+        return (peek_card(self._path) if self.rescales else None) or card_of(self._path)
+
+    @property
+    def rescales(self) -> bool:
+        """Whether it can be opened at another scale: an engine has one."""
+        return self._path.suffix not in ENGINE_SUFFIXES
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """What tells its answers, at the scale that it takes, from those of any other model."""
+        file, threshold = sha256_of(self._path), self._request.threshold
+        return file if threshold is None else key_of(file, threshold)
+
+    def at(self, scale: float) -> Runtime:
+        """The model at a scale, ready; it stays open until others are wanted. Raises as `open_model`."""
+        runtime = self._opened.pop(scale, None)
+        if runtime is None:
+            while len(self._opened) >= KEPT_OPEN:
+                self._opened.pop(next(iter(self._opened))).close()
+            runtime = self._open(self._path, replace(self._request, scale=scale))
+        self._opened[scale] = runtime
+        return runtime
+
+    def options_for(self, runtime: Runtime, options: Options) -> Options:
+        """As the runtime takes them: one that was opened for a tile size, and has no other, needs not be told."""
+        return replace(options, tile_size=None) if runtime.limits.hard else options
+
+    def close(self) -> None:
+        while self._opened:
+            self._opened.popitem()[1].close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+class Given:
+    """What a caller has opened, at the scale at which that was done."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime, self.card, self.fingerprint = runtime, runtime.card, runtime.fingerprint
+
+    def at(self, scale: float) -> Runtime:
+        if scale != 1:
+            raise UsageError(
+                f"--scale {scale:.3g}: this model is open already; give its file, or open it with this scale"
+            )
+        return self._runtime
+
+    def options_for(self, runtime: Runtime, options: Options) -> Options:
+        return options
+
+
+Model = str | Path | Runtime | Models | None
+"""A model file, an engine, a shipped model's name, what `open_model` returned; None for the default model."""
+
+
+@contextmanager
+def models_of(model: Model, request: Request) -> Iterator[Models | Given]:
+    """What a caller gave as model: his own, left open, or one of ours that ends with the call."""
+    if isinstance(model, Models):
+        yield model
+    elif model is None or isinstance(model, (str, Path)):
+        with Models(model, request) as models:
+            yield models
+    elif not hasattr(model, "submit"):
+        raise UsageError(
+            f"model: give a file, a shipped model's name or what open_model returned, not {kind_of(model)}"
+        )
+    elif request.probabilities and not model.probabilities:
+        raise UsageError("segment: this model was opened for labels alone; use open_model(..., probabilities=True)")
+    elif request.threshold is not None:
+        raise UsageError(f"--threshold {request.threshold:g}: this model is open already; open it with this threshold")
+    else:
+        yield Given(model)
