@@ -13,13 +13,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unet_deploy.cli.text import bytes_text, columns, milliseconds, table, time_text, visible
+from unet_deploy.cli.text import bytes_text, milliseconds, table, time_text, visible
 from unet_deploy.system.extras import install_line
 
 if TYPE_CHECKING:
     from unet_deploy.convert.adopt import AdoptReport
     from unet_deploy.convert.quantize import QuantizeReport
-    from unet_deploy.evaluation.scores import Evaluation
     from unet_deploy.images import ImageInfo
     from unet_deploy.measure.benchmark import Figures
     from unet_deploy.measure.inspection import Diagnosis, EngineFile, ImageFile, Package
@@ -351,64 +350,3 @@ def _side_by_side_line(each: Figures | str) -> str:
     share = f"{each.share:.0%}" if each.share else "-"
     times = f"{each.p50 * 1e3:>8.1f} {each.p95 * 1e3:>8.1f} {each.cold * 1e3:>8.1f}"
     return f"{each.runtime:<34} {times} {each.megapixels_per_s:>7.3g} {each.peak_bytes / 1e6:>8.0f} {share:>8}"
-
-
-# -- evaluate, score -------------------------------------------------------------------------------------------------
-
-NOTABLE = 0.25
-"""Pixels from which masks that lie beside their images are worth a word."""
-
-
-def evaluation(result: Evaluation, groups: frozenset[str]) -> None:
-    """Say how good a model or a mask is: image by image, by threshold, and over all."""
-    if len(result.scores) > 1:
-        print(_scores(result) + "\n")
-    if result.cuts:
-        print(_cuts(result) + "\n")
-    shown = result.figures(groups)
-    print(table([("images", str(len(result.scores))), *((each.words, each.text) for each in shown)]))
-    _say_without_objects(result)
-    if (displaced := result.displacement) and max(map(abs, displaced)) > NOTABLE:
-        sides = (("up", "down"), ("left", "right"))
-        ways = [f"{abs(by):.1f} {side[by > 0]}" for by, side in zip(displaced, sides, strict=True)]
-        note(
-            f"the masks lie {' and '.join(ways)} of what the model sees, in pixels: "
-            "bring images and masks together and train again, and edges will be sharper"
-        )
-
-
-def evaluation_json(result: Evaluation) -> None:
-    """Say how good a model or a mask is, for a machine."""
-    print(json.dumps(result.to_json(), indent=2))
-    _say_without_objects(result)
-
-
-def _say_without_objects(result: Evaluation) -> None:
-    if result.absent:
-        note(f"note: no mask has {', '.join(result.absent)}: Dice is 1 in images where none was found, 0 in others")
-    if result.without_objects:
-        images = f"{result.without_objects} of {len(result.scores)} images"
-        note(f"SEG: no true objects in {images}, which do not count")
-
-
-def _scores(result: Evaluation) -> str:
-    head = ["image", *(f"Dice of {name}" for name in result.classes[1:]), "object F1 at IoU 0.5", "SEG"]
-    rows: list[list[str | float]] = [
-        [
-            each.name,
-            *(overlap.dice for overlap in each.overlaps),
-            each.matches[0].f1,
-            "none" if each.seg is None else each.seg,
-        ]
-        for each in result.scores
-    ]
-    return columns(head, rows)
-
-
-def _cuts(result: Evaluation) -> str:
-    from unet_deploy.evaluation.scores import CUTS
-
-    rows: list[list[str | float]] = [
-        [f"{cut:.1f}", *row.in_words.values()] for cut, row in zip(CUTS, result.cuts, strict=True)
-    ]
-    return columns(["threshold", *result.cuts[0].in_words], rows)

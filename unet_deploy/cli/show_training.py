@@ -1,16 +1,12 @@
-"""What is said of a training, and of scores that know one: the words of `train`, beside those of `show`."""
+"""What is said of a training: the words of `train`, beside those of `show`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from unet_deploy.cli.show import answer, note
 from unet_deploy.cli.text import time_text
-
-if TYPE_CHECKING:
-    from unet_deploy.evaluation.scores import Evaluation
-    from unet_deploy.model.card import ModelCard
 
 
 class TrainingTime(Protocol):
@@ -62,19 +58,3 @@ def trained(made: Trained, output: Path) -> None:
     """Say which weights were kept, and what to do with them."""
     which = f"mean validation Dice {made.score:.4f}" if made.chosen else f"the weights of step {made.step}"
     answer(f"{output}: {which}; next: unet-deploy export {output} -o {output.stem}.onnx")
-
-
-def masks_read(result: Evaluation) -> None:
-    """Say what is not plain of how masks were read."""
-    for line in result.notes:
-        note(line)
-
-
-def training_images(result: Evaluation, card: ModelCard) -> None:
-    """Say where scores include images that the model was trained on."""
-    if result.trained_on:
-        rule, _, _ = card.split.partition(" held back")
-        note(
-            f"note: the model was trained on {len(result.trained_on)} of {len(result.scores)} images: expect less of "
-            f"new ones; score what training held back with --validation {rule or 'RULE'}"
-        )

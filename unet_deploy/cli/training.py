@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from unet_deploy.cli import parse, show, show_training
+from unet_deploy.cli import parse, show, show_scores, show_training
 from unet_deploy.cli.app import command
 from unet_deploy.cli.options import (
     DATA,
@@ -310,9 +310,11 @@ def evaluate(
     from unet_deploy.evaluation.record import check_recordable
     from unet_deploy.evaluation.record import record as record_figures
     from unet_deploy.evaluation.split import split_pairs
+    from unet_deploy.runtimes.request import Request
+    from unet_deploy.segmentation.models import Models
     from unet_deploy.system.extras import require
     from unet_deploy.system.files import check_free, check_png
-    from unet_deploy.zoo import find_model, open_model
+    from unet_deploy.zoo import find_model
 
     scoring, wanted = Scoring(parse_groups(measures.metrics)), rules.rules()
     file = find_model(model)
@@ -329,11 +331,11 @@ def evaluate(
     check_no_data(outputs, data.data, data.masks, [] if findings.record else [file])
     pairs = find_pairs(data.data, data.masks)
     split = split_pairs(pairs, data.validation, read.reading()) if data.validation else None
-    with open_model(model, probabilities=scoring.by_threshold or measures.tta) as runtime:
-        scoring = replace(scoring, objects=wanted.decided_by(runtime.card.decision))
+    with Models(model, Request(probabilities=scoring.by_threshold or measures.tta)) as models:
+        scoring = replace(scoring, objects=wanted.decided_by(models.card.decision))
         with progress_bar(data.data.name, "images", shown=not no_progress) as progress:
             result = evaluate(
-                runtime,
+                models,
                 pairs,
                 scoring,
                 split=split,
@@ -347,7 +349,7 @@ def evaluate(
 
             draw_worst(
                 findings.plot,
-                runtime,
+                models,
                 result,
                 pairs,
                 mask_kind=data.mask_kind,
@@ -355,12 +357,12 @@ def evaluate(
                 tta=measures.tta,
                 overwrite=findings.overwrite,
             )
-        show_training.masks_read(result)
-        show_training.training_images(result, runtime.card)
+        show_scores.masks_read(result)
+        show_scores.training_images(result, models.card)
     if findings.as_json:
-        show.evaluation_json(result)
+        show_scores.evaluation_json(result)
     else:
-        show.evaluation(result, scoring.groups)
+        show_scores.evaluation(result, scoring.groups)
     if findings.plot and not findings.as_json:
         show.answer(f"the worst images: {findings.plot}")
     if findings.record:
@@ -390,8 +392,8 @@ def score(
     reading = Reading(nodata=nodata, timeout=timeout)
     decided = rules.rules().decided_by(UNDECIDED)
     result = score_files(mask, truth, mask_kind=mask_kind, objects=decided, reading=reading)
-    show_training.masks_read(result)
+    show_scores.masks_read(result)
     if as_json:
-        show.evaluation_json(result)
+        show_scores.evaluation_json(result)
     else:
-        show.evaluation(result, USUAL.groups)
+        show_scores.evaluation(result, USUAL.groups)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from unet_deploy.errors import DataError
+from unet_deploy.evaluation.answers import answer, read_fitting
 from unet_deploy.evaluation.displacement import displacement
 from unet_deploy.evaluation.kinds import Mask, MaskCode, MaskKind, codes_of_two
 from unet_deploy.evaluation.measures import USUAL, Scoring
@@ -38,21 +39,17 @@ from unet_deploy.evaluation.truths import (
     truth_of,
     where_both,
 )
-from unet_deploy.images import check_fits
-from unet_deploy.images.array import ArraySource
-from unet_deploy.images.grey import check_dtype, to_float32
 from unet_deploy.images.orientation import upright_sides
 from unet_deploy.images.reading import AS_SAID, Reading
-from unet_deploy.model.card import ModelCard
 from unet_deploy.objects.rules import COMPONENTS, Rules
-from unet_deploy.runtimes import Runtime
+from unet_deploy.runtimes.request import Request
+from unet_deploy.segmentation.models import Model, models_of
 from unet_deploy.segmentation.options import ObjectRules
-from unet_deploy.segmentation.run import segment_array
 from unet_deploy.system.progress import Progress
 
 
 def evaluate(
-    runtime: Runtime,
+    model: Model,
     pairs: Sequence[Pair],
     scoring: Scoring | None = None,
     *,
@@ -64,46 +61,39 @@ def evaluate(
 ) -> Evaluation:
     """Segment the image of every pair and score it. Raises DataError and ImageError.
 
+    model: a file, a shipped model's name, what `open_model` returned, or `Models`; each image is seen at the scale that
+    the card asks for.
     split: only what it holds back is scored; what the masks mean is seen from all pairs, as it is in training.
     mask_kind: auto for what the model's own masks were, where its card tells and these fit.
     scoring: what is measured, by default the usual, of objects as the model's card decides; by threshold it wants a
-    runtime with probabilities.
+    model that answers with probabilities.
     reading: how the images are read.
     tta: answer with the mean over eight orientations.
     """
-    classes = runtime.card.classes
-    scoring = scoring or replace(USUAL, objects=ObjectRules().decided_by(runtime.card.decision))
-    masks = read_truth_set(pairs, classes, mask_kind, MaskCode.of_card(runtime.card))
-    scores = []
-    parts = split.validation if split else tuple(Part(at) for at in range(len(pairs)))
-    trained_on = []
-    for at, part in enumerate(parts):
-        pair, truth = pairs[part.image], masks.truths[part.image]
-        image = _read_fitting(read_image(pair, reading), runtime.card)
-        pixels = image.crop(0, image.info.region)
-        check_size(pair, pixels, truth)
-        labels, probabilities = segment_array(image, runtime, None, probabilities=scoring.by_threshold, tta=tta)
-        inside = (part.region or image.info.region).slices
-        seen = None if probabilities is None else probabilities[0][(slice(None), *inside)]
-        seen_truth = leave_out(truth, image.data_in(0, image.info.region, pixels)).part(inside)
-        name, answer = part.named(pair), seen_truth.of_known(labels[0][inside])
-        seen = None if seen is None else seen_truth.background_of_unknown(seen)
-        scores.append(score_labels(name, answer, seen_truth, len(classes), seen, scoring))
-        if was_trained_on(runtime.card, pixels, part, split):
-            trained_on.append(name)
-        if progress:
-            progress(at + 1, len(parts))
-    return Evaluation(classes, tuple(scores), tuple(trained_on), parts, masks.notes)
-
-
-def _read_fitting(image: ArraySource, card: ModelCard) -> ArraySource:
-    """The image. Raises ImageError unless the model can take it."""
-    pixels = image.crop(0, image.info.region)
-    check_fits(image.info, card, remedy="save as many, or take another")
-    check_dtype(pixels.dtype, image.info.name)
-    data = image.data_in(0, image.info.region, pixels)
-    to_float32(pixels if data is None else pixels[:, data], image.info.name)
-    return image
+    wanted = scoring.by_threshold if scoring else False
+    with models_of(model, Request(probabilities=wanted or tta)) as models:
+        card = models.card
+        scoring = scoring or replace(USUAL, objects=ObjectRules().decided_by(card.decision))
+        masks = read_truth_set(pairs, card.classes, mask_kind, MaskCode.of_card(card))
+        scores = []
+        parts = split.validation if split else tuple(Part(at) for at in range(len(pairs)))
+        trained_on = []
+        for at, part in enumerate(parts):
+            pair, truth = pairs[part.image], masks.truths[part.image]
+            image = read_fitting(read_image(pair, reading), card)
+            pixels = image.crop(0, image.info.region)
+            check_size(pair, pixels, truth)
+            labels, probabilities = answer(models, image, probabilities=scoring.by_threshold, tta=tta)
+            inside = (part.region or image.info.region).slices
+            there = leave_out(truth, image.data_in(0, image.info.region, pixels)).part(inside)
+            name, found = part.named(pair), there.of_known(labels[inside])
+            seen = None if probabilities is None else there.background_of_unknown(probabilities[(slice(None), *inside)])
+            scores.append(score_labels(name, found, there, len(card.classes), seen, scoring))
+            if was_trained_on(card, pixels, part, split):
+                trained_on.append(name)
+            if progress:
+                progress(at + 1, len(parts))
+    return Evaluation(card.classes, tuple(scores), tuple(trained_on), parts, masks.notes)
 
 
 def score_files(

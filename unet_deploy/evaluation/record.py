@@ -7,22 +7,23 @@ from dataclasses import replace
 from pathlib import Path
 
 from unet_deploy.errors import UsageError
+from unet_deploy.model.decision import Decision
 from unet_deploy.system.files import check_writable, replacing
 from unet_deploy.zoo import shipped_models
 
 _INSTALLED = Path(__file__).resolve().parents[1]
 
 
-def check_recordable(model: Path) -> None:
+def check_recordable(model: Path, what: str = "--record") -> None:
     """Raise UsageError for what is no .onnx file, and for a model of the installation: it is everybody's.
 
     Raises UnetDeployError where nothing can be written beside the model.
     """
     file = model.resolve()
     if file.suffix != ".onnx":
-        raise UsageError(f"--record: {model} is no .onnx file; evaluate the model that it was built from")
+        raise UsageError(f"{what}: {model} is no .onnx file; take the model that it was built from")
     if file.is_relative_to(_INSTALLED) or any(file.samefile(shipped) for shipped in shipped_models().values()):
-        raise UsageError(f"--record: {model} belongs to the installation; evaluate a copy of it, which is yours")
+        raise UsageError(f"{what}: {model} belongs to the installation; take a copy of it, which is yours")
     check_writable(file)
 
 
@@ -39,3 +40,12 @@ def record(model: Path, figures: Mapping[str, float], images: str) -> None:
     card = replace(read_model(file).card, evaluation=figures, evaluated_on=images)
     with replacing(file, overwrite=True) as beside:
         write_card(file, beside, card)
+
+
+def record_decision(model: Path, output: Path, decision: Decision, *, overwrite: bool = False) -> None:
+    """Write a model with this decision in its card. Raises ModelError, UsageError and UnetDeployError."""
+    from unet_deploy.model.onnx_file import read_model, write_card
+
+    card = replace(read_model(model).card, decision=decision)
+    with replacing(output.resolve(), overwrite=overwrite) as beside:
+        write_card(model.resolve(), beside, card)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from unet_deploy.evaluation.answers import answer
 from unet_deploy.evaluation.kinds import MaskCode, MaskKind
 from unet_deploy.evaluation.pairs import Pair, read_image
 from unet_deploy.evaluation.scores import Evaluation, Score
@@ -19,8 +20,7 @@ from unet_deploy.evaluation.truths import Truth, leave_out, read_truth_set
 from unet_deploy.images.reading import AS_SAID, Reading
 from unet_deploy.masks.apart import check_apart
 from unet_deploy.masks.overlay import Overlay
-from unet_deploy.runtimes import Runtime
-from unet_deploy.segmentation.run import segment_array
+from unet_deploy.segmentation.models import Given, Models
 from unet_deploy.system.colours import BLUE, COLOURS, PURPLE, VERMILION
 from unet_deploy.system.extras import importing
 from unet_deploy.system.files import replacing
@@ -34,7 +34,7 @@ MISSED, INVENTED, MISTAKEN = VERMILION, BLUE, PURPLE
 
 def draw_worst(
     path: Path,
-    runtime: Runtime,
+    models: Models | Given,
     evaluation: Evaluation,
     pairs: Sequence[Pair],
     *,
@@ -54,7 +54,7 @@ def draw_worst(
 
     classes = evaluation.classes
     order = sorted(range(len(evaluation.parts)), key=lambda at: _quality(evaluation.scores[at]))[:MOST]
-    truths = read_truth_set(pairs, classes, mask_kind, MaskCode.of_card(runtime.card)).truths
+    truths = read_truth_set(pairs, classes, mask_kind, MaskCode.of_card(models.card)).truths
     panels = 2 if len(classes) > 2 else 1
     across = math.ceil(math.sqrt(len(order) / panels))
     down = math.ceil(len(order) / across)
@@ -64,7 +64,7 @@ def draw_worst(
         image, truth = read_image(pairs[part.image], reading), truths[part.image]
         pixels = image.crop(0, image.info.region)
         data = image.data_in(0, image.info.region, pixels)
-        labels = segment_array(image, runtime, None, tta=tta)[0][0]
+        labels = answer(models, image, tta=tta)[0]
         if data is not None and data.any():
             pixels = np.where(data, pixels, pixels[:, data].min())  # what is no data may be no number
         inside = (part.region or image.info.region).slices

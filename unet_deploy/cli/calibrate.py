@@ -1,0 +1,100 @@
+"""The command that chooses how a model's answer becomes objects: calibrate."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unet_deploy.cli import show_scores
+from unet_deploy.cli.app import command
+from unet_deploy.cli.options import (
+    DATA,
+    OUTPUTS,
+    JsonOption,
+    MaskKindOption,
+    NoProgressOption,
+    OverwriteOption,
+    ReadingOptions,
+)
+from unet_deploy.cli.progress import progress_bar
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class CalibrationData:
+    """Annotated images to choose by."""
+
+    data: Annotated[list[Path], typer.Argument(help="Folders with images/ and masks/ that it was not trained on.")]
+    validation: Annotated[
+        str | None,
+        typer.Option(help="Only what training held back of each folder, in the same words.", rich_help_panel=DATA),
+    ] = None
+    mask_kind: MaskKindOption = "auto"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class CalibrationOutputs:
+    """Where what was chosen goes."""
+
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Model file to write; by default the card of MODEL is.", rich_help_panel=OUTPUTS
+        ),
+    ] = None
+    plot: Annotated[
+        Path | None, typer.Option(help="Curves of what was tried, to look at (.png).", rich_help_panel=OUTPUTS)
+    ] = None
+    as_json: JsonOption = False
+    overwrite: OverwriteOption = False
+
+
+@command("Make a model")
+def calibrate(
+    model: Annotated[Path, typer.Argument(help="Model file (.onnx).")],
+    data: CalibrationData,
+    *,
+    read: ReadingOptions,
+    outputs: CalibrationOutputs,
+    no_progress: NoProgressOption = False,
+) -> None:
+    """Choose threshold, splitting, least size and holes of a model by annotated images it never saw."""
+    from unet_deploy.evaluation.answers import Folder, see
+    from unet_deploy.evaluation.calibration import calibrate
+    from unet_deploy.evaluation.curves import draw_curves
+    from unet_deploy.evaluation.pairs import check_no_data
+    from unet_deploy.evaluation.record import check_recordable, record_decision
+    from unet_deploy.masks.apart import check_apart
+    from unet_deploy.runtimes.request import Request
+    from unet_deploy.segmentation.models import Models
+    from unet_deploy.system.extras import require
+    from unet_deploy.system.files import check_free, check_png
+
+    require("onnx", "onnx")
+    output, plot = outputs.output, outputs.plot
+    if plot:
+        require("matplotlib", "train")
+        check_png(plot)
+        check_free(plot, overwrite=outputs.overwrite)
+    if output:
+        check_apart([output], [model])
+        check_free(output, overwrite=outputs.overwrite)
+    else:
+        check_recordable(model, "calibrate")
+    for folder in data.data:
+        check_no_data([each for each in (output, plot) if each], folder, None, [model])
+    folders = [Folder(path, data.mask_kind, data.validation, read.reading()) for path in data.data]
+    with Models(model, Request(probabilities=True)) as models:
+        decision = models.card.decision
+        with progress_bar("answers", "images", shown=not no_progress) as progress:
+            seen, known = see(models, folders, progress)
+    show_scores.left_out(known, len(seen))
+    with progress_bar("decisions", "values", shown=not no_progress) as progress:
+        found = calibrate(seen, decision, done=progress)
+    record_decision(model, output or model, found.decision, overwrite=outputs.overwrite or output is None)
+    if plot:
+        draw_curves(plot, found, overwrite=outputs.overwrite)
+    if outputs.as_json:
+        show_scores.calibration_json(found)
+    else:
+        show_scores.calibration(found, output or model)

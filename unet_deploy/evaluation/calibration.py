@@ -1,0 +1,136 @@
+"""How a model's answer is to become objects: each number of a decision chosen by F1 on images the model never saw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from unet_deploy.errors import DataError
+from unet_deploy.evaluation.objects import match_objects
+from unet_deploy.evaluation.truths import Truth
+from unet_deploy.model.decision import UNDECIDED, Decision
+from unet_deploy.objects.parts import objects_of
+from unet_deploy.objects.rules import Rules
+
+LADDERS: dict[str, tuple[Any, ...]] = {
+    "threshold": (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7),
+    "fill_holes": (False, True),
+    "min_size": (0.0, 0.005, 0.01, 0.02, 0.04, 0.08),
+    "split": (0.0, 0.02, 0.03, 0.04, 0.06, 0.1),
+}
+"""What is tried of each number of a decision, in the order in which they are chosen."""
+
+ROUNDS = 3
+"""How often all are chosen anew at most: each depends on the others, and two rounds mostly settle it."""
+
+FLAT = 0.001
+"""F1 that is no better than this is no better: of such values the one nearest to the network's own answer is taken."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A model's answer to one image, beside its truth."""
+
+    name: str
+    data: str
+    """The data set that it is of: each counts alike, whatever its size."""
+    probabilities: np.ndarray
+    """(K, H, W) uint8, in 255ths."""
+    truth: Truth
+
+    @classmethod
+    def of(cls, name: str, data: str, probabilities: np.ndarray, truth: Truth) -> Seen:
+        """Keep probabilities (K, H, W) float in a quarter of their memory; thresholds lie further apart than that."""
+        return cls(name, data, np.round(probabilities * 255).astype(np.uint8), truth)
+
+    def f1(self, decision: Decision) -> float:
+        """Object F1 at IoU 0.5 when objects are made so."""
+        labels = decision.labels(self.probabilities[None].astype(np.float32))[0]
+        labels = self.truth.of_known(labels)
+        rules = Rules(fill_holes=decision.fill_holes, split=decision.split, min_share=decision.min_size)
+        return match_objects(objects_of(labels, rules), self.truth.objects, (0.5,))[0].f1
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What was tried of one number, all others as they were chosen, and how good it was."""
+
+    field: str
+    values: tuple[Any, ...]
+    scores: tuple[float, ...]
+    chosen: Any
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What was chosen, and by what."""
+
+    decision: Decision
+    curves: tuple[Curve, ...]
+    before: float
+    """Mean F1 of the decision that the card had."""
+    after: float
+    images: int
+
+    @property
+    def is_better(self) -> bool:
+        return self.after > self.before
+
+
+def calibrate(
+    seen: Sequence[Seen], decision: Decision = UNDECIDED, *, done: Callable[[int, int], None] | None = None
+) -> Calibration:
+    """Choose threshold, filling of holes, least size and splitting, one after another until none changes.
+
+    decision: what to begin with; its diameters stay. done: called with values tried and values in all, at most.
+    Raises DataError where there is nothing to choose by.
+    """
+    if not any(each.truth.objects.any() for each in seen):
+        raise DataError("calibrate: no image has an object; give images with some")
+    total = ROUNDS * sum(map(len, LADDERS.values()))
+    scored: dict[Decision, float] = {}
+    before = _mean(seen, decision, scored)
+    chosen = decision
+    for at in range(ROUNDS):
+        last = chosen
+        for number, (field, values) in enumerate(LADDERS.items()):
+            scores = []
+            for value in values:
+                scores.append(_mean(seen, replace(chosen, **{field: value}), scored))
+                if done:
+                    done(min(total, at * total // ROUNDS + number + len(scores)), total)
+            chosen = replace(chosen, **{field: _best(field, values, scores)})
+        if chosen == last:
+            break
+    if done:
+        done(total, total)
+    curves = tuple(
+        Curve(
+            field,
+            values,
+            tuple(_mean(seen, replace(chosen, **{field: value}), scored) for value in values),
+            getattr(chosen, field),
+        )
+        for field, values in LADDERS.items()
+    )
+    return Calibration(chosen, curves, before, _mean(seen, chosen, scored), len(seen))
+
+
+def _best(field: str, values: Sequence[Any], scores: Sequence[float]) -> Any:
+    """The value of the best score; of those that are as good, the one nearest to the network's own answer."""
+    own = getattr(UNDECIDED, field)
+    good = [value for value, score in zip(values, scores, strict=True) if score >= max(scores) - FLAT]
+    return min(good, key=lambda value: abs(value - own))
+
+
+def _mean(seen: Sequence[Seen], decision: Decision, scored: dict[Decision, float]) -> float:
+    """F1, mean of images in a data set and of data sets; each decision is scored once."""
+    if decision not in scored:
+        by_data: dict[str, list[float]] = {}
+        for each in seen:
+            by_data.setdefault(each.data, []).append(each.f1(decision))
+        scored[decision] = float(np.mean([np.mean(each) for each in by_data.values()]))
+    return scored[decision]
