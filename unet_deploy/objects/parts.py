@@ -15,9 +15,10 @@ import numpy as np
 
 from unet_deploy.objects import Objects
 from unet_deploy.objects.crops import LARGEST, Crop, Cutter
-from unet_deploy.objects.records import measured, rows_of
+from unet_deploy.objects.records import measured, perimeters, rows_of
 from unet_deploy.objects.rules import Rules
 from unet_deploy.objects.runs import Runs, Touching
+from unet_deploy.objects.split import Parting, diameter
 from unet_deploy.objects.table import ObjectTable
 from unet_deploy.tiling import Region
 
@@ -65,14 +66,17 @@ class Parts:
     def __init__(self, components: ObjectTable, page: Page, rules: Rules, *, before: int = 0) -> None:
         rows = components.rows
         self._page, self._rules, self._stretch = page, rules, components.frame.stretch
+        across = diameter(rows["area"], perimeters(rows, 1, 1))
+        least = rules.least(across)
         fits = rows["bbox_height"].astype(np.int64) * rows["bbox_width"] <= LARGEST
         self.too_large = int((~fits).sum()) if rules.split else 0
-        cuts = list(self._parted(rows, np.flatnonzero(fits)))
+        large = np.flatnonzero(fits & (rows["area"] >= least))
+        cuts = list(self._cut(rows, large, rules.parting(across))) if rules.split else []
         whole = np.ones(len(rows), bool)
         whole[[cut.index for cut in cuts]] = False
 
         objects = np.concatenate([rows[whole], *(cut.rows for cut in cuts)])
-        counted = np.flatnonzero(objects["area"] >= rules.least(rows["area"]))
+        counted = np.flatnonzero(objects["area"] >= least)
         counted = counted[np.argsort(objects["first"][counted])]
         ids = np.zeros(len(objects), np.uint32)
         ids[counted] = np.arange(before + 1, before + 1 + len(counted))
@@ -80,7 +84,7 @@ class Parts:
         self._ids = np.zeros(len(rows) + 1, np.uint32)
         self._ids[1:][whole] = ids[: whole.sum()]
         numbers = np.split(ids[whole.sum() :], np.cumsum([len(cut.rows) for cut in cuts]))
-        self._cut = [(cut, np.append(np.uint32(0), own)) for cut, own in zip(cuts, numbers, strict=False)]
+        self._numbered = [(cut, np.append(np.uint32(0), own)) for cut, own in zip(cuts, numbers, strict=False)]
         corners = [(*cut.box.origin, cut.box.bottom, cut.box.right) for cut in cuts]
         self._tops, self._lefts, self._bottoms, self._rights = np.array(corners, np.int64).reshape(-1, 4).T
 
@@ -93,23 +97,20 @@ class Parts:
         near = (self._tops < region.bottom) & (self._bottoms > region.y)
         near &= (self._lefts < region.right) & (self._rights > region.x)
         for at in np.flatnonzero(near):
-            cut, numbers = self._cut[at]
+            cut, numbers = self._numbered[at]
             inside = cut.box.intersection(region)
             parts = cut.parts()[inside.slices_in(cut.box)]
             mine = ids[inside.slices_in(region)]
             mine[parts > 0] = numbers[parts[parts > 0]]
         return ids
 
-    def _parted(self, rows: np.ndarray, fitting: np.ndarray) -> Iterator[_Cut]:
-        """Yield the components that are more than one object. fitting: (n,) the indices of those to be looked at."""
-        parting = self._rules.parting(rows["area"])
-        if parting is None:
-            return
+    def _cut(self, rows: np.ndarray, which: np.ndarray, parting: Parting) -> Iterator[_Cut]:
+        """Yield the components that are more than one object. which: (n,) the indices of those to be looked at."""
         cutter = Cutter(self._page.region, self._page.labels, self._rules.connectivity, self._rules.fill_holes)
-        for crops in cutter.crops(rows[fitting]):
+        for crops in cutter.crops(rows[which]):
             for crop, parts in zip(crops, parting.parts_of([crop.shape for crop in crops]), strict=True):
                 if parts is not None:
-                    index = int(fitting[crop.index])
+                    index = int(which[crop.index])
                     found = self._measured(crop, parts, rows["label"][index])
                     yield _Cut(index, crop.box, zlib.compress(parts.tobytes(), 1), found)
 
