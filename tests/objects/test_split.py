@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from test_objects import CLASSES, crofton, grid, labelled, masks, tilings
 
-from unet_deploy.objects import Objects, crops
+from unet_deploy.objects import Objects
 from unet_deploy.objects.distance import stacks
 from unet_deploy.objects.outlines import outlines
 from unet_deploy.objects.parts import Page, Parts, objects_of
@@ -229,7 +229,6 @@ def test_numbers_go_on_from_those_of_pages_before():
 
 def test_what_spans_too_much_stays_in_one_piece_and_is_counted(monkeypatch):
     mask = discs(120, (60, 40, 20), (60, 76, 20)) + discs(120, (15, 15, 8), (15, 29, 8))
-    monkeypatch.setattr(crops, "LARGEST", 2000)
     monkeypatch.setattr("unet_deploy.objects.parts.LARGEST", 2000)
     parts, ids = parted(mask, grid(mask, 32), Rules(split=0.04))
     assert (parts.too_large, ids.max()) == (1, 3)

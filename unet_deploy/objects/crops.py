@@ -11,9 +11,6 @@ from unet_deploy.objects.holes import Rims, no_pairs
 from unet_deploy.objects.runs import Connectivity, Runs, Touching, background_first, components
 from unet_deploy.tiling import Region
 
-LARGEST = 2048 * 2048
-"""Pixels of the bounding box of a component beyond which it is not cut out: what is done with one is in memory."""
-
 _WINDOW = 1024
 """Side in pixels of the squares by which components are read together, each with the square that it begins in: so
 blocks of the mask are decoded about once."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from unet_deploy.objects import Objects
-from unet_deploy.objects.crops import LARGEST, Crop, Cutter
+from unet_deploy.objects.crops import Crop, Cutter
 from unet_deploy.objects.records import measured, perimeters, rows_of
 from unet_deploy.objects.rules import Rules
 from unet_deploy.objects.runs import Runs, Touching
@@ -31,8 +31,8 @@ class Page:
     """What tiles covered."""
     labels: Callable[[Region], np.ndarray]
     """Returns the class indices, (h, w) uint8, of a region."""
-    image: Callable[[Region], np.ndarray]
-    """Returns the grey values, (C, h, w), of a region."""
+    image: Callable[[Region], np.ndarray] | None = None
+    """Returns the grey values, (C, h, w), of a region; None where nobody asks for them."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,38 @@ class _Cut:
 
     index: int
     """Among all components."""
-    box: Region
-    packed: bytes
+    drawn: _Drawn
     rows: np.ndarray
     """(k,) of `row_type`, its parts."""
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """Which pixels the parts of a component have."""
+
+    box: Region
+    packed: bytes
+
+    @classmethod
+    def of(cls, box: Region, parts: np.ndarray) -> _Drawn:
+        """Keep parts (h, w) int32 from 1, 0 for none."""
+        return cls(box, zlib.compress(parts.tobytes(), 1))
 
     def parts(self) -> np.ndarray:
         """Return the part of each pixel, (h, w) int32 from 1; 0 for none."""
         return np.frombuffer(zlib.decompress(self.packed), np.int32).reshape(self.box.sides)
+
+
+LARGEST = 2048 * 2048
+"""Pixels of the bounding box of a component beyond which it stays in one piece: it is looked at in memory."""
+
+_BYTES = 60
+"""For a pixel of the largest component that is looked at, while it is."""
+
+
+def most_bytes(region: Region, rules: Rules) -> int:
+    """Return what is held at most while components of a region are looked at, the largest by itself."""
+    return _BYTES * min(LARGEST, region.height * region.width) if rules.split else 0
 
 
 class Parts:
@@ -66,6 +90,7 @@ class Parts:
     def __init__(self, components: ObjectTable, page: Page, rules: Rules, *, before: int = 0) -> None:
         rows = components.rows
         self._page, self._rules, self._stretch = page, rules, components.frame.stretch
+        self._channels = rows.dtype["mean_intensity"].shape[0]
         across = diameter(rows["area"], perimeters(rows, 1, 1))
         least = rules.least(across)
         fits = rows["bbox_height"].astype(np.int64) * rows["bbox_width"] <= LARGEST
@@ -84,8 +109,8 @@ class Parts:
         self._ids = np.zeros(len(rows) + 1, np.uint32)
         self._ids[1:][whole] = ids[: whole.sum()]
         numbers = np.split(ids[whole.sum() :], np.cumsum([len(cut.rows) for cut in cuts]))
-        self._numbered = [(cut, np.append(np.uint32(0), own)) for cut, own in zip(cuts, numbers, strict=False)]
-        corners = [(*cut.box.origin, cut.box.bottom, cut.box.right) for cut in cuts]
+        self._numbered = [(cut.drawn, np.append(np.uint32(0), own)) for cut, own in zip(cuts, numbers, strict=False)]
+        corners = [(*each.box.origin, each.box.bottom, each.box.right) for each, _ in self._numbered]
         self._tops, self._lefts, self._bottoms, self._rights = np.array(corners, np.int64).reshape(-1, 4).T
 
     def ids(self, region: Region, components: np.ndarray) -> np.ndarray:
@@ -97,9 +122,9 @@ class Parts:
         near = (self._tops < region.bottom) & (self._bottoms > region.y)
         near &= (self._lefts < region.right) & (self._rights > region.x)
         for at in np.flatnonzero(near):
-            cut, numbers = self._numbered[at]
-            inside = cut.box.intersection(region)
-            parts = cut.parts()[inside.slices_in(cut.box)]
+            drawn, numbers = self._numbered[at]
+            inside = drawn.box.intersection(region)
+            parts = drawn.parts()[inside.slices_in(drawn.box)]
             mine = ids[inside.slices_in(region)]
             mine[parts > 0] = numbers[parts[parts > 0]]
         return ids
@@ -112,7 +137,7 @@ class Parts:
                 if parts is not None:
                     index = int(which[crop.index])
                     found = self._measured(crop, parts, rows["label"][index])
-                    yield _Cut(index, crop.box, zlib.compress(parts.tobytes(), 1), found)
+                    yield _Cut(index, _Drawn.of(crop.box, parts), found)
 
     def _measured(self, crop: Crop, parts: np.ndarray, label: int) -> np.ndarray:
         """Return the rows of the parts of a component."""
@@ -121,7 +146,8 @@ class Parts:
         touching = Touching.of(runs, self._rules.connectivity, holes=False)
         place = crop.box.moved(-region.y, -region.x)
         owner = (runs.labels - 1).astype(np.int32)
-        image = self._page.image(crop.box)
+        nothing = np.zeros((self._channels, *crop.box.sides), np.uint8)
+        image = self._page.image(crop.box) if self._page.image else nothing
         records = measured(runs, touching, owner, int(parts.max()), place, image, region.width)
         records["label"] = label
         rows = rows_of(records, self._stretch)
@@ -146,11 +172,10 @@ def objects_of(labels: np.ndarray, rules: Rules) -> np.ndarray:
         min_size=rules.min_size,
         fill_holes=rules.fill_holes,
     )
-    nothing = np.zeros((0, *labels.shape), np.uint8)
-    objects.add(everywhere, nothing, labels)
+    objects.add(everywhere, np.zeros((0, *labels.shape), np.uint8), labels)
     table = objects.finish()
     ids = objects.instances(everywhere, labels)
     if not rules.measure_first:
         return ids
-    page = Page(everywhere, lambda region: labels[region.slices], lambda region: nothing[(slice(None), *region.slices)])
+    page = Page(everywhere, lambda region: labels[region.slices])
     return Parts(table, page, rules).ids(everywhere, ids)

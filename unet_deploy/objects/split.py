@@ -98,36 +98,44 @@ class Parting:
         """Return the parts of one shape from its heights (h + 2, w + 2), which have a frame of background."""
         width = heights.shape[1]
         flat = heights.ravel()
-        pixels = np.flatnonzero(flat)
+        pixels = np.flatnonzero(flat).astype(np.int32)
         basins, peaks = self._basins(flat, pixels, width)
         pairs, saddles = self._saddles(flat, pixels, basins, width)
         owners = _joined(flat[pixels[peaks]].tolist(), pairs, saddles, self.depth)
-        roots, first, numbers = np.unique(owners[basins], return_index=True, return_inverse=True)
+        roots, numbers = np.unique(owners, return_inverse=True)
         if len(roots) == 1:
             return None
+        of_pixels = numbers.astype(np.int32)[basins]
+        first = np.empty(len(roots), np.int32)  # where an index comes up twice, the last value stays
+        first[of_pixels[::-1]] = np.arange(len(pixels) - 1, -1, -1, dtype=np.int32)
         order = np.empty(len(roots), np.int32)
         order[np.argsort(first)] = np.arange(1, len(roots) + 1)
         parts = np.zeros(heights.shape, np.int32)
-        parts.ravel()[pixels] = order[numbers]
+        parts.ravel()[pixels] = order[of_pixels]
         return parts[1:-1, 1:-1]
 
     def _basins(self, flat: np.ndarray, pixels: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
-        """Let every pixel climb to a peak: (n,) the peak of each, from 0 in raster order, and (k,) where those are.
+        """Let every pixel climb to a peak: (n,) int32 the peak of each, in raster order, and (k,) where those are.
 
         It goes to the highest of its neighbours and itself, and of two as high to the first in raster order.
         """
         offsets = [y * width + x for y, x in self._around]
         half = len(offsets) // 2
-        best, target = np.full(len(pixels), -1, flat.dtype), pixels
+        best, target = np.full(len(pixels), -1, flat.dtype), pixels.copy()
         for offset in [*offsets[:half], 0, *offsets[half:]]:
-            beside = flat[pixels + offset]
+            to = pixels + np.int32(offset)
+            beside = flat[to]
             higher = beside > best
-            best, target = np.where(higher, beside, best), np.where(higher, pixels + offset, target)
-        climb = np.searchsorted(pixels, target)
-        while not np.array_equal(higher_still := climb[climb], climb):
-            climb = higher_still
-        peaks, basins = np.unique(climb, return_inverse=True)
-        return basins, peaks
+            np.copyto(best, beside, where=higher)
+            np.copyto(target, to, where=higher)
+        place = np.zeros(len(flat), np.int32)
+        place[pixels] = np.arange(len(pixels), dtype=np.int32)
+        climb = place[target]
+        peaks = np.flatnonzero(target == pixels)
+        while not np.array_equal(further := climb[climb], climb):
+            climb = further
+        place[peaks] = np.arange(len(peaks), dtype=np.int32)
+        return place[climb], peaks
 
     def _saddles(
         self, flat: np.ndarray, pixels: np.ndarray, basins: np.ndarray, width: int
@@ -135,10 +143,9 @@ class Parting:
         """Return the basins that touch, in pairs, and the height of the highest way between them; the highest first."""
         owner = np.full(flat.shape, -1, np.int32)
         owner[pixels] = basins
-        keys, lows = [], []
-        count = int(basins.max()) + 1
+        keys, lows, count = [], [], int(basins.max()) + 1
         for y, x in self._around[len(self._around) // 2 :]:
-            beyond = pixels + (y * width + x)
+            beyond = pixels + np.int32(y * width + x)
             here, there = basins, owner[beyond]
             meet = (there >= 0) & (there != here)
             one, other = here[meet], there[meet]
