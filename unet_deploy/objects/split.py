@@ -66,8 +66,8 @@ class Parting:
 
         >>> discs = np.kron(np.array([[0, 1, 0, 0, 1, 0], [1, 1, 1, 1, 1, 1], [0, 1, 0, 0, 1, 0]]), np.ones((4, 4)))
         >>> [parts] = Parting(0.5, 0.5, 4).parts_of([discs > 0])
-        >>> parts[6, ::4].tolist(), Parting(9, 0.5, 4).parts_of([discs > 0])
-        ([1, 1, 1, 2, 2, 2], [None])
+        >>> parts[6, ::6].tolist(), Parting(9, 0.5, 4).parts_of([discs > 0])
+        ([1, 1, 1, 2], [None])
         """
         found: list[np.ndarray | None] = [None] * len(shapes)
         for stack in stacks(shapes, self.sigma):
