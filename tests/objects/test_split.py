@@ -15,7 +15,7 @@ from unet_deploy.objects.distance import stacks
 from unet_deploy.objects.outlines import outlines
 from unet_deploy.objects.parts import Page, Parts, objects_of
 from unet_deploy.objects.rules import Rules
-from unet_deploy.objects.split import diameter
+from unet_deploy.objects.split import Parting, diameter
 from unet_deploy.tiling import Region
 
 
@@ -158,6 +158,24 @@ def test_distances_are_exact_in_every_stack(mask, sigma):
         np.testing.assert_allclose(found[index], smooth * shape, rtol=1e-4, atol=1e-5)
         [alone] = stacks([shape], sigma)
         np.testing.assert_array_equal(found[index], alone.heights[1:, 0, 1:][: shape.shape[0], : shape.shape[1]])
+
+
+@settings(max_examples=100, deadline=None)
+@given(clusters(), st.floats(0.2, 3), st.sampled_from([0.31, 0.77, 1.03, 1.41, 2.2]), st.sampled_from([4, 8]))
+def test_there_are_as_many_parts_as_maxima_that_stand_out(mask, sigma, depth, connectivity):
+    """As h-maxima, by reconstruction, have them."""
+    morphology = pytest.importorskip("skimage.morphology")
+    near = ndimage.generate_binary_structure(2, connectivity // 4)
+    wholes, count = ndimage.label(mask == 1, near)
+    for number in range(1, count + 1):
+        shape = wholes == number
+        [stack] = stacks([shape], sigma)
+        heights = stack.heights[:, 0].astype(np.float64)
+        low = morphology.reconstruction(heights - depth, heights, footprint=near)
+        domes, _ = ndimage.label(heights - low > 1e-6, near)
+        expected = len(np.unique(domes[heights - low > depth - 1e-6]))
+        [parts] = Parting(depth, sigma, connectivity).parts_of([shape])
+        assert (1 if parts is None else parts.max()) == expected
 
 
 def test_large_shapes_have_the_distances_of_small_ones(monkeypatch):

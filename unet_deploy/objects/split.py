@@ -79,20 +79,20 @@ class Parting:
         return found
 
     def _peaks(self, stack: Stack) -> np.ndarray:
-        """Return how many peaks there are in each shape, (n,)."""
+        """Return how many peaks there are in each shape, (n,), but for some that are no object's.
+
+        Heights of pixels that share an edge differ by 1 at most. So one with a higher neighbour at a corner, whatever
+        the connectivity, stands no more than 1 above the way there; or both pixels between them are outside, and it is
+        no higher than 1.
+        """
         heights = stack.heights
+        around = _around(8 if self.depth > 1 else self.connectivity)
         middle = heights[1:-1, :, 1:-1]
         peaks = stack.inside[1:-1, :, 1:-1].copy()
-        for y, x in self._around:
+        for y, x in around:
             beside = heights[1 + y : heights.shape[0] - 1 + y, :, 1 + x : heights.shape[2] - 1 + x]
             peaks &= (middle > beside) if (y, x) < (0, 0) else (middle >= beside)
         return peaks.sum(axis=(0, 2))
-
-    @property
-    def _around(self) -> list[tuple[int, int]]:
-        """Return where the neighbours of a pixel are, down and right of it, in raster order."""
-        near = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)]
-        return near if self.connectivity == 8 else [(y, x) for y, x in near if 0 in (y, x)]
 
     def _parts(self, heights: np.ndarray) -> np.ndarray | None:
         """Return the parts of one shape from its heights (h + 2, w + 2), which have a frame of background."""
@@ -119,7 +119,7 @@ class Parting:
 
         It goes to the highest of its neighbours and itself, and of two as high to the first in raster order.
         """
-        offsets = [y * width + x for y, x in self._around]
+        offsets = [y * width + x for y, x in _around(self.connectivity)]
         half = len(offsets) // 2
         best, target = np.full(len(pixels), -1, flat.dtype), pixels.copy()
         for offset in [*offsets[:half], 0, *offsets[half:]]:
@@ -144,7 +144,7 @@ class Parting:
         owner = np.full(flat.shape, -1, np.int32)
         owner[pixels] = basins
         keys, lows, count = [], [], int(basins.max()) + 1
-        for y, x in self._around[len(self._around) // 2 :]:
+        for y, x in _around(self.connectivity)[self.connectivity // 2 :]:
             beyond = pixels + np.int32(y * width + x)
             here, there = basins, owner[beyond]
             meet = (there >= 0) & (there != here)
@@ -156,6 +156,12 @@ class Parting:
         order = order[np.diff(key[order], prepend=-1) != 0]
         order = order[np.argsort(-low[order], kind="stable")]
         return np.stack(np.divmod(key[order], count), axis=1).tolist(), low[order].tolist()
+
+
+def _around(connectivity: Connectivity) -> list[tuple[int, int]]:
+    """Return how far down and right of a pixel its neighbours are, in raster order."""
+    near = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)]
+    return near if connectivity == 8 else [(y, x) for y, x in near if 0 in (y, x)]
 
 
 def _joined(peaks: list[float], pairs: list[list[int]], saddles: list[float], depth: float) -> np.ndarray:
