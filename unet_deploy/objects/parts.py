@@ -10,6 +10,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -99,18 +100,19 @@ class Parts:
         cuts = list(self._cut(rows, large, rules.parting(across))) if rules.split else []
         whole = np.ones(len(rows), bool)
         whole[[cut.index for cut in cuts]] = False
-
         objects = np.concatenate([rows[whole], *(cut.rows for cut in cuts)])
         counted = np.flatnonzero(objects["area"] >= least)
         counted = counted[np.argsort(objects["first"][counted])]
+        self.table = replace(components, rows=objects[counted], before=before)
+
         ids = np.zeros(len(objects), np.uint32)
         ids[counted] = np.arange(before + 1, before + 1 + len(counted))
-        self.table = replace(components, rows=objects[counted], before=before)
-        self._ids = np.zeros(len(rows) + 1, np.uint32)
-        self._ids[1:][whole] = ids[: whole.sum()]
-        numbers = np.split(ids[whole.sum() :], np.cumsum([len(cut.rows) for cut in cuts]))
-        self._numbered = [(cut.drawn, np.append(np.uint32(0), own)) for cut, own in zip(cuts, numbers, strict=False)]
-        corners = [(*each.box.origin, each.box.bottom, each.box.right) for each, _ in self._numbered]
+        ends = whole.sum() + np.cumsum([0, *(len(cut.rows) for cut in cuts)])
+        self._ids = np.zeros(len(rows) + 1, np.uint32)  # of components, from 1: those that were cut have none
+        self._ids[1:][whole] = ids[: ends[0]]
+        self._drawn = [cut.drawn for cut in cuts]
+        self._ids_of_parts = [np.append(np.uint32(0), ids[start:end]) for start, end in pairwise(ends)]
+        corners = [(*each.box.origin, each.box.bottom, each.box.right) for each in self._drawn]
         self._tops, self._lefts, self._bottoms, self._rights = np.array(corners, np.int64).reshape(-1, 4).T
 
     def ids(self, region: Region, components: np.ndarray) -> np.ndarray:
@@ -122,11 +124,11 @@ class Parts:
         near = (self._tops < region.bottom) & (self._bottoms > region.y)
         near &= (self._lefts < region.right) & (self._rights > region.x)
         for at in np.flatnonzero(near):
-            drawn, numbers = self._numbered[at]
+            drawn = self._drawn[at]
             inside = drawn.box.intersection(region)
             parts = drawn.parts()[inside.slices_in(drawn.box)]
             mine = ids[inside.slices_in(region)]
-            mine[parts > 0] = numbers[parts[parts > 0]]
+            mine[parts > 0] = self._ids_of_parts[at][parts[parts > 0]]
         return ids
 
     def _cut(self, rows: np.ndarray, which: np.ndarray, parting: Parting) -> Iterator[_Cut]:
