@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from test_objects import CLASSES, crofton, grid, labelled, masks, tilings
 
-from unet_deploy.objects import Objects, crops
+from unet_deploy.objects import Objects
 from unet_deploy.objects.distance import stacks
 from unet_deploy.objects.outlines import outlines
 from unet_deploy.objects.parts import Page, Parts, objects_of
 from unet_deploy.objects.rules import Rules
-from unet_deploy.objects.split import diameter
+from unet_deploy.objects.split import Parting, diameter
 from unet_deploy.tiling import Region
 
 
@@ -73,15 +73,18 @@ def parted(mask, regions, rules, image=None, before=0):
 def by_definition(mask, rules):
     """The same from the whole mask: each component by itself, in the middle of nothing."""
     wholes = labelled(mask, rules.connectivity, fill_holes=rules.fill_holes, min_size=rules.min_size)
-    areas = np.bincount(wholes.ravel())[1:]
-    parting, ids = rules.parting(areas), np.zeros(mask.shape, np.int64)
-    for number, box in enumerate(ndimage.find_objects(wholes), 1):
-        shape = wholes[box] == number
-        parts = (parting and parting.parts_of([shape])[0]) if rules.split else None
+    boxes = ndimage.find_objects(wholes)
+    shapes = [wholes[box] == number for number, box in enumerate(boxes, 1)]
+    across = diameter(
+        np.array([shape.sum() for shape in shapes]), np.array([crofton(shape, rules.connectivity) for shape in shapes])
+    )
+    ids = np.zeros(mask.shape, np.int64)
+    for shape, box in zip(shapes, boxes, strict=True):
+        parts = rules.parting(across).parts_of([shape])[0] if rules.split else None
         ids[box][shape] = ids.max() + (1 if parts is None else parts[shape])
     areas = np.bincount(ids.ravel())
     areas[0] = 0
-    kept = (areas >= rules.least(np.bincount(wholes.ravel())[1:])) & (areas > 0)
+    kept = (areas >= rules.least(across)) & (areas > 0)
     order = list(dict.fromkeys(number for number in ids.ravel().tolist() if kept[number]))
     numbers = np.zeros(len(areas), np.uint32)
     numbers[order] = np.arange(1, len(order) + 1)
@@ -147,16 +150,32 @@ def test_distances_are_exact_in_every_stack(mask, sigma):
     for stack in stacks(shapes, sigma):
         for place, index in enumerate(stack.which):
             height, width = shapes[index].shape
-            found[index] = stack.heights[stack.frame :, place, stack.frame :][:height, :width]
+            found[index] = stack.heights[1 : height + 1, place, 1 : width + 1]
     assert sorted(found) == list(range(count))
     for index, shape in enumerate(shapes):
         exact = ndimage.distance_transform_edt(np.pad(shape, 30))
         smooth = ndimage.gaussian_filter(exact, sigma, mode="constant", radius=int(3 * sigma + 0.5))[30:-30, 30:-30]
         np.testing.assert_allclose(found[index], smooth * shape, rtol=1e-4, atol=1e-5)
         [alone] = stacks([shape], sigma)
-        np.testing.assert_array_equal(
-            found[index], alone.heights[alone.frame :, 0, alone.frame :][: shape.shape[0], : shape.shape[1]]
-        )
+        np.testing.assert_array_equal(found[index], alone.heights[1:, 0, 1:][: shape.shape[0], : shape.shape[1]])
+
+
+@settings(max_examples=100, deadline=None)
+@given(clusters(), st.floats(0.2, 3), st.sampled_from([0.31, 0.77, 1.03, 1.41, 2.2]), st.sampled_from([4, 8]))
+def test_there_are_as_many_parts_as_maxima_that_stand_out(mask, sigma, depth, connectivity):
+    """As h-maxima, by reconstruction, have them."""
+    morphology = pytest.importorskip("skimage.morphology")
+    near = ndimage.generate_binary_structure(2, connectivity // 4)
+    wholes, count = ndimage.label(mask == 1, near)
+    for number in range(1, count + 1):
+        shape = wholes == number
+        [stack] = stacks([shape], sigma)
+        heights = stack.heights[:, 0].astype(np.float64)
+        low = morphology.reconstruction(heights - depth, heights, footprint=near)
+        domes, _ = ndimage.label(heights - low > 1e-6, near)
+        expected = len(np.unique(domes[heights - low > depth - 1e-6]))
+        [parts] = Parting(depth, sigma, connectivity).parts_of([shape])
+        assert (1 if parts is None else parts.max()) == expected
 
 
 def test_large_shapes_have_the_distances_of_small_ones(monkeypatch):
@@ -197,10 +216,19 @@ def test_classes_that_touch_are_never_one_object():
 
 
 def test_a_few_clusters_do_not_enlarge_the_diameter():
-    alone = np.full(70, 700)
-    assert diameter(np.append(alone, [7000, 4900])) == diameter(alone) == pytest.approx(np.sqrt(4 / np.pi * 700))
-    assert diameter(np.append(alone, np.ones(500))) == diameter(alone)
-    assert diameter(alone[:0]) == 0
+    areas, around = np.full(70, 700), np.full(70, 100)
+    alone = diameter(areas, around)
+    assert alone == pytest.approx(np.sqrt(4 / np.pi * 700))
+    assert diameter(np.append(areas, [7000, 4900]), np.append(around, [1000, 700])) == alone
+    assert diameter(np.append(areas, np.ones(500)), np.append(around, np.full(500, 3))) == alone
+    assert diameter(areas[:0], around[:0]) == 0
+
+
+def test_a_cluster_of_most_objects_does_not_enlarge_the_diameter_either():
+    alone = discs(600, *((30 + 60 * at, 30, 20) for at in range(5)))
+    cluster = discs(600, *((30 + 37 * y, 150 + 37 * x, 20) for y in range(12) for x in range(12)))
+    rules = Rules(split=0.04, min_share=0.1)
+    assert objects_of(alone + cluster, rules).max() == 5 + 144
 
 
 def test_small_objects_are_left_out_by_their_share_of_the_diameter():
@@ -219,7 +247,6 @@ def test_numbers_go_on_from_those_of_pages_before():
 
 def test_what_spans_too_much_stays_in_one_piece_and_is_counted(monkeypatch):
     mask = discs(120, (60, 40, 20), (60, 76, 20)) + discs(120, (15, 15, 8), (15, 29, 8))
-    monkeypatch.setattr(crops, "LARGEST", 2000)
     monkeypatch.setattr("unet_deploy.objects.parts.LARGEST", 2000)
     parts, ids = parted(mask, grid(mask, 32), Rules(split=0.04))
     assert (parts.too_large, ids.max()) == (1, 3)

@@ -232,6 +232,9 @@ def test_options_of_another_type_are_said_in_one_line(wrong, said):
     ("call", "said"),
     [
         (lambda image: ObjectRules(min_size=-1), "min_size: give pixels from 0, not -1"),
+        (lambda image: ObjectRules(split=2), "split: give a depth of 0 to 1 diameters, not 2"),
+        (lambda image: ObjectRules(split="yes"), "split: give a number, not the str yes"),
+        (lambda image: ObjectRules(fill_holes="yes"), "fill_holes: give True or False, not the str yes"),
         (lambda image: api.Outputs("m.tif", layout="foo"), "layout: there are auto, strips, tiles, not the str foo"),
         (lambda image: api.segment(image, progress=3), "progress: give a function, not an int"),
         (lambda image: api.segment_file("slide.tif", "mask.tif", progress="yes"), "progress: give a function"),

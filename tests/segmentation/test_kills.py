@@ -30,9 +30,10 @@ def slide(tmp_path_factory, speckle):
 def begin(slide, folder, form, table, model):
     """Start a run with every output, which goes on where one was broken off."""
     outputs = ("-o", f"mask.{form}", "--objects", f"cells.{table}", "--instances", f"ids.{form}", "--overlay")
-    settings = ("-m", str(model), "--tile-size", "300", "--min-size", "60", "--runtime", "onnxruntime", "--resume")
+    settings = ("-m", str(model), "--tile-size", "300", "--runtime", "onnxruntime", "--resume")
+    rules = ("--min-size", "60", "--split")
     return subprocess.Popen(
-        [sys.executable, "-m", "unet_deploy.cli", "segment", str(slide), *outputs, *settings],
+        [sys.executable, "-m", "unet_deploy.cli", "segment", str(slide), *outputs, *settings, *rules],
         cwd=folder,
         stderr=subprocess.PIPE,
         text=True,

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,9 +12,15 @@ from command_line import error, unet_deploy
 from scipy import ndimage
 
 import unet_deploy as api
+from unet_deploy.cli import show
+from unet_deploy.model.decision import Decision
+from unet_deploy.model.onnx_file import write_card
+from unet_deploy.objects.parts import objects_of
+from unet_deploy.objects.rules import Rules
 from unet_deploy.segmentation.options import ObjectRules
 from unet_deploy.segmentation.run import Options, Outputs, segment_file
 from unet_deploy.tiling import Region
+from unet_deploy.zoo import card_of
 
 
 @pytest.fixture
@@ -57,9 +64,10 @@ def test_a_table_and_numbers_are_those_of_the_whole_mask(slide, small_models, tm
     np.testing.assert_allclose([float(row["mean_intensity"]) for row in rows], means)
 
 
-def test_a_resumed_run_and_a_region_count_the_same(slide, small_models, tmp_path, monkeypatch):
+@pytest.mark.parametrize("split", [False, True])
+def test_a_resumed_run_and_a_region_count_the_same(slide, small_models, tmp_path, monkeypatch, split):
     region = Region(210, 330, 500, 603)
-    options = Options(120, roi=region, objects=ObjectRules(8, 5, fill_holes=True), resume=True)
+    options = Options(120, roi=region, objects=ObjectRules(8, 5, fill_holes=True, split=split), resume=True)
 
     def outputs(name):
         folder = tmp_path / name
@@ -90,11 +98,12 @@ def test_a_resumed_run_and_a_region_count_the_same(slide, small_models, tmp_path
         assert (ring.max(axis=0) == (x.max() + 1, y.max() + 1)).all()
 
 
-def test_ids_go_on_over_the_pages_of_a_stack(small_models, speckle, tmp_path, monkeypatch):
+@pytest.mark.parametrize("split", [None, 0.05])
+def test_ids_go_on_over_the_pages_of_a_stack(small_models, speckle, tmp_path, monkeypatch, split):
     stack = tmp_path / "stack.tif"
     pages = np.stack([np.roll(speckle[:400, :500], 40 * page, 1) for page in range(3)])
     tifffile.imwrite(stack, pages, imagej=True, metadata={"axes": "ZYX"})
-    options = Options(200, objects=ObjectRules(8, 5), resume=True)
+    options = Options(200, objects=ObjectRules(8, 5, split=split), resume=True)
 
     def outputs(name, table="cells.csv"):
         folder = tmp_path / name
@@ -117,6 +126,44 @@ def test_ids_go_on_over_the_pages_of_a_stack(small_models, speckle, tmp_path, mo
     features = json.loads((tmp_path / "outlines" / "cells.geojson").read_text())["features"]
     planes = {feature["properties"]["name"]: feature["geometry"]["plane"]["z"] for feature in features}
     assert planes == {row["id"]: int(row["page"]) for row in rows}
+
+
+def test_the_card_decides_what_is_an_object_unless_somebody_else_does(slide, small_models, tmp_path):
+    pytest.importorskip("onnx")
+    decision = Decision(split=0.05, min_size=0.03, fill_holes=True)
+    model = tmp_path / "decided.onnx"
+    write_card(small_models["three"], model, replace(card_of(small_models["three"]), decision=decision))
+
+    def found(name, *options, by=model):
+        words = ("segment", slide, "-o", tmp_path / f"{name}.tif", "-m", by, "--tile-size", 300)
+        files = ("--instances", tmp_path / f"{name}.ids.tif", "--objects", tmp_path / f"{name}.csv")
+        unet_deploy(*words, *files, *options)
+        ids = tifffile.imread(tmp_path / f"{name}.ids.tif")
+        assert [int(row["area_px"]) for row in read(tmp_path / f"{name}.csv")] == np.bincount(ids.ravel())[1:].tolist()
+        return ids
+
+    plain = found("plain", by=small_models["three"])
+    decided = found("decided")
+    mask = tifffile.imread(tmp_path / "plain.tif")
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "decided.tif"), mask)
+    np.testing.assert_array_equal(plain, objects_of(mask, Rules()))
+    np.testing.assert_array_equal(decided, objects_of(mask, Rules(4, 0, True, 0.05, 0.03)))
+    mine = found("mine", "--no-fill-holes", "--split-depth", 0.1, "--min-size", 30)
+    np.testing.assert_array_equal(mine, objects_of(mask, Rules(4, 30, False, 0.1)))
+    np.testing.assert_array_equal(found("none", "--no-fill-holes", "--no-split", "--min-size", 0), plain)
+    asked = found("asked", "--split", by=small_models["three"])
+    np.testing.assert_array_equal(asked, objects_of(mask, Rules(split=0.04)))
+    assert len({ids.max() for ids in (plain, decided, mine, asked)}) == 4
+
+
+def test_what_was_too_large_to_be_parted_is_said(slide, small_models, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("unet_deploy.objects.parts.LARGEST", 3000)
+    outputs = Outputs(tmp_path / "mask.tif", objects=tmp_path / "cells.csv")
+    options = Options(roi=Region(0, 0, 300, 300), objects=ObjectRules(split=True))
+    show.report(segment_file(slide, outputs, small_models["three"], options))
+    assert "too much to be parted, and stayed whole" in capsys.readouterr().err
+    words = ("segment", slide, "-o", tmp_path / "other.tif", "--objects", "csv", "--no-split", "--split-depth", 0.1)
+    assert "give one of them" in error(*words, code=2)
 
 
 def polygons(feature):

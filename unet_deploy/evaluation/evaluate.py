@@ -104,7 +104,7 @@ def score_files(
     Both are read as the masks of a training are. Classes are scored one by one where both files hold classes, and the
     foreground elsewhere. Objects are as they are numbered, or else connected components. Pixels that are no data in
     either are left out, but for those of 0, the background.
-    mask_kind: what the numbers of both are. objects: what counts as one in the mask; of numbered ones, by their size.
+    mask_kind: what the numbers of both are. objects: what counts as one in the mask; numbered ones by `min_size` alone.
     Raises DataError when the two do not fit, or hold no labels.
     """
     with reading.open_labels(mask) as ours, reading.open_labels(truth) as theirs:
@@ -124,7 +124,7 @@ def score_files(
             _seen(replace(each, data=data), code, len(classes)) for each, code in zip(both, codes, strict=True)
         )
         if codes[0].kind == "instances":
-            numbered = without_small(found.objects, objects)
+            numbered = without_small(found.objects, objects.min_size)
         else:
             numbered = objects_found(found.labels, objects)
         scores.append(_score(f"{mask.name}[{page}]", replace(found, objects=numbered), there, len(classes)))

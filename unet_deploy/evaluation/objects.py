@@ -27,10 +27,9 @@ def objects_found(labels: np.ndarray, rules: Rules) -> np.ndarray:
     return objects_of((labels > 0).astype(np.uint8), rules).astype(np.int32)
 
 
-def without_small(objects: np.ndarray, rules: Rules) -> np.ndarray:
-    """Numbered objects (H, W) without those that are too small to count."""
-    areas = np.bincount(objects.reshape(-1))
-    small = areas < rules.least(areas[1:][areas[1:] > 0])
+def without_small(objects: np.ndarray, min_size: int) -> np.ndarray:
+    """Numbered objects (H, W) without those of fewer pixels."""
+    small = np.bincount(objects.reshape(-1)) < min_size
     return np.where(small[objects], objects.dtype.type(0), objects)
 
 

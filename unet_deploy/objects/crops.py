@@ -7,11 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from unet_deploy.objects.holes import Rims, no_pairs
 from unet_deploy.objects.runs import Connectivity, Runs, Touching, background_first, components
 from unet_deploy.tiling import Region
-
-LARGEST = 2048 * 2048
-"""Pixels of the bounding box of a component beyond which it is not cut out: what is done with one is in memory."""
 
 _WINDOW = 1024
 """Side in pixels of the squares by which components are read together, each with the square that it begins in: so
@@ -96,8 +94,8 @@ def whole_components(labels: np.ndarray, connectivity: Connectivity, *, fill_hol
     is_background[owner[runs.labels == 0]] = True
     taker[is_background] = -1
     if fill_holes:
-        beside = owner[np.concatenate([touching.beside, background_first(runs.in_row, runs.labels)], axis=1)]
-        hole, neighbour = np.unique(beside, axis=1)
+        beside = np.concatenate([touching.beside, background_first(runs.in_row, runs.labels)], axis=1)
+        hole, neighbour = Rims(beside, no_pairs()).mapped(owner).beside
         at_border = np.zeros(count, bool)
         at_border[np.concatenate(runs.borders(owner))] = True
         alone = ~at_border[hole] & (np.bincount(hole, minlength=count)[hole] == 1)

@@ -29,10 +29,9 @@ class Stack:
 
     which: list[int]
     """The index of each among the shapes that were given."""
-    frame: int
-    """Pixels of background above and left of each; there are as many below and right, or more."""
     inside: np.ndarray
-    """(H, n, W) bool, rows first."""
+    """(H, n, W) bool, rows first. There is a frame of background around each, of one pixel or, below and right, more.
+    """
     heights: np.ndarray
     """(H, n, W) float32, pixels; 0 outside."""
 
@@ -43,10 +42,9 @@ def stacks(shapes: Sequence[np.ndarray], sigma: float) -> Iterator[Stack]:
     shapes: (h, w) bool each. sigma: of the Gaussian, in pixels.
     """
     weights = _gaussian(sigma)
-    frame = len(weights)
     sizes: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
     for index, shape in enumerate(shapes):
-        height, width = (-(-(side + 2 * frame) // _STEP) * _STEP for side in shape.shape)
+        height, width = (-(-(side + 2) // _STEP) * _STEP for side in shape.shape)
         sizes[height, width].append(index)
     for (height, width), members in sizes.items():
         count = max(1, _AT_A_TIME // (height * width))
@@ -55,10 +53,10 @@ def stacks(shapes: Sequence[np.ndarray], sigma: float) -> Iterator[Stack]:
             inside = np.zeros((height, len(which), width), bool)
             for place, index in enumerate(which):
                 tall, wide = shapes[index].shape
-                inside[frame : frame + tall, place, frame : frame + wide] = shapes[index]
+                inside[1 : 1 + tall, place, 1 : 1 + wide] = shapes[index]
             squares = _squares(inside) if max(height, width) <= _SMALL else _squares_of_one(inside[:, 0])[:, None]
             heights = _smoothed(_smoothed(np.sqrt(squares, dtype=np.float32), weights, 0), weights, 2)
-            yield Stack(which, frame, inside, np.where(inside, heights, np.float32(0)))
+            yield Stack(which, inside, np.where(inside, heights, np.float32(0)))
 
 
 def _gaussian(sigma: float) -> np.ndarray:
@@ -101,9 +99,11 @@ def _squares_of_one(inside: np.ndarray) -> np.ndarray:
 
 
 def _smoothed(heights: np.ndarray, weights: np.ndarray, axis: int) -> np.ndarray:
-    """Return the heights smoothed along an axis, whose ends are background."""
+    """Return the heights smoothed along an axis, beyond whose ends is background."""
     lines = np.moveaxis(heights, axis, 0)
     smooth = lines * weights[0]
-    for away, weight in enumerate(weights[1:], 1):
-        smooth[away:-away] += weight * (lines[2 * away :] + lines[: -2 * away])
+    for away, weight in enumerate(weights[1 : len(lines)], 1):
+        beside = weight * lines
+        smooth[away:] += beside[:-away]
+        smooth[:-away] += beside[away:]
     return np.moveaxis(smooth, 0, axis)

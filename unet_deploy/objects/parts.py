@@ -10,14 +10,16 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
 from unet_deploy.objects import Objects
-from unet_deploy.objects.crops import LARGEST, Crop, Cutter
-from unet_deploy.objects.records import measured, rows_of
+from unet_deploy.objects.crops import Crop, Cutter
+from unet_deploy.objects.records import measured, perimeters, rows_of
 from unet_deploy.objects.rules import Rules
 from unet_deploy.objects.runs import Runs, Touching
+from unet_deploy.objects.split import Parting, diameter
 from unet_deploy.objects.table import ObjectTable
 from unet_deploy.tiling import Region
 
@@ -30,8 +32,8 @@ class Page:
     """What tiles covered."""
     labels: Callable[[Region], np.ndarray]
     """Returns the class indices, (h, w) uint8, of a region."""
-    image: Callable[[Region], np.ndarray]
-    """Returns the grey values, (C, h, w), of a region."""
+    image: Callable[[Region], np.ndarray] | None = None
+    """Returns the grey values, (C, h, w), of a region; None where nobody asks for them."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +42,38 @@ class _Cut:
 
     index: int
     """Among all components."""
-    box: Region
-    packed: bytes
+    drawn: _Drawn
     rows: np.ndarray
     """(k,) of `row_type`, its parts."""
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """Which pixels the parts of a component have."""
+
+    box: Region
+    packed: bytes
+
+    @classmethod
+    def of(cls, box: Region, parts: np.ndarray) -> _Drawn:
+        """Keep parts (h, w) int32 from 1, 0 for none."""
+        return cls(box, zlib.compress(parts.tobytes(), 1))
 
     def parts(self) -> np.ndarray:
         """Return the part of each pixel, (h, w) int32 from 1; 0 for none."""
         return np.frombuffer(zlib.decompress(self.packed), np.int32).reshape(self.box.sides)
+
+
+LARGEST = 2048 * 2048
+"""Pixels of the bounding box of a component beyond which it stays in one piece: it is looked at in memory."""
+
+_BYTES = 60
+"""For a pixel of the largest component that is looked at, while it is."""
+
+
+def most_bytes(region: Region, rules: Rules) -> int:
+    """Return what is held at most while components of a region are looked at, the largest by itself."""
+    return _BYTES * min(LARGEST, region.height * region.width) if rules.split else 0
 
 
 class Parts:
@@ -65,23 +91,28 @@ class Parts:
     def __init__(self, components: ObjectTable, page: Page, rules: Rules, *, before: int = 0) -> None:
         rows = components.rows
         self._page, self._rules, self._stretch = page, rules, components.frame.stretch
+        self._channels = rows.dtype["mean_intensity"].shape[0]
+        across = diameter(rows["area"], perimeters(rows, 1, 1))
+        least = rules.least(across)
         fits = rows["bbox_height"].astype(np.int64) * rows["bbox_width"] <= LARGEST
         self.too_large = int((~fits).sum()) if rules.split else 0
-        cuts = list(self._parted(rows, np.flatnonzero(fits)))
+        large = np.flatnonzero(fits & (rows["area"] >= least))
+        cuts = list(self._cut(rows, large, rules.parting(across))) if rules.split else []
         whole = np.ones(len(rows), bool)
         whole[[cut.index for cut in cuts]] = False
-
         objects = np.concatenate([rows[whole], *(cut.rows for cut in cuts)])
-        counted = np.flatnonzero(objects["area"] >= rules.least(rows["area"]))
+        counted = np.flatnonzero(objects["area"] >= least)
         counted = counted[np.argsort(objects["first"][counted])]
+        self.table = replace(components, rows=objects[counted], before=before)
+
         ids = np.zeros(len(objects), np.uint32)
         ids[counted] = np.arange(before + 1, before + 1 + len(counted))
-        self.table = replace(components, rows=objects[counted], before=before)
-        self._ids = np.zeros(len(rows) + 1, np.uint32)
-        self._ids[1:][whole] = ids[: whole.sum()]
-        numbers = np.split(ids[whole.sum() :], np.cumsum([len(cut.rows) for cut in cuts]))
-        self._cut = [(cut, np.append(np.uint32(0), own)) for cut, own in zip(cuts, numbers, strict=False)]
-        corners = [(*cut.box.origin, cut.box.bottom, cut.box.right) for cut in cuts]
+        ends = whole.sum() + np.cumsum([0, *(len(cut.rows) for cut in cuts)])
+        self._ids = np.zeros(len(rows) + 1, np.uint32)  # of components, from 1: those that were cut have none
+        self._ids[1:][whole] = ids[: ends[0]]
+        self._drawn = [cut.drawn for cut in cuts]
+        self._ids_of_parts = [np.append(np.uint32(0), ids[start:end]) for start, end in pairwise(ends)]
+        corners = [(*each.box.origin, each.box.bottom, each.box.right) for each in self._drawn]
         self._tops, self._lefts, self._bottoms, self._rights = np.array(corners, np.int64).reshape(-1, 4).T
 
     def ids(self, region: Region, components: np.ndarray) -> np.ndarray:
@@ -93,25 +124,22 @@ class Parts:
         near = (self._tops < region.bottom) & (self._bottoms > region.y)
         near &= (self._lefts < region.right) & (self._rights > region.x)
         for at in np.flatnonzero(near):
-            cut, numbers = self._cut[at]
-            inside = cut.box.intersection(region)
-            parts = cut.parts()[inside.slices_in(cut.box)]
+            drawn = self._drawn[at]
+            inside = drawn.box.intersection(region)
+            parts = drawn.parts()[inside.slices_in(drawn.box)]
             mine = ids[inside.slices_in(region)]
-            mine[parts > 0] = numbers[parts[parts > 0]]
+            mine[parts > 0] = self._ids_of_parts[at][parts[parts > 0]]
         return ids
 
-    def _parted(self, rows: np.ndarray, fitting: np.ndarray) -> Iterator[_Cut]:
-        """Yield the components that are more than one object. fitting: (n,) the indices of those to be looked at."""
-        parting = self._rules.parting(rows["area"])
-        if parting is None:
-            return
+    def _cut(self, rows: np.ndarray, which: np.ndarray, parting: Parting) -> Iterator[_Cut]:
+        """Yield the components that are more than one object. which: (n,) the indices of those to be looked at."""
         cutter = Cutter(self._page.region, self._page.labels, self._rules.connectivity, self._rules.fill_holes)
-        for crops in cutter.crops(rows[fitting]):
+        for crops in cutter.crops(rows[which]):
             for crop, parts in zip(crops, parting.parts_of([crop.shape for crop in crops]), strict=True):
                 if parts is not None:
-                    index = int(fitting[crop.index])
+                    index = int(which[crop.index])
                     found = self._measured(crop, parts, rows["label"][index])
-                    yield _Cut(index, crop.box, zlib.compress(parts.tobytes(), 1), found)
+                    yield _Cut(index, _Drawn.of(crop.box, parts), found)
 
     def _measured(self, crop: Crop, parts: np.ndarray, label: int) -> np.ndarray:
         """Return the rows of the parts of a component."""
@@ -120,7 +148,8 @@ class Parts:
         touching = Touching.of(runs, self._rules.connectivity, holes=False)
         place = crop.box.moved(-region.y, -region.x)
         owner = (runs.labels - 1).astype(np.int32)
-        image = self._page.image(crop.box)
+        nothing = np.zeros((self._channels, *crop.box.sides), np.uint8)
+        image = self._page.image(crop.box) if self._page.image else nothing
         records = measured(runs, touching, owner, int(parts.max()), place, image, region.width)
         records["label"] = label
         rows = rows_of(records, self._stretch)
@@ -145,11 +174,10 @@ def objects_of(labels: np.ndarray, rules: Rules) -> np.ndarray:
         min_size=rules.min_size,
         fill_holes=rules.fill_holes,
     )
-    nothing = np.zeros((0, *labels.shape), np.uint8)
-    objects.add(everywhere, nothing, labels)
+    objects.add(everywhere, np.zeros((0, *labels.shape), np.uint8), labels)
     table = objects.finish()
     ids = objects.instances(everywhere, labels)
     if not rules.measure_first:
         return ids
-    page = Page(everywhere, lambda region: labels[region.slices], lambda region: nothing[(slice(None), *region.slices)])
+    page = Page(everywhere, lambda region: labels[region.slices])
     return Parts(table, page, rules).ids(everywhere, ids)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from unet_deploy.objects.runs import Connectivity
-from unet_deploy.objects.split import SMOOTHING, Parting, diameter
+from unet_deploy.objects.split import SMOOTHING, Parting
 
 
 @dataclass(frozen=True)
@@ -30,16 +28,13 @@ class Rules:
         """Whether objects are known only once the diameter of all is."""
         return bool(self.split or self.min_share)
 
-    def least(self, areas: np.ndarray) -> float:
-        """Return the least area of an object that counts, in pixels, by those (n,) of the page's components."""
-        return max(self.min_size, self.min_share * diameter(areas) ** 2)
+    def least(self, diameter: float) -> float:
+        """Return the least area of an object that counts, in pixels, by the diameter of those of its page."""
+        return max(self.min_size, self.min_share * diameter**2)
 
-    def parting(self, areas: np.ndarray) -> Parting | None:
-        """Return how the components of a page are parted, by their areas (n,) in pixels; None where they are not."""
-        if not self.split or not len(areas):
-            return None
-        across = diameter(areas)
-        return Parting(self.split * across, SMOOTHING * across, self.connectivity)
+    def parting(self, diameter: float) -> Parting:
+        """Return how components are parted, by the diameter of the objects of their page, in pixels."""
+        return Parting(self.split * diameter, SMOOTHING * diameter, self.connectivity)
 
 
 COMPONENTS = Rules()

@@ -30,20 +30,24 @@ SMOOTHING = 1 / 30
 """Sigma of the Gaussian over distances, in diameters: a ragged border makes peaks, and it takes most of them away."""
 
 
-def diameter(areas: np.ndarray) -> float:
-    """Return the diameter, in pixels, of the objects of an image: that of a disc of their areas' weighted median.
+def diameter(areas: np.ndarray, perimeters: np.ndarray) -> float:
+    """Return the diameter of the objects of an image, in pixels, from (n,) components that may be several objects each.
 
-    areas: (n,) pixels; half of all pixels are of objects no larger than the median. By weight specks count for little;
-    and so do, unlike in a mean, a few clusters that are not parted yet.
+    It is a median: half of all pixels are in components no larger. So specks count for little, and a few clusters too,
+    which would enlarge a mean. A component's diameter is that of a disc of its area, but where this is more than twice
+    four times the area by the perimeter, the latter: that of any number of equal discs that touch is one disc's.
 
-    >>> round(diameter(np.array([1, 2, 1, 300, 310, 320, 640])), 2)
-    20.19
+    >>> areas, perimeters = np.array([3, 300, 310, 320, 640, 9600]), np.array([6, 62, 63, 64, 125, 1900])
+    >>> round(diameter(areas[:4], perimeters[:4]), 1), round(diameter(areas, perimeters), 1)
+    (19.9, 20.2)
     """
     if not len(areas):
         return 0.0
-    areas = np.sort(areas)
-    up_to = np.cumsum(areas)
-    return float(np.sqrt(4 / np.pi * areas[np.searchsorted(up_to, up_to[-1] / 2)]))
+    across, thick = np.sqrt(4 / np.pi * areas), 4 * areas / perimeters
+    across = np.where(across > 2 * thick, thick, across)
+    order = np.argsort(across, kind="stable")
+    up_to = np.cumsum(areas[order])
+    return float(across[order][np.searchsorted(up_to, up_to[-1] / 2)])
 
 
 @dataclass(frozen=True)
@@ -62,68 +66,76 @@ class Parting:
 
         >>> discs = np.kron(np.array([[0, 1, 0, 0, 1, 0], [1, 1, 1, 1, 1, 1], [0, 1, 0, 0, 1, 0]]), np.ones((4, 4)))
         >>> [parts] = Parting(0.5, 0.5, 4).parts_of([discs > 0])
-        >>> parts[6, ::4].tolist(), Parting(9, 0.5, 4).parts_of([discs > 0])
-        ([1, 1, 1, 2, 2, 2], [None])
+        >>> parts[6, ::6].tolist(), Parting(9, 0.5, 4).parts_of([discs > 0])
+        ([1, 1, 1, 2], [None])
         """
         found: list[np.ndarray | None] = [None] * len(shapes)
         for stack in stacks(shapes, self.sigma):
             peaks = self._peaks(stack)
             for place in np.flatnonzero(peaks > 1):
                 index = stack.which[place]
-                rows, columns = (slice(stack.frame - 1, stack.frame + side + 1) for side in shapes[index].shape)
-                found[index] = self._parts(stack.heights[rows, place, columns])
+                height, width = shapes[index].shape
+                found[index] = self._parts(stack.heights[: height + 2, place, : width + 2])
         return found
 
     def _peaks(self, stack: Stack) -> np.ndarray:
-        """Return how many peaks there are in each shape, (n,)."""
+        """Return how many peaks there are in each shape, (n,), but for some that are no object's.
+
+        Heights of pixels that share an edge differ by 1 at most. So one with a higher neighbour at a corner, whatever
+        the connectivity, stands no more than 1 above the way there; or both pixels between them are outside, and it is
+        no higher than 1.
+        """
         heights = stack.heights
+        around = _around(8 if self.depth > 1 else self.connectivity)
         middle = heights[1:-1, :, 1:-1]
         peaks = stack.inside[1:-1, :, 1:-1].copy()
-        for y, x in self._around:
+        for y, x in around:
             beside = heights[1 + y : heights.shape[0] - 1 + y, :, 1 + x : heights.shape[2] - 1 + x]
             peaks &= (middle > beside) if (y, x) < (0, 0) else (middle >= beside)
         return peaks.sum(axis=(0, 2))
-
-    @property
-    def _around(self) -> list[tuple[int, int]]:
-        """Return where the neighbours of a pixel are, down and right of it, in raster order."""
-        near = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)]
-        return near if self.connectivity == 8 else [(y, x) for y, x in near if 0 in (y, x)]
 
     def _parts(self, heights: np.ndarray) -> np.ndarray | None:
         """Return the parts of one shape from its heights (h + 2, w + 2), which have a frame of background."""
         width = heights.shape[1]
         flat = heights.ravel()
-        pixels = np.flatnonzero(flat)
+        pixels = np.flatnonzero(flat).astype(np.int32)
         basins, peaks = self._basins(flat, pixels, width)
         pairs, saddles = self._saddles(flat, pixels, basins, width)
         owners = _joined(flat[pixels[peaks]].tolist(), pairs, saddles, self.depth)
-        roots, first, numbers = np.unique(owners[basins], return_index=True, return_inverse=True)
+        roots, numbers = np.unique(owners, return_inverse=True)
         if len(roots) == 1:
             return None
+        of_pixels = numbers.astype(np.int32)[basins]
+        first = np.empty(len(roots), np.int32)  # where an index comes up twice, the last value stays
+        first[of_pixels[::-1]] = np.arange(len(pixels) - 1, -1, -1, dtype=np.int32)
         order = np.empty(len(roots), np.int32)
         order[np.argsort(first)] = np.arange(1, len(roots) + 1)
         parts = np.zeros(heights.shape, np.int32)
-        parts.ravel()[pixels] = order[numbers]
+        parts.ravel()[pixels] = order[of_pixels]
         return parts[1:-1, 1:-1]
 
     def _basins(self, flat: np.ndarray, pixels: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
-        """Let every pixel climb to a peak: (n,) the peak of each, from 0 in raster order, and (k,) where those are.
+        """Let every pixel climb to a peak: (n,) int32 the peak of each, in raster order, and (k,) where those are.
 
         It goes to the highest of its neighbours and itself, and of two as high to the first in raster order.
         """
-        offsets = [y * width + x for y, x in self._around]
+        offsets = [y * width + x for y, x in _around(self.connectivity)]
         half = len(offsets) // 2
-        best, target = np.full(len(pixels), -1, flat.dtype), pixels
+        best, target = np.full(len(pixels), -1, flat.dtype), pixels.copy()
         for offset in [*offsets[:half], 0, *offsets[half:]]:
-            beside = flat[pixels + offset]
+            to = pixels + np.int32(offset)
+            beside = flat[to]
             higher = beside > best
-            best, target = np.where(higher, beside, best), np.where(higher, pixels + offset, target)
-        climb = np.searchsorted(pixels, target)
-        while not np.array_equal(higher_still := climb[climb], climb):
-            climb = higher_still
-        peaks, basins = np.unique(climb, return_inverse=True)
-        return basins, peaks
+            np.copyto(best, beside, where=higher)
+            np.copyto(target, to, where=higher)
+        place = np.zeros(len(flat), np.int32)
+        place[pixels] = np.arange(len(pixels), dtype=np.int32)
+        climb = place[target]
+        peaks = np.flatnonzero(target == pixels)
+        while not np.array_equal(further := climb[climb], climb):
+            climb = further
+        place[peaks] = np.arange(len(peaks), dtype=np.int32)
+        return place[climb], peaks
 
     def _saddles(
         self, flat: np.ndarray, pixels: np.ndarray, basins: np.ndarray, width: int
@@ -131,10 +143,9 @@ class Parting:
         """Return the basins that touch, in pairs, and the height of the highest way between them; the highest first."""
         owner = np.full(flat.shape, -1, np.int32)
         owner[pixels] = basins
-        keys, lows = [], []
-        count = int(basins.max()) + 1
-        for y, x in self._around[len(self._around) // 2 :]:
-            beyond = pixels + (y * width + x)
+        keys, lows, count = [], [], int(basins.max()) + 1
+        for y, x in _around(self.connectivity)[self.connectivity // 2 :]:
+            beyond = pixels + np.int32(y * width + x)
             here, there = basins, owner[beyond]
             meet = (there >= 0) & (there != here)
             one, other = here[meet], there[meet]
@@ -145,6 +156,12 @@ class Parting:
         order = order[np.diff(key[order], prepend=-1) != 0]
         order = order[np.argsort(-low[order], kind="stable")]
         return np.stack(np.divmod(key[order], count), axis=1).tolist(), low[order].tolist()
+
+
+def _around(connectivity: Connectivity) -> list[tuple[int, int]]:
+    """Return how far down and right of a pixel its neighbours are, in raster order."""
+    near = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)]
+    return near if connectivity == 8 else [(y, x) for y, x in near if 0 in (y, x)]
 
 
 def _joined(peaks: list[float], pairs: list[list[int]], saddles: list[float], depth: float) -> np.ndarray:

@@ -99,7 +99,8 @@ class ObjectWriter:
         count = 0
         for page, components in enumerate(self._pages):
             if self._rules.measure_first:
-                pixels = Page(self._region, partial(labels_of, page), partial(image_of, page))
+                grey = partial(image_of, page) if table else None
+                pixels = Page(self._region, partial(labels_of, page), grey)
                 parts = parted[page] = Parts(components.finish(), pixels, self._rules, before=count)
                 self.too_large += parts.too_large
                 found = parts.table

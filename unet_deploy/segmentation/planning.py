@@ -90,7 +90,12 @@ def plan_file(
         objects=bool(outputs.objects or outputs.instances),
     )
     written = replace(source.info, height=region.height, width=region.width)
-    budget = replace(budget, fixed=budget.fixed + outputs.waiting_bytes(written, len(runtime.card.classes)))
+    held = outputs.waiting_bytes(written, len(runtime.card.classes))
+    if outputs.objects or outputs.instances:
+        from unet_deploy.objects.parts import most_bytes
+
+        held += most_bytes(region, options.objects.decided_by(runtime.card.decision))
+    budget = replace(budget, fixed=budget.fixed + held)
     plan = plan_for(runtime, region, options.tile_size, budget, options.max_memory, block=outputs.block)
     if options.resume and options.tile_size is None:
         plan = _resumed_plan(outputs.mask, plan) or plan
