@@ -1,0 +1,109 @@
+"""What is chosen for a model is what makes its objects the true ones, and it is chosen on images it never saw."""
+
+import json
+
+import numpy as np
+import pytest
+from command_line import error, unet_deploy
+
+from unet_deploy.errors import DataError
+from unet_deploy.evaluation.calibration import Seen, calibrate
+from unet_deploy.evaluation.truths import Truth
+from unet_deploy.model.decision import UNDECIDED, Decision
+from unet_deploy.zoo import card_of
+
+SIDE, STEP = 160, 40
+
+
+def discs(*, joined=False):
+    """Discs of 24 px, numbered, (H, W) int32; joined: in pairs that touch."""
+    y, x = np.indices((SIDE, SIDE))
+    across = 21 if joined else STEP
+    pair = x // STEP * STEP + np.where(x % STEP < 20, 9.5, 29.5) if joined else x // STEP * STEP + 19.5
+    inside = (y % STEP - 19.5) ** 2 + (x - pair) ** 2 < (across / 2) ** 2 * (1 if joined else 0.36)
+    number = y // STEP * 100 + (x // 20 if joined else x // STEP) + 1
+    return np.where(inside, number, 0).astype(np.int32)
+
+
+def seen(objects, foreground, data="a"):
+    probabilities = np.stack([1 - foreground, foreground]).astype(np.float32)
+    return Seen.of("one", data, probabilities, Truth((objects > 0).astype(np.uint8), objects))
+
+
+def test_a_model_that_is_right_is_left_as_it_is():
+    objects = discs()
+    found = calibrate([seen(objects, np.where(objects > 0, 0.95, 0.05))])
+    assert (found.decision, found.before, found.after) == (UNDECIDED, 1.0, 1.0)
+
+
+def test_a_timid_model_gets_a_lower_threshold_and_a_bold_one_a_higher():
+    objects = discs()
+    timid = calibrate([seen(objects, np.where(objects > 0, 0.42, 0.05))])
+    assert timid.decision.threshold == 0.4  # the nearest to the model's own of those that see the discs
+    assert (timid.before, timid.after) == (0.0, 1.0)
+    bold = calibrate([seen(objects, np.where(objects > 0, 0.95, 0.52))])
+    assert bold.decision.threshold == 0.55
+
+
+def test_specks_go_by_their_share_of_the_discs():
+    objects = discs()
+    foreground = np.where(objects > 0, 0.95, 0.05)
+    foreground[::STEP, ::STEP] = foreground[1::STEP, ::STEP] = 0.95
+    found = calibrate([seen(objects, foreground)])
+    assert found.decision.min_size == 0.005  # 2 pixels of 24 x 24
+    assert found.after == 1.0 > found.before
+
+
+def test_discs_that_touch_are_parted():
+    objects = discs(joined=True)
+    found = calibrate([seen(objects, np.where(objects > 0, 0.95, 0.05))])
+    assert found.decision.split > 0
+    assert found.after == 1.0 > found.before
+    assert found.is_better
+
+
+def test_holes_are_filled():
+    objects = discs()
+    y, x = np.indices(objects.shape)
+    hollow = (y % STEP - 19.5) ** 2 + (x % STEP - 19.5) ** 2 < 90
+    found = calibrate([seen(objects, np.where((objects > 0) & ~hollow, 0.95, 0.05))])
+    assert found.decision.fill_holes
+
+
+def test_each_set_counts_alike_whatever_its_size():
+    objects = discs()
+    timid, bold = np.where(objects > 0, 0.42, 0.05), np.where(objects > 0, 0.95, 0.52)
+    many = [seen(objects, bold, "many")] * 5
+    alone = calibrate([seen(objects, timid, "few"), *many], Decision(threshold=0.5))
+    both = {curve.field: curve for curve in alone.curves}["threshold"]
+    assert both.scores[both.values.index(0.4)] == pytest.approx(0.5)
+    assert both.scores[both.values.index(0.55)] == pytest.approx(0.5)
+
+
+def test_where_there_is_no_object_nothing_can_be_chosen():
+    nothing = np.zeros((20, 20), np.int32)
+    with pytest.raises(DataError, match="no image has an object"):
+        calibrate([seen(nothing, np.zeros((20, 20)))])
+
+
+def test_the_command_writes_what_it_chose_into_the_card(folder, nuclei, tmp_path):
+    own = tmp_path / "own.onnx"
+    own.write_bytes(nuclei.read_bytes())
+    shown, _ = unet_deploy("calibrate", own, folder, "-o", tmp_path / "out.onnx", "--plot", tmp_path / "c.png")
+    assert "object F1" in shown
+    assert (tmp_path / "c.png").stat().st_size > 5000
+    assert own.read_bytes() == nuclei.read_bytes()
+    chosen = json.loads(unet_deploy("calibrate", own, folder, "--json")[0])
+    assert chosen["f1"] >= chosen["f1_before"]
+    decision = card_of(own).decision
+    assert decision == card_of(tmp_path / "out.onnx").decision
+    assert decision.threshold == chosen["decision"]["threshold"]
+
+
+def test_calibrate_refuses_what_it_must_not_write_and_what_tells_nothing(folder, nuclei, tmp_path):
+    assert "belongs to the installation" in error("calibrate", nuclei, folder, code=2)
+    own = tmp_path / "own.onnx"
+    own.write_bytes(nuclei.read_bytes())
+    assert "is no .onnx file" in error("calibrate", folder / "masks" / "0.tif", folder, code=2)
+    assert "own.onnx" in error("calibrate", own, folder, "-o", own, code=2)
+    assert own.read_bytes() == nuclei.read_bytes()
