@@ -94,12 +94,12 @@ def test_a_model_that_is_open_keeps_its_scale_and_threshold(slide, tmp_path):
             api.segment(slide, tmp_path / "m.tif", model=model, threshold=0.4)
 
 
-def test_models_of_two_scales_are_open_at_most(nuclei):
+def test_models_of_three_scales_are_open_at_most(nuclei):
     with Models(nuclei, Request(device="cpu")) as models:
         first = models.at(0.5)
         assert models.at(0.5) is first
-        models.at(0.4)
-        models.at(0.3)
+        for scale in (0.6, 0.4, 0.3):
+            models.at(scale)
         with pytest.raises(UsageError, match="closed"):
             api.segment(np.zeros((60, 60), np.uint8), model=first)
         assert models.at(0.3).card.stride == 107

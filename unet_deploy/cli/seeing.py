@@ -26,8 +26,9 @@ class SeeingOptions(RuntimeOptions):
         parse.NumberOrAuto | None,
         typer.Option(
             "--diameter",
-            help="The same by the diameter of a typical object in the image, in pixels.",
-            metavar="PIXELS",
+            help="The same by the diameter of a typical object in the image, in pixels; auto measures it.",
+            show_default="auto, where the model knows one",
+            metavar="PIXELS|auto",
             parser=parse.number_or_auto,
             rich_help_panel=MODEL,
         ),

@@ -62,7 +62,7 @@ def segment(
         request = _request(seeing, tiles, pixels, probabilities=outputs.probabilities or tiles.tta)
         compute = stack.enter_context(_compute(model, request, run))
         ready = stack.enter_context(_models(model, request, shown=not run.no_progress))
-        if not options.scaling.is_asked:
+        if not options.scaling.is_asked and ready.card.decision.diameter is None:
             ready.at(1.0)  # what is wrong with it is said once, and not of every image
         work: Callable[[Job], None] = partial(_segment, ready, options, compute, source, shown=not run.no_progress)
         if run.dry_run:

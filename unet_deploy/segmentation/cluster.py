@@ -215,9 +215,10 @@ class Cluster:
 
     def work(self, task: Task, writer: OutputWriter) -> Work:
         """What is to be done, with the names of files as other machines see them."""
+        scale = task.measured.scaled.scale  # 1 where the caller had opened the model: then the request says it
         return Work(
             model=self._model,
-            request=self._request if task.scale == 1 else replace(self._request, scale=task.scale),
+            request=self._request if scale == 1 else replace(self._request, scale=scale),
             fingerprint=task.runtime.fingerprint,
             runtime=task.runtime.name,
             image=task.path if is_url(task.path) else task.path.resolve(),

@@ -8,9 +8,10 @@ from typing import Protocol
 
 from unet_deploy.images import ImageSource
 from unet_deploy.runtimes import Runtime
+from unet_deploy.segmentation.measuring import Measured
 from unet_deploy.segmentation.options import Options
 from unet_deploy.segmentation.writer import OutputWriter
-from unet_deploy.stream.pipeline import Timing, stream
+from unet_deploy.stream.pipeline import PageScales, Timing, stream
 from unet_deploy.system.progress import Progress
 from unet_deploy.tiling import Region, TilePlan
 
@@ -26,8 +27,8 @@ class Task:
     """Of the pyramid, 0 the finest."""
     state: str
     """Of the image when its first tile was to be read."""
-    scale: float
-    """At which the model was opened for it; 1 where the caller had opened it."""
+    measured: Measured
+    """At which scale the model was opened for it, and what was seen to know that."""
     runtime: Runtime
     """The model as it was opened."""
     ready: Runtime
@@ -63,6 +64,7 @@ class StreamHere:
             task.plan,
             task.ready,
             writer.consumers,
+            greys=PageScales(task.source, task.ready.card.normalization, task.measured.greys),
             resumed=writer.finished_tile,
             skip_background=task.options.skip_background,
             progress=progress,

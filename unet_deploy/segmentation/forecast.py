@@ -20,7 +20,8 @@ from unet_deploy.masks.tiff import LEVEL
 from unet_deploy.runtimes import Runtime
 from unet_deploy.runtimes.request import Request
 from unet_deploy.segmentation.compute import Compute, stream_here
-from unet_deploy.segmentation.models import Model, models_of, scale_for
+from unet_deploy.segmentation.measuring import scale_for
+from unet_deploy.segmentation.models import Model, models_of
 from unet_deploy.segmentation.options import Options
 from unet_deploy.segmentation.outputs import Outputs, check_outputs
 from unet_deploy.segmentation.places import frame_of
@@ -96,7 +97,7 @@ def forecast(
             check_outputs(outputs, info, len(models.card.classes), keep)
         if outputs.objects:
             frame_of(info, options.objects.coordinates, outputs.objects)
-        scaled = scale_for(models, source, options.scaling)
+        scaled = scale_for(models, source, options.scaling).scaled
         runtime = models.at(scaled.scale)
         options = models.options_for(runtime, options)
         ready = averaged(runtime, options.tta)

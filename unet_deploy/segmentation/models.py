@@ -11,19 +11,18 @@ from pathlib import Path
 from typing_extensions import Self
 
 from unet_deploy.errors import UsageError
-from unet_deploy.images import ImageSource
 from unet_deploy.model.card import ModelCard
 from unet_deploy.model.metadata import peek_card
 from unet_deploy.runtimes import Runtime
 from unet_deploy.runtimes.request import Request
+from unet_deploy.runtimes.tensorrt.record import ENGINE_SUFFIXES
 from unet_deploy.segmentation.options import Options
-from unet_deploy.segmentation.scaling import Scaled, Scaling, scale_of
 from unet_deploy.system.arguments import kind_of
 from unet_deploy.system.cache import key_of
 from unet_deploy.system.files import sha256_of
 from unet_deploy.zoo import card_of, find_model, open_model
 
-KEPT_OPEN = 2
+KEPT_OPEN = 3
 """Runtimes at once: images that are alike have one scale, and each holds the memory of its weights and its tiles."""
 
 
@@ -43,7 +42,12 @@ class Models:
     @cached_property
     def card(self) -> ModelCard:
         """That of the file, at scale 1. Raises ModelError."""
-        return peek_card(self._path) or card_of(self._path)
+        return (peek_card(self._path) if self.rescales else None) or card_of(self._path)
+
+    @property
+    def rescales(self) -> bool:
+        """Whether it can be opened at another scale: an engine has one."""
+        return self._path.suffix not in ENGINE_SUFFIXES
 
     @cached_property
     def fingerprint(self) -> str:
@@ -115,8 +119,3 @@ def models_of(model: Model, request: Request) -> Iterator[Models | Given]:
         raise UsageError(f"--threshold {request.threshold:g}: this model is open already; open it with this threshold")
     else:
         yield Given(model)
-
-
-def scale_for(models: Models | Given, source: ImageSource, scaling: Scaling) -> Scaled:
-    """The scale at which an image, open at its level, is taken. Raises UsageError and ImageError."""
-    return scale_of(scaling, models.card, source.info)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, astuple, dataclass, replace
 from os import PathLike
@@ -17,7 +17,7 @@ from unet_deploy._version import __version__
 from unet_deploy.errors import ChangedError, ImageError, UsageError
 from unet_deploy.images import ImageInfo, ImageSource, check_fits
 from unet_deploy.images.array import ALL_CHANNELS, ArraySource, Channels
-from unet_deploy.images.grey import check_dtype
+from unet_deploy.images.grey import GreyScale, check_dtype
 from unet_deploy.images.state import changed
 from unet_deploy.masks import Keep, format_of
 from unet_deploy.masks.apart import check_apart
@@ -26,13 +26,14 @@ from unet_deploy.model.contract import pixels_for
 from unet_deploy.runtimes import Runtime
 from unet_deploy.runtimes.agreement import Agreement
 from unet_deploy.segmentation.compute import Compute, Task, stream_here
-from unet_deploy.segmentation.models import Given, Model, Models, models_of, scale_for
+from unet_deploy.segmentation.measuring import scale_for
+from unet_deploy.segmentation.models import Given, Model, Models, models_of
 from unet_deploy.segmentation.options import DEFAULTS, Options
 from unet_deploy.segmentation.outputs import Outputs, check_ours, check_outputs, finished
 from unet_deploy.segmentation.planning import covered_region, open_file, plan_file, turn_to_level
 from unet_deploy.segmentation.scaling import AS_IT_IS, AS_THE_CARD_SAYS, Scaled, Scaling
 from unet_deploy.segmentation.writer import OutputWriter, Subject, write_labels, write_probabilities
-from unet_deploy.stream.pipeline import Consumer, Timing, stream
+from unet_deploy.stream.pipeline import NOTHING_KNOWN, Consumer, PageScales, Timing, stream
 from unet_deploy.stream.planner import Budget, plan_for, proof_plan
 from unet_deploy.stream.proof import prove
 from unet_deploy.stream.tta import averaged
@@ -115,9 +116,15 @@ def segment(
     request = replace(Request(pixels=pixels_for(image.dtype), probabilities=probabilities or tta), **asked)
     with models_of(model, request) as models:
         source = ArraySource(image)
-        runtime = models.at(scale_for(models, source, scaling).scale)
+        measured = scale_for(models, source, scaling)
         labels, scores = segment_array(
-            source, runtime, request.tile_size, probabilities=probabilities, tta=tta, progress=progress
+            source,
+            models.at(measured.scaled.scale),
+            request.tile_size,
+            probabilities=probabilities,
+            tta=tta,
+            progress=progress,
+            known=measured.greys,
         )
     if image.ndim < 4:
         return labels[0] if scores is None else (labels[0], scores[0])
@@ -132,8 +139,12 @@ def segment_array(
     probabilities: bool = False,
     tta: bool = False,
     progress: Progress | None = None,
+    known: Mapping[int, GreyScale] = NOTHING_KNOWN,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Labels (pages, H, W) uint8 and, where asked for, probabilities (pages, K, H, W) float32 of an array."""
+    """Labels (pages, H, W) uint8 and, where asked for, probabilities (pages, K, H, W) float32 of an array.
+
+    known: the grey scales of pages that were measured before.
+    """
     source = image if isinstance(image, ImageSource) else ArraySource(image)
     info, card = source.info, runtime.card
     read = f"read as (pages, C, H, W) = {info.pages, info.channels, info.height, info.width}"
@@ -149,7 +160,7 @@ def segment_array(
     if probabilities:
         scores = ArraySink((info.pages, len(card.classes), info.height, info.width), np.dtype(np.float32))
         consumers.append(write_probabilities(scores))
-    stream(source, plan, runtime, consumers, progress=progress)
+    stream(source, plan, runtime, consumers, greys=PageScales(source, card.normalization, known), progress=progress)
     return labels.array[:, 0], scores.array if scores else None
 
 
@@ -247,7 +258,8 @@ def _run(
     state = source.state()
     job = mark_of_job(state, outputs, models.fingerprint, options)
     check_outputs(outputs, info, len(models.card.classes), Keep(None, options.resume, options.overwrite, job))
-    scaled = scale_for(models, source, options.scaling)
+    measured = scale_for(models, source, options.scaling)
+    scaled = measured.scaled
     runtime = models.at(scaled.scale)
     options = models.options_for(runtime, options)
     proved = prove(runtime, source, lambda: proof_plan(runtime, info.region))
@@ -255,7 +267,7 @@ def _run(
     covered = covered_region(info, ready.card, options)
     plan, _ = plan_file(source, covered, ready, outputs, options)
     region = options.roi or covered
-    task = Task(path, source, level, state, scaled.scale, runtime, ready, plan, region, options)
+    task = Task(path, source, level, state, measured, runtime, ready, plan, region, options)
     subject = Subject(source, covered, region, ready.card.classes, options.outside)
     keep = Keep(_key(task, outputs), options.resume, options.overwrite, job)
     with OutputWriter(outputs, subject, options.objects, keep) as writer:

@@ -71,26 +71,31 @@ AS_IT_IS = Scaled()
 
 
 def scale_of(scaling: Scaling, card: ModelCard, image: ImageInfo) -> Scaled:
-    """The scale that is asked for, as it is really taken. card: of the model's file. image: at its level.
+    """The scale that is asked for by a number, as it is really taken. card: of the model's file. image: at its level.
 
     Raises UsageError and ImageError where a size is missing, with what to give instead.
     """
     if isinstance(scaling.diameter, float):
-        return of_diameter(scaling.diameter, card)
+        return _of_diameter(scaling.diameter, card)
     if scaling.pixel_size is not None:
         return _of_pixel_size(scaling.pixel_size, card, image)
     asked = 1.0 if scaling.scale is None else scaling.scale
     return Scaled(Change(asked).scale_of(card.stride))
 
 
-def of_diameter(diameter: float, card: ModelCard) -> Scaled:
-    """The scale at which objects of a diameter have that which the model knows best. Raises UsageError."""
-    known = card.decision.diameter
-    if known is None:
+def require_diameter(card: ModelCard, asked: float | Auto) -> float:
+    """The diameter of objects that a model knows best. Raises UsageError where its card does not say."""
+    if card.decision.diameter is None:
         raise UsageError(
-            f"--diameter {diameter:g}: the card of model {card.name!r} does not say which objects it knows best; "
-            "give --scale, what the diameter of its objects is divided by this one"
+            f"--diameter {asked if asked == 'auto' else f'{asked:g}'}: the card of model {card.name!r} does not say "
+            "which objects it knows best; give --scale, the diameter of those by that of the image's"
         )
+    return card.decision.diameter
+
+
+def _of_diameter(diameter: float, card: ModelCard) -> Scaled:
+    """The scale at which objects of a diameter have that which the model knows best. Raises UsageError."""
+    known = require_diameter(card, diameter)
     taken = _taken(known / diameter, card, f"--diameter {diameter:g}")
     return Scaled(taken, f"objects of about {diameter:.3g} px: ", diameter)
 

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
@@ -119,14 +120,19 @@ class Timing:
         return Timing(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
 
 
-class PageScales(Mapping[int, GreyScale]):
-    """The grey scale of each page of an image, measured when it is asked for."""
+NOTHING_KNOWN: Mapping[int, GreyScale] = MappingProxyType({})
 
-    def __init__(self, source: ImageSource, normalization: Normalization) -> None:
-        self._source, self._normalization = source, normalization
+
+class PageScales(Mapping[int, GreyScale]):
+    """The grey scale of each page of an image, measured when it is asked for unless it is known."""
+
+    def __init__(
+        self, source: ImageSource, normalization: Normalization, known: Mapping[int, GreyScale] = NOTHING_KNOWN
+    ) -> None:
+        self._source, self._normalization, self._known = source, normalization, known
 
     def __getitem__(self, page: int) -> GreyScale:
-        return measure_page(self._source, page, self._normalization)
+        return self._known.get(page) or measure_page(self._source, page, self._normalization)
 
     def __iter__(self) -> Iterator[int]:
         return iter(range(len(self)))

@@ -1,0 +1,151 @@
+"""How large the objects of an image are, seen at a small scale first, and the scale that follows from it.
+
+At a quarter of its size an image costs a sixteenth, and objects that are too large for the network as they are have
+come into its range. Where what is found there is too small to be measured, the image is looked at closer:
+
+    scale        1/4          1/2          1
+    found      10 px or more: that is it, by 4; otherwise look closer; at 1 whatever is found
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from unet_deploy.images import ImageSource
+from unet_deploy.images.grey import GreyScale, measure_page
+from unet_deploy.model.card import ModelCard
+from unet_deploy.model.change import Change
+from unet_deploy.model.scaling import LEAST
+from unet_deploy.runtimes import Runtime
+from unet_deploy.segmentation.models import Given, Models
+from unet_deploy.segmentation.scaling import AS_IT_IS, Scaled, Scaling, require_diameter, scale_of
+from unet_deploy.stream.pipeline import DoneTile, stream
+from unet_deploy.stream.proof import without_proof
+from unet_deploy.tiling import Tile, TilePlan, legal_side, plan_tiles
+
+if TYPE_CHECKING:
+    from unet_deploy.objects.typical import Areas
+
+SCALES = (0.25, 0.5, 1.0)
+"""At which an image is looked at, one after another."""
+
+LEAST_SEEN = 10
+"""Pixels of the network: of smaller objects the diameter is not to be trusted, or the network does not see them."""
+
+SIDE = 320
+"""Pixels of the network that a tile of the sample answers: large beside an object, and small enough to have many."""
+
+SHARE, AT_LEAST, AT_MOST = 0.05, 8, 300
+"""Of all tiles that are looked at at one scale, and how many at least, where there are as many, and at most."""
+
+ENOUGH = 50
+"""Objects: the diameter is known to some per cent then."""
+
+AT_ONCE = 2
+"""Tiles that are read, computed and looked at side by side before it is asked whether that is enough."""
+
+MOST = 2.0
+"""The largest scale that is taken by itself: specks that are no objects ask for larger ones, at many times the time."""
+
+STEPS = 4
+"""Scales to an octave that are taken, so that images that are alike have one: each is within 9 % of its image's own."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was seen of an image."""
+
+    scaled: Scaled
+    greys: Mapping[int, GreyScale] = field(default_factory=dict)
+    """The grey scale of the page that was looked at, for the run itself."""
+
+
+def scale_for(models: Models | Given, source: ImageSource, scaling: Scaling) -> Measured:
+    """The scale at which an image, open at its level, is taken; measured where that is asked for or the card says so.
+
+    Raises UsageError and ImageError, and what opening the model and reading the image do.
+    """
+    by_card = not scaling.is_asked and models.card.decision.diameter is not None
+    if isinstance(models, Given) or not models.rescales:
+        wanted = 1.0 if by_card else scale_of(scaling, models.card, source.info).scale
+        models.at(wanted)
+        return Measured(AS_IT_IS)
+    if by_card or scaling.diameter == "auto":
+        return measure_scale(models, source)
+    return Measured(scale_of(scaling, models.card, source.info))
+
+
+def measure_scale(models: Models, source: ImageSource) -> Measured:
+    """The scale at which the objects of an image have the diameter that the model knows best.
+
+    The middle page is looked at, whatever part of it is to be segmented. The same image gives the same answer.
+    Raises what opening the model and reading the image do.
+    """
+    card, page = models.card, (source.info.pages - 1) // 2
+    require_diameter(card, "auto")
+    grey = measure_page(source, page, card.normalization)
+    diameter = None
+    for scale in SCALES:
+        runtime = without_proof(models.at(scale))
+        diameter = _areas(source, page, grey, runtime, round(1 / scale)).diameter
+        if diameter is not None and diameter * scale >= LEAST_SEEN:
+            break
+    return Measured(fitting(diameter, card), {page: grey})
+
+
+def fitting(diameter: float | None, card: ModelCard) -> Scaled:
+    """The scale for objects of this diameter in pixels of the image; None where there are none."""
+    decision, known = card.decision, require_diameter(card, "auto")
+    if diameter is None:
+        return Scaled(1.0, "nothing was found by which to choose a scale: ")
+    why = f"objects of about {diameter:.3g} px: "
+    if decision.diameters is not None and decision.diameters[0] <= diameter <= decision.diameters[1]:
+        return Scaled(1.0, why, diameter)
+    step = round(STEPS * math.log2(known / diameter))
+    scale = min(MOST, max(LEAST, 2 ** (step / STEPS)))
+    return Scaled(Change(scale).scale_of(card.stride), why, diameter)
+
+
+def _areas(source: ImageSource, page: int, grey: GreyScale, runtime: Runtime, step: int) -> Areas:
+    """What is found on a sample of tiles, until it is enough. step: pixels of the image for one of the network."""
+    from unet_deploy.objects.typical import Areas  # SciPy takes 20 MB
+
+    found = Areas()
+
+    def look(done: DoneTile) -> None:
+        nonlocal found
+        found += Areas.of(done.labels, step)
+
+    for tiles in _sample(_plan(source, runtime, step)):
+        stream(source, tiles, runtime, [look], greys={page: grey}, skip_background=True)
+        if found.count >= ENOUGH:
+            break
+    return found
+
+
+def _plan(source: ImageSource, runtime: Runtime, step: int) -> TilePlan:
+    """All tiles of a page that the sample is taken of."""
+    card, limits = runtime.card, runtime.limits
+    side = legal_side(2 * card.margin + SIDE * step, card)
+    tile, least = (limits.most, limits.least) if limits.hard else ((side, side), (0, 0))
+    return plan_tiles(*source.info.region.sides, card, tile=tile, least=least)
+
+
+def _sample(plan: TilePlan) -> Iterator[list[Tile]]:
+    """Some tiles of a plan, from all over it, in an order that depends on nothing but how many there are."""
+    count = min(len(plan), AT_MOST, max(AT_LEAST, math.ceil(SHARE * len(plan))))
+    step = _coprime(round(len(plan) * (math.sqrt(5) - 1) / 2), len(plan))
+    order = [(len(plan) // 2 + at * step) % len(plan) for at in range(count)]
+    for at in range(0, count, AT_ONCE):
+        yield [plan[index] for index in order[at : at + AT_ONCE]]
+
+
+def _coprime(step: int, count: int) -> int:
+    """The next step that comes to each of so many before it comes to one again."""
+    step = max(1, step)
+    while math.gcd(step, count) != 1:
+        step += 1
+    return step
