@@ -1,5 +1,7 @@
 """An image whose objects are too large or too small for a model is seen at the scale at which they are not."""
 
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 
@@ -116,6 +118,23 @@ def test_the_dry_run_says_the_scale_of_the_run_and_a_resumed_run_finds_it_again(
     assert report.scaled == planned.scaled
     api.segment(tmp_path / "a.tif", tmp_path / "once.tif", **how)
     assert (tmp_path / "m.tif").read_bytes() == (tmp_path / "once.tif").read_bytes()
+
+
+_PEAK = """
+import sys
+import unet_deploy as api
+from unet_deploy.system.machine import peak_memory
+api.segment(*sys.argv[1:3], model=sys.argv[3], device="cpu", max_memory=int(sys.argv[4]), skip_background=True)
+print(peak_memory())
+"""
+
+
+def test_to_measure_keeps_to_the_memory_ceiling(tmp_path, knowing):
+    tifffile.imwrite(tmp_path / "a.tif", np.tile(nuclei_of(90), (4, 4)), tile=(256, 256))
+    ceiling = 450_000_000
+    words = [sys.executable, "-c", _PEAK, *(str(tmp_path / name) for name in ("a.tif", "m.tif"))]
+    done = subprocess.run([*words, str(knowing), str(ceiling)], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < ceiling
 
 
 def test_scales_are_four_to_an_octave_and_what_is_known_stays_as_it_is(card):

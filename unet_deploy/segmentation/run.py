@@ -258,7 +258,7 @@ def _run(
     state = source.state()
     job = mark_of_job(state, outputs, models.fingerprint, options)
     check_outputs(outputs, info, len(models.card.classes), Keep(None, options.resume, options.overwrite, job))
-    measured = scale_for(models, source, options.scaling)
+    measured = scale_for(models, source, options.scaling, options.max_memory)
     scaled = measured.scaled
     runtime = models.at(scaled.scale)
     options = models.options_for(runtime, options)
