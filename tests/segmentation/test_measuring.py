@@ -12,6 +12,8 @@ from scipy import ndimage
 
 import unet_deploy as api
 from unet_deploy.errors import UsageError
+from unet_deploy.evaluation.evaluate import evaluate
+from unet_deploy.evaluation.pairs import find_pairs
 from unet_deploy.model.decision import Decision
 from unet_deploy.model.onnx_file import read_model, save
 from unet_deploy.segmentation import measuring
@@ -118,6 +120,21 @@ def test_the_dry_run_says_the_scale_of_the_run_and_a_resumed_run_finds_it_again(
     assert report.scaled == planned.scaled
     api.segment(tmp_path / "a.tif", tmp_path / "once.tif", **how)
     assert (tmp_path / "m.tif").read_bytes() == (tmp_path / "once.tif").read_bytes()
+
+
+def test_to_evaluate_is_to_score_what_segment_makes(tmp_path, knowing):
+    for kind in ("images", "masks"):
+        (tmp_path / "data" / kind).mkdir(parents=True)
+    image = nuclei_of(90)
+    tifffile.imwrite(tmp_path / "data" / "images" / "a.tif", image)
+    tifffile.imwrite(tmp_path / "data" / "masks" / "a.tif", ndimage.label(image > 70)[0].astype(np.uint16))
+    pairs = find_pairs(tmp_path / "data")
+    with Models(knowing, Request(device="cpu")) as models:
+        dices = [evaluate(each, pairs).scores[0].overlaps[0].dice for each in (models, models.at(1.0))]
+    made = api.segment(image, model=knowing, device="cpu")
+    truth = image > 70
+    assert dices[0] == pytest.approx(2 * (made & truth).sum() / (made.sum() + truth.sum()), abs=1e-3)
+    assert dices[0] > dices[1]
 
 
 _PEAK = """

@@ -259,9 +259,10 @@ def evaluate(
     from unet_deploy.evaluation.record import check_recordable
     from unet_deploy.evaluation.record import record as record_figures
     from unet_deploy.evaluation.split import split_pairs
+    from unet_deploy.segmentation.models import Models
     from unet_deploy.system.extras import require
     from unet_deploy.system.files import check_free, check_png
-    from unet_deploy.zoo import find_model, open_model
+    from unet_deploy.zoo import Request, find_model
 
     scoring = Scoring(parse_groups(measures.metrics), measures.min_size)
     file = find_model(model)
@@ -278,7 +279,7 @@ def evaluate(
     check_no_data(outputs, data.data, data.masks, [] if findings.record else [file])
     pairs = find_pairs(data.data, data.masks)
     split = split_pairs(pairs, data.validation, read.reading()) if data.validation else None
-    with open_model(model, probabilities=scoring.by_threshold or measures.tta) as runtime:
+    with Models(model, Request(probabilities=scoring.by_threshold or measures.tta)) as runtime:
         with progress_bar(data.data.name, "images", shown=not no_progress) as progress:
             result = evaluate(
                 runtime,

@@ -44,12 +44,13 @@ from unet_deploy.images.orientation import upright_sides
 from unet_deploy.images.reading import AS_SAID, Reading
 from unet_deploy.model.card import ModelCard
 from unet_deploy.runtimes import Runtime
+from unet_deploy.segmentation.models import Models
 from unet_deploy.segmentation.run import segment_array
 from unet_deploy.system.progress import Progress
 
 
 def evaluate(
-    runtime: Runtime,
+    runtime: Runtime | Models,
     pairs: Sequence[Pair],
     scoring: Scoring = USUAL,
     *,
@@ -61,6 +62,7 @@ def evaluate(
 ) -> Evaluation:
     """Segment the image of every pair and score it. Raises DataError and ImageError.
 
+    runtime: what is open, at its scale, or the model at the scale that each image wants.
     split: only what it holds back is scored; what the masks mean is seen from all pairs, as it is in training.
     mask_kind: auto for what the model's own masks were, where its card tells and these fit.
     scoring: what is measured; by threshold it wants a runtime with probabilities.

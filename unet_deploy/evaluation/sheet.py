@@ -20,6 +20,7 @@ from unet_deploy.images.reading import AS_SAID, Reading
 from unet_deploy.masks.apart import check_apart
 from unet_deploy.masks.overlay import Overlay
 from unet_deploy.runtimes import Runtime
+from unet_deploy.segmentation.models import Models
 from unet_deploy.segmentation.run import segment_array
 from unet_deploy.system.colours import BLUE, COLOURS, PURPLE, VERMILION
 from unet_deploy.system.extras import importing
@@ -34,7 +35,7 @@ MISSED, INVENTED, MISTAKEN = VERMILION, BLUE, PURPLE
 
 def draw_worst(
     path: Path,
-    runtime: Runtime,
+    runtime: Runtime | Models,
     evaluation: Evaluation,
     pairs: Sequence[Pair],
     *,
