@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from unet_deploy.segmentation.options import ObjectRules, Options
     from unet_deploy.segmentation.outputs import Outputs
     from unet_deploy.segmentation.run import Report, segment_file
+    from unet_deploy.segmentation.scaling import Scaling
     from unet_deploy.zoo import open_model
 
 __all__ = [
@@ -58,6 +59,7 @@ __all__ = [
     "Outputs",
     "Report",
     "ResourceError",
+    "Scaling",
     "UnetDeployError",
     "UsageError",
     "VerificationError",
@@ -73,6 +75,7 @@ _HOMES = {
     "Options": "segmentation.options",
     "Outputs": "segmentation.outputs",
     "Report": "segmentation.run",
+    "Scaling": "segmentation.scaling",
     "open_model": "zoo",
     "segment_file": "segmentation.run",
 }

@@ -216,6 +216,13 @@ def test_memory_follows_what_the_network_sees(nuclei):
         assert half.limits.most[0] == pytest.approx(2 * plain.limits.most[0], rel=0.01)
 
 
+@pytest.mark.parametrize("asked", [{"scale": 0.5}, {"threshold": 0.3}])
+def test_an_engine_has_the_scale_and_threshold_that_it_was_made_with(tmp_path, asked):
+    (tmp_path / "a.engine").write_bytes(b"")
+    with pytest.raises(UsageError, match=r"is settled when an engine is made; give the \.onnx model"):
+        unet_deploy.open_model(tmp_path / "a.engine", **asked)
+
+
 _WITHOUT_ONNX = """
 import sys
 sys.modules["onnx"] = None

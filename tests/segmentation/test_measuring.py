@@ -1,5 +1,7 @@
 """An image whose objects are too large or too small for a model is seen at the scale at which they are not."""
 
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 
@@ -10,6 +12,8 @@ from scipy import ndimage
 
 import unet_deploy as api
 from unet_deploy.errors import UsageError
+from unet_deploy.evaluation.evaluate import evaluate
+from unet_deploy.evaluation.pairs import find_pairs
 from unet_deploy.model.decision import Decision
 from unet_deploy.model.onnx_file import read_model, save
 from unet_deploy.segmentation import measuring
@@ -116,6 +120,38 @@ def test_the_dry_run_says_the_scale_of_the_run_and_a_resumed_run_finds_it_again(
     assert report.scaled == planned.scaled
     api.segment(tmp_path / "a.tif", tmp_path / "once.tif", **how)
     assert (tmp_path / "m.tif").read_bytes() == (tmp_path / "once.tif").read_bytes()
+
+
+def test_to_evaluate_is_to_score_what_segment_makes(tmp_path, knowing):
+    for kind in ("images", "masks"):
+        (tmp_path / "data" / kind).mkdir(parents=True)
+    image = nuclei_of(90)
+    tifffile.imwrite(tmp_path / "data" / "images" / "a.tif", image)
+    tifffile.imwrite(tmp_path / "data" / "masks" / "a.tif", ndimage.label(image > 70)[0].astype(np.uint16))
+    pairs = find_pairs(tmp_path / "data")
+    with Models(knowing, Request(device="cpu")) as models:
+        dices = [evaluate(each, pairs).scores[0].overlaps[0].dice for each in (models, models.at(1.0))]
+    made = api.segment(image, model=knowing, device="cpu")
+    truth = image > 70
+    assert dices[0] == pytest.approx(2 * (made & truth).sum() / (made.sum() + truth.sum()), abs=1e-3)
+    assert dices[0] > dices[1]
+
+
+_PEAK = """
+import sys
+import unet_deploy as api
+from unet_deploy.system.machine import peak_memory
+api.segment(*sys.argv[1:3], model=sys.argv[3], device="cpu", max_memory=int(sys.argv[4]), skip_background=True)
+print(peak_memory())
+"""
+
+
+def test_to_measure_keeps_to_the_memory_ceiling(tmp_path, knowing):
+    tifffile.imwrite(tmp_path / "a.tif", np.tile(nuclei_of(90), (4, 4)), tile=(256, 256))
+    ceiling = 450_000_000
+    words = [sys.executable, "-c", _PEAK, *(str(tmp_path / name) for name in ("a.tif", "m.tif"))]
+    done = subprocess.run([*words, str(knowing), str(ceiling)], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < ceiling
 
 
 def test_scales_are_four_to_an_octave_and_what_is_known_stays_as_it_is(card):

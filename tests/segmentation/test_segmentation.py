@@ -192,7 +192,17 @@ def test_verify_finds_no_seam_and_would_find_one(tmp_path, nuclei, speckle):
 
 
 def test_the_face_has_what_a_script_needs_and_all_errors():
-    needed = {"segment", "segment_file", "open_model", "ModelCard", "Options", "Outputs", "Report", "ObjectRules"}
+    needed = {
+        "segment",
+        "segment_file",
+        "open_model",
+        "ModelCard",
+        "Options",
+        "Outputs",
+        "Report",
+        "ObjectRules",
+        "Scaling",
+    }
     kinds = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)}
     assert set(unet_deploy.__all__) == needed | kinds | {"__version__"}
     assert all(hasattr(unet_deploy, name) for name in unet_deploy.__all__)

@@ -20,10 +20,8 @@ from unet_deploy.images.array import ArraySource
 from unet_deploy.images.grey import check_dtype, to_float32
 from unet_deploy.images.reading import AS_SAID, Reading
 from unet_deploy.model.card import ModelCard
-from unet_deploy.segmentation.measuring import scale_for
 from unet_deploy.segmentation.models import Given, Models
 from unet_deploy.segmentation.run import segment_array
-from unet_deploy.segmentation.scaling import AS_THE_CARD_SAYS
 from unet_deploy.system.progress import Progress
 
 
@@ -42,9 +40,7 @@ def answer(
     models: Models | Given, image: ArraySource, *, probabilities: bool = False, tta: bool = False
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Labels (H, W) uint8 and, where asked for, probabilities (K, H, W) float32 of an image."""
-    measured = scale_for(models, image, AS_THE_CARD_SAYS)
-    runtime = models.at(measured.scaled.scale)
-    labels, scores = segment_array(image, runtime, None, probabilities=probabilities, tta=tta, known=measured.greys)
+    labels, scores = segment_array(image, models, None, probabilities=probabilities, tta=tta)
     return labels[0], None if scores is None else scores[0]
 
 

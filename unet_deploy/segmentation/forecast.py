@@ -97,7 +97,7 @@ def forecast(
             check_outputs(outputs, info, len(models.card.classes), keep)
         if outputs.objects:
             frame_of(info, options.objects.coordinates, outputs.objects)
-        scaled = scale_for(models, source, options.scaling).scaled
+        scaled = scale_for(models, source, options.scaling, options.max_memory).scaled
         runtime = models.at(scaled.scale)
         options = models.options_for(runtime, options)
         ready = averaged(runtime, options.tta)

@@ -12,19 +12,24 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from unet_deploy.images import ImageSource
 from unet_deploy.images.grey import GreyScale, measure_page
 from unet_deploy.model.card import ModelCard
 from unet_deploy.model.change import Change
 from unet_deploy.model.scaling import LEAST
-from unet_deploy.objects.typical import Areas
 from unet_deploy.runtimes import Runtime
 from unet_deploy.segmentation.models import Given, Models
 from unet_deploy.segmentation.scaling import AS_IT_IS, Scaled, Scaling, require_diameter, scale_of
 from unet_deploy.stream.pipeline import DoneTile, stream
+from unet_deploy.stream.planner import Budget
 from unet_deploy.stream.proof import without_proof
+from unet_deploy.system.machine import default_ceiling
 from unet_deploy.tiling import Tile, TilePlan, legal_side, plan_tiles
+
+if TYPE_CHECKING:
+    from unet_deploy.objects.typical import Areas
 
 SCALES = (0.25, 0.5, 1.0)
 """At which an image is looked at, one after another."""
@@ -38,10 +43,10 @@ SIDE = 320
 SHARE, AT_LEAST, AT_MOST = 0.05, 8, 300
 """Of all tiles that are looked at at one scale, and how many at least, where there are as many, and at most."""
 
-ENOUGH = 100
-"""Objects: the diameter is known to a few per cent then."""
+ENOUGH = 50
+"""Objects: the diameter is known to some per cent then."""
 
-AT_ONCE = 4
+AT_ONCE = 2
 """Tiles that are read, computed and looked at side by side before it is asked whether that is enough."""
 
 MOST = 2.0
@@ -60,9 +65,10 @@ class Measured:
     """The grey scale of the page that was looked at, for the run itself."""
 
 
-def scale_for(models: Models | Given, source: ImageSource, scaling: Scaling) -> Measured:
+def scale_for(models: Models | Given, source: ImageSource, scaling: Scaling, max_memory: int | None = None) -> Measured:
     """The scale at which an image, open at its level, is taken; measured where that is asked for or the card says so.
 
+    max_memory: bytes that the whole process may hold, by default a share of what is free.
     Raises UsageError and ImageError, and what opening the model and reading the image do.
     """
     by_card = not scaling.is_asked and models.card.decision.diameter is not None
@@ -71,11 +77,11 @@ def scale_for(models: Models | Given, source: ImageSource, scaling: Scaling) -> 
         models.at(wanted)
         return Measured(AS_IT_IS)
     if by_card or scaling.diameter == "auto":
-        return measure_scale(models, source)
+        return measure_scale(models, source, max_memory)
     return Measured(scale_of(scaling, models.card, source.info))
 
 
-def measure_scale(models: Models, source: ImageSource) -> Measured:
+def measure_scale(models: Models, source: ImageSource, max_memory: int | None = None) -> Measured:
     """The scale at which the objects of an image have the diameter that the model knows best.
 
     The middle page is looked at, whatever part of it is to be segmented. The same image gives the same answer.
@@ -87,7 +93,8 @@ def measure_scale(models: Models, source: ImageSource) -> Measured:
     diameter = None
     for scale in SCALES:
         runtime = without_proof(models.at(scale))
-        diameter = _areas(source, page, grey, runtime, round(1 / scale)).diameter
+        plan = _plan(source, runtime, round(1 / scale), max_memory)
+        diameter = _areas(source, runtime, plan, {page: grey}, round(1 / scale)).diameter
         if diameter is not None and diameter * scale >= LEAST_SEEN:
             break
     return Measured(fitting(diameter, card), {page: grey})
@@ -106,27 +113,35 @@ def fitting(diameter: float | None, card: ModelCard) -> Scaled:
     return Scaled(Change(scale).scale_of(card.stride), why, diameter)
 
 
-def _areas(source: ImageSource, page: int, grey: GreyScale, runtime: Runtime, step: int) -> Areas:
-    """What is found on a sample of tiles, until it is enough. step: pixels of the image for one of the network."""
+def _areas(source: ImageSource, runtime: Runtime, plan: TilePlan, greys: Mapping[int, GreyScale], step: int) -> Areas:
+    """What is found on a sample of a plan's tiles, until it is enough. step: pixels of the image for a network's."""
+    from unet_deploy.objects.typical import Areas  # SciPy takes 20 MB
+
     found = Areas()
 
     def look(done: DoneTile) -> None:
         nonlocal found
         found += Areas.of(done.labels, step)
 
-    for tiles in _sample(_plan(source, runtime, step)):
-        stream(source, tiles, runtime, [look], greys={page: grey}, skip_background=True)
+    for tiles in _sample(plan):
+        stream(source, tiles, runtime, [look], greys=greys, skip_background=True)
         if found.count >= ENOUGH:
             break
     return found
 
 
-def _plan(source: ImageSource, runtime: Runtime, step: int) -> TilePlan:
-    """All tiles of a page that the sample is taken of."""
-    card, limits = runtime.card, runtime.limits
-    side = legal_side(2 * card.margin + SIDE * step, card)
-    tile, least = (limits.most, limits.least) if limits.hard else ((side, side), (0, 0))
-    return plan_tiles(*source.info.region.sides, card, tile=tile, least=least)
+def _plan(source: ImageSource, runtime: Runtime, step: int, max_memory: int | None) -> TilePlan:
+    """All tiles of a page that the sample is taken of, smaller ones where memory is short."""
+    card, limits, page = runtime.card, runtime.limits, source.info.region
+    if limits.hard:
+        return plan_tiles(*page.sides, card, tile=limits.most, least=limits.least)
+    budget = Budget.of(source, page, runtime, probabilities=runtime.probabilities, overlay=False)
+    plans = [
+        plan_tiles(*page.sides, card, tile=legal_side(2 * card.margin + answered * step, card))
+        for answered in (SIDE, SIDE // 2, SIDE // 4)
+    ]
+    ceiling = max_memory or default_ceiling()
+    return next((each for each in plans if budget.fits(each.input_height, each.input_width, ceiling)), plans[-1])
 
 
 def _sample(plan: TilePlan) -> Iterator[list[Tile]]:

@@ -84,7 +84,11 @@ class Given:
     """What a caller has opened, at the scale at which that was done."""
 
     def __init__(self, runtime: Runtime) -> None:
-        self._runtime, self.card, self.fingerprint = runtime, runtime.card, runtime.fingerprint
+        self._runtime, self.card = runtime, runtime.card
+
+    @property
+    def fingerprint(self) -> str:
+        return self._runtime.fingerprint
 
     def at(self, scale: float) -> Runtime:
         if scale != 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, astuple, dataclass, replace
 from os import PathLike
@@ -17,7 +17,7 @@ from unet_deploy._version import __version__
 from unet_deploy.errors import ChangedError, ImageError, UsageError
 from unet_deploy.images import ImageInfo, ImageSource, check_fits
 from unet_deploy.images.array import ALL_CHANNELS, ArraySource, Channels
-from unet_deploy.images.grey import GreyScale, check_dtype
+from unet_deploy.images.grey import check_dtype
 from unet_deploy.images.state import changed
 from unet_deploy.masks import Keep, format_of
 from unet_deploy.masks.apart import check_apart
@@ -33,7 +33,7 @@ from unet_deploy.segmentation.outputs import Outputs, check_ours, check_outputs,
 from unet_deploy.segmentation.planning import covered_region, open_file, plan_file, turn_to_level
 from unet_deploy.segmentation.scaling import AS_IT_IS, AS_THE_CARD_SAYS, Scaled, Scaling
 from unet_deploy.segmentation.writer import OutputWriter, Subject, write_labels, write_probabilities
-from unet_deploy.stream.pipeline import NOTHING_KNOWN, Consumer, PageScales, Timing, stream
+from unet_deploy.stream.pipeline import Consumer, PageScales, Timing, stream
 from unet_deploy.stream.planner import Budget, plan_for, proof_plan
 from unet_deploy.stream.proof import prove
 from unet_deploy.stream.tta import averaged
@@ -125,16 +125,8 @@ def segment(
     check_dtype(image.dtype, "array")
     request = replace(Request(pixels=pixels_for(image.dtype), probabilities=probabilities or tta), **asked)
     with models_of(model, request) as models:
-        source = ArraySource(image)
-        measured = scale_for(models, source, scaling)
         labels, scores = segment_array(
-            source,
-            models.at(measured.scaled.scale),
-            request.tile_size,
-            probabilities=probabilities,
-            tta=tta,
-            progress=progress,
-            known=measured.greys,
+            image, models, request.tile_size, scaling=scaling, probabilities=probabilities, tta=tta, progress=progress
         )
     if image.ndim < 4:
         return labels[0] if scores is None else (labels[0], scores[0])
@@ -143,25 +135,25 @@ def segment(
 
 def segment_array(
     image: np.ndarray | ImageSource,
-    runtime: Runtime,
+    model: Runtime | Models | Given,
     tile_size: int | None,
     *,
+    scaling: Scaling = AS_THE_CARD_SAYS,
     probabilities: bool = False,
     tta: bool = False,
     progress: Progress | None = None,
-    known: Mapping[int, GreyScale] = NOTHING_KNOWN,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Labels (pages, H, W) uint8 and, where asked for, probabilities (pages, K, H, W) float32 of an array.
-
-    known: the grey scales of pages that were measured before.
-    """
+    """Labels (pages, H, W) uint8 and, where asked for, probabilities (pages, K, H, W) float32 of an array."""
     source = image if isinstance(image, ImageSource) else ArraySource(image)
-    info, card = source.info, runtime.card
+    models = model if isinstance(model, Models | Given) else Given(model)
+    info, card = source.info, models.card
     read = f"read as (pages, C, H, W) = {info.pages, info.channels, info.height, info.width}"
     how = "choose one with `channel`, give pages as (pages, 1, H, W)" if card.channels == 1 else "give as many"
     check_fits(info, card, remedy=f"it is {read}: {how}, or say with `channel_axis` where its channels are")
-    prove(runtime, source, lambda: proof_plan(runtime, info.region))
-    runtime = averaged(runtime, tta)
+    measured = scale_for(models, source, scaling)
+    opened = models.at(measured.scaled.scale)
+    prove(opened, source, lambda: proof_plan(opened, info.region))
+    runtime = averaged(opened, tta)
     budget = Budget.of(source, info.region, runtime, probabilities=probabilities, overlay=False)
     plan = plan_for(runtime, info.region, tile_size, budget)
     labels = ArraySink((info.pages, 1, info.height, info.width), np.dtype(np.uint8))
@@ -170,7 +162,14 @@ def segment_array(
     if probabilities:
         scores = ArraySink((info.pages, len(card.classes), info.height, info.width), np.dtype(np.float32))
         consumers.append(write_probabilities(scores))
-    stream(source, plan, runtime, consumers, greys=PageScales(source, card.normalization, known), progress=progress)
+    stream(
+        source,
+        plan,
+        runtime,
+        consumers,
+        greys=PageScales(source, card.normalization, measured.greys),
+        progress=progress,
+    )
     return labels.array[:, 0], scores.array if scores else None
 
 
@@ -268,7 +267,7 @@ def _run(
     state = source.state()
     job = mark_of_job(state, outputs, models.fingerprint, options)
     check_outputs(outputs, info, len(models.card.classes), Keep(None, options.resume, options.overwrite, job))
-    measured = scale_for(models, source, options.scaling)
+    measured = scale_for(models, source, options.scaling, options.max_memory)
     scaled = measured.scaled
     runtime = models.at(scaled.scale)
     options = models.options_for(runtime, options)

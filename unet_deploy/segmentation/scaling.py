@@ -63,8 +63,9 @@ class Scaled:
     """Of a typical object in pixels of the image, where that is what it follows from."""
 
     def __str__(self) -> str:
-        taken = "as it is" if self.scale == 1 else f"at {self.scale:.3g} of its size"
-        return f"{self.why}the image is taken {taken}"
+        if self.scale == 1:
+            return f"{self.why}the image is taken as it is"
+        return f"{self.why}the image is taken at {self.scale:.3g} {'of' if self.scale < 1 else 'times'} its size"
 
 
 AS_IT_IS = Scaled()

@@ -163,6 +163,13 @@ class Budget:
         computing = self.runtime.memory(height, width)
         return None if computing is None else self.fixed + computing + self.waiting * height * width
 
+    def fits(self, height: int, width: int, ceiling: int | None) -> bool:
+        """Whether tiles of this input keep the process below a ceiling, as far as that is known."""
+        peak = self.peak(height, width)
+        if ceiling is None or peak is None:
+            return True
+        return peak + min(self.table, _TABLE_SHARE * ceiling) <= _CAREFUL * ceiling
+
 
 _OBJECT_BYTES = 25
 """For a pixel of the tile whose objects are being found."""
@@ -210,10 +217,7 @@ def plan_for(
     ceiling = max_memory or default_ceiling()
 
     def fits(height: int, width: int) -> bool:
-        peak = budget.peak(height, width) if budget else None
-        if budget is None or ceiling is None or peak is None:
-            return True
-        return peak + min(budget.table, _TABLE_SHARE * ceiling) <= _CAREFUL * ceiling
+        return budget is None or budget.fits(height, width, ceiling)
 
     def may(height: int, width: int) -> bool:
         return height <= limits.most[0] and width <= limits.most[1] and fits(height, width)
