@@ -10,24 +10,21 @@ import torch
 from torch.nn.functional import interpolate
 
 from trainer.data import Annotated, separate
+from unet_deploy.objects.typical import diameter
 
 LEAST, MOST = 0.1, 4.0
 """How many times smaller and larger an image is made, at most."""
 
 
-def diameter(objects: np.ndarray) -> float | None:
-    """The diameter in pixels of the objects (H, W) of an image, 0 the background; None where there are none.
-
-    That of a disc of their mean area, each object weighed by its area: d = sqrt(4 / pi * sum(a^2) / sum(a)). Specks,
-    which are many and of few pixels, do not count for it.
-    """
-    areas = np.bincount(objects.ravel())[1:].astype(float)
-    return float(np.sqrt(4 / np.pi * (areas**2).sum() / areas.sum())) if areas.sum() else None
+def diameter_of(objects: np.ndarray) -> float | None:
+    """The diameter in pixels of the numbered objects (H, W) of an image, 0 the background; None where there are none."""
+    areas = np.bincount(objects.ravel())[1:]
+    return diameter(areas[areas > 0])
 
 
 def factors(images: Sequence[Annotated], wanted: float) -> list[float]:
     """How many times larger each image is to be made; one without objects as its fellows are in the middle."""
-    found = [diameter(each.objects) for each in images]
+    found = [diameter_of(each.objects) for each in images]
     usual = float(np.median([each for each in found if each] or [wanted]))
     return [float(np.clip(wanted / (each or usual), LEAST, MOST)) for each in found]
 

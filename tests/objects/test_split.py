@@ -15,7 +15,8 @@ from unet_deploy.objects.distance import stacks
 from unet_deploy.objects.outlines import outlines
 from unet_deploy.objects.parts import Page, Parts, objects_of
 from unet_deploy.objects.rules import Rules
-from unet_deploy.objects.split import Parting, diameter
+from unet_deploy.objects.split import Parting
+from unet_deploy.objects.typical import diameter
 from unet_deploy.tiling import Region
 
 
@@ -78,6 +79,7 @@ def by_definition(mask, rules):
     across = diameter(
         np.array([shape.sum() for shape in shapes]), np.array([crofton(shape, rules.connectivity) for shape in shapes])
     )
+    across = across or 0.0
     ids = np.zeros(mask.shape, np.int64)
     for shape, box in zip(shapes, boxes, strict=True):
         parts = rules.parting(across).parts_of([shape])[0] if rules.split else None
@@ -221,7 +223,7 @@ def test_a_few_clusters_do_not_enlarge_the_diameter():
     assert alone == pytest.approx(np.sqrt(4 / np.pi * 700))
     assert diameter(np.append(areas, [7000, 4900]), np.append(around, [1000, 700])) == alone
     assert diameter(np.append(areas, np.ones(500)), np.append(around, np.full(500, 3))) == alone
-    assert diameter(areas[:0], around[:0]) == 0
+    assert diameter(areas[:0], around[:0]) is None
 
 
 def test_a_cluster_of_most_objects_does_not_enlarge_the_diameter_either():

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 
 from trainer.augment import draw_tile  # noqa: E402
 from trainer.data import add_weights  # noqa: E402
-from trainer.fitted import diameter, resized  # noqa: E402
+from trainer.fitted import diameter_of, resized  # noqa: E402
 from trainer.recipe import PRESETS, Augmentation, ModelDescription  # noqa: E402
 from trainer.sets import DataSet, extent_of, read_sets  # noqa: E402
 from unet_deploy.errors import DataError, UsageError  # noqa: E402
@@ -90,19 +90,19 @@ def test_sets_of_other_channels_are_refused(laboratories):
 
 def test_the_diameter_of_a_disc_is_its_own_and_specks_do_not_count():
     objects = discs(300, 30, 100)[0]
-    assert diameter(objects) == pytest.approx(60, rel=0.03)
+    assert diameter_of(objects) == pytest.approx(60, rel=0.03)
     objects[::20, ::20] = np.where(objects[::20, ::20] == 0, np.arange(15 * 15).reshape(15, 15) + 100, 0)
-    assert diameter(objects) == pytest.approx(60, rel=0.06)
-    assert diameter(np.zeros((9, 9), np.int32)) is None
+    assert diameter_of(objects) == pytest.approx(60, rel=0.06)
+    assert diameter_of(np.zeros((9, 9), np.int32)) is None
 
 
 def test_objects_are_brought_to_one_diameter(laboratories):
     found = read_sets(sets(laboratories, validation="last:1"), CELLS, 20.0)
     for each in found.training:
-        assert diameter(each.objects) * each.zoom == pytest.approx(20, rel=0.1)
+        assert diameter_of(each.objects) * each.zoom == pytest.approx(20, rel=0.1)
         assert each.zoom >= 1  # what is large is made smaller once, and not for each tile
     for each in found.validation:
-        assert (each.zoom, diameter(each.objects)) == (1.0, pytest.approx(20, rel=0.1))
+        assert (each.zoom, diameter_of(each.objects)) == (1.0, pytest.approx(20, rel=0.1))
         assert abs(np.corrcoef(each.image.ravel(), each.labels.ravel())[0, 1]) > 0.9
 
 

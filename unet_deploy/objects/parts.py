@@ -19,8 +19,9 @@ from unet_deploy.objects.crops import Crop, Cutter
 from unet_deploy.objects.records import measured, perimeters, rows_of
 from unet_deploy.objects.rules import Rules
 from unet_deploy.objects.runs import Runs, Touching
-from unet_deploy.objects.split import Parting, diameter
+from unet_deploy.objects.split import Parting
 from unet_deploy.objects.table import ObjectTable
+from unet_deploy.objects.typical import diameter
 from unet_deploy.tiling import Region
 
 
@@ -92,7 +93,7 @@ class Parts:
         rows = components.rows
         self._page, self._rules, self._stretch = page, rules, components.frame.stretch
         self._channels = rows.dtype["mean_intensity"].shape[0]
-        across = diameter(rows["area"], perimeters(rows, 1, 1))
+        across = diameter(rows["area"], perimeters(rows, 1, 1)) or 0.0
         least = rules.least(across)
         fits = rows["bbox_height"].astype(np.int64) * rows["bbox_width"] <= LARGEST
         self.too_large = int((~fits).sum()) if rules.split else 0

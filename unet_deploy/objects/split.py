@@ -30,26 +30,6 @@ SMOOTHING = 1 / 30
 """Sigma of the Gaussian over distances, in diameters: a ragged border makes peaks, and it takes most of them away."""
 
 
-def diameter(areas: np.ndarray, perimeters: np.ndarray) -> float:
-    """Return the diameter of the objects of an image, in pixels, from (n,) components that may be several objects each.
-
-    It is a median: half of all pixels are in components no larger. So specks count for little, and a few clusters too,
-    which would enlarge a mean. A component's diameter is that of a disc of its area, but where this is more than twice
-    four times the area by the perimeter, the latter: that of any number of equal discs that touch is one disc's.
-
-    >>> areas, perimeters = np.array([3, 300, 310, 320, 640, 9600]), np.array([6, 62, 63, 64, 125, 1900])
-    >>> round(diameter(areas[:4], perimeters[:4]), 1), round(diameter(areas, perimeters), 1)
-    (19.9, 20.2)
-    """
-    if not len(areas):
-        return 0.0
-    across, thick = np.sqrt(4 / np.pi * areas), 4 * areas / perimeters
-    across = np.where(across > 2 * thick, thick, across)
-    order = np.argsort(across, kind="stable")
-    up_to = np.cumsum(areas[order])
-    return float(across[order][np.searchsorted(up_to, up_to[-1] / 2)])
-
-
 @dataclass(frozen=True)
 class Parting:
     """How components are parted. Lengths are in pixels."""

@@ -29,7 +29,7 @@ from unet_deploy.system.machine import default_ceiling
 from unet_deploy.tiling import Tile, TilePlan, legal_side, plan_tiles
 
 if TYPE_CHECKING:
-    from unet_deploy.objects.typical import Areas
+    from unet_deploy.objects.typical import Components
 
 SCALES = (0.25, 0.5, 1.0)
 """At which an image is looked at, one after another."""
@@ -113,19 +113,21 @@ def fitting(diameter: float | None, card: ModelCard) -> Scaled:
     return Scaled(Change(scale).scale_of(card.stride), why, diameter)
 
 
-def _areas(source: ImageSource, runtime: Runtime, plan: TilePlan, greys: Mapping[int, GreyScale], step: int) -> Areas:
+def _areas(
+    source: ImageSource, runtime: Runtime, plan: TilePlan, greys: Mapping[int, GreyScale], step: int
+) -> Components:
     """What is found on a sample of a plan's tiles, until it is enough. step: pixels of the image for a network's."""
-    from unet_deploy.objects.typical import Areas  # SciPy takes 20 MB
+    from unet_deploy.objects.typical import Components  # SciPy takes 20 MB
 
-    found = Areas()
+    found = Components()
 
     def look(done: DoneTile) -> None:
         nonlocal found
-        found += Areas.of(done.labels, step)
+        found += Components.of(done.labels, step)
 
     for tiles in _sample(plan):
         stream(source, tiles, runtime, [look], greys=greys, skip_background=True)
-        if found.count >= ENOUGH:
+        if len(found) >= ENOUGH:
             break
     return found
 
