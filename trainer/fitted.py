@@ -17,7 +17,7 @@ LEAST, MOST = 0.1, 4.0
 
 
 def diameter_of(objects: np.ndarray) -> float | None:
-    """The diameter in pixels of the numbered objects (H, W) of an image, 0 the background; None where there are none."""
+    """The diameter in pixels of the numbered objects (H, W) of an image, 0 the background; None where it has none."""
     areas = np.bincount(objects.ravel())[1:]
     return diameter(areas[areas > 0])
 

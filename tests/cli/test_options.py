@@ -9,7 +9,7 @@ from typing import get_args, get_type_hints
 import pytest
 from in_process import refusal, run
 
-from unet_deploy.cli import adopt, engines, groups, options, parse, show, training
+from unet_deploy.cli import adopt, engines, groups, object_options, options, parse, show, training
 
 
 @pytest.mark.parametrize("module", [groups, parse, show], ids=lambda module: module.__name__)
@@ -122,8 +122,8 @@ def test_choices_are_those_of_the_library():
         (adopt.Padding, adopting.Padding),
         (adopt.Activation, answer.Activation),
         (adopt.Method, get_type_hints(Normalization)["method"]),
-        (options.Coordinates, Coordinates),
-        (options.Connectivity, get_type_hints(ObjectRules)["connectivity"]),
+        (object_options.Coordinates, Coordinates),
+        (object_options.Connectivity, get_type_hints(ObjectRules)["connectivity"]),
     ]
     for ours, theirs in pairs:
         assert set(get_args(ours)) == set(get_args(theirs)), ours

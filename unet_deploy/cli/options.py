@@ -5,29 +5,26 @@ A group packs itself into the value of the library that it stands for.
 
 import shlex
 import sys
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from unet_deploy.cli import parse
-from unet_deploy.errors import UsageError, address
+from unet_deploy.errors import address
 
 if TYPE_CHECKING:
     from unet_deploy.images.reading import Reading
-    from unet_deploy.segmentation.options import ObjectRules
 
 MODEL, TILES, IMAGE, OBJECTS, OUTPUTS, RUN = "Model and runtime", "Tiles", "Image", "Objects", "Outputs", "Run"
 CARD, DATA = "Model card", "Data"
 """Themes: the sections of a command's help."""
 
 # Choices are written here and not imported: the modules that know them are too heavy for --help. A test compares them.
-Connectivity = Literal[4, 8]
 MaskKind = Literal["auto", "binary", "classes", "instances"]
 Palette = Literal["auto", "index", "colour"]
 Layout = Literal["auto", "strips", "tiles"]
-Coordinates = Literal["auto", "pixels", "map", "wgs84"]
 
 # -- single options --------------------------------------------------------------------------------------------------
 
@@ -113,59 +110,6 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.", rich_hel
 NoProgressOption = Annotated[bool, typer.Option("--no-progress", help="Draw no progress bar.", rich_help_panel=RUN)]
 
 # -- groups ----------------------------------------------------------------------------------------------------------
-
-_BY_CARD = "by the model's card, if any"
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class RuleOptions:
-    """What counts as an object."""
-
-    min_size: Annotated[
-        int | None,
-        typer.Option(
-            "--min-size",
-            min=0,
-            help="Objects of fewer pixels are left out.",
-            show_default=_BY_CARD,
-            rich_help_panel=OBJECTS,
-        ),
-    ] = None
-    fill_holes: Annotated[
-        bool | None,
-        typer.Option(
-            "--fill-holes/--no-fill-holes",
-            help="Holes belong to the object around them.",
-            show_default=_BY_CARD,
-            rich_help_panel=OBJECTS,
-        ),
-    ] = None
-    split: Annotated[
-        bool | None,
-        typer.Option(
-            "--split/--no-split", help="Part objects that touch.", show_default=_BY_CARD, rich_help_panel=OBJECTS
-        ),
-    ] = None
-    split_depth: Annotated[
-        float | None,
-        typer.Option(
-            "--split-depth",
-            min=0.001,
-            max=1,
-            help="Part them where both are so much deeper than the neck between them, in diameters: more parts less.",
-            show_default="the card's, or 0.04",
-            rich_help_panel=OBJECTS,
-        ),
-    ] = None
-
-    def rules(self) -> "ObjectRules":
-        """What counts as an object, as the library says it."""
-        from unet_deploy.segmentation.options import ObjectRules
-
-        if self.split is False and self.split_depth:
-            raise UsageError("--no-split and --split-depth: give one of them")
-        split = self.split_depth or self.split
-        return ObjectRules(min_size=self.min_size, fill_holes=self.fill_holes, split=split)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -298,52 +242,6 @@ class ImageOptions(ReadingOptions):
             rich_help_panel=IMAGE,
         ),
     ] = None
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class ObjectOptions(RuleOptions):
-    """What counts as an object, and where objects are written."""
-
-    objects: Annotated[
-        str | None,
-        typer.Option(
-            "--objects",
-            help="Table of objects: a .csv, .parquet or .geojson file, or just csv.",
-            rich_help_panel=OBJECTS,
-        ),
-    ] = None
-    instances: Annotated[
-        str | None,
-        typer.Option(
-            "--instances",
-            help="Their numbers, uint32: a .tif or .zarr file, or just tif or zarr.",
-            rich_help_panel=OBJECTS,
-        ),
-    ] = None
-    connectivity: Annotated[
-        Connectivity,
-        typer.Option("--connectivity", help="4, or 8 for pixels that touch at a corner.", rich_help_panel=OBJECTS),
-    ] = 4
-    coordinates: Annotated[
-        Coordinates,
-        typer.Option(
-            "--coordinates",
-            help="Of outlines, and in tables too: the GeoTIFF's map, WGS 84, or pixels, as QuPath takes them; "
-            "auto: map where there is one.",
-            rich_help_panel=OBJECTS,
-        ),
-    ] = "auto"
-
-    def rules(self) -> "ObjectRules":
-        """What counts as an object, as the library says it. Raises UsageError for rules that nothing asks for."""
-        rules = [field for field in fields(self) if field.name not in ("objects", "instances")]
-        given = [field.name for field in rules if getattr(self, field.name) != field.default]
-        if given and not (self.objects or self.instances):
-            option = given[0].replace("_", "-")
-            raise UsageError(
-                f"--{option}: changes objects, and none are asked for; add --objects csv or --instances tif"
-            )
-        return replace(super().rules(), connectivity=self.connectivity, coordinates=self.coordinates)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

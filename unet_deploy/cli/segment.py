@@ -11,10 +11,10 @@ import typer
 
 from unet_deploy.cli import show
 from unet_deploy.cli.app import command
+from unet_deploy.cli.object_options import ObjectOptions
 from unet_deploy.cli.options import (
     ImageOptions,
     ModelOption,
-    ObjectOptions,
     OutputOptions,
     RunOptions,
     TileOptions,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from unet_deploy.measure.inspection import Diagnosis, EngineFile, ImageFile, Package
     from unet_deploy.measure.verify import SeamCheck
     from unet_deploy.model.card import ModelCard, Normalization
+    from unet_deploy.model.decision import Decision
     from unet_deploy.runtimes.agreement import Agreement
     from unet_deploy.segmentation.batch import Failed, Outcome
     from unet_deploy.segmentation.forecast import Disk, Forecast
@@ -142,6 +143,7 @@ def card_rows(card: ModelCard) -> Rows:
         ("pixel size", f"{card.pixel_size_um:g} um" if card.pixel_size_um else "not recorded"),
         ("trained on", card.trained_on or "not recorded"),
         *_masks(card),
+        *_decision(card.decision),
         ("license", card.license or "not recorded"),
         ("split", card.split or "not recorded"),
         ("seed", "not recorded" if card.seed is None else str(card.seed)),
@@ -162,6 +164,24 @@ def _masks(card: ModelCard) -> Rows:
 
     code = MaskCode.of_card(card)
     return [("masks", code.words)] if code else []
+
+
+def _decision(decision: Decision) -> Rows:
+    """How a model's answer becomes a mask and objects, where its card says more than any model's does."""
+    rows = []
+    if decision.diameter:
+        known = (
+            ""
+            if decision.diameters is None
+            else " ({:.3g} to {:.3g} are taken as they are)".format(*decision.diameters)
+        )
+        rows.append(("objects known best", f"{decision.diameter:.3g} px across{known}"))
+    if decision.threshold != 0.5:
+        rows.append(("threshold", f"{decision.threshold:g}"))
+    kept = [f"of {decision.min_size:g} squared diameters and more"] if decision.min_size else []
+    kept += ["holes filled"] if decision.fill_holes else []
+    kept += [f"parted at necks {decision.split:g} diameters deep"] if decision.split else []
+    return rows + ([("objects", ", ".join(kept))] if kept else [])
 
 
 def _normalization(grey: Normalization) -> str:

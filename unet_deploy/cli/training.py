@@ -8,6 +8,7 @@ import typer
 
 from unet_deploy.cli import parse, show, show_scores, show_training
 from unet_deploy.cli.app import command
+from unet_deploy.cli.object_options import RuleOptions
 from unet_deploy.cli.options import (
     DATA,
     OUTPUTS,
@@ -21,7 +22,6 @@ from unet_deploy.cli.options import (
     NoProgressOption,
     OverwriteOption,
     ReadingOptions,
-    RuleOptions,
     TimeoutOption,
     TtaOption,
 )
