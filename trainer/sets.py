@@ -14,12 +14,9 @@ from trainer.recipe import ModelDescription
 from unet_deploy.errors import DataError, UsageError
 from unet_deploy.evaluation.kinds import MaskCode, MaskKind
 from unet_deploy.evaluation.pairs import Pair, find_pairs
-from unet_deploy.evaluation.split import Part, Split, split_pairs
+from unet_deploy.evaluation.split import Split, sets_held_back, split_set
 from unet_deploy.evaluation.truths import TruthSet, absent_class, read_truth_set
 from unet_deploy.images.reading import AS_SAID, Reading
-
-WHOLE_SETS = "set:"
-"""How a rule begins that holds whole sets back, by their names."""
 
 
 @dataclass(frozen=True)
@@ -163,17 +160,10 @@ def _found(sets: Sequence[DataSet]) -> list[tuple[DataSet, list[Pair], Split]]:
     if len(set(names)) < len(names):
         raise UsageError(f"DATA: two sets are named {max(names, key=names.count)}; rename a folder")
     every = [(data, list(find_pairs(data.path, data.masks))) for data in sets]
-    found = [(data, pairs, _split(data, pairs, names)) for data, pairs in every]
+    rule = sets[0].validation
+    if strange := [name for name in sets_held_back(rule) or () if name not in names]:
+        raise UsageError(f"--validation {rule}: no set is named {strange[0]}; there are {', '.join(names)}")
+    found = [(data, pairs, split_set(data.name, pairs, data.validation, data.reading)) for data, pairs in every]
     if not all(any(getattr(split, side) for _, _, split in found) for side in ("training", "validation")):
-        raise UsageError(f"--validation {sets[0].validation}: leaves no set to train on; hold back fewer")
+        raise UsageError(f"--validation {rule}: leaves no set to train on; hold back fewer")
     return found
-
-
-def _split(data: DataSet, pairs: Sequence[Pair], names: Sequence[str]) -> Split:
-    if not data.validation.startswith(WHOLE_SETS):
-        return split_pairs(pairs, data.validation, data.reading)
-    held = data.validation.removeprefix(WHOLE_SETS).split(",")
-    if strange := [name for name in held if name not in names]:
-        raise UsageError(f"--validation {data.validation}: no set is named {strange[0]}; there are {', '.join(names)}")
-    parts = tuple(map(Part, range(len(pairs))))
-    return Split(data.validation, *(((), parts) if data.name in held else (parts, ())))

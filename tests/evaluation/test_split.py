@@ -1,6 +1,7 @@
 """Images, or blocks of the only one, are held back by a rule that leaves some on either side."""
 
 import doctest
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +11,8 @@ from hypothesis import strategies as st
 
 from unet_deploy.errors import DataError, UsageError
 from unet_deploy.evaluation import split as room
-from unet_deploy.evaluation.pairs import find_pairs
-from unet_deploy.evaluation.split import split, split_pairs
+from unet_deploy.evaluation.pairs import Pair, find_pairs
+from unet_deploy.evaluation.split import split, split_pairs, split_set
 
 TEN = [str(number) for number in range(10)]
 
@@ -90,3 +91,11 @@ def test_blocks_cover_what_they_are_asked_for_once(height, width, numbers):
     outside = list(room._blocks(sorted(set(range(10)) - numbers), height, width))
     assert sum(part.region.height for part in inside + outside) == height
     assert all(part.region.width == width for part in inside + outside)
+
+
+def test_a_rule_of_whole_sets_takes_all_of_one_and_nothing_of_another():
+    pairs = [Pair(name, Path(name), Path(name)) for name in "ab"]
+    whole, none = (split_set(name, pairs, "set:mine,yours") for name in ("mine", "theirs"))
+    assert ([part.image for part in whole.validation], whole.training) == ([0, 1], ())
+    assert (none.validation, len(none.training)) == ((), 2)
+    assert split_set("mine", pairs, "last:1") == split_pairs(pairs, "last:1")

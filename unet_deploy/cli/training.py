@@ -1,31 +1,25 @@
-"""Commands that make a model, and say how good it is: train, export, evaluate, score."""
+"""Commands that make a model: train, export."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from unet_deploy.cli import parse, show, show_scores, show_training
+from unet_deploy.cli import parse, show, show_training
 from unet_deploy.cli.app import command
-from unet_deploy.cli.object_options import RuleOptions
 from unet_deploy.cli.options import (
     DATA,
     OUTPUTS,
     RUN,
     CardOptions,
-    DataOptions,
-    JsonOption,
     MaskKindOption,
     MasksOption,
-    NodataOption,
     NoProgressOption,
     OverwriteOption,
     ReadingOptions,
-    TimeoutOption,
-    TtaOption,
 )
-from unet_deploy.cli.progress import progress_bar, training_bar
+from unet_deploy.cli.progress import training_bar
 from unet_deploy.errors import UsageError
 
 if TYPE_CHECKING:
@@ -33,7 +27,7 @@ if TYPE_CHECKING:
     from trainer.sets import DataSet
     from unet_deploy.images.reading import Reading
 
-NETWORK, TRAINING, MEASURES = "Network", "Training", "Measures"
+NETWORK, TRAINING = "Network", "Training"
 """Themes: the sections of a command's help."""
 
 Preset = Literal["modern", "paper"]
@@ -192,43 +186,6 @@ class TrainingData:
         ]
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class EvaluationData(DataOptions):
-    """Annotated images to evaluate on."""
-
-    validation: Annotated[
-        str | None, typer.Option(help="Only what training held back, in the same words.", rich_help_panel=DATA)
-    ] = None
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class MeasureOptions:
-    """What is measured of a model, and how its answer is made."""
-
-    metrics: Annotated[
-        str,
-        typer.Option(
-            help="overlap, objects, thresholds, partitions (ISBI 2012), or all; several with commas.",
-            rich_help_panel=MEASURES,
-        ),
-    ] = "overlap,objects"
-    tta: TtaOption = False
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class FindingOptions:
-    """Where the figures of an evaluation go."""
-
-    plot: Annotated[
-        Path | None, typer.Option(help="A sheet of the worst images, to look at (.png).", rich_help_panel=OUTPUTS)
-    ] = None
-    record: Annotated[
-        bool, typer.Option("--record", help="Write the figures into the model's card.", rich_help_panel=OUTPUTS)
-    ] = False
-    as_json: JsonOption = False
-    overwrite: OverwriteOption = False
-
-
 @command("Make a model")
 def train(
     *,
@@ -289,111 +246,3 @@ def export(
 
     card = export(weights, output, name=name, overwrite=overwrite)
     show.answer(f"{output}: model {card.name!r}, {card.channels} channel(s) to {len(card.classes)} classes")
-
-
-@command("Trust a model")
-def evaluate(
-    model: Annotated[str, typer.Argument(help="Model file, or a shipped model's name.")],
-    data: EvaluationData,
-    measures: MeasureOptions,
-    *,
-    rules: RuleOptions,
-    read: ReadingOptions,
-    findings: FindingOptions,
-    no_progress: NoProgressOption = False,
-) -> None:
-    """Score a model on annotated images."""
-    from unet_deploy.evaluation.conditions import Conditions
-    from unet_deploy.evaluation.evaluate import evaluate
-    from unet_deploy.evaluation.measures import Scoring, parse_groups
-    from unet_deploy.evaluation.pairs import check_no_data, find_pairs
-    from unet_deploy.evaluation.record import check_recordable
-    from unet_deploy.evaluation.record import record as record_figures
-    from unet_deploy.evaluation.split import split_pairs
-    from unet_deploy.runtimes.request import Request
-    from unet_deploy.segmentation.models import Models
-    from unet_deploy.system.extras import require
-    from unet_deploy.system.files import check_free, check_png
-    from unet_deploy.zoo import find_model
-
-    scoring, wanted = Scoring(parse_groups(measures.metrics)), rules.rules()
-    file = find_model(model)
-    if findings.record:
-        require("onnx", "train")
-        check_recordable(file)
-    if scoring.partitions:
-        require("skimage", "train")
-    if findings.plot:
-        require("matplotlib", "train")
-        check_png(findings.plot)
-        check_free(findings.plot, overwrite=findings.overwrite)
-    outputs = [*([findings.plot] if findings.plot else []), *([file] if findings.record else [])]
-    check_no_data(outputs, data.data, data.masks, [] if findings.record else [file])
-    pairs = find_pairs(data.data, data.masks)
-    split = split_pairs(pairs, data.validation, read.reading()) if data.validation else None
-    with Models(model, Request(probabilities=scoring.by_threshold or measures.tta)) as models:
-        scoring = replace(scoring, objects=wanted.decided_by(models.card.decision))
-        with progress_bar(data.data.name, "images", shown=not no_progress) as progress:
-            result = evaluate(
-                models,
-                pairs,
-                scoring,
-                split=split,
-                mask_kind=data.mask_kind,
-                reading=read.reading(),
-                tta=measures.tta,
-                progress=progress,
-            )
-        if findings.plot:
-            from unet_deploy.evaluation.sheet import draw_worst
-
-            draw_worst(
-                findings.plot,
-                models,
-                result,
-                pairs,
-                mask_kind=data.mask_kind,
-                reading=read.reading(),
-                tta=measures.tta,
-                overwrite=findings.overwrite,
-            )
-        show_scores.masks_read(result)
-        show_scores.training_images(result, models.card)
-    if findings.as_json:
-        show_scores.evaluation_json(result)
-    else:
-        show_scores.evaluation(result, scoring.groups)
-    if findings.plot and not findings.as_json:
-        show.answer(f"the worst images: {findings.plot}")
-    if findings.record:
-        scored, known = len(result.scores), len(result.trained_on)
-        conditions = Conditions(scored, data.data, data.validation, measures.tta, scoring.objects, known)
-        record_figures(file, result.overall(scoring.groups), str(conditions))
-        show.note(f"{file}: the figures are in its card")
-
-
-@command("Trust a model")
-def score(
-    mask: Annotated[Path, typer.Argument(help="A mask that `segment` wrote.")],
-    truth: Annotated[Path, typer.Argument(help="The true mask, or numbered objects, of the same size.")],
-    mask_kind: MaskKindOption = "auto",
-    *,
-    rules: RuleOptions,
-    nodata: NodataOption = None,
-    timeout: TimeoutOption = 20,
-    as_json: JsonOption = False,
-) -> None:
-    """Score a mask against the truth."""
-    from unet_deploy.evaluation.evaluate import score_files
-    from unet_deploy.evaluation.measures import USUAL
-    from unet_deploy.images.reading import Reading
-    from unet_deploy.model.decision import UNDECIDED
-
-    reading = Reading(nodata=nodata, timeout=timeout)
-    decided = rules.rules().decided_by(UNDECIDED)
-    result = score_files(mask, truth, mask_kind=mask_kind, objects=decided, reading=reading)
-    show_scores.masks_read(result)
-    if as_json:
-        show_scores.evaluation_json(result)
-    else:
-        show_scores.evaluation(result, USUAL.groups)

@@ -16,6 +16,10 @@ BLOCKS = 10
 """Blocks along the longer side of an image that is the only one: what a rule says of images is said of them."""
 
 
+WHOLE_SETS = "set:"
+"""How a rule begins that holds whole data sets back, by their names."""
+
+
 @dataclass(frozen=True)
 class Part:
     """One image of a data set, or a block of the only one."""
@@ -46,6 +50,24 @@ class Split:
     """In the words of `split`."""
     training: tuple[Part, ...]
     validation: tuple[Part, ...]
+
+
+def sets_held_back(rule: str) -> list[str] | None:
+    """The names of the data sets that a rule holds back whole; None for a rule that parts the images of each.
+
+    >>> sets_held_back("set:a,b"), sets_held_back("last:6")
+    (['a', 'b'], None)
+    """
+    return rule.removeprefix(WHOLE_SETS).split(",") if rule.startswith(WHOLE_SETS) else None
+
+
+def split_set(name: str, pairs: Sequence[Pair], rule: str, reading: Reading = AS_SAID) -> Split:
+    """As `split_pairs`, of a data set of this name, which a rule may hold back whole. Raises as that."""
+    held = sets_held_back(rule)
+    if held is None:
+        return split_pairs(pairs, rule, reading)
+    whole = tuple(map(Part, range(len(pairs))))
+    return Split(rule, *(((), whole) if name in held else (whole, ())))
 
 
 def split_pairs(pairs: Sequence[Pair], rule: str, reading: Reading = AS_SAID) -> Split:
