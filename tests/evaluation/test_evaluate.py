@@ -328,7 +328,7 @@ def test_figures_are_never_recorded_in_the_installation(annotated, nuclei, tmp_p
     (tmp_path / "link.onnx").symlink_to(nuclei)
     (tmp_path / "hard.onnx").hardlink_to(nuclei)
     for model in ("nuclei", nuclei, tmp_path / "link.onnx", tmp_path / "hard.onnx"):
-        with pytest.raises(UsageError, match="belongs to the installation; evaluate a copy of it"):
+        with pytest.raises(UsageError, match="belongs to the installation; take a copy of it"):
             check_recordable(find_model(model))
     assert nuclei.read_bytes() == before
 

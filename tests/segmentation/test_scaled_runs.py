@@ -67,7 +67,7 @@ def test_a_broken_run_goes_on_at_its_scale_and_at_no_other(slide, tmp_path, smal
 
     with pytest.raises(RuntimeError):
         api.segment(slide, tmp_path / "m.tif", **how, progress=dying)
-    with pytest.raises(UsageError, match="model"):
+    with pytest.raises(UsageError, match="had another scale"):
         api.segment(slide, tmp_path / "m.tif", **{**how, "scale": 0.5}, resume=True)
     report = api.segment(slide, tmp_path / "m.tif", **how, resume=True)
     assert report.timing.resumed > 0

@@ -45,6 +45,11 @@ def answer(line: str) -> None:
     print(visible(line))
 
 
+def block(text: str) -> None:
+    """Print lines that belong together to stdout: a table, or JSON. Its cells are shown by who made it."""
+    print(text)
+
+
 # -- segment ---------------------------------------------------------------------------------------------------------
 
 

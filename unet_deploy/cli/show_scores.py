@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unet_deploy.cli.show import answer, note
+from unet_deploy.cli.show import answer, block, note
 from unet_deploy.cli.text import columns, table
 
 if TYPE_CHECKING:
@@ -21,11 +21,11 @@ NOTABLE = 0.25
 def evaluation(result: Evaluation, groups: frozenset[str]) -> None:
     """Say how good a model or a mask is: image by image, by threshold, and over all."""
     if len(result.scores) > 1:
-        print(_scores(result) + "\n")
+        block(_scores(result) + "\n")
     if result.cuts:
-        print(_cuts(result) + "\n")
+        block(_cuts(result) + "\n")
     shown = result.figures(groups)
-    print(table([("images", str(len(result.scores))), *((each.words, each.text) for each in shown)]))
+    block(table([("images", str(len(result.scores))), *((each.words, each.text) for each in shown)]))
     _say_without_objects(result)
     if (displaced := result.displacement) and max(map(abs, displaced)) > NOTABLE:
         sides = (("up", "down"), ("left", "right"))
@@ -38,7 +38,7 @@ def evaluation(result: Evaluation, groups: frozenset[str]) -> None:
 
 def evaluation_json(result: Evaluation) -> None:
     """Say how good a model or a mask is, for a machine."""
-    print(json.dumps(result.to_json(), indent=2))
+    block(json.dumps(result.to_json(), indent=2))
     _say_without_objects(result)
 
 
@@ -100,7 +100,7 @@ def calibration(found: Calibration, output: Path) -> None:
     for each in found.curves:
         tried = [f"{value}" for value in each.values], [f"{score:.4f}" for score in each.scores]
         answer(f"{each.field.replace('_', ' ')}: {each.chosen}")
-        print(table(list(zip(*tried, strict=True))) + "\n")
+        block(table(list(zip(*tried, strict=True))) + "\n")
     answer(f"{output}: object F1 {found.after:.4f} of {found.images} images, {found.before:.4f} before; in its card")
 
 
@@ -109,4 +109,4 @@ def calibration_json(found: Calibration) -> None:
     curves = {each.field: dict(zip(map(str, each.values), each.scores, strict=True)) for each in found.curves}
     chosen = {each.field: each.chosen for each in found.curves}
     figures = {"decision": chosen, "f1": found.after, "f1_before": found.before, "images": found.images}
-    print(json.dumps({**figures, "curves": curves}, indent=2))
+    block(json.dumps({**figures, "curves": curves}, indent=2))
