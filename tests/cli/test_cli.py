@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -177,6 +178,25 @@ def test_training_on_bad_data_is_one_line(folder, tmp_path):
     assert "2.tif: has no file named 2.*" in error("train", folder, "-o", tmp_path / "w.pt", code=3)
     assert os.listdir(tmp_path) == ["cells"]
     assert "--preset fast" in error("train", folder, "-o", tmp_path / "w.pt", "--preset", "fast", code=2)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--weights", "1"], "--weights: 1 numbers for 2 folders"),
+        (["--weights", "1,-1"], "--weights 1,-1: give numbers above 0"),
+        (["--weights", "1,nan"], "--weights 1,nan: give numbers above 0"),
+        (["--masks", "labels.tif"], "--masks: belongs to one image stack"),
+        (["--validation", "set:nowhere"], "no set is named nowhere; there are cells, others"),
+        (["--diameter", "0.5"], "--diameter 0.5: give a number of 4 to 512"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_training_on_several_sets_says_what_does_not_fit_them(folder, tmp_path, options, said):
+    pytest.importorskip("torch")
+    shutil.copytree(folder, tmp_path / "others")
+    assert said in error("train", folder, tmp_path / "others", "-o", tmp_path / "w.pt", *options, code=2)
+    assert not (tmp_path / "w.pt").exists()
 
 
 BAD = {

@@ -1,6 +1,7 @@
 """What is chosen for a model is what makes its objects the true ones, and it is chosen on images it never saw."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from command_line import error, unet_deploy
 
 from unet_deploy.errors import DataError
 from unet_deploy.evaluation.calibration import Seen, calibrate
+from unet_deploy.evaluation.record import record, record_decision
 from unet_deploy.evaluation.truths import Truth
 from unet_deploy.model.decision import UNDECIDED, Decision
 from unet_deploy.zoo import card_of
@@ -100,10 +102,22 @@ def test_the_command_writes_what_it_chose_into_the_card(folder, nuclei, tmp_path
     assert decision.threshold == chosen["decision"]["threshold"]
 
 
+def test_figures_of_another_decision_leave_the_card(folder, nuclei, tmp_path):
+    own = tmp_path / "own.onnx"
+    unet_deploy("calibrate", "nuclei", folder, "-o", own)
+    record(own, {"Dice": 0.5}, "two images")
+    decided = card_of(own).decision
+    record_decision(own, own, decided, overwrite=True)
+    assert card_of(own).evaluation == {"Dice": 0.5}
+    record_decision(own, own, replace(decided, threshold=0.25), overwrite=True)
+    assert (card_of(own).decision.threshold, card_of(own).evaluation, card_of(own).evaluated_on) == (0.25, {}, "")
+
+
 def test_calibrate_refuses_what_it_must_not_write_and_what_tells_nothing(folder, nuclei, tmp_path):
     assert "belongs to the installation" in error("calibrate", nuclei, folder, code=2)
     own = tmp_path / "own.onnx"
     own.write_bytes(nuclei.read_bytes())
-    assert "is no .onnx file" in error("calibrate", folder / "masks" / "0.tif", folder, code=2)
+    (tmp_path / "w.pt").write_bytes(b"weights")
+    assert "is no .onnx file" in error("calibrate", tmp_path / "w.pt", folder, code=2)
     assert "own.onnx" in error("calibrate", own, folder, "-o", own, code=2)
     assert own.read_bytes() == nuclei.read_bytes()

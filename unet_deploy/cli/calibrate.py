@@ -51,7 +51,7 @@ class CalibrationOutputs:
 
 @command("Make a model")
 def calibrate(
-    model: Annotated[Path, typer.Argument(help="Model file (.onnx).")],
+    model: Annotated[str, typer.Argument(help="Model file (.onnx), or with -o a shipped model's name.")],
     data: CalibrationData,
     *,
     read: ReadingOptions,
@@ -69,32 +69,33 @@ def calibrate(
     from unet_deploy.segmentation.models import Models
     from unet_deploy.system.extras import require
     from unet_deploy.system.files import check_free, check_png
+    from unet_deploy.zoo import find_model
 
     require("onnx", "onnx")
-    output, plot = outputs.output, outputs.plot
+    file, output, plot = find_model(model), outputs.output, outputs.plot
     if plot:
         require("matplotlib", "train")
         check_png(plot)
         check_free(plot, overwrite=outputs.overwrite)
     if output:
-        check_apart([output], [model])
+        check_apart([output], [file])
         check_free(output, overwrite=outputs.overwrite)
     else:
-        check_recordable(model, "calibrate")
+        check_recordable(file, "calibrate")
     for folder in data.data:
-        check_no_data([each for each in (output, plot) if each], folder, None, [model])
+        check_no_data([each for each in (output, plot) if each], folder, None, [file])
     folders = [Folder(path, data.mask_kind, data.validation, read.reading()) for path in data.data]
-    with Models(model, Request(probabilities=True)) as models:
+    with Models(file, Request(probabilities=True)) as models:
         decision = models.card.decision
         with progress_bar("answers", "images", shown=not no_progress) as progress:
             seen, known = see(models, folders, progress)
     show_scores.left_out(known, len(seen))
     with progress_bar("decisions", "values", shown=not no_progress) as progress:
         found = calibrate(seen, decision, done=progress)
-    record_decision(model, output or model, found.decision, overwrite=outputs.overwrite or output is None)
+    record_decision(file, output or file, found.decision, overwrite=outputs.overwrite or output is None)
     if plot:
         draw_curves(plot, found, overwrite=outputs.overwrite)
     if outputs.as_json:
         show_scores.calibration_json(found)
     else:
-        show_scores.calibration(found, output or model)
+        show_scores.calibration(found, output or file)

@@ -1,5 +1,6 @@
 """Commands that make a model: train, export."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -178,6 +179,8 @@ class TrainingData:
         weights = self.weights or (1.0,) * len(self.data)
         if len(weights) != len(self.data):
             raise UsageError(f"--weights: {len(weights)} numbers for {len(self.data)} folders; give one for each")
+        if not all(0 < weight < math.inf for weight in weights):
+            raise UsageError(f"--weights {','.join(f'{weight:g}' for weight in weights)}: give numbers above 0")
         if self.masks and len(self.data) > 1:
             raise UsageError("--masks: belongs to one image stack; give several sets as folders")
         return [

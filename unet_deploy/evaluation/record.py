@@ -43,9 +43,14 @@ def record(model: Path, figures: Mapping[str, float], images: str) -> None:
 
 
 def record_decision(model: Path, output: Path, decision: Decision, *, overwrite: bool = False) -> None:
-    """Write a model with this decision in its card. Raises ModelError, UsageError and UnetDeployError."""
+    """Write a model with this decision in its card; figures of another decision go from it.
+
+    Raises ModelError, UsageError and UnetDeployError.
+    """
     from unet_deploy.model.onnx_file import read_model, write_card
 
-    card = replace(read_model(model).card, decision=decision)
+    card = read_model(model).card
+    if decision != card.decision:
+        card = replace(card, decision=decision, evaluation={}, evaluated_on="")
     with replacing(output.resolve(), overwrite=overwrite) as beside:
         write_card(model.resolve(), beside, card)
