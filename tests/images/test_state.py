@@ -195,6 +195,7 @@ class Tagging(http.server.SimpleHTTPRequestHandler):
         super().end_headers()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("tags", "times"), [(True, True), (False, True), (False, False)])
 def test_behind_a_url_by_the_marks_of_its_server_or_by_content(image, tmp_path, tags, times):
     pytest.importorskip("aiohttp")

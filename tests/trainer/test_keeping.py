@@ -1,12 +1,12 @@
 """What a training saves is whole and finite, and stands in nobody's place."""
 
 import errno
-import signal
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import tifffile
+from broken import press_ctrl_c
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("matplotlib")
@@ -89,7 +89,7 @@ def test_weights_that_are_none_are_never_saved_over_good_ones(folder, tmp_path, 
         if state.step == step - 1:
             seen.update(held(tmp_path))
         if state.step == step == 5:
-            signal.raise_signal(signal.SIGINT)
+            press_ctrl_c()
 
     mend = spoil_after(step, monkeypatch)
     kept = (step - 1) // 2 * 2
@@ -114,7 +114,7 @@ def test_where_nothing_was_saved_yet_the_remedy_is_to_start_again(folder, tmp_pa
 def test_weights_that_are_missing_are_written_again_from_the_checkpoint(folder, tmp_path):
     def interrupt(state):
         if state.step == 2:
-            signal.raise_signal(signal.SIGINT)
+            press_ctrl_c()
 
     output, seen = tmp_path / "w.pt", []
     with pytest.raises(KeyboardInterrupt):

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tifffile
+from broken import press_ctrl_c
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("matplotlib")
@@ -73,7 +74,7 @@ def test_an_interrupted_run_resumes_to_the_weights_of_an_uninterrupted_one(folde
 
     def interrupt(state):
         if state.step == 17:
-            signal.raise_signal(signal.SIGINT)
+            press_ctrl_c()
 
     cut = tmp_path / "cut.pt"
     with pytest.raises(KeyboardInterrupt):
