@@ -8,10 +8,16 @@ import pytest
 from command_line import error, unet_deploy
 
 from unet_deploy.errors import DataError
+from unet_deploy.evaluation.answers import Folder, see
 from unet_deploy.evaluation.calibration import Seen, calibrate
+from unet_deploy.evaluation.pairs import find_pairs, read_image
 from unet_deploy.evaluation.record import record, record_decision
+from unet_deploy.evaluation.seen import digest_of
 from unet_deploy.evaluation.truths import Truth
 from unet_deploy.model.decision import UNDECIDED, Decision
+from unet_deploy.model.onnx_file import read_model, save
+from unet_deploy.runtimes.request import Request
+from unet_deploy.segmentation.models import Models
 from unet_deploy.zoo import card_of
 
 SIDE, STEP = 160, 40
@@ -111,6 +117,21 @@ def test_figures_of_another_decision_leave_the_card(folder, nuclei, tmp_path):
     assert card_of(own).evaluation == {"Dice": 0.5}
     record_decision(own, own, replace(decided, threshold=0.25), overwrite=True)
     assert (card_of(own).decision.threshold, card_of(own).evaluation, card_of(own).evaluated_on) == (0.25, {}, "")
+
+
+def test_a_block_that_training_held_back_of_its_only_image_is_new_to_the_model(folder, nuclei, tmp_path):
+    for kind in ("images", "masks"):
+        for path in sorted((folder / kind).iterdir())[1:]:
+            path.unlink()
+    image = read_image(find_pairs(folder)[0])
+    file, own = read_model(nuclei), tmp_path / "own.onnx"
+    seen_before = (digest_of(image.crop(0, image.info.region)),)
+    save(file.proto, replace(file.card, training_images=seen_before, split="last:0.1 held back: 10%"), own)
+    with Models(own, Request(probabilities=True)) as models:
+        answers, known = see(models, [Folder(folder, validation="last:0.1")])
+        assert (len(answers), known) == (1, 0)
+        with pytest.raises(DataError, match="was trained on all 1 images"):
+            see(models, [Folder(folder)])
 
 
 def test_calibrate_refuses_what_it_must_not_write_and_what_tells_nothing(folder, nuclei, tmp_path):

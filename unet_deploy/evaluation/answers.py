@@ -11,10 +11,10 @@ import numpy as np
 from unet_deploy.errors import DataError
 from unet_deploy.evaluation.calibration import Seen
 from unet_deploy.evaluation.kinds import MaskCode, MaskKind
-from unet_deploy.evaluation.pairs import find_pairs, read_image
+from unet_deploy.evaluation.pairs import Pair, find_pairs, read_image
 from unet_deploy.evaluation.seen import was_trained_on
-from unet_deploy.evaluation.split import Part, split_pairs
-from unet_deploy.evaluation.truths import check_size, leave_out, read_truth_set
+from unet_deploy.evaluation.split import Part, Split, split_set
+from unet_deploy.evaluation.truths import Truth, check_size, leave_out, read_truth_set
 from unet_deploy.images import check_fits
 from unet_deploy.images.array import ArraySource
 from unet_deploy.images.grey import check_dtype, to_float32
@@ -35,6 +35,11 @@ class Folder:
     """Only what this rule holds back; None for all."""
     reading: Reading = AS_SAID
 
+    def split(self, pairs: Sequence[Pair]) -> Split | None:
+        """What the rule holds back; None for no rule. Raises as `split_set`."""
+        name = self.path.resolve().name
+        return split_set(name, pairs, self.validation, self.reading) if self.validation else None
+
 
 def answer(
     models: Models | Given, image: ArraySource, *, probabilities: bool = False, tta: bool = False
@@ -54,38 +59,50 @@ def read_fitting(image: ArraySource, card: ModelCard) -> ArraySource:
     return image
 
 
+@dataclass(frozen=True)
+class Scored:
+    """An image that is to be scored, or the part of it that a rule held back."""
+
+    image: ArraySource
+    """The whole of it: a model sees what lies around a part."""
+    pixels: np.ndarray
+    """(C, H, W) as stored, of the whole."""
+    inside: tuple[slice, slice]
+    """Where the part lies."""
+    truth: Truth
+    """Of the part alone; nothing is said where the image holds no data."""
+
+    @classmethod
+    def of(cls, pair: Pair, part: Part, truth: Truth, card: ModelCard, reading: Reading) -> Scored:
+        """Read an image beside its whole truth. Raises ImageError unless the model can take it, and DataError."""
+        image = read_fitting(read_image(pair, reading), card)
+        pixels = image.crop(0, image.info.region)
+        check_size(pair, pixels, truth)
+        inside = (part.region or image.info.region).slices
+        known = leave_out(truth, image.data_in(0, image.info.region, pixels))
+        return cls(image, pixels, inside, known.part(inside))
+
+
 def see(models: Models, folders: Sequence[Folder], progress: Progress | None = None) -> tuple[list[Seen], int]:
     """What a model, opened with probabilities, says of all images of folders that it was not trained on.
 
     Returns that, and how many images were left out because it was. Raises DataError where none is left.
     """
-    found = [(folder, find_pairs(folder.path)) for folder in folders]
-    splits = [
-        split_pairs(pairs, folder.validation, folder.reading).validation
-        if folder.validation
-        else tuple(Part(at) for at in range(len(pairs)))
-        for folder, pairs in found
-    ]
-    seen: list[Seen] = []
-    known, total = 0, sum(map(len, splits))
-    for (folder, pairs), parts in zip(found, splits, strict=True):
-        masks = read_truth_set(pairs, models.card.classes, folder.mask_kind, MaskCode.of_card(models.card))
-        for part in parts:
-            image, truth = (
-                read_fitting(read_image(pairs[part.image], folder.reading), models.card),
-                masks.truths[part.image],
-            )
-            pixels = image.crop(0, image.info.region)
-            check_size(pairs[part.image], pixels, truth)
-            if was_trained_on(models.card, pixels, part, None):
+    card, seen, known = models.card, list[Seen](), 0
+    found = [(folder, pairs, folder.split(pairs)) for folder in folders for pairs in [find_pairs(folder.path)]]
+    total = sum(len(split.validation) if split else len(pairs) for _, pairs, split in found)
+    for folder, pairs, split in found:
+        masks = read_truth_set(pairs, card.classes, folder.mask_kind, MaskCode.of_card(card))
+        for part in split.validation if split else map(Part, range(len(pairs))):
+            pair = pairs[part.image]
+            scored = Scored.of(pair, part, masks.truths[part.image], card, folder.reading)
+            if was_trained_on(card, scored.pixels, part, split):
                 known += 1
             else:
-                _, scores = answer(models, image, probabilities=True)
+                _, scores = answer(models, scored.image, probabilities=True)
                 assert scores is not None
-                inside = (part.region or image.info.region).slices
-                there = leave_out(truth, image.data_in(0, image.info.region, pixels)).part(inside)
-                name = part.named(pairs[part.image])
-                seen.append(Seen.of(name, str(folder.path), scores[(slice(None), *inside)], there))
+                inside = scores[(slice(None), *scored.inside)]
+                seen.append(Seen.of(part.named(pair), str(folder.path), inside, scored.truth))
             if progress:
                 progress(len(seen) + known, total)
     if not seen:

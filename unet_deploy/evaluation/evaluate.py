@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from unet_deploy.errors import DataError
-from unet_deploy.evaluation.answers import answer, read_fitting
+from unet_deploy.evaluation.answers import Scored, answer
 from unet_deploy.evaluation.displacement import displacement
 from unet_deploy.evaluation.kinds import Mask, MaskCode, MaskKind, codes_of_two
 from unet_deploy.evaluation.measures import USUAL, Scoring
@@ -23,16 +23,14 @@ from unet_deploy.evaluation.objects import (
     without_small,
 )
 from unet_deploy.evaluation.overlap import Overlap, soft_dice
-from unet_deploy.evaluation.pairs import Pair, read_image
+from unet_deploy.evaluation.pairs import Pair
 from unet_deploy.evaluation.partitions import compare_partitions, partition, pixel_error, warping_error
 from unet_deploy.evaluation.scores import CUTS, CutScore, Evaluation, Score
 from unet_deploy.evaluation.seen import was_trained_on
 from unet_deploy.evaluation.split import Part, Split
 from unet_deploy.evaluation.truths import (
     Truth,
-    check_size,
     known_of,
-    leave_out,
     notes_of,
     read_mask,
     read_truth_set,
@@ -79,17 +77,14 @@ def evaluate(
         parts = split.validation if split else tuple(Part(at) for at in range(len(pairs)))
         trained_on = []
         for at, part in enumerate(parts):
-            pair, truth = pairs[part.image], masks.truths[part.image]
-            image = read_fitting(read_image(pair, reading), card)
-            pixels = image.crop(0, image.info.region)
-            check_size(pair, pixels, truth)
-            labels, probabilities = answer(models, image, probabilities=scoring.by_threshold, tta=tta)
-            inside = (part.region or image.info.region).slices
-            there = leave_out(truth, image.data_in(0, image.info.region, pixels)).part(inside)
-            name, found = part.named(pair), there.of_known(labels[inside])
-            seen = None if probabilities is None else there.background_of_unknown(probabilities[(slice(None), *inside)])
-            scores.append(score_labels(name, found, there, len(card.classes), seen, scoring))
-            if was_trained_on(card, pixels, part, split):
+            pair = pairs[part.image]
+            scored = Scored.of(pair, part, masks.truths[part.image], card, reading)
+            labels, probabilities = answer(models, scored.image, probabilities=scoring.by_threshold, tta=tta)
+            name, found = part.named(pair), scored.truth.of_known(labels[scored.inside])
+            seen = None if probabilities is None else probabilities[(slice(None), *scored.inside)]
+            seen = None if seen is None else scored.truth.background_of_unknown(seen)
+            scores.append(score_labels(name, found, scored.truth, len(card.classes), seen, scoring))
+            if was_trained_on(card, scored.pixels, part, split):
                 trained_on.append(name)
             if progress:
                 progress(at + 1, len(parts))
