@@ -113,7 +113,7 @@ def test_ids_go_on_over_the_pages_of_a_stack(small_models, speckle, tmp_path, mo
     with api.open_model(small_models["three"]) as model:
         report = segment_file(stack, outputs("once"), model, options)
         segment_file(stack, outputs("outlines", "cells.geojson"), model, options)
-        pull_the_plug(monkeypatch, model, 8)
+        pull_the_plug(monkeypatch, model, 24)
         with pytest.raises(RuntimeError, match="plug"):
             segment_file(stack, outputs("again"), model, options)
         assert segment_file(stack, outputs("again"), model, options).timing.resumed > 0

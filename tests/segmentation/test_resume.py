@@ -223,7 +223,7 @@ def test_the_overlay_of_a_region_shows_the_region_and_no_more(slide, small_model
     once, again = (Outputs.beside(tmp_path / f"{name}.tif", overlay=True) for name in ("once", "again"))
     with api.open_model(small_models["one"]) as model:
         segment_file(slide, once, model, Options(200, roi=roi))
-        pull_the_plug(monkeypatch, model, 9)
+        pull_the_plug(monkeypatch, model, 12)
         with pytest.raises(RuntimeError, match="plug"):
             segment_file(slide, again, model, Options(200, roi=roi))
         assert segment_file(slide, again, model, Options(200, roi=roi, resume=True)).timing.resumed
