@@ -1,9 +1,9 @@
 """How a model does on images of laboratories that it never met: each data set is held out whole, in turn.
 
-`python benchmarks/elsewhere.py FOLDER FOLDER FOLDER... [--steps 2500] [--seed 0]`: trains on all folders but one,
-chooses threshold, splitting, least size and holes on the other sets by models that were not trained on them, and scores
-the one left out as `unet-deploy segment` would with no option. What is in the working folder is not made again.
-At the end it says what the decision for a model of all sets is.
+`python benchmarks/elsewhere.py FOLDER FOLDER FOLDER... [--steps 3000] [--seed 0]`: trains on all folders but one and
+scores the one left out as `unet-deploy segment` would with no option. Threshold, splitting, least size and holes are
+chosen on the other sets, by models that were not trained on them, or with `--decision MODEL` are those of a model's
+card. `--beside MODEL...` scores others on the same images. What is in the working folder is not made again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from unet_deploy.runtimes.request import Request
 from unet_deploy.segmentation.models import Models
 from unet_deploy.zoo import card_of
 
-RECIPE = ("--diameter", "28", "--elsewhere", "0.5", "--augmentation", "3", "--validation", "every:10")
+RECIPE = ("--diameter", "28", "--elsewhere", "0.3", "--augmentation", "3", "--validation", "every:10")
 """Of `unet-deploy train`: every tenth image tells how training goes, and chooses nothing that is scored."""
 
 
@@ -33,25 +33,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--classes", default="background,nucleus")
+    parser.add_argument("--weights", type=lambda text: text.split(","), help="of the folders, as `train` takes them")
     parser.add_argument("--width", type=int, default=16)
-    parser.add_argument("--steps", type=int, default=2500)
+    parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, default=Path("elsewhere"))
     parser.add_argument("--hold-out", nargs="*", help="names of the sets to hold out in turn; by default each")
+    parser.add_argument("--decision", type=Path, help="the model whose decision is taken, instead of choosing one")
+    parser.add_argument("--beside", type=Path, nargs="*", default=[], help="models that are scored as they are")
     asked = parser.parse_args()
     asked.work.mkdir(exist_ok=True)
     held = [each for each in asked.folders if not asked.hold_out or each.name in asked.hold_out]
     models = {folder: trained(asked, folder) for folder in held}
-    seen = {folder: seen_by(model, folder) for folder, model in models.items()}
+    seen = {} if asked.decision else {folder: seen_by(model, folder) for folder, model in models.items()}
     rows: dict[str, Any] = {}
     for folder, model in models.items():
-        others = [each for other in held if other != folder for each in seen[other]]
-        rows[folder.name] = scored(model, folder, others)
+        others = [each for other in seen if other != folder for each in seen[other]]
+        decision = card_of(asked.decision or model).decision
+        rows[folder.name] = scored(model, folder, calibrate(others, decision).decision if others else decision)
+        rows[folder.name]["beside"] = {each.stem: score(each, folder) for each in asked.beside}
         print(folder.name, json.dumps(rows[folder.name], indent=1), flush=True)
-    decision = calibrate([each for folder in held for each in seen[folder]], card_of(models[held[0]]).decision).decision
-    print("for a model of all sets:", asdict(decision))
     figures = {"width": asked.width, "steps": asked.steps, "seed": asked.seed, "rows": rows}
-    save(f"elsewhere-{asked.width}-{asked.steps}", figures | {"decision": asdict(decision)})
+    save(f"elsewhere-{asked.width}-{asked.steps}", figures)
 
 
 def trained(asked: argparse.Namespace, held: Path) -> Path:
@@ -60,7 +63,9 @@ def trained(asked: argparse.Namespace, held: Path) -> Path:
     model = stem.with_suffix(".onnx")
     if not model.exists():
         others = [str(each) for each in asked.folders if each != held]
+        weights_of = dict(zip(asked.folders, asked.weights or ["1"] * len(asked.folders), strict=True))
         train = ["--classes", asked.classes, "--width", str(asked.width), "--steps", str(asked.steps)]
+        train += ["--weights", ",".join(weights_of[each] for each in asked.folders if each != held)]
         train += [*RECIPE, "--evaluate-every", str(asked.steps // 2), "--seed", str(asked.seed)]
         weights, checkpoint = stem.with_suffix(".pt"), stem.with_name(f"{stem.name}.checkpoint.pt")
         go("train", *others, "-o", str(weights), *train, *(["--resume"] if checkpoint.exists() else []))
@@ -73,17 +78,20 @@ def seen_by(model: Path, folder: Path) -> list[Seen]:
         return see(models, [Folder(folder)])[0]
 
 
-def scored(model: Path, folder: Path, others: list[Seen]) -> dict[str, Any]:
-    """F1 and Dice of a set: as the network says it, and decided as is best on the other sets."""
-    before = card_of(model).decision
-    decided = calibrate(others, before).decision if others else before
+def scored(model: Path, folder: Path, decided: Decision) -> dict[str, Any]:
+    """Scores of a set: as the network says it, at its scale, and decided."""
     row: dict[str, Any] = {"decision": asdict(decided)}
-    plain = Decision(diameter=before.diameter, diameters=before.diameters)
+    plain = Decision(diameter=decided.diameter, diameters=decided.diameters)
     for name, decision in (("as it is", UNDECIDED), ("at its scale", plain), ("decided", decided)):
         own = model.with_name(f"{model.stem}-{name.replace(' ', '-')}.onnx")
         record_decision(model, own, decision, overwrite=True)
-        row[name] = json.loads(go("evaluate", str(own), str(folder), "--json", "--no-progress"))["overall"]
+        row[name] = score(own, folder)
     return row
+
+
+def score(model: Path, folder: Path) -> dict[str, float]:
+    """Means over the images of a folder, as `unet-deploy evaluate` scores it."""
+    return json.loads(go("evaluate", str(model), str(folder), "--json", "--no-progress"))["overall"]
 
 
 def go(*arguments: str) -> str:

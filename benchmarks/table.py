@@ -191,6 +191,10 @@ def best(figures: dict[str, float], name: str) -> str:
     return f"{figures[key]:.4f} ({key[-3:]})"
 
 
+def f1_and_dice(figures: dict[str, float]) -> str:
+    return f"{figures['object F1 at IoU 0.5']:.3f} / {figures['Dice of nucleus, mean of images']:.3f}"
+
+
 def quality() -> Iterator[str]:
     for path in sorted((HERE / "results").glob("*-quality-isbi-*.json")):
         found = json.loads(path.read_text())["figures"]
@@ -251,6 +255,19 @@ def quality() -> Iterator[str]:
                 for name, row in found["rows"].items()
             ],
         )
+    if path := max((HERE / "results").glob("*-elsewhere-*.json"), default=None):
+        found = json.loads(path.read_text())["figures"]
+        beside = next(iter(found["rows"].values()))["beside"]
+        yield table(
+            f"Nuclei of a data set that was held out whole; width {found['width']}, {found['steps']} steps on the "
+            "others, one seed (`elsewhere.py`): F1 at IoU 0.5 / Dice, mean of images",
+            ["held out", "as the network says", "at its scale", "as `segment` does", *beside],
+            [
+                [name, *(f1_and_dice(row[how]) for how in ("as it is", "at its scale", "decided")),
+                 *(f1_and_dice(figures) for figures in row["beside"].values())]
+                for name, row in found["rows"].items()
+            ],
+        )  # fmt: skip
     if paths := sorted((HERE / "results").glob("*-quality-axons-*.json")):
         yield table(
             "Axons in scanning EM, three classes, 8 images to train on and 2 held back; without border weights",

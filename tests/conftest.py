@@ -33,6 +33,18 @@ def nuclei() -> Path:
 
 
 @pytest.fixture(scope="session")
+def undecided(nuclei, tmp_path_factory) -> Path:
+    """The shipped model with a card that decides nothing: it takes images as they are, and needs no onnx for it."""
+    pytest.importorskip("onnx")
+    from unet_deploy.evaluation.record import record_decision
+    from unet_deploy.model.decision import UNDECIDED
+
+    path = tmp_path_factory.mktemp("undecided") / "nuclei.onnx"
+    record_decision(nuclei, path, UNDECIDED)
+    return path
+
+
+@pytest.fixture(scope="session")
 def small_models(tmp_path_factory) -> dict[str, Path]:
     """Small U-Nets with random weights: the answer of such a network jumps wherever a seam could be."""
     pytest.importorskip("torch")

@@ -8,6 +8,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
+from weakref import WeakKeyDictionary
 
 from typing_extensions import Unpack
 
@@ -37,6 +38,8 @@ __all__ = [
 ]
 
 DEFAULT_MODEL = "nuclei"
+
+_OPENED: WeakKeyDictionary[Runtime, tuple[Path, Request]] = WeakKeyDictionary()
 
 
 def find_model(model: str | Path | None = None) -> Path:
@@ -115,9 +118,22 @@ def open_model(
     ...     model.card.classes, model.limits.batch
     (('background', 'nucleus'), 1)
     """
+    request, path = replace(request or Request(), **asked), find_model(model)
+    runtime = _open_best(path, request, notify, progress)
+    _OPENED[runtime] = path, request
+    return runtime
+
+
+def opened_from(runtime: Runtime) -> tuple[Path, Request] | None:
+    """The file that `open_model` opened as this runtime, and how; None for a runtime of any other kind."""
+    return _OPENED.get(runtime)
+
+
+def _open_best(
+    path: Path, request: Request, notify: Callable[[str], None] | None, progress: Progress | None
+) -> Runtime:
     from unet_deploy.runtimes.tensorrt.record import ENGINE_SUFFIXES
 
-    request, path = replace(request or Request(), **asked), find_model(model)
     if path.suffix in ENGINE_SUFFIXES:
         return _open_engine(path, request)
     if not _wants_gpu(request):

@@ -176,7 +176,7 @@ def test_without_the_onnx_package_what_needs_it_says_so_and_the_rest_runs(nuclei
         done = without_onnx(*command)
         assert done.returncode == 2
         assert done.stderr.strip() == "error: this needs onnx; run: pip install 'unet-deploy[onnx]'"
-    assert without_onnx("segment", slide, "-o", tmp_path / "m.tif", "-d", "cpu").returncode == 0
+    assert without_onnx("segment", slide, "-o", tmp_path / "m.tif", "-d", "cpu", "--scale", "1").returncode == 0
     done = without_onnx("benchmark", nuclei, "--size", "200", "--runs", "2", "-d", "cpu", "--runtime", "onnxruntime")
     assert done.returncode == 0, done.stderr
     assert "pixels to labels" in done.stdout

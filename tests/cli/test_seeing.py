@@ -58,7 +58,6 @@ def test_a_diameter_and_a_pixel_size_are_scales_by_the_card(slide, tmp_path, kno
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (("--diameter", "90"), "the card of model 'nuclei' does not say which objects it knows best; give --scale"),
         (("--pixel-size", "auto"), "the pixel size of model 'nuclei' is not known; give --scale"),
         (("--diameter", "90", "--scale", "2"), "--scale, --diameter: each of them says at which scale"),
         (("--scale", "9"), "--scale 9: give 0.05 to 8"),
@@ -71,6 +70,13 @@ def test_a_diameter_and_a_pixel_size_are_scales_by_the_card(slide, tmp_path, kno
 def test_what_cannot_be_is_one_line_with_the_remedy(slide, tmp_path, capsys, words, line):
     assert line in refusal(capsys, "segment", slide, "-o", tmp_path / "m.tif", "-d", "cpu", *words)
     assert not (tmp_path / "m.tif").exists()
+
+
+def test_a_diameter_wants_a_card_that_says_one(slide, tmp_path, undecided, capsys):
+    words = ("segment", slide, "-m", undecided, "-o", tmp_path / "m.tif", "-d", "cpu", "--diameter", "90")
+    assert "the card of model 'nuclei' does not say which objects it knows best; give --scale" in refusal(
+        capsys, *words
+    )
 
 
 def test_a_lower_threshold_finds_more(slide, tmp_path, capsys):

@@ -47,7 +47,7 @@ def test_a_name_with_control_characters_is_one_tame_line(tmp_path, capsys, make)
         path.write_bytes(b"junk")
     if make == "image":
         Image.fromarray(np.eye(120, dtype=np.uint8) * 200).save(path, "PNG")
-    code = run("segment", path, "--model", "nuclei", "--no-progress")
+    code = run("segment", path, "--model", "nuclei", "--no-progress", "--scale", "1")
     shown, said = capsys.readouterr()
     assert code == (0 if make == "image" else 3)
     assert is_tame(shown + said)

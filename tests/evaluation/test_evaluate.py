@@ -129,13 +129,13 @@ def test_small_objects_on_the_command_line(annotated, tmp_path):
     assert json.loads(shown)["overall"]["Dice of nucleus, all pixels"] > 0.5
 
 
-def test_recorded_figures_are_in_the_card_and_change_no_answer(annotated, nuclei, tmp_path):
+def test_recorded_figures_are_in_the_card_and_change_no_answer(annotated, undecided, tmp_path):
     pytest.importorskip("onnx")
     from unet_deploy.model.onnx_file import read_model
     from unet_deploy.zoo import card_of
 
     model = tmp_path / "mine.onnx"
-    model.write_bytes(nuclei.read_bytes())
+    model.write_bytes(undecided.read_bytes())
     for least, where in ((5, "validation last:2, objects of 5 pixels and more"), (0, "validation last:2")):
         shown, _ = unet_deploy(
             "evaluate", model, annotated, "--validation", "last:2", "--min-size", least, "--record", "--json"
@@ -143,7 +143,7 @@ def test_recorded_figures_are_in_the_card_and_change_no_answer(annotated, nuclei
         card = card_of(model)
         assert card.evaluation == json.loads(shown)["overall"]
         assert card.evaluated_on == f"2 images of {annotated.name}, {where}"
-    assert read_model(model).weights_sha256 == read_model(nuclei).weights_sha256
+    assert read_model(model).weights_sha256 == read_model(undecided).weights_sha256
     rows = dict(line.split("  ", 1) for line in unet_deploy("info", model)[0].splitlines())
     assert rows["evaluated on"].strip() == f"2 images of {annotated.name}, validation last:2"
     assert "Dice of nucleus, mean of images" in rows
@@ -259,9 +259,10 @@ HIDDEN = (
         ("torch onnx skimage", ["evaluate", "nuclei", ".", "--plot", "worst.png"]),
     ],
 )
-def test_scoring_wants_no_torch_and_each_extra_only_where_it_is_used(annotated, hidden, words):
+def test_scoring_wants_no_torch_and_each_extra_only_where_it_is_used(annotated, undecided, hidden, words):
     pytest.importorskip("skimage")
     pytest.importorskip("matplotlib")
+    words = [str(undecided) if word == "nuclei" else word for word in words]
     script = HIDDEN.format(hidden) + f"sys.argv = ['unet-deploy', *{words!r}]; main()"
     done = subprocess.run([sys.executable, "-c", script], cwd=annotated, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -80,10 +80,10 @@ except MissingPackageError as error:
         ({"normalization": Normalization("fixed")}, "not what its card promises"),
     ],
 )
-def test_a_card_that_is_of_another_graph_makes_no_mask(nuclei, tmp_path, speckle, runtime, changes, says):
+def test_a_card_that_is_of_another_graph_makes_no_mask(undecided, tmp_path, speckle, runtime, changes, says):
     pytest.importorskip(runtime)
     model, image, mask = (tmp_path / name for name in ("m.onnx", "speckle.tif", "mask.tif"))
-    write_card(nuclei, model, replace(read_model(nuclei).card, **changes))
+    write_card(undecided, model, replace(read_model(undecided).card, **changes))
     tifffile.imwrite(image, speckle)
     assert says in error("segment", image, "-m", model, "-o", mask, "--runtime", runtime, code=3)
     assert not mask.exists()

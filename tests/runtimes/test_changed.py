@@ -230,7 +230,7 @@ import numpy as np, unet_deploy
 from unet_deploy import MissingPackageError
 for runtime in ("onnxruntime", "openvino"):
     model = unet_deploy.open_model(device="cpu", runtime=runtime)
-    assert unet_deploy.segment(np.eye(60), model=model).shape == (60, 60)
+    assert unet_deploy.segment(np.eye(60), model=model, scale=1).shape == (60, 60)
     try:
         unet_deploy.open_model(device="cpu", runtime=runtime, scale=0.5)
     except MissingPackageError as error:

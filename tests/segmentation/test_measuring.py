@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -14,9 +15,10 @@ import unet_deploy as api
 from unet_deploy.errors import UsageError
 from unet_deploy.evaluation.evaluate import evaluate
 from unet_deploy.evaluation.pairs import find_pairs
-from unet_deploy.model.decision import Decision
+from unet_deploy.evaluation.record import record_decision
+from unet_deploy.model.decision import UNDECIDED, Decision
 from unet_deploy.model.onnx_file import read_model, save
-from unet_deploy.segmentation import measuring
+from unet_deploy.segmentation import measuring, models
 from unet_deploy.segmentation.forecast import forecast
 from unet_deploy.segmentation.measuring import _sample, fitting
 from unet_deploy.segmentation.models import Models
@@ -71,14 +73,33 @@ def test_a_scale_that_is_said_is_not_measured(tmp_path, knowing, monkeypatch):
     image = nuclei_of(60, 300)
     for how in ({"scale": 1}, {"diameter": 60}):
         api.segment(image, model=knowing, device="cpu", **how)
-    with api.open_model(knowing, device="cpu") as model:
+    with api.open_model(knowing, device="cpu", scale=0.5) as model:
         api.segment(image, model=model)
-    api.segment(image, device="cpu")  # of a card that says no diameter
 
 
-def test_without_a_diameter_in_the_card_it_cannot_be_measured(nuclei):
+def test_a_model_that_is_open_measures_as_its_file_does_from_any_number_of_threads(knowing):
+    images = [nuclei_of(diameter, 300) for diameter in (24, 60, 90, 60, 24, 90)]
+    expected = [api.segment(image, model=knowing, device="cpu") for image in images]
+    with api.open_model(knowing, device="cpu") as model, ThreadPoolExecutor(3) as threads:
+        for found, mask in zip(
+            threads.map(lambda image: api.segment(image, model=model), images), expected, strict=True
+        ):
+            np.testing.assert_array_equal(found, mask)
+
+
+def test_what_a_model_was_opened_at_besides_is_kept_for_the_next_image(knowing, monkeypatch):
+    opened = []
+    real = models.open_model
+    monkeypatch.setattr(models.Models.__init__, "__defaults__", (lambda *of: opened.append(of[1].scale) or real(*of),))
+    with api.open_model(knowing, device="cpu") as model:
+        for _ in range(3):
+            api.segment(nuclei_of(90, 300), model=model)
+    assert len(opened) == len(set(opened)) > 0
+
+
+def test_without_a_diameter_in_the_card_it_cannot_be_measured(undecided):
     with pytest.raises(UsageError, match="the card of model 'nuclei' does not say"):
-        api.segment(nuclei_of(60, 200), model=nuclei, diameter="auto", device="cpu")
+        api.segment(nuclei_of(60, 200), model=undecided, diameter="auto", device="cpu")
 
 
 def test_an_image_with_nothing_in_it_is_taken_as_it_is_and_says_so(tmp_path, knowing):
@@ -129,8 +150,9 @@ def test_to_evaluate_is_to_score_what_segment_makes(tmp_path, knowing):
     tifffile.imwrite(tmp_path / "data" / "images" / "a.tif", image)
     tifffile.imwrite(tmp_path / "data" / "masks" / "a.tif", ndimage.label(image > 70)[0].astype(np.uint16))
     pairs = find_pairs(tmp_path / "data")
-    with Models(knowing, Request(device="cpu")) as models:
-        dices = [evaluate(each, pairs).scores[0].overlaps[0].dice for each in (models, models.at(1.0))]
+    undecided = tmp_path / "undecided.onnx"
+    record_decision(knowing, undecided, UNDECIDED)
+    dices = [evaluate(each, pairs).scores[0].overlaps[0].dice for each in (knowing, undecided)]
     made = api.segment(image, model=knowing, device="cpu")
     truth = image > 70
     assert dices[0] == pytest.approx(2 * (made & truth).sum() / (made.sum() + truth.sum()), abs=1e-3)

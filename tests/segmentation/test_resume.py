@@ -204,10 +204,10 @@ def test_an_image_that_changes_while_it_is_segmented_makes_nothing(changeable, s
 
 
 @pytest.mark.parametrize("roi", [(0, 0, 300, 400), (517, 333, 401, 299), (1299, 1399, 1, 1), (100, 1000, 1200, 400)])
-def test_a_region_is_what_the_whole_has_there(slide, nuclei, tmp_path, roi):
+def test_a_region_is_what_the_whole_has_there(slide, undecided, tmp_path, roi):
     y, x, height, width = roi
-    whole = api.segment(tifffile.imread(slide)[:, None], model=nuclei, tile_size=500)
-    report = api.segment(slide, tmp_path / "mask.tif", model=nuclei, roi=roi, tile_size=500, overlay=True)
+    whole = api.segment(tifffile.imread(slide)[:, None], model=undecided, tile_size=500)
+    report = api.segment(slide, tmp_path / "mask.tif", model=undecided, roi=roi, tile_size=500, overlay=True)
     expected = np.zeros_like(whole)
     inside = (slice(None), slice(y, y + height), slice(x, x + width))
     expected[inside] = whole[inside]

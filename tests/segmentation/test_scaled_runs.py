@@ -86,9 +86,13 @@ def test_a_size_that_is_not_known_or_leads_too_far_says_so(knowing):
         scale_of(Scaling(pixel_size="auto"), card, small)
 
 
-def test_a_model_that_is_open_keeps_its_scale_and_threshold(slide, tmp_path):
+def test_a_model_that_was_opened_at_a_scale_keeps_it_and_its_threshold(slide, tmp_path):
     with api.open_model(device="cpu") as model:
-        with pytest.raises(UsageError, match="this model is open already"):
+        api.segment(slide, tmp_path / "a.tif", model=model, scale=0.5)
+    api.segment(slide, tmp_path / "b.tif", device="cpu", scale=0.5)
+    np.testing.assert_array_equal(seen(tmp_path / "a.tif"), seen(tmp_path / "b.tif"))
+    with api.open_model(device="cpu", scale=0.4) as model:
+        with pytest.raises(UsageError, match="this model is open at a scale already"):
             api.segment(slide, tmp_path / "m.tif", model=model, scale=0.5)
         with pytest.raises(UsageError, match="this model is open already"):
             api.segment(slide, tmp_path / "m.tif", model=model, threshold=0.4)
@@ -105,9 +109,9 @@ def test_models_of_three_scales_are_open_at_most(nuclei):
         assert models.at(0.3).card.stride == 107
 
 
-def test_a_scale_of_one_makes_the_bytes_that_none_makes(slide, tmp_path):
+def test_a_scale_of_one_makes_the_bytes_that_none_makes(slide, undecided, tmp_path):
     for name, how in (("a", {}), ("b", {"scale": 1})):
-        api.segment(slide, tmp_path / f"{name}.tif", device="cpu", **how)
+        api.segment(slide, tmp_path / f"{name}.tif", model=undecided, device="cpu", **how)
     assert (tmp_path / "a.tif").read_bytes() == (tmp_path / "b.tif").read_bytes()
 
 

@@ -44,9 +44,9 @@ def test_tiled_equals_whole_image(small_models, speckle, name, height, width, ti
 
 
 @pytest.mark.parametrize("stem", ["00071198d059ba7f", "724b6b7044522f6d", "08275a5b1c2dfcd7"])
-def test_tiled_equals_whole_image_on_real_images(data, nuclei, stem):
+def test_tiled_equals_whole_image_on_real_images(data, undecided, stem):
     image = imagecodecs.png_decode((data / "dsb2018" / "images" / f"{stem}.png").read_bytes())[:700, :600]
-    with unet_deploy.open_model(nuclei, probabilities=True) as model:
+    with unet_deploy.open_model(undecided, probabilities=True) as model:
         whole = unet_deploy.segment(image, model=model, tile_size=1212, probabilities=True)
         tiled = unet_deploy.segment(image, model=model, tile_size=300, probabilities=True)
     assert_same_answer(whole, tiled)

@@ -72,7 +72,7 @@ def scale_for(models: Models | Given, source: ImageSource, scaling: Scaling, max
     Raises UsageError and ImageError, and what opening the model and reading the image do.
     """
     by_card = not scaling.is_asked and models.card.decision.diameter is not None
-    if isinstance(models, Given) or not models.rescales:
+    if not models.rescales:
         wanted = 1.0 if by_card else scale_of(scaling, models.card, source.info).scale
         models.at(wanted)
         return Measured(AS_IT_IS)
@@ -81,7 +81,7 @@ def scale_for(models: Models | Given, source: ImageSource, scaling: Scaling, max
     return Measured(scale_of(scaling, models.card, source.info))
 
 
-def measure_scale(models: Models, source: ImageSource, max_memory: int | None = None) -> Measured:
+def measure_scale(models: Models | Given, source: ImageSource, max_memory: int | None = None) -> Measured:
     """The scale at which the objects of an image have the diameter that the model knows best.
 
     The middle page is looked at, whatever part of it is to be segmented. The same image gives the same answer.

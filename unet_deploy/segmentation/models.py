@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from typing_extensions import Self
 
@@ -20,7 +22,7 @@ from unet_deploy.segmentation.options import Options
 from unet_deploy.system.arguments import kind_of
 from unet_deploy.system.cache import key_of
 from unet_deploy.system.files import sha256_of
-from unet_deploy.zoo import card_of, find_model, open_model
+from unet_deploy.zoo import card_of, find_model, open_model, opened_from
 
 KEPT_OPEN = 3
 """Runtimes at once: images that are alike have one scale, and each holds the memory of its weights and its tiles."""
@@ -81,24 +83,65 @@ class Models:
 
 
 class Given:
-    """What a caller has opened, at the scale at which that was done."""
+    """What a caller has opened.
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime, self.card = runtime, runtime.card
+    others: opens it at other scales; None where it has but the one at which that was done.
+    """
+
+    def __init__(self, runtime: Runtime, others: Models | None = None) -> None:
+        self._runtime, self.card, self._others = runtime, runtime.card, others
+
+    @property
+    def rescales(self) -> bool:
+        return self._others is not None
 
     @property
     def fingerprint(self) -> str:
         return self._runtime.fingerprint
 
     def at(self, scale: float) -> Runtime:
-        if scale != 1:
+        if scale == 1:
+            return self._runtime
+        if self._others is None:
             raise UsageError(
-                f"--scale {scale:.3g}: this model is open already; give its file, or open it with this scale"
+                f"--scale {scale:.3g}: this model is open at a scale already; give its file, or open it with this one"
             )
-        return self._runtime
+        return self._others.at(scale)
 
     def options_for(self, runtime: Runtime, options: Options) -> Options:
         return options
+
+
+class _Spare:
+    """Of each runtime that a caller opened, its other scales between two calls.
+
+    A call has them to itself: calls of several threads open their own, and those of one are kept for the next.
+    """
+
+    def __init__(self) -> None:
+        self._spare: WeakKeyDictionary[Runtime, Models] = WeakKeyDictionary()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def of(self, runtime: Runtime) -> Iterator[Models | None]:
+        """None where the runtime is an engine, was opened at a scale of its own, or by other means than ours."""
+        opened = opened_from(runtime)
+        if opened is None or opened[1].scale != 1 or opened[0].suffix in ENGINE_SUFFIXES:
+            yield None
+            return
+        with self._lock:
+            models = self._spare.pop(runtime, None) or Models(*opened)
+        try:
+            yield models
+        finally:
+            with self._lock:
+                surplus = self._spare.get(runtime)
+                self._spare[runtime] = models
+            if surplus is not None:
+                surplus.close()
+
+
+_SPARE = _Spare()
 
 
 Model = str | Path | Runtime | Models | None
@@ -122,4 +165,5 @@ def models_of(model: Model, request: Request) -> Iterator[Models | Given]:
     elif request.threshold is not None:
         raise UsageError(f"--threshold {request.threshold:g}: this model is open already; open it with this threshold")
     else:
-        yield Given(model)
+        with _SPARE.of(model) as others:
+            yield Given(model, others)
