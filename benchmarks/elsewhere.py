@@ -3,7 +3,8 @@
 `python benchmarks/elsewhere.py FOLDER FOLDER FOLDER... [--steps 3000] [--seed 0]`: trains on all folders but one and
 scores the one left out as `unet-deploy segment` would with no option. Threshold, splitting, least size and holes are
 chosen on the other sets, by models that were not trained on them, or with `--decision MODEL` are those of a model's
-card. `--beside MODEL...` scores others on the same images. What is in the working folder is not made again.
+card. `--beside MODEL...` scores others on the same images, `--picture` draws what the first of them does worst, before
+and after. What is in the working folder is not made again.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from record import save, unet_deploy
+from strangers import draw_strangers, pair_of
 
 from unet_deploy.evaluation.answers import Folder, see
 from unet_deploy.evaluation.calibration import Seen, calibrate
@@ -41,6 +43,7 @@ def main() -> None:
     parser.add_argument("--hold-out", nargs="*", help="names of the sets to hold out in turn; by default each")
     parser.add_argument("--decision", type=Path, help="the model whose decision is taken, instead of choosing one")
     parser.add_argument("--beside", type=Path, nargs="*", default=[], help="models that are scored as they are")
+    parser.add_argument("--picture", type=Path, help="a PNG of the worst images, which wants --beside")
     asked = parser.parse_args()
     asked.work.mkdir(exist_ok=True)
     held = [each for each in asked.folders if not asked.hold_out or each.name in asked.hold_out]
@@ -51,10 +54,22 @@ def main() -> None:
         others = [each for other in seen if other != folder for each in seen[other]]
         decision = card_of(asked.decision or model).decision
         rows[folder.name] = scored(model, folder, calibrate(others, decision).decision if others else decision)
-        rows[folder.name]["beside"] = {each.stem: score(each, folder) for each in asked.beside}
+        rows[folder.name]["beside"] = {each.stem: evaluated(each, folder)["overall"] for each in asked.beside}
         print(folder.name, json.dumps(rows[folder.name], indent=1), flush=True)
     figures = {"width": asked.width, "steps": asked.steps, "seed": asked.seed, "rows": rows}
     save(f"elsewhere-{asked.width}-{asked.steps}", figures)
+    if asked.picture and asked.beside:
+        draw(asked.picture, asked.beside[0], models)
+
+
+def draw(path: Path, before: Path, models: dict[Path, Path]) -> None:
+    """The image of each set that a model does worst, and what the model of the other sets makes of it."""
+    rows = []
+    for folder, model in models.items():
+        images = evaluated(before, folder)["images"]
+        worst = min(images, key=lambda name: images[name]["f1"])
+        rows.append((pair_of(folder, worst), (before, decided_file(model))))
+    draw_strangers(path, rows, (before.stem, "of the other sets"))
 
 
 def trained(asked: argparse.Namespace, held: Path) -> Path:
@@ -83,15 +98,19 @@ def scored(model: Path, folder: Path, decided: Decision) -> dict[str, Any]:
     row: dict[str, Any] = {"decision": asdict(decided)}
     plain = Decision(diameter=decided.diameter, diameters=decided.diameters)
     for name, decision in (("as it is", UNDECIDED), ("at its scale", plain), ("decided", decided)):
-        own = model.with_name(f"{model.stem}-{name.replace(' ', '-')}.onnx")
+        own = decided_file(model, name)
         record_decision(model, own, decision, overwrite=True)
-        row[name] = score(own, folder)
+        row[name] = evaluated(own, folder)["overall"]
     return row
 
 
-def score(model: Path, folder: Path) -> dict[str, float]:
-    """Means over the images of a folder, as `unet-deploy evaluate` scores it."""
-    return json.loads(go("evaluate", str(model), str(folder), "--json", "--no-progress"))["overall"]
+def decided_file(model: Path, how: str = "decided") -> Path:
+    return model.with_name(f"{model.stem}-{how.replace(' ', '-')}.onnx")
+
+
+def evaluated(model: Path, folder: Path) -> dict[str, Any]:
+    """What `unet-deploy evaluate` says of a folder, overall and of each image."""
+    return json.loads(go("evaluate", str(model), str(folder), "--json", "--no-progress"))
 
 
 def go(*arguments: str) -> str:
