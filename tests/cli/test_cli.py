@@ -86,13 +86,16 @@ def test_dry_run_refuses_what_the_run_would(slide, tmp_path, more):
     for name in ("mask.tif", "mask.overlay.png", "cells.csv"):
         (tmp_path / name).write_bytes(b"precious")
         words = ("segment", slide, "-o", tmp_path / "mask.tif", "--overlay", "--objects", tmp_path / "cells.csv", *more)
+        words = (*words, "--scale", "1")
         said = {unet_deploy(*words, *dry, code=2)[1] for dry in ((), ("--dry-run",))}
         assert len(said) == 1
         assert f"{tmp_path / name} exists" in said.pop().replace(": exists", " exists")
-        assert "peak memory" in unet_deploy(*words, "--overwrite", "--dry-run")[0]
         (tmp_path / name).unlink()
     assert os.listdir(tmp_path) == []
-    assert "peak memory" in unet_deploy("segment", slide, "-o", tmp_path / "new", "--dry-run", *more)[0]
+    (tmp_path / "mask.tif").write_bytes(b"precious")
+    assert "peak memory" in unet_deploy(*words, "--overwrite", "--dry-run")[0]
+    (tmp_path / "mask.tif").unlink()
+    assert "peak memory" in unet_deploy("segment", slide, "-o", tmp_path / "new", "--dry-run", "--scale", "1", *more)[0]
     assert os.listdir(tmp_path) == []
 
 

@@ -82,8 +82,22 @@ def test_a_diameter_wants_a_card_that_says_one(slide, tmp_path, undecided, capsy
 def test_a_lower_threshold_finds_more(slide, tmp_path, capsys):
     found = {}
     for threshold in (0.2, 0.5, 0.8):
-        run("segment", slide, "-o", tmp_path / "m.tif", "--overwrite", "-d", "cpu", "--threshold", threshold)
+        run(
+            "segment",
+            slide,
+            "-o",
+            tmp_path / "m.tif",
+            "--overwrite",
+            "-d",
+            "cpu",
+            "--threshold",
+            threshold,
+            "--scale",
+            1,
+        )
         found[threshold] = seen(tmp_path / "m.tif")
-        np.testing.assert_array_equal(api.segment(seen(slide), threshold=threshold, device="cpu"), found[threshold])
-    np.testing.assert_array_equal(found[0.5], api.segment(seen(slide), device="cpu"))
+        np.testing.assert_array_equal(
+            api.segment(seen(slide), threshold=threshold, device="cpu", scale=1), found[threshold]
+        )
+    np.testing.assert_array_equal(found[0.5], api.segment(seen(slide), device="cpu", scale=1))
     assert found[0.2].mean() > found[0.5].mean() > found[0.8].mean()

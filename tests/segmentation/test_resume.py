@@ -72,7 +72,7 @@ def test_what_a_killed_process_left_of_a_file_goes_and_what_another_writes_stays
         "with replacing(Path(sys.argv[1])) as beside:\n"
         "    beside.write_bytes(b'half')\n"
         "    print(beside.name, flush=True)\n"
-        "    time.sleep(60)"
+        "    time.sleep(600)"
     )
     command = [sys.executable, "-c", write, str(path)]
     killed, alive = (subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2))
