@@ -62,6 +62,7 @@ def test_the_budget_is_kept_or_said(small_models):
     assert "over the budget of 1e-06 s" in line
 
 
+@pytest.mark.long
 def test_runtimes_side_by_side_with_a_picture(small_models, tmp_path):
     pytest.importorskip("matplotlib")
     options = ("--size", "200", "--runs", "2", "--runtime", "all", "--plot", tmp_path / "bars.png")
