@@ -12,7 +12,7 @@ from trainer.recipe import Recipe
 from trainer.weight_map import border_weights, class_weights
 from unet_deploy.errors import DataError
 from unet_deploy.evaluation.kinds import MaskKind
-from unet_deploy.evaluation.pairs import Pair, read_image
+from unet_deploy.evaluation.pairs import Pair, find_pairs, read_image
 from unet_deploy.evaluation.seen import digest_of
 from unet_deploy.evaluation.split import Part
 from unet_deploy.evaluation.truths import TruthSet, absent_class, check_size, count_pixels, leave_out, read_truth_set
@@ -21,6 +21,16 @@ from unet_deploy.images.grey import measure_page, read_tile, to_float32
 from unet_deploy.images.reading import AS_SAID, Reading
 from unet_deploy.model.card import Normalization
 from unet_deploy.system.machine import usable_cores
+
+__all__ = [
+    "Annotated",
+    "Sample",
+    "add_weights",
+    "annotate",
+    "find_pairs",
+    "read_annotated",
+    "separate",
+]
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from trainer.data import add_weights, read_annotated, separate
+from trainer.data import add_weights, find_pairs, read_annotated, separate
 from trainer.recipe import PRESETS
 from unet_deploy.errors import DataError
-from unet_deploy.evaluation.pairs import find_pairs
 from unet_deploy.model.card import Normalization
 
 CLASSES = ("background", "cell")
