@@ -142,6 +142,7 @@ def test_a_ceiling_is_kept_and_the_prediction_is_near(slide, tmp_path, runtime):
     peaks = {}
     for ceiling in ("400MB", "800MB"):
         arguments = ("segment", slide, "--runtime", runtime, "--max-memory", ceiling, "-o", tmp_path / f"{ceiling}.tif")
+        arguments = (*arguments, "--scale", "1")
         shown, _ = unet_deploy(*arguments, "--dry-run")
         predicted = float(shown.split("about ")[1].split(" MB")[0]) * 1e6
         peaks[ceiling] = peak_of(arguments)
@@ -149,6 +150,13 @@ def test_a_ceiling_is_kept_and_the_prediction_is_near(slide, tmp_path, runtime):
         assert 0.8 < predicted / peaks[ceiling] < 1.25, (predicted, peaks[ceiling])
     assert peaks["800MB"] > peaks["400MB"]
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "400MB.tif"), tifffile.imread(tmp_path / "800MB.tif"))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_what_a_scale_is_measured_with_leaves_room_for_the_run(slide, tmp_path, runtime):
+    pytest.importorskip(runtime)
+    assert peak_of(("segment", slide, "--runtime", runtime, "--max-memory", "400MB", "-o", tmp_path / "m.tif")) <= 4e8
 
 
 def peak_of(arguments) -> int:

@@ -95,6 +95,8 @@ def measure_scale(models: Models | Given, source: ImageSource, max_memory: int |
         runtime = without_proof(models.at(scale))
         plan = _plan(source, runtime, round(1 / scale), max_memory)
         diameter = _areas(source, runtime, plan, {page: grey}, round(1 / scale)).diameter
+        if max_memory and scale != 1:
+            models.close(scale)
         if diameter is not None and diameter * scale >= LEAST_SEEN:
             break
     return Measured(fitting(diameter, card), {page: grey})

@@ -71,9 +71,10 @@ class Models:
         """As the runtime takes them: one that was opened for a tile size, and has no other, needs not be told."""
         return replace(options, tile_size=None) if runtime.limits.hard else options
 
-    def close(self) -> None:
-        while self._opened:
-            self._opened.popitem()[1].close()
+    def close(self, scale: float | None = None) -> None:
+        """Close it at a scale, where memory is short; at all of them by default."""
+        for each in [scale] if scale in self._opened else [*self._opened] if scale is None else []:
+            self._opened.pop(each).close()
 
     def __enter__(self) -> Self:
         return self
@@ -110,6 +111,10 @@ class Given:
 
     def options_for(self, runtime: Runtime, options: Options) -> Options:
         return options
+
+    def close(self, scale: float) -> None:
+        if self._others is not None:
+            self._others.close(scale)
 
 
 class _Spare:
