@@ -13,6 +13,7 @@ import argparse
 import json
 import subprocess
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,7 @@ def decided_file(model: Path, how: str = "decided") -> Path:
     return model.with_name(f"{model.stem}-{how.replace(' ', '-')}.onnx")
 
 
+@cache
 def evaluated(model: Path, folder: Path) -> dict[str, Any]:
     """What `unet-deploy evaluate` says of a folder, overall and of each image."""
     return json.loads(go("evaluate", str(model), str(folder), "--json", "--no-progress"))

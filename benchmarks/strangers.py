@@ -14,7 +14,7 @@ from unet_deploy.evaluation.pairs import Pair, find_pairs, read_pixels
 from unet_deploy.evaluation.sheet import draw_legend, grey_picture
 from unet_deploy.evaluation.truths import Truth, read_truths
 from unet_deploy.objects.parts import objects_of
-from unet_deploy.objects.rules import Rules
+from unet_deploy.segmentation.options import ObjectRules
 from unet_deploy.system.files import replacing
 from unet_deploy.zoo import card_of
 
@@ -52,7 +52,5 @@ def pair_of(folder: Path, name: str) -> Pair:
 
 def _seen(model: Path, pixels: np.ndarray, truth: Truth) -> tuple[np.ndarray, float]:
     """The objects that a model finds as `unet-deploy segment` would, and their F1 at IoU 0.5."""
-    decision = card_of(model).decision
-    rules = Rules(fill_holes=decision.fill_holes, split=decision.split, min_share=decision.min_size)
-    found = objects_of(segment(pixels[0], model=model), rules)
+    found = objects_of(segment(pixels[0], model=model), ObjectRules().decided_by(card_of(model).decision))
     return found, match_objects(found, truth.objects, (0.5,))[0].f1

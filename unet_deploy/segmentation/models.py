@@ -73,7 +73,7 @@ class Models:
 
     def close(self, scale: float | None = None) -> None:
         """Close it at a scale, where memory is short; at all of them by default."""
-        for each in [scale] if scale in self._opened else [*self._opened] if scale is None else []:
+        for each in [*self._opened] if scale is None else {scale} & self._opened.keys():
             self._opened.pop(each).close()
 
     def __enter__(self) -> Self:
@@ -131,11 +131,12 @@ class _Spare:
     def of(self, runtime: Runtime) -> Iterator[Models | None]:
         """None where the runtime is an engine, was opened at a scale of its own, or by other means than ours."""
         opened = opened_from(runtime)
-        if opened is None or opened[1].scale != 1 or opened[0].suffix in ENGINE_SUFFIXES:
+        models = Models(*opened) if opened and opened[1].scale == 1 else None
+        if models is None or not models.rescales:
             yield None
             return
         with self._lock:
-            models = self._spare.pop(runtime, None) or Models(*opened)
+            models = self._spare.pop(runtime, models)
         try:
             yield models
         finally:
