@@ -31,7 +31,8 @@ from unet_deploy.masks.blocks import SMALLEST_LEVEL
 from unet_deploy.masks.tiff import BLOCK, LEVEL
 from unet_deploy.measure.sample import write_sample
 from unet_deploy.runtimes import Runtime
-from unet_deploy.segmentation.run import Outputs, Report, segment_file
+from unet_deploy.segmentation.report import Report
+from unet_deploy.segmentation.run import Outputs, segment_file
 from unet_deploy.segmentation.writer import write_labels
 from unet_deploy.stream.pipeline import stream
 from unet_deploy.system.files import replacing

@@ -268,6 +268,12 @@ def quality() -> Iterator[str]:
                 for name, row in found["rows"].items()
             ],
         )  # fmt: skip
+    if found := newest("trust"):
+        yield table(
+            "Confidence, which a run knows, and true F1 at IoU 0.5, of models that never saw these sets (`trust.py`)",
+            ["images", "number", "F1, mean", "Spearman", f"F1 under {found['bad']:g}", "warned of", "others warned of"],
+            [[name, *trust_row(row)] for name, row in found["rows"].items()],
+        )
     if paths := sorted((HERE / "results").glob("*-quality-axons-*.json")):
         yield table(
             "Axons in scanning EM, three classes, 8 images to train on and 2 held back; without border weights",
@@ -298,6 +304,12 @@ def quality() -> Iterator[str]:
                 for name, row in found["rows"].items()
             ],
         )
+
+
+def trust_row(row: dict[str, Any]) -> list[str]:
+    rank = "" if row["Spearman"] is None else f"{row['Spearman']:.2f}"
+    counts = [str(row[each]) for each in ("bad", "bad, warned of", "good, warned of")]
+    return [str(row["images"]), f"{row['F1, mean']:.2f}", rank, *counts]
 
 
 def axon_rows(found: dict[str, Any]) -> Iterator[list[str]]:

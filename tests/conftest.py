@@ -78,3 +78,13 @@ def speckle() -> np.ndarray:
     rng = np.random.default_rng(8)
     field = sum(ndimage.gaussian_filter(rng.standard_normal((500, 500)), sigma) * sigma for sigma in (1, 3, 9))
     return np.clip(128 + 40 * field / field.std(), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def nuclei_image() -> np.ndarray:
+    """Drawn nuclei that the shipped model finds, (768, 768) uint8."""
+    from unet_deploy.measure.sample import SampleSlide
+
+    slide = SampleSlide(768, 768)
+    rows = [[slide.block(row, column)[0] for column in range(slide.columns)] for row in range(slide.rows)]
+    return (255 * np.clip(np.block(rows)[:768, :768], 0, 1)).astype(np.uint8)

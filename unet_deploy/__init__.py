@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     from unet_deploy.model.card import ModelCard
     from unet_deploy.segmentation.options import ObjectRules, Options
     from unet_deploy.segmentation.outputs import Outputs
-    from unet_deploy.segmentation.run import Report, segment_file
+    from unet_deploy.segmentation.report import Report
+    from unet_deploy.segmentation.run import segment_file
     from unet_deploy.segmentation.scaling import Scaling
     from unet_deploy.zoo import open_model
 

@@ -88,6 +88,15 @@ def test_each_set_counts_alike_whatever_its_size():
     assert both.scores[both.values.index(0.55)] == pytest.approx(0.5)
 
 
+def test_masks_that_are_bad_are_told_by_how_unsure_the_model_is():
+    objects = discs()
+    elsewhere = np.roll(objects, STEP // 2, axis=1)
+    good = [seen(objects, np.where(objects > 0, sure, 0.02)) for sure in np.linspace(0.8, 0.98, 10)]
+    bad = [seen(objects, np.where(elsewhere > 0, sure, 0.02)) for sure in np.linspace(0.6, 0.75, 5)]
+    assert 0.7 < calibrate([*good, *bad]).decision.trusted_from < 0.8
+    assert calibrate(good, replace(UNDECIDED, trusted_from=0.3)).decision.trusted_from == 0.3
+
+
 def test_where_there_is_no_object_nothing_can_be_chosen():
     nothing = np.zeros((20, 20), np.int32)
     with pytest.raises(DataError, match="no image has an object"):

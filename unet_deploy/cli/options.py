@@ -137,6 +137,14 @@ class OutputOptions:
             rich_help_panel=OUTPUTS,
         ),
     ] = "auto"
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            "--report",
+            help="Say what was done of each image, and how far to trust it (.json).",
+            rich_help_panel=OUTPUTS,
+        ),
+    ] = None
     overwrite: OverwriteOption = False
 
 

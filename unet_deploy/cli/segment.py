@@ -1,11 +1,11 @@
 """The command that segments images: segment."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -27,10 +27,11 @@ if TYPE_CHECKING:
     from unet_deploy.images import ImageSource
     from unet_deploy.model.contract import Pixels
     from unet_deploy.runtimes import Runtime
-    from unet_deploy.segmentation.batch import Job
+    from unet_deploy.segmentation.batch import Job, Outcome
     from unet_deploy.segmentation.compute import Compute
     from unet_deploy.segmentation.models import Models
     from unet_deploy.segmentation.options import ObjectRules
+    from unet_deploy.segmentation.report import Report
     from unet_deploy.segmentation.run import Options
     from unet_deploy.zoo import Request
 
@@ -52,10 +53,14 @@ def segment(
     """Segment images of any size into tiled masks of class indices, TIFF or OME-Zarr."""
     from unet_deploy.segmentation.batch import Failed, attempt_each
     from unet_deploy.segmentation.planning import first_look
+    from unet_deploy.segmentation.report import ReportFile
 
     options = _options(tiles, image, objects.rules(), resume=run.resume, overwrite=outputs.overwrite)
     options = replace(options, scaling=seeing.scaling())
     jobs = _jobs(images, model, outputs, objects, shared=bool(run.scheduler or run.workers))
+    file = None
+    if outputs.report:
+        file = ReportFile(outputs.report, resume=run.resume, overwrite=outputs.overwrite)
     failures = []
     with ExitStack() as stack:
         pixels, source = stack.enter_context(first_look([job.image for job in jobs], options))
@@ -64,13 +69,17 @@ def segment(
         ready = stack.enter_context(_models(model, request, shown=not run.no_progress))
         if not options.scaling.is_asked and ready.card.decision.diameter is None:
             ready.at(1.0)  # what is wrong with it is said once, and not of every image
-        work: Callable[[Job], None] = partial(_segment, ready, options, compute, source, shown=not run.no_progress)
-        if run.dry_run:
-            work = partial(_foresee, ready, options, compute)
         made = None
         if run.resume and not outputs.overwrite:
             made = partial(_is_made if run.dry_run else _end_made, ready, options)
-        for outcome in attempt_each(jobs, work, is_made=made):
+        outcomes: Iterator[Outcome[Any]]
+        if run.dry_run:
+            outcomes = attempt_each(jobs, partial(_foresee, ready, options, compute), is_made=made)
+        else:
+            work = partial(_segment, ready, options, compute, source, shown=not run.no_progress)
+            outcomes = attempt_each(jobs, work, is_made=made)
+            outcomes = file.following(outcomes) if file else outcomes
+        for outcome in outcomes:
             show.outcome(outcome)
             if isinstance(outcome, Failed):
                 failures.append(outcome)
@@ -102,7 +111,8 @@ def _jobs(
         shared=shared,
         layout=outputs.layout,
     )
-    check_apart([place for outputs in named for place in outputs.places], [find_model(model)])
+    places = [place for each in named for place in each.places]
+    check_apart([*places, *([outputs.report] if outputs.report else [])], [find_model(model), *paths])
     return list(map(Job, paths, named))
 
 
@@ -178,7 +188,7 @@ def _segment(
     job: "Job",
     *,
     shown: bool,
-) -> None:
+) -> "Report":
     """Segment one image, and say what was done."""
     from unet_deploy.segmentation.run import segment_file
 
@@ -188,6 +198,7 @@ def _segment(
             job.image, job.outputs, models, options, compute=compute, progress=progress, source=source
         )
     show.report(report)
+    return report
 
 
 def _is_made(models: "Models", options: "Options", job: "Job") -> bool:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from unet_deploy.cli.text import bytes_text, milliseconds, table, time_text, visible
 from unet_deploy.system.extras import install_line
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from unet_deploy.runtimes.agreement import Agreement
     from unet_deploy.segmentation.batch import Failed, Outcome
     from unet_deploy.segmentation.forecast import Disk, Forecast
-    from unet_deploy.segmentation.run import Report
+    from unet_deploy.segmentation.report import Report
     from unet_deploy.system.gpu import Gpu
 
 Rows = list[tuple[str, str]]
@@ -53,7 +53,7 @@ def block(text: str) -> None:
 # -- segment ---------------------------------------------------------------------------------------------------------
 
 
-def outcome(outcome: Outcome[None]) -> None:
+def outcome(outcome: Outcome[Any]) -> None:
     """Say of an image why nothing was made of it; what was made has been said."""
     from unet_deploy.segmentation.batch import Failed, Interrupted, MadeBefore
 
@@ -99,6 +99,8 @@ def report(report: Report) -> None:
     if report.too_large:
         what = "1 object spans" if report.too_large == 1 else f"{report.too_large} objects span"
         note(f"note: {report.outputs.mask}: {what} more than 4 megapixels, too much to be parted, and stayed whole")
+    if report.trust.doubts:
+        note(f"warning: {report.image.name}: look before you trust this mask: {'; '.join(report.trust.doubts)}")
     if report.places:
         note(f"note: {report.outputs.objects}: {report.places}")
     wall, files = report.timing.wall, ", ".join(map(str, report.outputs))
@@ -186,7 +188,11 @@ def _decision(decision: Decision) -> Rows:
     kept = [f"of {decision.min_size:g} squared diameters and more"] if decision.min_size else []
     kept += ["holes filled"] if decision.fill_holes else []
     kept += [f"parted at necks {decision.split:g} diameters deep"] if decision.split else []
-    return rows + ([("objects", ", ".join(kept))] if kept else [])
+    if kept:
+        rows.append(("objects", ", ".join(kept)))
+    if decision.trusted_from:
+        rows.append(("trusted", f"from a confidence of {decision.trusted_from:g} on"))
+    return rows
 
 
 def _normalization(grey: Normalization) -> str:

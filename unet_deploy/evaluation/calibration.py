@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +15,7 @@ from unet_deploy.evaluation.truths import Truth
 from unet_deploy.model.decision import UNDECIDED, Decision
 from unet_deploy.objects.parts import objects_of
 from unet_deploy.objects.rules import Rules
+from unet_deploy.segmentation.trust import Confidence
 
 LADDERS: dict[str, tuple[Any, ...]] = {
     "threshold": (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7),
@@ -25,6 +27,12 @@ LADDERS: dict[str, tuple[Any, ...]] = {
 
 ROUNDS = 3
 """How often all are chosen anew at most: each depends on the others, and two rounds mostly settle it."""
+
+BAD = 0.6
+"""Object F1 at IoU 0.5 under which a mask is not to be trusted."""
+
+CAUGHT, FALSE_ALARMS = 0.8, 0.1
+"""Shares of the bad masks that are to be warned of, and of the others that may be."""
 
 FLAT = 0.001
 """F1 that is no better than this is no better: of such values the one nearest to the network's own answer is taken."""
@@ -46,10 +54,19 @@ class Seen:
         """Keep probabilities (K, H, W) float in a quarter of their memory; thresholds lie further apart than that."""
         return cls(name, data, np.round(probabilities * 255).astype(np.uint8), truth)
 
+    def labels(self, decision: Decision) -> np.ndarray:
+        """Class indices (H, W) uint8."""
+        return decision.labels(self.probabilities[None].astype(np.float32))[0]
+
+    def confidence(self, decision: Decision) -> float:
+        """The mean probability of the foreground; 0 where there is none."""
+        confidence = Confidence()
+        confidence.add(self.labels(decision), self.probabilities / np.float32(255))
+        return confidence.mean or 0.0
+
     def f1(self, decision: Decision) -> float:
         """Object F1 at IoU 0.5 when objects are made so."""
-        labels = decision.labels(self.probabilities[None].astype(np.float32))[0]
-        labels = self.truth.of_known(labels)
+        labels = self.truth.of_known(self.labels(decision))
         rules = Rules(fill_holes=decision.fill_holes, split=decision.split, min_share=decision.min_size)
         return match_objects(objects_of(labels, rules), self.truth.objects, (0.5,))[0].f1
 
@@ -116,7 +133,21 @@ def calibrate(
         )
         for field, values in LADDERS.items()
     )
+    chosen = replace(chosen, trusted_from=_trusted_from(seen, chosen))
     return Calibration(chosen, curves, before, _mean(seen, chosen, scored), len(seen))
+
+
+def _trusted_from(seen: Sequence[Seen], decision: Decision) -> float:
+    """The confidence below which masks are bad: as low as catches most of those that are, with few false alarms.
+
+    It stays what it was where no mask is bad, or all are: then nothing tells the ones from the others.
+    """
+    sure = np.array([each.confidence(decision) for each in seen])
+    bad = np.array([each.f1(decision) < BAD for each in seen])
+    if bad.all() or not bad.any():
+        return decision.trusted_from
+    caught = np.quantile(sure[bad], CAUGHT, method="higher") + 0.01
+    return math.floor(100 * min(caught, np.quantile(sure[~bad], FALSE_ALARMS), 0.99)) / 100
 
 
 def _best(field: str, values: Sequence[Any], scores: Sequence[float]) -> Any:

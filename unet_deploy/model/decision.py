@@ -34,6 +34,9 @@ class Decision:
     """Area of the smallest object, in squared diameters."""
     fill_holes: bool = False
     """Whether background inside one object belongs to it."""
+    trusted_from: float = 0.0
+    """The confidence, mean probability of the foreground, below which masks were found to be bad; 0 where that is not
+    known."""
 
     def __post_init__(self) -> None:
         card_fields.check_fields(asdict(self), card_fields.DECISION, "decision")

@@ -139,7 +139,7 @@ def _plan(source: ImageSource, runtime: Runtime, step: int, max_memory: int | No
     card, limits, page = runtime.card, runtime.limits, source.info.region
     if limits.hard:
         return plan_tiles(*page.sides, card, tile=limits.most, least=limits.least)
-    budget = Budget.of(source, page, runtime, probabilities=runtime.probabilities, overlay=False)
+    budget = Budget.of(source, page, runtime, overlay=False)
     plans = [
         plan_tiles(*page.sides, card, tile=legal_side(2 * card.margin + answered * step, card))
         for answered in (SIDE, SIDE // 2, SIDE // 4)

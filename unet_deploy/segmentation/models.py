@@ -58,12 +58,16 @@ class Models:
         return file if threshold is None else key_of(file, threshold)
 
     def at(self, scale: float) -> Runtime:
-        """The model at a scale, ready; it stays open until others are wanted. Raises as `open_model`."""
+        """The model at a scale, ready; it stays open until others are wanted. Raises as `open_model`.
+
+        It gives probabilities too where they say how far its answer is to be trusted.
+        """
         runtime = self._opened.pop(scale, None)
         if runtime is None:
             while len(self._opened) >= KEPT_OPEN:
                 self._opened.pop(next(iter(self._opened))).close()
-            runtime = self._open(self._path, replace(self._request, scale=scale))
+            telling = self._request.probabilities or (self.rescales and self.card.decision.trusted_from > 0)
+            runtime = self._open(self._path, replace(self._request, scale=scale, probabilities=telling))
         self._opened[scale] = runtime
         return runtime
 

@@ -85,7 +85,6 @@ def plan_file(
         source,
         region,
         runtime,
-        probabilities=bool(outputs.probabilities),
         overlay=bool(outputs.overlay),
         objects=bool(outputs.objects or outputs.instances),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, astuple, dataclass, replace
+from dataclasses import asdict, astuple, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing_extensions import Unpack
 
 from unet_deploy._version import __version__
 from unet_deploy.errors import ChangedError, ImageError, UsageError
-from unet_deploy.images import ImageInfo, ImageSource, check_fits
+from unet_deploy.images import ImageSource, check_fits
 from unet_deploy.images.array import ALL_CHANNELS, ArraySource, Channels
 from unet_deploy.images.grey import check_dtype
 from unet_deploy.images.state import changed
@@ -24,16 +24,17 @@ from unet_deploy.masks.apart import check_apart
 from unet_deploy.masks.array import ArraySink
 from unet_deploy.model.contract import pixels_for
 from unet_deploy.runtimes import Runtime
-from unet_deploy.runtimes.agreement import Agreement
 from unet_deploy.segmentation.compute import Compute, Task, stream_here
 from unet_deploy.segmentation.measuring import scale_for
 from unet_deploy.segmentation.models import Given, Model, Models, models_of
 from unet_deploy.segmentation.options import DEFAULTS, Options
 from unet_deploy.segmentation.outputs import Outputs, check_ours, check_outputs, finished, sweep
 from unet_deploy.segmentation.planning import covered_region, open_file, plan_file, turn_to_level
-from unet_deploy.segmentation.scaling import AS_IT_IS, AS_THE_CARD_SAYS, Scaled, Scaling
+from unet_deploy.segmentation.report import Report
+from unet_deploy.segmentation.scaling import AS_THE_CARD_SAYS, Scaling
+from unet_deploy.segmentation.trust import judge
 from unet_deploy.segmentation.writer import OutputWriter, Subject, write_labels, write_probabilities
-from unet_deploy.stream.pipeline import Consumer, PageScales, Timing, stream
+from unet_deploy.stream.pipeline import Consumer, PageScales, stream
 from unet_deploy.stream.planner import Budget, plan_for, proof_plan
 from unet_deploy.stream.proof import prove
 from unet_deploy.stream.tta import averaged
@@ -41,46 +42,9 @@ from unet_deploy.system.arguments import callable_or_none, kind_of, yes_or_no
 from unet_deploy.system.arguments import path as path_of
 from unet_deploy.system.cache import key_of
 from unet_deploy.system.progress import Progress
-from unet_deploy.tiling import TilePlan
 from unet_deploy.zoo import Asked, Request, find_model
 
 __all__ = ["Options", "Outputs", "Report", "segment", "segment_array", "segment_file"]
-
-
-@dataclass(frozen=True)
-class Report:
-    """What was done for one image."""
-
-    image: ImageInfo
-    plan: TilePlan
-    outputs: Outputs
-    runtime: str
-    """Runtime and device that answered, as they are named."""
-    timing: Timing
-    proved: Agreement | None
-    """How a GPU's answer compared with the model's, where this image was the first."""
-    objects: int | None = None
-    """How many there are, where they were counted."""
-    nodata: int | None = None
-    """What the mask says to stand for no data; None where its image cannot have any."""
-    places: str = ""
-    """In what the places of objects are given, where the image lies on a map."""
-    too_large: int = 0
-    """How many objects were to be parted where they touch, but span too much for it and stayed as they are."""
-    scaled: Scaled = AS_IT_IS
-    """At which scale the image was taken, and why."""
-
-    @property
-    def off_map(self) -> list[Path]:
-        """The files of an image on a map that do not say that they lie on it."""
-        if self.image.on_map is None:
-            return []
-        return [path for path in self.outputs.of_pixels if not format_of(path).mapped]
-
-    @property
-    def megapixels(self) -> float:
-        """What was segmented, all pages together."""
-        return self.image.pages * self.plan.height * self.plan.width / 1e6
 
 
 def segment(
@@ -154,7 +118,7 @@ def segment_array(
     opened = models.at(measured.scaled.scale)
     prove(opened, source, lambda: proof_plan(opened, info.region))
     runtime = averaged(opened, tta)
-    budget = Budget.of(source, info.region, runtime, probabilities=probabilities, overlay=False)
+    budget = Budget.of(source, info.region, runtime, overlay=False)
     plan = plan_for(runtime, info.region, tile_size, budget)
     labels = ArraySink((info.pages, 1, info.height, info.width), np.dtype(np.uint8))
     consumers: list[Consumer] = [write_labels(labels)]
@@ -283,8 +247,10 @@ def _run(
         with _unchanged(task, writer):
             timing = compute.fill(task, writer, progress)
         writer.commit()
+    nothing = writer.objects == 0 or writer.found_nothing
+    trust = judge(writer.confidence, models.card.decision, scaled, found_nothing=nothing)
     found = (writer.objects, subject.noted, writer.places, writer.too_large)
-    return Report(info, plan, outputs, ready.name, timing, proved, *found, scaled)
+    return Report(info, plan, outputs, ready.name, timing, proved, *found, scaled, trust, models.card.name)
 
 
 @contextmanager

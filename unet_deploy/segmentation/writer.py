@@ -24,6 +24,7 @@ from unet_deploy.masks import (
 from unet_deploy.model.decision import UNDECIDED, Decision
 from unet_deploy.segmentation.options import ObjectRules
 from unet_deploy.segmentation.outputs import Outputs, check_outputs
+from unet_deploy.segmentation.trust import Confidence
 from unet_deploy.stream.pipeline import Consumer, DoneTile
 from unet_deploy.system.marks import marking
 from unet_deploy.tiling import Region, Tile
@@ -80,7 +81,8 @@ class OutputWriter:
         self._sinks: list[MaskSink] = []
         self.objects: int | None = None
         """How many there are, once they were counted."""
-        self.consumers: list[Consumer] = []
+        self.confidence = Confidence()
+        self.consumers: list[Consumer] = [unless_resumed(cut_to(self._region, self.confidence))]
         check_outputs(outputs, self._image, len(subject.classes), keep)
         with ExitStack() as stack:
             form = replace(self._form(1, np.uint8, subject.classes), nodata=subject.nodata)
@@ -141,6 +143,12 @@ class OutputWriter:
     def places(self) -> str:
         """In what the places of objects are given, where the image lies on a map."""
         return self._object_writer.places if self._object_writer else ""
+
+    @property
+    def found_nothing(self) -> bool:
+        """Whether all of the mask was computed by this run, and is background."""
+        whole = self._image.pages * self._region.height * self._region.width
+        return self.confidence.pixels == whole and not self.confidence.foreground
 
     @property
     def too_large(self) -> int:

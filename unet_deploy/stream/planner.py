@@ -141,7 +141,6 @@ class Budget:
         region: Region,
         runtime: Runtime,
         *,
-        probabilities: bool,
         overlay: bool,
         objects: bool = False,
     ) -> Budget:
@@ -150,7 +149,7 @@ class Budget:
 
         info, card = source.info, runtime.card
         stored = info.channels * (4 if info.dtype.kind == "f" else info.dtype.itemsize)
-        scores = 4 * len(card.classes) if probabilities else 0
+        scores = 4 * len(card.classes) if runtime.probabilities else 0
         # A tile is there twice while it is mirrored; finished ones wait with their pixels for the writer.
         waiting = (2 * QUEUED + 3) * stored + (QUEUED + 1) * (1 + scores)
         waiting += _OBJECT_BYTES if objects else 0
