@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from unet_deploy.errors import DataError
-from unet_deploy.evaluation.objects import match_objects
+from unet_deploy.evaluation.objects import match_objects, objects_found
 from unet_deploy.evaluation.truths import Truth
 from unet_deploy.model.decision import UNDECIDED, Decision
-from unet_deploy.objects.parts import objects_of
 from unet_deploy.objects.rules import Rules
 from unet_deploy.segmentation.trust import Confidence
 
@@ -68,7 +67,7 @@ class Seen:
         """Object F1 at IoU 0.5 when objects are made so."""
         labels = self.truth.of_known(self.labels(decision))
         rules = Rules(fill_holes=decision.fill_holes, split=decision.split, min_share=decision.min_size)
-        return match_objects(objects_of(labels, rules), self.truth.objects, (0.5,))[0].f1
+        return match_objects(objects_found(labels, rules), self.truth.objects, (0.5,))[0].f1
 
 
 @dataclass(frozen=True)
