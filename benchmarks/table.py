@@ -268,6 +268,14 @@ def quality() -> Iterator[str]:
                 for name, row in found["rows"].items()
             ],
         )  # fmt: skip
+    if found := newest("travel"):
+        held = [*next(iter(found["rows"].values()))]
+        yield table(
+            f"The recipe for other laboratories, one thing changed at a time; width 16, {found['steps']} steps on "
+            f"{' and '.join(found['trained on'])} (`travel.py`): F1 at IoU 0.5 / Dice, mean of images, by seed",
+            ["", *held],
+            [[name, *(", ".join(map(f1_and_dice, row[each])) for each in held)] for name, row in found["rows"].items()],
+        )
     if found := newest("trust"):
         yield table(
             "Confidence, which a run knows, and true F1 at IoU 0.5, of models that never saw these sets (`trust.py`)",

@@ -62,8 +62,9 @@ def test_segment_a_folder_and_a_pattern_keeps_going_past_a_bad_image(slide, tmp_
         (folder / f"{name}.png").write_bytes(imagecodecs.png_encode(np.full((60, 70), 9, np.uint8)))
     (folder / "old.mask.tif").write_bytes(b"an earlier mask")
     _, said = unet_deploy("segment", folder, "-o", tmp_path / "out", "--scale", "1", code=3)
-    left_out, message, *table = said.splitlines()
+    left_out, blank, message, again, *table = said.splitlines()
     assert left_out == "note: left out, by their names masks, overlays or numbers of a run: old.mask.tif"
+    assert all("nothing was found" in each for each in (blank, again))
     assert message.startswith(f"error: {folder / 'b.tif'}: ")
     assert table == ["1 of 3 images failed:", f"3  {folder / 'b.tif'}"]
     assert sorted(os.listdir(tmp_path / "out")) == ["a.mask.tif", "c.mask.tif"]
@@ -211,7 +212,7 @@ BAD = {
     "nan": (["segment", "nan.tif"], 3, "nan.tif: has pixels that are NaN"),
     "empty": (["segment", "zero.tif"], 3, "zero.tif"),
     "no model": (["segment", "ok.tif", "-m", "none.onnx"], 3, "none.onnx: no such model file"),
-    "unknown model": (["segment", "ok.tif", "-m", "livers"], 3, "neither a file nor a shipped model; shipped: nuclei"),
+    "unknown model": (["segment", "ok.tif", "-m", "livers"], 3, "neither a file nor a shipped model; shipped: axons, cells-phase, nuclei"),
     "broken model": (["segment", "ok.tif", "-m", "broken.onnx"], 3, "broken.onnx: "),
     "no card": (["segment", "ok.tif", "-m", "cardless.onnx"], 3, "cardless.onnx: has no model card"),
     "exists": (["segment", "ok.tif", "-o", "there.tif"], 2, "there.tif exists; pass --overwrite"),
