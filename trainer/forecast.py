@@ -53,6 +53,12 @@ class Forecast:
     fewer: int | None = None
     """Where it is long and on a processor: how many steps of this width take an hour."""
 
+    def within(self, seconds: float) -> Forecast:
+        """The same training where it is ended after so many seconds."""
+        if self.seconds <= seconds:
+            return self
+        return replace(self, steps=max(1, math.floor(self.steps * seconds / self.seconds)), seconds=seconds)
+
 
 def foresee(recipe: Recipe, classes: int, extent: Extent, pace: tuple[int, int], device: torch.device) -> Forecast:
     """Measure this machine for some seconds and foresee a training.
@@ -72,7 +78,7 @@ def foresee(recipe: Recipe, classes: int, extent: Extent, pace: tuple[int, int],
         return Forecast(left, recipe.width, whole, torch.cuda.get_device_name(device))
     cores = usable_cores()
     found = Forecast(left, recipe.width, whole, f"{cores} cores" if cores > 1 else "one core")
-    if whole <= LONG:
+    if whole <= LONG or recipe.max_minutes:
         return found
     fitting = (width for width in _NARROWER if width < recipe.width and seconds(width) <= LONG)
     width = next(fitting, None)
@@ -103,28 +109,39 @@ class _Speed:
         return self.step(_NARROW) * self._work(recipe) / self._work(replace(recipe, width=_NARROW))
 
     def answers(self, width: int, sizes: Iterable[tuple[int, int]]) -> float:
-        """Seconds of the answers to images of these heights and widths, tiled as for validation."""
-        recipe, shape = replace(self.recipe, width=width), geometry(self.recipe.depth)
-        plans = (plan_tiles(*sides, shape, tile=DEFAULT_TILE) for sides in sizes)
-        tiles = Counter(tile.read.sides for plan in plans for tile in plan)
-        work = sum(count * _count_answer(width, recipe.depth, self.ports, sides) for sides, count in tiles.items())
-        return self.step(width) * work / self._work(recipe)
+        """Seconds of the answers to images of these heights and widths."""
+        return self.step(width) * steps_of_answers(replace(self.recipe, width=width), self.ports, sizes)
 
     def _step_by_parts(self) -> float:
         """Seconds of a step that is too long to be timed: a small tile is, and the orthogonalised step of a kernel."""
         recipe = self.recipe
-        sample = replace(recipe, batch=1, tile=_small_tile(recipe))
-        tiles = _time_tiles(sample, self.ports, self.device) * self._tiles(recipe) / self._tiles(sample)
-        return tiles + _time_turn(self.device) * _count_optimizer(recipe, self.ports)
+        sample, ports = replace(recipe, batch=1, tile=_small_tile(recipe)), self.ports
+        tiles = _time_tiles(sample, ports, self.device) * _count_tiles(recipe, ports) / _count_tiles(sample, ports)
+        return tiles + _time_turn(self.device) * _count_optimizer(recipe, ports)
 
     def _work(self, recipe: Recipe) -> float:
-        """Floating point operations of a step."""
-        return self._tiles(recipe) + _count_optimizer(recipe, self.ports)
+        return _count_step(recipe, self.ports)
 
-    def _tiles(self, recipe: Recipe) -> float:
-        """Those of its tiles alone. Back through a convolution takes twice as many as forward."""
-        sides = (recipe.tile, recipe.tile)
-        return 3 * recipe.batch * _count_answer(recipe.width, recipe.depth, self.ports, sides)
+
+def steps_of_answers(recipe: Recipe, ports: tuple[int, int], sizes: Iterable[tuple[int, int]]) -> float:
+    """How many steps compute as much as the answers to images of these heights and widths, tiled as for validation.
+
+    ports: channels and classes.
+    """
+    plans = (plan_tiles(*sides, geometry(recipe.depth), tile=DEFAULT_TILE) for sides in sizes)
+    tiles = Counter(tile.read.sides for plan in plans for tile in plan)
+    work = sum(count * _count_answer(recipe.width, recipe.depth, ports, sides) for sides, count in tiles.items())
+    return work / _count_step(recipe, ports)
+
+
+def _count_step(recipe: Recipe, ports: tuple[int, int]) -> float:
+    """Count the floating point operations of a step."""
+    return _count_tiles(recipe, ports) + _count_optimizer(recipe, ports)
+
+
+def _count_tiles(recipe: Recipe, ports: tuple[int, int]) -> float:
+    """Count those of its tiles alone. Back through a convolution takes twice as many as forward."""
+    return 3 * recipe.batch * _count_answer(recipe.width, recipe.depth, ports, (recipe.tile, recipe.tile))
 
 
 @cache

@@ -23,6 +23,8 @@ OPTIONS = {
     "w0": "--border-weight",
     "diameter": "--diameter",
     "seed": "--seed",
+    "max_minutes": "--max-minutes",
+    "patience": "--patience",
 }
 """By which option of the command a field of a recipe is chosen; what is not here comes with the preset."""
 
@@ -36,6 +38,8 @@ _LIMITS = {
     "w0": (0, 1e6),
     "diameter": (4, 512),
     "seed": (0, 2**64 - 1),  # PyTorch's generators take 64 bits
+    "max_minutes": (0.01, 1e6),
+    "patience": (1, 10**6),
 }
 """The least and the most that a field may be."""
 
@@ -126,6 +130,11 @@ class Recipe:
     """Pixels: each image is brought to this diameter of its objects; None takes images as they are."""
     seed: int = 0
     """Of the first weights, and with the number of a step of all that it draws."""
+    max_minutes: float | None = None
+    """After which a training has ended, its last validation included; the rate then follows the time where more of that
+    is gone than of the steps. None for as long as the steps take."""
+    patience: int | None = None
+    """Validations without a better score after which a training ends; None for all steps."""
 
     def __post_init__(self) -> None:
         """Raise UsageError for a value that no training can have, NaN included."""

@@ -31,6 +31,10 @@ class Run:
     """The running mean that had it, on the CPU; None before the first validation."""
     seconds: float = 0.0
     """Spent training, over all resumptions."""
+    prepared: float = 0.0
+    """Seconds spent before the first step, over all resumptions."""
+    gone: float = 0.0
+    """Share of the time that steps may take that is gone; 0 where they may take any."""
     losses: list[float] = field(default_factory=list)
     """Of the steps since the last validation."""
     log: list[dict[str, float]] = field(default_factory=list)
@@ -40,6 +44,16 @@ class Run:
         """Take the running mean of the weights as the best."""
         self.best, self.best_step = score, self.step
         self.best_weights = {name: value.to("cpu", copy=True) for name, value in self.averaged.state_dict().items()}
+
+    def position(self, recipe: Recipe) -> float:
+        """The step at which it stands, or that to which the time that is gone belongs, where that is further."""
+        return max(self.step, min(1.0, self.gone) * recipe.steps)
+
+    @property
+    def stale(self) -> int:
+        """Validations since the one that was better than all before it."""
+        scores = [row["score"] for row in self.log]
+        return len(scores) - 1 - scores.index(max(scores)) if scores else 0
 
     @property
     def score(self) -> float | None:

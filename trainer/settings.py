@@ -18,7 +18,8 @@ from trainer.sets import AnnotatedSet
 from unet_deploy.errors import UsageError
 from unet_deploy.system.machine import bf16_pays
 
-MAY_CHANGE = ("steps", "learning_rate")
+_OF_THE_RATE = ("steps", "learning_rate", "max_minutes")
+MAY_CHANGE = (*_OF_THE_RATE, "patience")
 """Fields of a recipe that a run may go on with others of; what it has learned is of use under them too."""
 
 
@@ -86,8 +87,14 @@ def _data_changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[s
 
 def _allowed_changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     for name in MAY_CHANGE:
-        if then[name] != now[name]:
-            yield f"note: {OPTIONS[name]} was {then[name]}, is {now[name]}: the rate follows its curve from here on"
+        if then.get(name) != now[name]:
+            follows = ": the rate follows its curve from here on" if name in _OF_THE_RATE else ""
+            yield f"note: {OPTIONS[name]} was {_said(then.get(name))}, is {_said(now[name])}{follows}"
+
+
+def _said(value: object) -> object:
+    """An option's value, for people."""
+    return "not given" if value is None else value
 
 
 def _machine_changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
@@ -111,7 +118,9 @@ def fingerprint_of(recipe: Recipe, description: ModelDescription, data: Annotate
     The learning rate is left out: it may change.
     """
     fixed = asdict(recipe) | {"learning_rate": 0.0}
-    del fixed["diameter"], fixed["augmentation"]["elsewhere"]
+    for later in ("diameter", "max_minutes", "patience"):
+        del fixed[later]
+    del fixed["augmentation"]["elsewhere"]
     names = [each.name for each in data.images]
     settings = [fixed, description.classes, asdict(description.normalization), names, data.rule]
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())

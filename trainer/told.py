@@ -14,6 +14,9 @@ class State:
 
     step: int
     steps: int
+    """How many it will have taken in the end, foreseen where it is the time that ends it."""
+    left: float
+    """Seconds that are left, by how fast it was so far."""
     loss: float
     score: float | None
     """The latest validation score: mean Dice of the classes but background."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from time import perf_counter as now
 from typing import Any
 
 import torch
@@ -14,8 +14,9 @@ import torch
 from trainer.batches import batches
 from trainer.data import Sample, add_weights
 from trainer.device import find_device
-from trainer.forecast import foresee
+from trainer.forecast import foresee, steps_of_answers
 from trainer.keeper import Keeper
+from trainer.pace import Pace
 from trainer.pictures import draw_curves, draw_validation
 from trainer.predict import validate
 from trainer.recipe import PRESETS, UNDESCRIBED, ModelDescription, Recipe
@@ -44,13 +45,14 @@ def train(
 ) -> Trained:
     """Train a U-Net on one data set or several, and write its best weights to `output` (.pt).
 
-    evaluate_every: steps between validations. resume: go on from the checkpoint that an earlier run of the same data
-    and settings left; that gives what an uninterrupted run would have given. Rate and number of steps may be others.
+    evaluate_every: steps between validations, or as much of the time where that is limited. resume: go on from the
+    checkpoint that an earlier run of the same data and settings left; that gives what an uninterrupted run would have
+    given. Rate, number of steps and limits may be others.
     Beside OUTPUT.pt stand OUTPUT.checkpoint.pt, .csv (the log), .curves.png and .validation.png.
     Raises DataError, UsageError; ResourceError for a full disk or memory, and when the network answers no numbers any
     more: what was good before is kept.
     """
-    files, device = Files(output), find_device()
+    began, files, device = now(), Files(output), find_device()
     sets = [data] if isinstance(data, DataSet) else list(data)
     saved = _begin(files, recipe, resume=resume, overwrite=overwrite)
     for each in sets:
@@ -58,10 +60,7 @@ def train(
     if saved:
         description = description.going_on(words_of(output))
     with _out_of_memory():
-        first = saved["step"] if saved else 0
-        if told.forecast and first < recipe.steps:
-            pace, extent = (first, evaluate_every), extent_of(sets)
-            told.forecast(foresee(recipe, len(description.classes), extent, pace, device))
+        _foretell(sets, recipe, len(description.classes), evaluate_every, saved, device, told)
         annotated = read_sets(sets, description, recipe.diameter)
         selection = selection_of(annotated.validation, description.classes)
         told.say(*annotated.notes, annotated.note, selection.note)
@@ -73,11 +72,12 @@ def train(
             restore(files.checkpoint, saved, run)
             keeper.finish_last_save(run)
         keeper.check_room(run)
-        _learn(run, keeper, evaluate_every, told)
+        pace = Pace(recipe, evaluate_every, selection, _expected(recipe, annotated, run), began)
+        _learn(run, keeper, pace, told)
     best, _ = load_weights(output)
     draw_curves(files.curves, run.log)
     draw_validation(files.pictures, best.to(device), annotated.validation, device)
-    told.say(_tied(run, selection))
+    told.say(_ended(run, pace), _tied(run, selection))
     return Trained(run.best, run.best_step, selection.can_choose)
 
 
@@ -101,6 +101,37 @@ def _begin(files: Files, recipe: Recipe, *, resume: bool, overwrite: bool) -> di
             f"{files.checkpoint}: has taken {saved['step']} steps already; --steps {recipe.steps} is fewer"
         )
     return saved
+
+
+def _foretell(
+    sets: Sequence[DataSet],
+    recipe: Recipe,
+    classes: int,
+    evaluate_every: int,
+    saved: dict[str, Any] | None,
+    device: torch.device,
+    told: Told,
+) -> None:
+    """Measure how long a training will take, where somebody wants to know."""
+    first = saved["step"] if saved else 0
+    if told.forecast and first < recipe.steps:
+        found = foresee(recipe, classes, extent_of(sets), (first, evaluate_every), device)
+        told.forecast(found.within(_seconds_left(recipe, saved or {})))
+
+
+def _seconds_left(recipe: Recipe, saved: dict[str, Any]) -> float:
+    """What a limit leaves to a run, or to one that goes on; infinite without one."""
+    if not recipe.max_minutes:
+        return math.inf
+    return max(0.0, 60 * recipe.max_minutes - saved.get("seconds", 0.0) - saved.get("prepared", 0.0))
+
+
+def _expected(recipe: Recipe, data: AnnotatedSet, run: Run) -> float:
+    """How many steps a validation is thought to take; counted only where time is limited."""
+    if not recipe.max_minutes:
+        return 0.0
+    ports = len(data.images[0].image), run.model.head.out_channels
+    return steps_of_answers(recipe, ports, [each.labels.shape for each in data.validation])
 
 
 def _check_same(checkpoint: Path, saved: dict[str, Any], recipe: Recipe, keeper: Keeper) -> list[str]:
@@ -135,25 +166,27 @@ def _less_memory() -> ResourceError:
 # -- the loop --------------------------------------------------------------------------------------------------------
 
 
-def _learn(run: Run, keeper: Keeper, evaluate_every: int, told: Told) -> None:
+def _learn(run: Run, keeper: Keeper, pace: Pace, told: Told) -> None:
     """Take the steps that are left; validate and save every so often, after the last one, and when interrupted."""
-    recipe, data = keeper.recipe, keeper.data
-    samples = add_weights(data.training, len(keeper.description.classes), recipe)
-    with held_interrupt() as interrupted, closing(_steps(run, samples, keeper)) as losses:
+    samples = add_weights(keeper.data.training, len(keeper.description.classes), keeper.recipe)
+    pace.begin(run)
+    with held_interrupt() as interrupted, closing(_steps(run, samples, keeper, pace)) as losses:
         for loss in losses:
-            if run.step % evaluate_every == 0 or run.step == recipe.steps:
-                _validate(run, data, keeper)
-                keeper.keep_all(run)
+            if pace.is_due(run):
+                _validate(run, keeper, pace)
             if told.progress:
-                told.progress(State(run.step, recipe.steps, loss, run.score, len(run.log)))
+                told.progress(State(run.step, pace.steps(run), pace.left(run), loss, run.score, len(run.log)))
             if interrupted():
                 keeper.keep(run)
                 raise KeyboardInterrupt
+    if run.losses:  # of a run that goes on when its time is over already
+        _validate(run, keeper, pace)
 
 
-def _validate(run: Run, data: AnnotatedSet, keeper: Keeper) -> None:
-    """Score the running mean of the weights, log it, and keep it where it is the best so far."""
-    score = validate(run.averaged, data.validation, keeper.selection.scored, keeper.device)
+def _validate(run: Run, keeper: Keeper, pace: Pace) -> None:
+    """Score the running mean of the weights, log it, keep it where it is the best so far, and save."""
+    with pace.looking(run):
+        score = validate(run.averaged, keeper.data.validation, keeper.selection.scored, keeper.device)
     if math.isnan(score):
         raise keeper.lost("the network's answer", run.step)
     mean = sum(run.losses) / len(run.losses)
@@ -161,19 +194,35 @@ def _validate(run: Run, data: AnnotatedSet, keeper: Keeper) -> None:
     run.losses.clear()
     if keeper.selection.better(score, run.best):
         run.keep_best(score)
+    keeper.keep_all(run)
 
 
-def _steps(run: Run, samples: Sequence[Sample], keeper: Keeper) -> Generator[float, None, None]:
-    """Take the steps that are left, and yield the loss of each. Raises ResourceError when that is no number."""
-    started = time.perf_counter() - run.seconds
+def _steps(run: Run, samples: Sequence[Sample], keeper: Keeper, pace: Pace) -> Generator[float, None, None]:
+    """Take the steps that are left, one at least of a new run, and yield the loss of each.
+
+    Raises ResourceError when that is no number.
+    """
+    if run.step and pace.is_over(run):
+        return
     with closing(batches(samples, keeper.recipe, run.model.margin, run.step)) as drawn:
         for batch in drawn:
             loss = step(run, batch, keeper.recipe, keeper.device)
             if not math.isfinite(loss):
                 raise keeper.lost("the loss", run.step)
             run.losses.append(loss)
-            run.seconds = time.perf_counter() - started
+            pace.tick(run)
             yield loss
+            if pace.is_over(run):
+                return
+
+
+def _ended(run: Run, pace: Pace) -> str | None:
+    """Say why a training took fewer steps than it might have, where it did."""
+    if run.step >= pace.recipe.steps:
+        return None
+    if pace.is_in_vain(run):
+        return f"note: ended at step {run.step}: no score of the last {run.stale} validations was better"
+    return f"note: ended at step {run.step}, when --max-minutes {pace.recipe.max_minutes:g} were over"
 
 
 def _tied(run: Run, selection: Selection) -> str | None:

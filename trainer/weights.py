@@ -119,6 +119,7 @@ def save_checkpoint(path: Path, run: Run, settings: dict[str, Any]) -> None:
         "best": run.best,
         "best_step": run.best_step,
         "seconds": run.seconds,
+        "prepared": run.prepared,
         "losses": run.losses,
         "log": run.log,
     }
@@ -142,6 +143,7 @@ def restore(path: Path, saved: dict[str, Any], run: Run) -> None:
         raise ModelError(
             f"{path}: holds no run of this trainer; start anew with --overwrite in place of --resume"
         ) from error
+    run.prepared = saved.get("prepared", 0.0)
     run.best_weights = saved.get("best_weights")  # version 0.1 kept them in the weights file alone
 
 

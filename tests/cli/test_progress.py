@@ -36,15 +36,15 @@ def test_no_bar_is_drawn_where_none_is_wanted(monkeypatch):
     monkeypatch.setattr(sys, "stderr", terminal)
     with progress_bar("slide.tif", shown=False) as progress, training_bar("w.pt", shown=False) as training:
         progress(1, 2)
-        training(SimpleNamespace(step=1, steps=2, loss=0.5, score=0.75, validations=1))
+        training(SimpleNamespace(step=1, steps=2, left=1.0, loss=0.5, score=0.75, validations=1))
     assert terminal.getvalue() == ""
 
 
 def test_off_a_terminal_training_says_a_line_at_each_validation(capsys):
     with training_bar("w.pt") as training:
         for step, score, seen in ((1, None, 0), (2, None, 0), (3, 0.75, 1), (4, 0.75, 1), (5, 0.75, 2)):
-            training(SimpleNamespace(step=step, steps=5, loss=0.25, score=score, validations=seen))
+            training(SimpleNamespace(step=step, steps=5, left=90.0, loss=0.25, score=score, validations=seen))
     assert capsys.readouterr().err.splitlines() == [
-        "step 3 of 5: loss 0.2500, validation Dice 0.7500",
+        "step 3 of 5: loss 0.2500, validation Dice 0.7500, about 1.5 min left",
         "step 5 of 5: loss 0.2500, validation Dice 0.7500",
     ]

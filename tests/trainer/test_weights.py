@@ -41,7 +41,7 @@ def test_a_checkpoint_of_an_earlier_version_is_gone_on_with(tmp_path):
     assert all(torch.equal(run.model.state_dict()[name], value) for name, value in saved["model"].items())
     save_checkpoint(tmp_path / "again.pt", run, {})
     again = torch.load(tmp_path / "again.pt", weights_only=True)
-    assert again.keys() ^ saved.keys() == {"fingerprint", "settings", "best_weights"}
+    assert again.keys() ^ saved.keys() == {"fingerprint", "settings", "best_weights", "prepared"}
     assert again["log"] == saved["log"]
     assert str(again["optimizer"]) == str(saved["optimizer"])
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from unet_deploy.cli.show import note
-from unet_deploy.cli.text import visible
+from unet_deploy.cli.text import time_text, visible
 
 if TYPE_CHECKING:
     from unet_deploy.system.progress import Progress
@@ -21,6 +21,10 @@ class TrainingState(Protocol):
     def step(self) -> int: ...
     @property
     def steps(self) -> int: ...
+    @property
+    def left(self) -> float:
+        """Seconds."""
+
     @property
     def loss(self) -> float: ...
     @property
@@ -87,6 +91,8 @@ def _line_at_each_validation() -> Callable[[TrainingState], None]:
     def update(state: TrainingState) -> None:
         if state.validations != seen[0]:
             seen[0] = state.validations
-            note(f"step {state.step} of {state.steps}: loss {state.loss:.4f}, validation Dice {state.score:.4f}")
+            left = f", about {time_text(state.left)} left" if state.step < state.steps else ""
+            done = f"step {state.step} of {state.steps}"
+            note(f"{done}: loss {state.loss:.4f}, validation Dice {state.score:.4f}{left}")
 
     return update

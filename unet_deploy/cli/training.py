@@ -47,6 +47,17 @@ class TrainingOptions:
     steps: Annotated[
         int | None, typer.Option(min=1, help="Steps to train; by default the preset's.", rich_help_panel=TRAINING)
     ] = None
+    max_minutes: Annotated[
+        float | None,
+        typer.Option(
+            help="End in time, the last validation included; the rate of learning falls as the time goes.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None
+    patience: Annotated[
+        int | None,
+        typer.Option(min=1, help="End after so many validations without a better score.", rich_help_panel=TRAINING),
+    ] = None
     width: Annotated[
         int | None,
         typer.Option(
@@ -128,6 +139,8 @@ class TrainingOptions:
             width=self.width or usual_width(self.preset),
             depth=self.depth,
             steps=self.steps,
+            max_minutes=self.max_minutes,
+            patience=self.patience,
             tile=self.tile_size,
             batch=self.batch_size,
             learning_rate=self.learning_rate,
