@@ -212,7 +212,11 @@ BAD = {
     "nan": (["segment", "nan.tif"], 3, "nan.tif: has pixels that are NaN"),
     "empty": (["segment", "zero.tif"], 3, "zero.tif"),
     "no model": (["segment", "ok.tif", "-m", "none.onnx"], 3, "none.onnx: no such model file"),
-    "unknown model": (["segment", "ok.tif", "-m", "livers"], 3, "neither a file nor a shipped model; shipped: axons, cells-phase, nuclei"),
+    "unknown model": (
+        ["segment", "ok.tif", "-m", "livers"],
+        3,
+        "neither a file nor a shipped model; shipped: axons, cells-phase, nuclei",
+    ),
     "broken model": (["segment", "ok.tif", "-m", "broken.onnx"], 3, "broken.onnx: "),
     "no card": (["segment", "ok.tif", "-m", "cardless.onnx"], 3, "cardless.onnx: has no model card"),
     "exists": (["segment", "ok.tif", "-o", "there.tif"], 2, "there.tif exists; pass --overwrite"),
