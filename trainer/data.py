@@ -108,7 +108,7 @@ def annotate(
     if void is not None:
         raise DataError(
             f"{pairs[0].mask.parent}: pixels of {void} beside numbers of classes or objects seem to be of no class "
-            f"(void); give them one, or save masks as TIFF whose no-data value is {void}: these are not learned from"
+            f"(void); give them one, or say --ignore {void}: these are not learned from"
         )
     if absent := absent_class((truth.said for truth in truths), classes):
         where = pairs[0].mask.parent

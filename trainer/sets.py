@@ -11,6 +11,7 @@ import numpy as np
 from trainer.data import Annotated, annotate
 from trainer.fitted import factors, resized, shrunk
 from trainer.recipe import ModelDescription
+from unet_deploy.annotations.marking import AS_MARKED, Marking
 from unet_deploy.errors import DataError, UsageError
 from unet_deploy.evaluation.kinds import MaskCode, MaskKind
 from unet_deploy.evaluation.pairs import Pair, find_pairs
@@ -32,6 +33,8 @@ class DataSet:
     its name, and nothing of another."""
     reading: Reading = AS_SAID
     """How the images are read."""
+    marking: Marking = AS_MARKED
+    """How the masks are read."""
     weight: float = 1.0
     """How often tiles are drawn from it, beside other sets, whatever their sizes."""
 
@@ -159,7 +162,7 @@ def _found(sets: Sequence[DataSet]) -> list[tuple[DataSet, list[Pair], Split]]:
     names = [data.name for data in sets]
     if len(set(names)) < len(names):
         raise UsageError(f"DATA: two sets are named {max(names, key=names.count)}; rename a folder")
-    every = [(data, list(find_pairs(data.path, data.masks))) for data in sets]
+    every = [(data, list(find_pairs(data.path, data.masks, data.marking))) for data in sets]
     rule = sets[0].validation
     if strange := [name for name in sets_held_back(rule) or () if name not in names]:
         raise UsageError(f"--validation {rule}: no set is named {strange[0]}; there are {', '.join(names)}")

@@ -209,6 +209,23 @@ def test_where_a_mask_holds_no_data_nothing_is_true_and_nobody_is_wrong(folder, 
         assert score.overlaps[0].predicted <= 45 * 90
 
 
+def test_scores_skip_an_ignored_value_whatever_the_mask_says_there(tmp_path):
+    rng = np.random.default_rng(2)
+    truth = np.zeros((40, 40), np.uint8)
+    truth[5:15, 5:15] = truth[22:30, 20:34] = 1
+    truth[:, 30:] = 7
+    tifffile.imwrite(tmp_path / "truth.tif", truth)
+    scores = []
+    for at in range(2):
+        mask = (truth == 1).astype(np.uint8)
+        mask[:, 30:] = rng.integers(0, 2, (40, 10))
+        tifffile.imwrite(tmp_path / f"mask{at}.tif", mask)
+        command = ("score", tmp_path / f"mask{at}.tif", tmp_path / "truth.tif", "--ignore", 7, "--json")
+        scores.append(unet_deploy(*command)[0].replace(f"mask{at}", "mask"))
+    assert scores[0] == scores[1]
+    assert json.loads(scores[0])["overall"]["Dice of foreground, all pixels"] == 1
+
+
 def test_a_model_says_where_masks_are_others_than_it_was_trained_on(folder, small_models, tmp_path):
     pytest.importorskip("onnx")
     from dataclasses import replace

@@ -8,6 +8,7 @@ import tifffile
 
 from trainer.data import add_weights, find_pairs, read_annotated, separate
 from trainer.recipe import PRESETS
+from unet_deploy.annotations.marking import Marking
 from unet_deploy.errors import DataError
 from unet_deploy.model.card import Normalization
 
@@ -109,12 +110,27 @@ def test_where_a_mask_holds_no_data_nothing_is_learned(folder):
         np.testing.assert_array_equal(sample.labels[32:], whole.labels[32:])
 
 
+def test_an_ignored_value_is_neither_learned_nor_counted(folder):
+    plain = add_weights(read(folder), 2, PRESETS["modern"])
+    for pair in find_pairs(folder):
+        numbers = tifffile.imread(pair.mask)
+        numbers[:30] = 255
+        tifffile.imwrite(pair.mask, numbers)
+    pairs = find_pairs(folder, marking=Marking(ignore=255))
+    samples = add_weights(read_annotated(pairs, CLASSES, MEASURED), 2, PRESETS["modern"])
+    for sample, whole in zip(samples, plain, strict=True):
+        assert not sample.weights[:30].any()
+        assert not sample.objects[:30].any()
+        assert sample.said.size == 60 * 90
+        np.testing.assert_array_equal(sample.labels[32:], whole.labels[32:])
+
+
 def test_pixels_of_no_class_are_for_their_author_to_name(folder):
     for pair in find_pairs(folder):
         numbers = np.minimum(tifffile.imread(pair.mask), 1).astype(np.uint8)
         numbers[(numbers == 0) & (np.roll(numbers, 1, 0) > 0)] = 255
         tifffile.imwrite(pair.mask, numbers)
     with pytest.raises(
-        DataError, match=r"masks: pixels of 255 .* no class \(void\); give them one, or save masks as TIFF"
+        DataError, match=r"masks: pixels of 255 .* no class \(void\); give them one, or say --ignore 255"
     ):
         read(folder)

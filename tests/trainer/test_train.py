@@ -23,6 +23,7 @@ from trainer.told import NOBODY, Told  # noqa: E402
 from trainer.train import train  # noqa: E402
 from trainer.unet import UNet  # noqa: E402
 from trainer.weights import load_weights  # noqa: E402
+from unet_deploy.annotations.marking import Marking  # noqa: E402
 from unet_deploy.errors import DataError, ResourceError, UsageError  # noqa: E402
 from unet_deploy.model.card import Normalization  # noqa: E402
 
@@ -248,3 +249,23 @@ def test_a_tile_of_which_the_masks_say_nothing_ends_no_training(folder, tmp_path
         numbers = np.full((90, 90), 255, np.uint8)
         tifffile.imwrite(path, numbers, extratags=[(42113, "s", 0, "255", True)], metadata=None)
     assert run(folder, tmp_path / "w.pt", replace(TINY, batch=1)).score >= 0
+
+
+@pytest.mark.parametrize("kind", ["instances", "binary", "classes"])
+def test_what_an_ignored_pixel_holds_changes_no_weight(folder, tmp_path, kind):
+    """The same pixels are ignored by two values that mean nothing; learned from, they give other weights."""
+    plain = {path: tifffile.imread(path) for path in sorted((folder / "masks").iterdir())}
+
+    def trained(value, ignore):
+        for path, numbers in plain.items():
+            marked = numbers.copy() if kind == "instances" else np.minimum(numbers, 1)
+            marked[20:60, 30:] = value
+            tifffile.imwrite(path, marked.astype(np.uint8))
+        data = DataSet(folder, mask_kind=kind, marking=Marking(ignore=ignore))
+        output = tmp_path / f"{value}-{ignore}.pt"
+        train(data, output, replace(TINY, steps=3), CELLS, evaluate_every=3)
+        return weights(output)
+
+    one, other, learned = trained(200, 200), trained(255, 255), trained(1, None)
+    assert all(torch.equal(each, other[name]) for name, each in one.items())
+    assert not all(torch.equal(each, learned[name]) for name, each in one.items())

@@ -11,6 +11,7 @@ from unet_deploy.cli.app import command
 from unet_deploy.cli.options import (
     DATA,
     OUTPUTS,
+    IgnoreOption,
     JsonOption,
     MaskKindOption,
     NoProgressOption,
@@ -30,6 +31,7 @@ class CalibrationData:
         typer.Option(help="Only what training held back of each folder, in the same words.", rich_help_panel=DATA),
     ] = None
     mask_kind: MaskKindOption = "auto"
+    ignore: IgnoreOption = None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -59,6 +61,7 @@ def calibrate(
     no_progress: NoProgressOption = False,
 ) -> None:
     """Choose threshold, splitting, least size and holes of a model by annotated images it never saw."""
+    from unet_deploy.annotations.marking import Marking
     from unet_deploy.evaluation.answers import Folder, see
     from unet_deploy.evaluation.calibration import calibrate
     from unet_deploy.evaluation.curves import draw_curves
@@ -84,7 +87,8 @@ def calibrate(
         check_recordable(file, "calibrate")
     for folder in data.data:
         check_no_data([each for each in (output, plot) if each], folder, None, [file])
-    folders = [Folder(path, data.mask_kind, data.validation, read.reading()) for path in data.data]
+    marking = Marking(data.ignore)
+    folders = [Folder(path, data.mask_kind, data.validation, read.reading(), marking) for path in data.data]
     with Models(file, Request(probabilities=True)) as models:
         decision = models.card.decision
         with progress_bar("answers", "images", shown=not no_progress) as progress:

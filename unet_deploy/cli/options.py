@@ -15,6 +15,7 @@ from unet_deploy.cli import parse
 from unet_deploy.errors import address
 
 if TYPE_CHECKING:
+    from unet_deploy.annotations.marking import Marking
     from unet_deploy.images.reading import Reading
 
 MODEL, TILES, IMAGE, OBJECTS, OUTPUTS, RUN = "Model and runtime", "Tiles", "Image", "Objects", "Outputs", "Run"
@@ -102,6 +103,16 @@ TimeoutOption = Annotated[
 ]
 MaskKindOption = Annotated[
     MaskKind, typer.Option("--mask-kind", help="What the values of the masks are.", rich_help_panel=DATA)
+]
+IgnoreOption = Annotated[
+    int | None,
+    typer.Option(
+        "--ignore",
+        min=0,
+        help="Pixels of the masks of this value are not known: neither learned nor scored.",
+        metavar="VALUE",
+        rich_help_panel=DATA,
+    ),
 ]
 OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Replace files that exist.", rich_help_panel=OUTPUTS)
@@ -289,6 +300,13 @@ class DataOptions:
     data: Annotated[Path, typer.Argument(help="Folder with images/ and masks/, or an image stack (with --masks).")]
     masks: MasksOption = None
     mask_kind: MaskKindOption = "auto"
+    ignore: IgnoreOption = None
+
+    def marking(self) -> "Marking":
+        """How annotations are read, as the library says it."""
+        from unet_deploy.annotations.marking import Marking
+
+        return Marking(self.ignore)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

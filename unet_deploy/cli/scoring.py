@@ -13,6 +13,7 @@ from unet_deploy.cli.options import (
     DATA,
     OUTPUTS,
     DataOptions,
+    IgnoreOption,
     JsonOption,
     MaskKindOption,
     NodataOption,
@@ -104,7 +105,7 @@ def evaluate(
         check_free(findings.plot, overwrite=findings.overwrite)
     outputs = [*([findings.plot] if findings.plot else []), *([file] if findings.record else [])]
     check_no_data(outputs, data.data, data.masks, [] if findings.record else [file])
-    pairs = find_pairs(data.data, data.masks)
+    pairs = find_pairs(data.data, data.masks, data.marking())
     name = data.data.resolve().name
     split = split_set(name, pairs, data.validation, read.reading()) if data.validation else None
     if split and not split.validation:
@@ -156,12 +157,14 @@ def score(
     truth: Annotated[Path, typer.Argument(help="The true mask, or numbered objects, of the same size.")],
     mask_kind: MaskKindOption = "auto",
     *,
+    ignore: IgnoreOption = None,
     rules: RuleOptions,
     nodata: NodataOption = None,
     timeout: TimeoutOption = 20,
     as_json: JsonOption = False,
 ) -> None:
     """Score a mask against the truth."""
+    from unet_deploy.annotations.marking import Marking
     from unet_deploy.evaluation.evaluate import score_files
     from unet_deploy.evaluation.measures import USUAL
     from unet_deploy.images.reading import Reading
@@ -169,7 +172,8 @@ def score(
 
     reading = Reading(nodata=nodata, timeout=timeout)
     decided = rules.rules().decided_by(UNDECIDED)
-    result = score_files(mask, truth, mask_kind=mask_kind, objects=decided, reading=reading)
+    marking = Marking(ignore)
+    result = score_files(mask, truth, mask_kind=mask_kind, marking=marking, objects=decided, reading=reading)
     show_scores.masks_read(result)
     if as_json:
         show_scores.evaluation_json(result)

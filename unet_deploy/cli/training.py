@@ -14,6 +14,7 @@ from unet_deploy.cli.options import (
     OUTPUTS,
     RUN,
     CardOptions,
+    IgnoreOption,
     MaskKindOption,
     MasksOption,
     NoProgressOption,
@@ -158,6 +159,7 @@ class TrainingData:
     ]
     masks: MasksOption = None
     mask_kind: MaskKindOption = "auto"
+    ignore: IgnoreOption = None
     weights: Annotated[
         parse.Numbers | None,
         typer.Option(
@@ -188,6 +190,7 @@ class TrainingData:
     def sets(self, reading: "Reading") -> "list[DataSet]":
         """The data sets that were named. Raises UsageError where the options do not fit them."""
         from trainer.sets import DataSet
+        from unet_deploy.annotations.marking import Marking
 
         weights = self.weights or (1.0,) * len(self.data)
         if len(weights) != len(self.data):
@@ -197,7 +200,7 @@ class TrainingData:
         if self.masks and len(self.data) > 1:
             raise UsageError("--masks: belongs to one image stack; give several sets as folders")
         return [
-            DataSet(path, self.masks, self.mask_kind, self.validation, reading, weight)
+            DataSet(path, self.masks, self.mask_kind, self.validation, reading, Marking(self.ignore), weight)
             for path, weight in zip(self.data, weights, strict=True)
         ]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from unet_deploy.annotations.marking import AS_MARKED, Marking
 from unet_deploy.errors import DataError
 from unet_deploy.evaluation.calibration import Seen
 from unet_deploy.evaluation.kinds import MaskCode, MaskKind
@@ -34,6 +35,7 @@ class Folder:
     validation: str | None = None
     """Only what this rule holds back; None for all."""
     reading: Reading = AS_SAID
+    marking: Marking = AS_MARKED
 
     def split(self, pairs: Sequence[Pair]) -> Split | None:
         """What the rule holds back; None for no rule. Raises as `split_set`."""
@@ -89,7 +91,8 @@ def see(models: Models, folders: Sequence[Folder], progress: Progress | None = N
     Returns that, and how many images were left out because it was. Raises DataError where none is left.
     """
     card, seen, known = models.card, list[Seen](), 0
-    found = [(folder, pairs, folder.split(pairs)) for folder in folders for pairs in [find_pairs(folder.path)]]
+    every = [(folder, find_pairs(folder.path, marking=folder.marking)) for folder in folders]
+    found = [(folder, pairs, folder.split(pairs)) for folder, pairs in every]
     total = sum(len(split.validation) if split else len(pairs) for _, pairs, split in found)
     for folder, pairs, split in found:
         masks = read_truth_set(pairs, card.classes, folder.mask_kind, MaskCode.of_card(card))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from unet_deploy.annotations.marking import AS_MARKED, Marking
 from unet_deploy.errors import DataError
 from unet_deploy.evaluation.answers import Scored, answer
 from unet_deploy.evaluation.displacement import displacement
@@ -36,6 +37,7 @@ from unet_deploy.evaluation.truths import (
     read_truth_set,
     truth_of,
     where_both,
+    without,
 )
 from unet_deploy.images.orientation import upright_sides
 from unet_deploy.images.reading import AS_SAID, Reading
@@ -92,14 +94,21 @@ def evaluate(
 
 
 def score_files(
-    mask: Path, truth: Path, *, mask_kind: MaskKind = "auto", objects: Rules = COMPONENTS, reading: Reading = AS_SAID
+    mask: Path,
+    truth: Path,
+    *,
+    mask_kind: MaskKind = "auto",
+    marking: Marking = AS_MARKED,
+    objects: Rules = COMPONENTS,
+    reading: Reading = AS_SAID,
 ) -> Evaluation:
     """Score a mask file against a file of the truth, page by page, in memory.
 
     Both are read as the masks of a training are. Classes are scored one by one where both files hold classes, and the
     foreground elsewhere. Objects are as they are numbered, or else connected components. Pixels that are no data in
     either are left out, but for those of 0, the background.
-    mask_kind: what the numbers of both are. objects: what counts as one in the mask; numbered ones by `min_size` alone.
+    mask_kind: what the numbers of both are. marking: how the truth is to be read.
+    objects: what counts as one in the mask; numbered ones by `min_size` alone.
     Raises DataError when the two do not fit, or hold no labels.
     """
     with reading.open_labels(mask) as ours, reading.open_labels(truth) as theirs:
@@ -108,7 +117,8 @@ def score_files(
             texts = [" x ".join(map(str, shape)) for shape in shapes]
             raise DataError(f"{mask}: is {texts[0]} (pages, channels, pixels), but {truth} is {texts[1]}")
         pages = range(ours.info.pages)
-        masks, truths = ([read_mask(source, page) for page in pages] for source in (ours, theirs))
+        masks = [read_mask(ours, page) for page in pages]
+        truths = [without(read_mask(theirs, page), marking.ignore) for page in pages]
     codes = codes_of_two(masks, truths, mask_kind)
     classes = _names(*codes)
     scores = []

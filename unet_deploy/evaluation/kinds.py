@@ -82,9 +82,9 @@ class Mask:
 
     name: str
     numbers: np.ndarray
-    """(H, W) unsigned or signed integers, none below 0; 0 where the file says that there is no data."""
+    """(H, W) unsigned or signed integers, none below 0; 0 where there is no data."""
     data: np.ndarray | None = None
-    """(H, W) bool, where there is data; None for everywhere."""
+    """(H, W) bool, where file and person do not say that there is no data; None for everywhere."""
 
     @cached_property
     def values(self) -> tuple[int, ...]:

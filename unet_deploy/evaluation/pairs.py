@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from unet_deploy.annotations.marking import AS_MARKED, Marking
 from unet_deploy.errors import DataError
 from unet_deploy.evaluation.names import pair_stems
 from unet_deploy.images import RASTER_SUFFIXES, TIFF_SUFFIXES, ImageInfo, open_image, open_labels
@@ -30,17 +31,19 @@ class Pair:
     page: int = 0
     pages: int = 1
     """How many pages either file has."""
+    marking: Marking = AS_MARKED
+    """How the mask is to be read."""
 
 
-def find_pairs(data: Path, masks: Path | None = None) -> list[Pair]:
+def find_pairs(data: Path, masks: Path | None = None, marking: Marking = AS_MARKED) -> list[Pair]:
     """Pair the files of a folder with images/ and masks/, folders within them too, or the pages of two stacks.
 
     data: the folder, whose files are paired by their stems as `pair_stems` does, sorted by those of the images; or the
-    image stack whose label stack is `masks`.
+    image stack whose label stack is `masks`. marking: how masks are to be read.
     Raises DataError for a missing folder, a file without its pair or with two, or stacks of different length.
     """
     if masks is not None:
-        return _stack_pairs(data, masks)
+        return _stack_pairs(data, masks, marking)
     folders = {kind: data / kind for kind in ("images", "masks")}
     if not all(folder.is_dir() for folder in folders.values()):
         raise DataError(f"{data}: training data is a folder with images/ and masks/, or an image stack and --masks")
@@ -51,7 +54,7 @@ def find_pairs(data: Path, masks: Path | None = None) -> list[Pair]:
     for stem in found.values():
         if truths[stem].suffix.lower() in JPEG_SUFFIXES:
             raise DataError(f"{truths[stem]}: JPEG changes label numbers; save masks as PNG or TIFF")
-    return [Pair(_name(stem), images[stem], truths[found[stem]]) for stem in sorted(images)]
+    return [Pair(_name(stem), images[stem], truths[found[stem]], marking=marking) for stem in sorted(images)]
 
 
 def _name(stem: str) -> str:
@@ -84,12 +87,12 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     return files
 
 
-def _stack_pairs(data: Path, masks: Path) -> list[Pair]:
+def _stack_pairs(data: Path, masks: Path, marking: Marking) -> list[Pair]:
     with open_image(data) as images, open_labels(masks) as truths:
         pages = (images.info.pages, truths.info.pages)
     if pages[0] != pages[1]:
         raise DataError(f"{data} has {pages[0]} pages, but {masks} has {pages[1]}; they must pair up")
-    return [Pair(f"{data.stem}[{page}]", data, masks, page, pages[0]) for page in range(pages[0])]
+    return [Pair(f"{data.stem}[{page}]", data, masks, page, pages[0], marking) for page in range(pages[0])]
 
 
 def read_pixels(pair: Pair, reading: Reading = AS_SAID) -> np.ndarray:

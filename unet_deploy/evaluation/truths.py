@@ -111,6 +111,14 @@ def read_mask(source: ImageSource, page: int = 0) -> Mask:
     return Mask(info.name, numbers, data)
 
 
+def without(mask: Mask, value: int | None) -> Mask:
+    """A mask that says nothing where it has this value; None for no such value."""
+    if value is None or value not in mask.values:
+        return mask
+    there = mask.numbers != value
+    return Mask(mask.name, np.where(there, mask.numbers, mask.numbers.dtype.type(0)), where_both(there, mask.data))
+
+
 def truth_of(mask: Mask, code: MaskCode, classes: int) -> Truth:
     """What a mask says, by what its numbers mean. Raises DataError for a number that means nothing."""
     known = known_of(mask, code)
@@ -193,4 +201,4 @@ def count_pixels(labels: Iterable[np.ndarray], classes: int) -> np.ndarray:
 def _read_pair(pair: Pair) -> Mask:
     with open_labels(pair.mask) as source:
         check_pages(source.info, pair)
-        return read_mask(source, pair.page)
+        return without(read_mask(source, pair.page), pair.marking.ignore)
