@@ -89,6 +89,14 @@ def test_a_clear_image_is_trusted_and_the_same_drowned_in_noise_is_not(tmp_path,
     assert found[1].doubts, found[1]
 
 
+def test_at_another_threshold_no_bound_is_known(tmp_path, nuclei_image):
+    drowned = nuclei_image + np.random.default_rng(0).normal(0, 250, nuclei_image.shape).astype(np.float32)
+    tifffile.imwrite(tmp_path / "a.tif", drowned)
+    report = api.segment(tmp_path / "a.tif", output=tmp_path / "m.tif", device="cpu", scale=1, threshold=0.3)
+    assert report.trust.confidence < 0.8
+    assert not report.trust.doubts
+
+
 def test_an_empty_image_is_no_silent_success(tmp_path):
     tifffile.imwrite(tmp_path / "dark.tif", np.full((400, 500), 7, np.uint8))
     report = api.segment(tmp_path / "dark.tif", output=tmp_path / "m.tif", device="cpu")

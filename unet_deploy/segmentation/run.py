@@ -23,6 +23,7 @@ from unet_deploy.masks import Keep, format_of
 from unet_deploy.masks.apart import check_apart
 from unet_deploy.masks.array import ArraySink
 from unet_deploy.model.contract import pixels_for
+from unet_deploy.model.decision import Decision
 from unet_deploy.runtimes import Runtime
 from unet_deploy.segmentation.compute import Compute, Task, stream_here
 from unet_deploy.segmentation.measuring import scale_for
@@ -248,9 +249,15 @@ def _run(
             timing = compute.fill(task, writer, progress)
         writer.commit()
     nothing = writer.objects == 0 or writer.found_nothing
-    trust = judge(writer.confidence, models.card.decision, scaled, found_nothing=nothing)
+    trust = judge(writer.confidence, _calibrated(models.card.decision, ready), scaled, found_nothing=nothing)
     found = (writer.objects, subject.noted, writer.places, writer.too_large)
     return Report(info, plan, outputs, ready.name, timing, proved, *found, scaled, trust, models.card.name)
+
+
+def _calibrated(decision: Decision, runtime: Runtime) -> Decision:
+    """What a model's file decides; at another threshold than its own no bound of confidence is known."""
+    as_calibrated = runtime.card.decision.threshold == decision.threshold
+    return decision if as_calibrated else replace(decision, trusted_from=0.0)
 
 
 @contextmanager
