@@ -84,7 +84,7 @@ def test_a_shipped_model_says_the_same_in_half_precision(name):
         run(lower(model, precision=kind, pixels="float32", probabilities=True), image, 1 / light.max(), offset=0.0)[1]
         for kind in ("fp32", "fp16")
     )
-    assert full[:, 1].max() > 0.9  # there are nuclei in it
+    assert np.ptp(full[:, 1]) > 0.5  # it answers something
     np.testing.assert_allclose(half, full, atol=0.02)
 
 
