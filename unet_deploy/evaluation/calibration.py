@@ -132,8 +132,8 @@ def calibrate(
         )
         for field, values in LADDERS.items()
     )
-    chosen = replace(chosen, trusted_from=_trusted_from(seen, chosen))
-    return Calibration(chosen, curves, before, _mean(seen, chosen, scored), len(seen))
+    decided = replace(chosen, trusted_from=_trusted_from(seen, chosen))
+    return Calibration(decided, curves, before, _mean(seen, chosen, scored), len(seen))
 
 
 def _trusted_from(seen: Sequence[Seen], decision: Decision) -> float:
