@@ -12,6 +12,7 @@ from typing import Any, Literal
 from unet_deploy.errors import UsageError
 from unet_deploy.model.card import Normalization
 from unet_deploy.model.card_fields import CARD, shown
+from unet_deploy.model.decision import UNDECIDED, Decision
 
 OPTIONS = {
     "width": "--width",
@@ -146,6 +147,17 @@ class Recipe:
     def cosine(self) -> bool:
         """Whether the rate warms up and then falls along half a cosine; sgd keeps it, as the paper does."""
         return self.optimizer != "sgd"
+
+
+KNOWN = 0.7, 1.6
+"""Diameters about the one it was trained at that a network knows as well, as zoom showed them to it."""
+
+
+def first_decision(diameter: float | None) -> Decision:
+    """What is decided before a training on objects of this diameter in pixels; None for images as they are."""
+    if not diameter:
+        return UNDECIDED
+    return Decision(diameter=diameter, diameters=(KNOWN[0] * diameter, KNOWN[1] * diameter))
 
 
 PRESETS = {

@@ -13,19 +13,21 @@ import torch
 
 from trainer.batches import batches
 from trainer.data import Sample, add_weights
+from trainer.deciding import decide, seconds_to_decide
 from trainer.device import find_device
 from trainer.forecast import foresee, steps_of_answers
 from trainer.keeper import Keeper
 from trainer.pace import Pace
 from trainer.pictures import draw_curves, draw_validation
 from trainer.predict import validate
-from trainer.recipe import PRESETS, UNDESCRIBED, ModelDescription, Recipe
+from trainer.recipe import PRESETS, UNDESCRIBED, ModelDescription, Recipe, first_decision
 from trainer.run import Run, check_memory, check_tile, start
 from trainer.selection import Selection, selection_of
 from trainer.sets import AnnotatedSet, DataSet, extent_of, read_sets
 from trainer.settings import changes, fingerprint_of, settings_of
 from trainer.step import step
 from trainer.told import NOBODY, State, Told, Trained
+from trainer.unet import UNet
 from trainer.weights import Files, load_checkpoint, load_weights, restore, words_of
 from unet_deploy.errors import ResourceError, UsageError
 from unet_deploy.evaluation.pairs import check_no_data
@@ -66,18 +68,20 @@ def train(
         told.say(*annotated.notes, annotated.note, selection.note)
         run = start(recipe, len(annotated.images[0].image), len(description.classes), device)
         settings = settings_of(recipe, description, annotated)
-        keeper = Keeper(files, recipe, description, annotated, selection, settings, device)
+        decision = first_decision(recipe.diameter)
+        keeper = Keeper(files, recipe, description, annotated, selection, settings, device, decision)
         if saved:
             told.say(*_check_same(files.checkpoint, saved, recipe, keeper))
             restore(files.checkpoint, saved, run)
             keeper.finish_last_save(run)
         keeper.check_room(run)
-        pace = Pace(recipe, evaluate_every, selection, _expected(recipe, annotated, run), began)
+        expected = _expected(recipe, annotated, run)
+        pace = Pace(recipe, evaluate_every, selection, expected, seconds_to_decide(annotated), began)
         _learn(run, keeper, pace, told)
-    best, _ = load_weights(output)
+    best = load_weights(output)[0].to(device)
+    told.say(_ended(run, pace), _tied(run, selection), _decide(run, best, keeper))
     draw_curves(files.curves, run.log)
-    draw_validation(files.pictures, best.to(device), annotated.validation, device)
-    told.say(_ended(run, pace), _tied(run, selection))
+    draw_validation(files.pictures, best, annotated.validation, device)
     return Trained(run.best, run.best_step, selection.can_choose)
 
 
@@ -223,6 +227,19 @@ def _ended(run: Run, pace: Pace) -> str | None:
     if pace.is_in_vain(run):
         return f"note: ended at step {run.step}: no score of the last {run.stale} validations was better"
     return f"note: ended at step {run.step}, when --max-minutes {pace.recipe.max_minutes:g} were over"
+
+
+def _decide(run: Run, best: UNet, keeper: Keeper) -> str | None:
+    """Choose how the answer of the best weights becomes objects, and keep it with them; returns what a person reads."""
+    found = decide(best, keeper.data, keeper.decision, keeper.device)
+    if found is None:
+        return None
+    keeper.decision = found.decision
+    keeper.write_weights(run)
+    return (
+        f"note: objects of what is held back: F1 {found.after:.3f} ({found.before:.3f} as connected components), "
+        f"with {found.decision.words}"
+    )
 
 
 def _tied(run: Run, selection: Selection) -> str | None:
