@@ -18,7 +18,7 @@ from trainer.device import find_device
 from trainer.forecast import foresee, steps_of_answers
 from trainer.keeper import Keeper
 from trainer.pace import Pace
-from trainer.pictures import draw_curves, draw_validation
+from trainer.pictures import compare_blocks, draw_curves, draw_validation
 from trainer.places import Places
 from trainer.predict import validate
 from trainer.recipe import PRESETS, UNDESCRIBED, ModelDescription, Recipe, first_decision
@@ -26,7 +26,7 @@ from trainer.run import Run, check_memory, check_tile, start
 from trainer.selection import Selection, selection_of
 from trainer.sets import AnnotatedSet, DataSet, extent_of, read_sets
 from trainer.settings import changes, fingerprint_of, settings_of
-from trainer.step import step
+from trainer.step import learning_rate, step
 from trainer.told import NOBODY, State, Told, Trained
 from trainer.unet import UNet
 from trainer.weights import Files, load_checkpoint, load_weights, restore, words_of
@@ -177,28 +177,42 @@ def _learn(run: Run, keeper: Keeper, pace: Pace, told: Told) -> None:
     places = Places(samples, keeper.recipe, run.model.margin)
     told.say(places.note(keeper.description.classes))
     pace.begin(run)
+    if told.log:
+        told.log.begin(run.step)
     with held_interrupt() as interrupted, closing(_steps(run, places, keeper, pace)) as losses:
         for loss in losses:
             if pace.is_due(run):
-                _validate(run, keeper, pace)
-            if told.progress:
-                told.progress(State(run.step, pace.steps(run), pace.left(run), loss, run.score, len(run.log)))
+                _validate(run, keeper, pace, told)
+            _tell(run, keeper, pace, told, loss)
             if interrupted():
                 keeper.keep(run)
                 raise KeyboardInterrupt
     if run.losses:  # of a run that goes on when its time is over already
-        _validate(run, keeper, pace)
+        _validate(run, keeper, pace, told)
 
 
-def _validate(run: Run, keeper: Keeper, pace: Pace) -> None:
+def _tell(run: Run, keeper: Keeper, pace: Pace, told: Told, loss: float) -> None:
+    """Say where a run stands."""
+    rate = learning_rate(keeper.recipe, run.position(keeper.recipe))
+    state = State(run.step, pace.steps(run), pace.left(run), loss, rate, run.score, len(run.log))
+    if told.progress:
+        told.progress(state)
+    if told.log:
+        told.log.stepped(state)
+
+
+def _validate(run: Run, keeper: Keeper, pace: Pace, told: Told) -> None:
     """Score the running mean of the weights, log it, keep it where it is the best so far, and save."""
     with pace.looking(run):
         score = validate(run.averaged, keeper.data.validation, keeper.selection.scored, keeper.device)
+        pictures = compare_blocks(run.averaged, keeper.data.validation, keeper.device) if told.log else {}
     if math.isnan(score):
         raise keeper.lost("the network's answer", run.step)
     mean = sum(run.losses) / len(run.losses)
     run.log.append({"step": run.step, "loss": mean, "score": score, "seconds": run.seconds})
     run.losses.clear()
+    if told.log:
+        told.log.looked(run.step, score, pictures)
     if keeper.selection.better(score, run.best):
         run.keep_best(score)
     keeper.keep_all(run)

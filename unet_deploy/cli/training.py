@@ -1,6 +1,8 @@
 """Commands that make a model: train, export."""
 
 import math
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -27,6 +29,7 @@ from unet_deploy.errors import UsageError
 if TYPE_CHECKING:
     from trainer.recipe import Recipe
     from trainer.sets import DataSet
+    from trainer.tensorboard import TensorBoard
     from unet_deploy.images.reading import Reading
 
 NETWORK, TRAINING = "Network", "Training"
@@ -135,6 +138,25 @@ class TrainingOptions:
         500
     )
 
+    log: Annotated[
+        Literal["tensorboard"] | None,
+        typer.Option(
+            help="Keep loss, rate, scores and pictures for TensorBoard, in OUTPUT.tensorboard.",
+            rich_help_panel=OUTPUTS,
+        ),
+    ] = None
+
+    @contextmanager
+    def logged(self, output: Path, *, resume: bool, overwrite: bool) -> "Iterator[TensorBoard | None]":
+        """What keeps a training to be looked at, where that is asked for. Raises UsageError and MissingPackageError."""
+        if self.log is None:
+            yield None
+            return
+        from trainer.tensorboard import TensorBoard
+
+        with closing(TensorBoard(output.with_suffix(".tensorboard"), resume=resume, overwrite=overwrite)) as log:
+            yield log
+
     def recipe(self) -> "Recipe":
         """The preset with what was given in the place of its own."""
         from trainer.device import usual_width
@@ -241,7 +263,10 @@ def train(
     from trainer.weights import Files
 
     try:
-        with training_bar(output.name, shown=not no_progress) as progress:
+        with (
+            training_bar(output.name, shown=not no_progress) as progress,
+            training.logged(output, resume=resume, overwrite=overwrite) as log,
+        ):
             trained = train(
                 data.sets(read.reading()),
                 output,
@@ -250,7 +275,7 @@ def train(
                 evaluate_every=training.evaluate_every,
                 resume=resume,
                 overwrite=overwrite,
-                told=Told(progress, show.note, show_training.training_time),
+                told=Told(progress, show.note, show_training.training_time, log),
             )
     except KeyboardInterrupt:
         if Files(output).checkpoint.exists():
