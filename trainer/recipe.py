@@ -21,6 +21,7 @@ OPTIONS = {
     "w0": "--border-weight",
     "diameter": "--diameter",
     "seed": "--seed",
+    "draw": "--draw",
     "max_minutes": "--max-minutes",
     "patience": "--patience",
 }
@@ -119,6 +120,8 @@ class Recipe:
     """Decay a step of the running mean of the weights, of about the last thousand steps: what is evaluated and kept.
     0 keeps the weights themselves."""
     augmentation: Augmentation = field(default_factory=Augmentation)
+    draw: Literal["classes", "uniform"] = "classes"
+    """Where tiles are drawn: anywhere, or so that each class is in a third of them, as far as that goes."""
     diameter: float | None = None
     """Pixels: each image is brought to this diameter of its objects; None takes images as they are."""
     seed: int = 0
@@ -166,6 +169,7 @@ PRESETS = {
         clip=None,
         balance=1.0,
         average=0.0,
+        draw="uniform",
         augmentation=Augmentation(scale=0.0, noise=0.0, blur=0.0),
     ),
 }
@@ -186,7 +190,7 @@ EVALUATE_EVERY, EVALUATE_EVERY_TUNING = 500, 100
 """Steps between validations: a dozen in a training from nothing, ten in one from a model."""
 
 
-def tailored(preset: Recipe, *, strength: float = 1.0, elsewhere: float = 0.0, **changes: float | None) -> Recipe:
+def tailored(preset: Recipe, *, strength: float = 1.0, elsewhere: float = 0.0, **changes: float | str | None) -> Recipe:
     """A preset with some of its values changed; None keeps the preset's.
 
     strength: of the augmentation, in the preset's. elsewhere: share of tiles that look as from another laboratory.

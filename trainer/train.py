@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from trainer.batches import batches
-from trainer.data import Sample, add_weights
+from trainer.data import add_weights
 from trainer.deciding import decide, seconds_to_decide
 from trainer.description import UNDESCRIBED, ModelDescription
 from trainer.device import find_device
@@ -21,6 +21,7 @@ from trainer.keeper import Keeper
 from trainer.pace import Pace
 from trainer.parent import ParentModel
 from trainer.pictures import draw_curves, draw_validation
+from trainer.places import Places
 from trainer.predict import validate
 from trainer.recipe import Recipe, first_decision
 from trainer.run import Run, check_memory, check_tile, start
@@ -194,8 +195,10 @@ def _less_memory() -> ResourceError:
 def _learn(run: Run, keeper: Keeper, pace: Pace, told: Told) -> None:
     """Take the steps that are left; validate and save every so often, after the last one, and when interrupted."""
     samples = add_weights(keeper.data.training, len(keeper.description.classes), keeper.recipe)
+    places = Places(samples, keeper.recipe, run.model.margin)
+    told.say(places.note(keeper.description.classes))
     pace.begin(run)
-    with held_interrupt() as interrupted, closing(_steps(run, samples, keeper, pace)) as losses:
+    with held_interrupt() as interrupted, closing(_steps(run, places, keeper, pace)) as losses:
         for loss in losses:
             if pace.is_due(run):
                 _validate(run, keeper, pace)
@@ -222,14 +225,14 @@ def _validate(run: Run, keeper: Keeper, pace: Pace) -> None:
     keeper.keep_all(run)
 
 
-def _steps(run: Run, samples: Sequence[Sample], keeper: Keeper, pace: Pace) -> Generator[float, None, None]:
+def _steps(run: Run, places: Places, keeper: Keeper, pace: Pace) -> Generator[float, None, None]:
     """Take the steps that are left, one at least of a new run, and yield the loss of each.
 
     Raises ResourceError when that is no number.
     """
     if run.step and pace.is_over(run):
         return
-    with closing(batches(samples, keeper.recipe, run.model.margin, run.step)) as drawn:
+    with closing(batches(places, run.step)) as drawn:
         for batch in drawn:
             loss = step(run, batch, keeper.recipe, keeper.device)
             if not math.isfinite(loss):

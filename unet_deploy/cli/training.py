@@ -35,7 +35,8 @@ NETWORK, TRAINING = "Network", "Training"
 """Themes: the sections of a command's help."""
 
 Preset = Literal["modern", "paper"]
-"""Written here and not imported: what knows it is too heavy for --help. A test compares them."""
+Draw = Literal["classes", "uniform"]
+"""Written here and not imported: what knows them is too heavy for --help. A test compares them."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -129,6 +130,14 @@ class TrainingOptions:
             rich_help_panel=TRAINING,
         ),
     ] = 1.0
+    draw: Annotated[
+        Draw | None,
+        typer.Option(
+            help="Where tiles are drawn: so that each class is in a third of them, or anywhere.",
+            show_default="classes, uniform with --preset paper",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None
     seed: Annotated[
         int,
         typer.Option(
@@ -167,6 +176,7 @@ class TrainingOptions:
             strength=self.augmentation,
             elsewhere=self.elsewhere,
             diameter=self.diameter,
+            draw=self.draw,
             seed=self.seed,
             width=self.width or (None if parent else usual_width(preset)),
             depth=self.depth,
