@@ -62,10 +62,13 @@ class ParentModel:
             return known
         return replace(own, trusted_from=0.0, diameter=known.diameter, diameters=known.diameters)
 
-    def has_seen(self, digests: Iterable[str]) -> str | None:
-        """Say that it has learned from images that are to judge what comes of it, where it has; by their digests."""
+    def has_seen(self, digests: Iterable[str], block: str = "") -> str | None:
+        """Say that it has learned from images that are to judge what comes of it, where it has.
+
+        digests: of these images. block: what is held back of an only image, in the words of a card.
+        """
         seen = {*digests} & {*self.card.training_images}
-        if not seen:
+        if not seen or (block and block == self.card.split):
             return None
         return (
             f"note: model {self.card.name!r} was trained on {len(seen)} of the images held back, and knows them by "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -61,9 +60,9 @@ def _of_model(path: Path) -> tuple[UNet, ModelCard]:
 def _network_of(file: ModelFile) -> UNet:
     """The network of a model file by the names and shapes of its weights; laid out without memory before these."""
     values = {each.name: each for each in file.proto.graph.initializer}
-    levels = sum(bool(re.fullmatch(r"down\d+\.conv0\.weight", name)) for name in values)
+    levels = sum(f"down{level}.conv0.weight" in values for level in range(DEEPEST + 1))
     first = values.get("down0.conv0.weight")
-    if first is None or not first.dims or not 2 <= levels <= DEEPEST + 1:
+    if first is None or not first.dims or levels < 2:
         raise _foreign(file.path, "its layers are not those of this U-Net")
     with torch.device("meta"):
         network = UNet(file.card.channels, len(file.card.classes), first.dims[0], levels - 1, dropout=0.0)

@@ -165,8 +165,9 @@ def _check_same(checkpoint: Path, saved: dict[str, Any], recipe: Recipe, keeper:
 
 def _begin_with(parent: ParentModel, run: Run, keeper: Keeper, pace: Pace, told: Told) -> None:
     """Take the weights of another model as the first ones; where they are all, they are the first to be scored."""
-    inherited = parent.inherit(run, keeper.description.classes)
-    told.say(*inherited.notes, parent.has_seen(each.digest for each in keeper.data.validation))
+    data, inherited = keeper.data, parent.inherit(run, keeper.description.classes)
+    block = data.held_out if data.is_only_image else ""
+    told.say(*inherited.notes, parent.has_seen([each.digest for each in data.validation], block))
     if not inherited.anew and keeper.selection.can_choose:
         _validate(run, keeper, pace)
         told.say(f"note: before the first step mean validation Dice is {run.best:.4f}")

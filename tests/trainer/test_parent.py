@@ -153,6 +153,14 @@ def test_images_that_the_parent_knows_by_heart_are_no_judges(folder, tmp_path, p
     assert any("model 'cells' was trained on 1 of the images held back" in note for note in notes)
 
 
+def test_a_block_that_was_held_back_from_the_parent_too_is_a_judge(parent):
+    model = read_parent(parent)
+    block, digests = "last:0.1 held back: 10% of the only image", model.card.training_images[:1]
+    model = replace(model, card=replace(model.card, split=block))
+    assert model.has_seen(digests, block) is None
+    assert "1 of the images held back" in model.has_seen(digests, "last:0.2 held back: 20% of the only image")
+
+
 def test_a_run_that_began_with_a_model_goes_on_with_it_alone(folder, tmp_path, parent):
     model, output = read_parent(parent), tmp_path / "cut.pt"
 
@@ -313,6 +321,11 @@ def test_another_shape_of_the_network_is_one_line(folder, tmp_path, parent, caps
     assert line.endswith("--width 8: model 'cells' has 4; leave --width out")
     assert "--depth 2: model 'cells' has 1" in refusal(capsys, *words, "--depth", 2)
     assert [*tmp_path.iterdir()] == []
+
+
+def test_no_name_is_no_model(folder, tmp_path, capsys):
+    line = refusal(capsys, "train", folder, "-o", tmp_path / "w.pt", "--from", "")
+    assert "--from: is empty; name a model file or a shipped model, or leave it out" in line
 
 
 def test_the_parent_is_never_written_over(folder, tmp_path, parent, capsys):

@@ -157,6 +157,8 @@ class TrainingOptions:
         """The model to begin with, where one is named. Raises ModelError, UsageError."""
         if self.parent is None:
             return None
+        if not self.parent:
+            raise UsageError("--from: is empty; name a model file or a shipped model, or leave it out")
         from unet_deploy.system.extras import require
 
         require("onnx", "train")
