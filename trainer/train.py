@@ -20,7 +20,7 @@ from trainer.forecast import foresee, steps_of_answers
 from trainer.keeper import Keeper
 from trainer.pace import Pace
 from trainer.parent import ParentModel
-from trainer.pictures import draw_curves, draw_validation
+from trainer.pictures import compare_blocks, draw_curves, draw_validation
 from trainer.places import Places
 from trainer.predict import validate
 from trainer.recipe import Recipe, first_decision
@@ -28,7 +28,7 @@ from trainer.run import Run, check_memory, check_tile, start
 from trainer.selection import Selection, selection_of
 from trainer.sets import AnnotatedSet, DataSet, extent_of, read_sets
 from trainer.settings import changes, check_parent, fingerprint_of, settings_of
-from trainer.step import step
+from trainer.step import learning_rate, step
 from trainer.told import NOBODY, State, Told, Trained
 from trainer.unet import UNet
 from trainer.weights import Files, load_checkpoint, load_weights, restore, words_of
@@ -83,6 +83,8 @@ def train(
         keeper.check_room(run)
         expected = _expected(recipe, annotated, run)
         pace = Pace(recipe, evaluate_every, selection, expected, seconds_to_decide(annotated), began)
+        if told.log:
+            told.log.begin(run.step)
         if description.parent and not saved:
             _begin_with(description.parent, run, keeper, pace, told)
         _learn(run, keeper, pace, told)
@@ -169,7 +171,7 @@ def _begin_with(parent: ParentModel, run: Run, keeper: Keeper, pace: Pace, told:
     block = data.held_out if data.is_only_image else ""
     told.say(*inherited.notes, parent.has_seen([each.digest for each in data.validation], block))
     if not inherited.anew and keeper.selection.can_choose:
-        _validate(run, keeper, pace)
+        _validate(run, keeper, pace, told)
         told.say(f"note: before the first step mean validation Dice is {run.best:.4f}")
 
 
@@ -202,25 +204,37 @@ def _learn(run: Run, keeper: Keeper, pace: Pace, told: Told) -> None:
     with held_interrupt() as interrupted, closing(_steps(run, places, keeper, pace)) as losses:
         for loss in losses:
             if pace.is_due(run):
-                _validate(run, keeper, pace)
-            if told.progress:
-                told.progress(State(run.step, pace.steps(run), pace.left(run), loss, run.score, len(run.log)))
+                _validate(run, keeper, pace, told)
+            _tell(run, keeper, pace, told, loss)
             if interrupted():
                 keeper.keep(run)
                 raise KeyboardInterrupt
     if run.losses:  # of a run that goes on when its time is over already
-        _validate(run, keeper, pace)
+        _validate(run, keeper, pace, told)
 
 
-def _validate(run: Run, keeper: Keeper, pace: Pace) -> None:
+def _tell(run: Run, keeper: Keeper, pace: Pace, told: Told, loss: float) -> None:
+    """Say where a run stands."""
+    rate = learning_rate(keeper.recipe, run.position(keeper.recipe))
+    state = State(run.step, pace.steps(run), pace.left(run), loss, rate, run.score, len(run.log))
+    if told.progress:
+        told.progress(state)
+    if told.log:
+        told.log.stepped(state)
+
+
+def _validate(run: Run, keeper: Keeper, pace: Pace, told: Told) -> None:
     """Score the running mean of the weights, log it, keep it where it is the best so far, and save."""
     with pace.looking(run):
         score = validate(run.averaged, keeper.data.validation, keeper.selection.scored, keeper.device)
+        pictures = compare_blocks(run.averaged, keeper.data.validation, keeper.device) if told.log else {}
     if math.isnan(score):
         raise keeper.lost("the network's answer", run.step)
     mean = sum(run.losses) / len(run.losses) if run.losses else math.nan  # before the first step
     run.log.append({"step": run.step, "loss": mean, "score": score, "seconds": run.seconds})
     run.losses.clear()
+    if told.log:
+        told.log.looked(run.step, score, pictures)
     if keeper.selection.better(score, run.best):
         run.keep_best(score)
     keeper.keep_all(run)

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -145,6 +146,23 @@ def test_the_command_takes_what_is_not_said_from_the_model(folder, tmp_path, par
     assert "note: classes are background,cell, as of model 'cells'" in capsys.readouterr().err
     saved = load_weights(tmp_path / "w.pt")[1]
     assert (saved["architecture"]["width"], saved["architecture"]["depth"], saved["recipe"]["diameter"]) == (4, 1, 20)
+
+
+def test_a_log_shows_the_parent_as_the_model_before_the_first_step(folder, tmp_path, parent):
+    class Log:
+        steps: ClassVar = []
+
+        def begin(self, step):
+            self.steps.append(("begin", step))
+
+        def stepped(self, state):
+            self.steps.append(("stepped", state.step))
+
+        def looked(self, step, score, pictures):
+            self.steps.append(("looked", step))
+
+    tune(folder, tmp_path / "w.pt", read_parent(parent), told=Told(log=Log()))
+    assert Log.steps[:5] == [("begin", 0), ("looked", 0), ("stepped", 1), ("looked", 2), ("stepped", 2)]
 
 
 def test_images_that_the_parent_knows_by_heart_are_no_judges(folder, tmp_path, parent):

@@ -1,6 +1,8 @@
 """Commands that make a model: train, export."""
 
 import math
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from trainer.parent import ParentModel
     from trainer.recipe import Recipe
     from trainer.sets import DataSet
+    from trainer.tensorboard import TensorBoard
     from unet_deploy.images.reading import Reading
 
 NETWORK, TRAINING = "Network", "Training"
@@ -152,6 +155,25 @@ class TrainingOptions:
             min=1, help="Steps between validations.", show_default="500, 100 with --from", rich_help_panel=TRAINING
         ),
     ] = None
+
+    log: Annotated[
+        Literal["tensorboard"] | None,
+        typer.Option(
+            help="Keep loss, rate, scores and pictures for TensorBoard, in OUTPUT.tensorboard.",
+            rich_help_panel=OUTPUTS,
+        ),
+    ] = None
+
+    @contextmanager
+    def logged(self, output: Path, *, resume: bool, overwrite: bool) -> "Iterator[TensorBoard | None]":
+        """What keeps a training to be looked at, where that is asked for. Raises UsageError and MissingPackageError."""
+        if self.log is None:
+            yield None
+            return
+        from trainer.tensorboard import TensorBoard
+
+        with closing(TensorBoard(output.with_suffix(".tensorboard"), resume=resume, overwrite=overwrite)) as log:
+            yield log
 
     def model(self) -> "ParentModel | None":
         """The model to begin with, where one is named. Raises ModelError, UsageError."""
@@ -283,7 +305,10 @@ def train(
 
     parent = training.model()
     try:
-        with training_bar(output.name, shown=not no_progress) as progress:
+        with (
+            training_bar(output.name, shown=not no_progress) as progress,
+            training.logged(output, resume=resume, overwrite=overwrite) as log,
+        ):
             trained = train(
                 data.sets(read.reading()),
                 output,
@@ -292,7 +317,7 @@ def train(
                 evaluate_every=training.evaluate_every,
                 resume=resume,
                 overwrite=overwrite,
-                told=Told(progress, show.note, show_training.training_time),
+                told=Told(progress, show.note, show_training.training_time, log),
             )
     except KeyboardInterrupt:
         if Files(output).checkpoint.exists():
