@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from trainer.data import Annotated, annotate
+from trainer.description import ModelDescription
 from trainer.fitted import factors, resized, shrunk
-from trainer.recipe import ModelDescription
 from unet_deploy.annotations.marking import AS_MARKED, Marking
 from unet_deploy.errors import DataError, UsageError
 from unet_deploy.evaluation.kinds import MaskCode, MaskKind

@@ -27,6 +27,8 @@ from unet_deploy.cli.progress import training_bar
 from unet_deploy.errors import UsageError
 
 if TYPE_CHECKING:
+    from trainer.description import ModelDescription
+    from trainer.parent import ParentModel
     from trainer.recipe import Recipe
     from trainer.sets import DataSet
     from trainer.tensorboard import TensorBoard
@@ -39,16 +41,28 @@ Preset = Literal["modern", "paper"]
 Draw = Literal["classes", "uniform"]
 """Written here and not imported: what knows them is too heavy for --help. A test compares them."""
 
-_CLASSES = parse.Names(("background", "foreground"))
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TrainingOptions:
     """How to train: a preset, what of it is to be another, and how often the model is looked at."""
 
+    parent: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="MODEL",
+            help="Begin with a model's weights: .pt, .onnx of `export`, or a shipped model's name.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None
     preset: Annotated[
-        Preset, typer.Option(help="modern, or paper for the original recipe.", rich_help_panel=TRAINING)
-    ] = "modern"
+        Preset | None,
+        typer.Option(
+            help="modern, or paper for the original recipe.",
+            show_default="modern, with --from a gentler one",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None
     steps: Annotated[
         int | None, typer.Option(min=1, help="Steps to train; by default the preset's.", rich_help_panel=TRAINING)
     ] = None
@@ -68,7 +82,7 @@ class TrainingOptions:
         typer.Option(
             min=1,
             help="Channels of the first level.",
-            show_default="16 on a CPU, 64 on a GPU and with --preset paper",
+            show_default="16 on a CPU, 64 on a GPU and with --preset paper; with --from the model's",
             rich_help_panel=NETWORK,
         ),
     ] = None
@@ -97,7 +111,8 @@ class TrainingOptions:
     diameter: Annotated[
         float | None,
         typer.Option(
-            help="Of objects in pixels, to which each image is brought; by default images are taken as they are.",
+            help="Of objects in pixels, to which each image is brought.",
+            show_default="images are taken as they are; with --from as the model takes them",
             rich_help_panel=TRAINING,
         ),
     ] = None
@@ -134,9 +149,12 @@ class TrainingOptions:
             rich_help_panel=TRAINING,
         ),
     ] = 0
-    evaluate_every: Annotated[int, typer.Option(min=1, help="Steps between validations.", rich_help_panel=TRAINING)] = (
-        500
-    )
+    evaluate_every: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Steps between validations.", show_default="500, 100 with --from", rich_help_panel=TRAINING
+        ),
+    ] = None
 
     log: Annotated[
         Literal["tensorboard"] | None,
@@ -157,19 +175,34 @@ class TrainingOptions:
         with closing(TensorBoard(output.with_suffix(".tensorboard"), resume=resume, overwrite=overwrite)) as log:
             yield log
 
-    def recipe(self) -> "Recipe":
-        """The preset with what was given in the place of its own."""
-        from trainer.device import usual_width
-        from trainer.recipe import PRESETS, tailored
+    def model(self) -> "ParentModel | None":
+        """The model to begin with, where one is named. Raises ModelError, UsageError."""
+        if self.parent is None:
+            return None
+        if not self.parent:
+            raise UsageError("--from: is empty; name a model file or a shipped model, or leave it out")
+        from unet_deploy.system.extras import require
 
+        require("onnx", "train")
+        from trainer.parent_file import read_parent
+
+        return read_parent(self.parent)
+
+    def recipe(self, parent: "ParentModel | None") -> "Recipe":
+        """The preset, or what fits the model to begin with, with what was given in the place of its own."""
+        from trainer.device import usual_width
+        from trainer.recipe import PRESETS, TUNING, tailored
+
+        preset = self.preset or "modern"
+        recipe = PRESETS[preset] if self.preset or not parent else TUNING
         return tailored(
-            PRESETS[self.preset],
+            parent.fitted(recipe) if parent else recipe,
             strength=self.augmentation,
             elsewhere=self.elsewhere,
             diameter=self.diameter,
             draw=self.draw,
             seed=self.seed,
-            width=self.width or usual_width(self.preset),
+            width=self.width or (None if parent else usual_width(preset)),
             depth=self.depth,
             steps=self.steps,
             max_minutes=self.max_minutes,
@@ -202,15 +235,15 @@ class TrainingData:
         ),
     ] = None
     classes: Annotated[
-        parse.Names,
+        parse.Names | None,
         typer.Option(
             help="Class names by label value, background first.",
-            show_default="background,foreground",
+            show_default="background,foreground, with --from the model's",
             metavar="NAMES",
             parser=parse.names,
             rich_help_panel=DATA,
         ),
-    ] = _CLASSES
+    ] = None
     validation: Annotated[
         str,
         typer.Option(
@@ -236,6 +269,15 @@ class TrainingData:
             for path, weight in zip(self.data, weights, strict=True)
         ]
 
+    def description(self, parent: "ParentModel | None", card: CardOptions) -> "ModelDescription":
+        """What the new model's card will say. Raises UsageError."""
+        from trainer.description import UNDESCRIBED, ModelDescription
+
+        if parent:
+            return ModelDescription.after(parent, self.classes, **card.fields())
+        classes = UNDESCRIBED.classes if self.classes is None else self.classes
+        return ModelDescription(classes, **card.fields())
+
 
 @command("Make a model")
 def train(
@@ -257,11 +299,11 @@ def train(
     from unet_deploy.system.extras import require
 
     require("torch", "train")
-    from trainer.recipe import ModelDescription
     from trainer.told import Told
     from trainer.train import train
     from trainer.weights import Files
 
+    parent = training.model()
     try:
         with (
             training_bar(output.name, shown=not no_progress) as progress,
@@ -270,8 +312,8 @@ def train(
             trained = train(
                 data.sets(read.reading()),
                 output,
-                training.recipe(),
-                ModelDescription(classes=data.classes, **card.fields()),
+                training.recipe(parent),
+                data.description(parent, card),
                 evaluate_every=training.evaluate_every,
                 resume=resume,
                 overwrite=overwrite,
