@@ -52,7 +52,7 @@ class Candidates:
     @classmethod
     def of(cls, sums: Sums, page: int) -> Self:
         """Those of a page that are not empty, of the image 0."""
-        rows, columns = np.nonzero(_worth_a_look(sums))
+        rows, columns = np.nonzero(worth_a_look(sums))
         places = np.stack([np.zeros_like(rows), np.full_like(rows, page), rows, columns], axis=1)
         return cls(places, doubt(sums)[rows, columns], features(sums)[:, rows, columns].T)
 
@@ -100,7 +100,7 @@ def features(sums: Sums) -> np.ndarray:
     return np.stack([*grey, *contrast, np.sqrt(sums.texture / pixels), *found, thickness, doubt(sums)])
 
 
-def _worth_a_look(sums: Sums) -> np.ndarray:
+def worth_a_look(sums: Sums) -> np.ndarray:
     """Whether there is something in each region, bool."""
     seen = sums.found.sum(axis=0) + sums.doubt
     return (sums.pixels > KNOWN * sums.pixels.max()) & (seen >= LEAST * sums.pixels)

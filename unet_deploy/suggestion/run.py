@@ -106,20 +106,20 @@ def suggest(
     for path in images:
         with _opened(path, models, options, source) as image:
             looked.append(_look(path, image, models, wanted, options, progress))
-    found = [each.candidates.of_image(number) for number, each in enumerate(looked)]
-    candidates = reduce(add, found).thinned()
+    candidates = reduce(add, (each.candidates.of_image(at) for at, each in enumerate(looked))).thinned()
     if not len(candidates):
         names = looked[0].info.name + (f" and {len(looked) - 1} more" if len(looked) > 1 else "")
         raise ImageError(
             f"{names}: nothing was found and nothing is unsure, so there is no region to suggest; "
             "give another --scale or another model"
         )
-    chosen = choose(candidates, wanted.count)
-    places = zip(candidates.places[chosen].tolist(), candidates.doubts[chosen].tolist(), strict=True)
-    return [
-        Suggestion(looked[image], page, looked[image].grid.region_at(row, column), doubt)
-        for (image, page, row, column), doubt in places
-    ]
+    return [_suggestion(looked, candidates, at) for at in choose(candidates, wanted.count)]
+
+
+def _suggestion(looked: Sequence[Looked], candidates: Candidates, at: int) -> Suggestion:
+    image, page, row, column = candidates.places[at].tolist()
+    region = looked[image].grid.region_at(row, column)
+    return Suggestion(looked[image], page, region, float(candidates.doubts[at]))
 
 
 def views(suggestions: Sequence[Suggestion], models: Models | Given, options: Options = DEFAULTS) -> Iterator[View]:
