@@ -20,6 +20,7 @@ from unet_deploy.segmentation.scaling import Scaling
 from unet_deploy.suggestion.files import RegionFiles
 from unet_deploy.suggestion.run import Wanted, suggest, views
 from unet_deploy.system.colours import YELLOW
+from unet_deploy.tiling import Region
 
 AS_IT_IS = ("--scale", "1", "-d", "cpu", "--no-progress")
 
@@ -89,6 +90,14 @@ def test_regions_grow_with_the_objects_but_not_beyond_half_the_image(tmp_path, s
     for scale, side in (("0.5", 256), ("0.2", 384)):
         assert run("suggest", slide, "-o", path, "-n", 2, "--scale", scale, "-d", "cpu", "--overwrite") == 0
         assert {bottom - top for top, _, bottom, _ in boxes(path)} == {side}
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "scale", "side"),
+    [(5000, 900, 1, 128), (5000, 900, 0.25, 450), (1024, 1280, 0.177, 512), (40, 900, 1, 40), (300, 300, 0.177, 300)],
+)
+def test_there_is_a_choice_of_regions_unless_they_would_be_smaller_than_objects(height, width, scale, side):
+    assert Wanted().side_in(Region(0, 0, height, width), scale) == side
 
 
 def test_more_than_fit_are_not_wanted_in_vain(tmp_path, slide, capsys):

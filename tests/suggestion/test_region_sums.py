@@ -1,6 +1,5 @@
 """What is added up of an image is that of the whole image, whatever the tiles."""
 
-import doctest
 from dataclasses import fields
 from itertools import pairwise
 
@@ -14,17 +13,12 @@ from unet_deploy.images.grey import GreyScale
 from unet_deploy.model.card import ModelCard
 from unet_deploy.model.decision import Decision
 from unet_deploy.stream.pipeline import DoneTile
-from unet_deploy.suggestion import cells
 from unet_deploy.suggestion.cells import Cells, Grid
 from unet_deploy.tiling import Region, Tile
 
 CARD = ModelCard("three", 2, ("background", "cell", "debris"), 0, 1, 1)
 GREY = GreyScale(np.array([10, 0], np.float32), np.array([1 / 200, 1 / 255], np.float32))
 seeds = st.integers(0, 10**6)
-
-
-def test_examples_are_true():
-    assert doctest.testmod(cells).failed == 0
 
 
 def an_answer(seed, height=40, width=52):

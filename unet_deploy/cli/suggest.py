@@ -41,7 +41,7 @@ class RegionOptions:
             "--side",
             min=2,
             help="Of a region, in pixels of the level.",
-            show_default="128 as the model sees them, half an image at most",
+            show_default="128 as the model sees them, less in small images",
             rich_help_panel=REGIONS,
         ),
     ] = None

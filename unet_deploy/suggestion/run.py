@@ -46,7 +46,7 @@ class Wanted:
     count: int = 10
     """Regions, in all images together."""
     side: int | None = None
-    """Of a region in pixels of an image, made even; None for SIDE at the image's scale, and half an image at most."""
+    """Of a region in pixels of an image, made even; None for SIDE at the image's scale, and less in small ones."""
 
     def __post_init__(self) -> None:
         settle(self, count=whole, side=whole_or_none)
@@ -56,8 +56,12 @@ class Wanted:
             raise UsageError(f"--side {self.side}: give at least two pixels")
 
     def side_in(self, part: Region, scale: float) -> int:
-        """Of the regions in a part of an image that is seen at this scale."""
-        return self.side or min(round(SIDE / scale), max(2, min(part.sides) // 2))
+        """Of the regions in a part of an image that is seen at this scale.
+
+        By default it is at most half the part, so that there is a choice, where at least half as wide as elsewhere.
+        """
+        usual, shorter = round(SIDE / scale), min(part.sides)
+        return self.side or max(2, min(usual, max(shorter // 2, min(shorter, usual // 2))))
 
 
 @dataclass(frozen=True, eq=False)
