@@ -179,21 +179,17 @@ def _look(
     plan = _plan(source, aligned(grid.covered, ready.card.stride), ready, options, held)
     scales = PageScales(source, ready.card.normalization, measured.greys)
     greys: dict[int, GreyScale] = {}
-    candidates: list[Candidates] = []
-    for page in range(info.pages):
+
+    def seen(page: int) -> Candidates:
         greys[page] = scales[page]
         added = Cells(grid, greys[page], ready.card)
-        stream(
-            source,
-            plan,
-            ready,
-            [added],
-            greys={page: greys[page]},
-            skip_background=options.skip_background,
-            progress=_of_page(progress, page, info.pages),
-        )
-        candidates = [reduce(add, [*candidates, Candidates.of(added.regions, page)]).thinned()]
-    return Looked(path, info, measured.scaled, grid, greys, candidates[0])
+        told = _of_page(progress, page, info.pages)
+        here, skip = {page: greys[page]}, options.skip_background
+        stream(source, plan, ready, [added], greys=here, skip_background=skip, progress=told)
+        return Candidates.of(added.regions, page)
+
+    candidates = reduce(lambda before, page: (before + page).thinned(), map(seen, range(info.pages)))
+    return Looked(path, info, measured.scaled, grid, greys, candidates.thinned())
 
 
 def _plan(source: ImageSource, region: Region, ready: Runtime, options: Options, held: int = 0) -> TilePlan:
