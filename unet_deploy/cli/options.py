@@ -223,24 +223,9 @@ class ReadingOptions:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ImageOptions(ReadingOptions):
-    """What of each image is segmented."""
+class PartOptions(ReadingOptions):
+    """What of each image is looked at."""
 
-    outside: Annotated[
-        int,
-        typer.Option(
-            "--outside", min=0, max=255, help="What the mask has where there is no data.", rich_help_panel=IMAGE
-        ),
-    ] = 0
-    timeout: Annotated[
-        float,
-        typer.Option(
-            "--timeout",
-            min=0.1,
-            help="Seconds that a server may be silent before it is asked again; it is asked 3 times.",
-            rich_help_panel=IMAGE,
-        ),
-    ] = 20
     level: Annotated[
         int | None,
         typer.Option(
@@ -255,12 +240,24 @@ class ImageOptions(ReadingOptions):
         parse.Box | None,
         typer.Option(
             "--roi",
-            help="Only this part: y,x,height,width in pixels of the level. The mask keeps its place.",
+            help="Only this part: y,x,height,width in pixels of the level; a mask keeps its place.",
             metavar="Y,X,H,W",
             parser=parse.box,
             rich_help_panel=IMAGE,
         ),
     ] = None
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ImageOptions(PartOptions):
+    """What of each image is segmented."""
+
+    outside: Annotated[
+        int,
+        typer.Option(
+            "--outside", min=0, max=255, help="What the mask has where there is no data.", rich_help_panel=IMAGE
+        ),
+    ] = 0
 
 
 @dataclass(frozen=True, eq=False, repr=False)

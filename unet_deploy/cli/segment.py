@@ -12,6 +12,7 @@ import typer
 from unet_deploy.cli import show
 from unet_deploy.cli.app import command
 from unet_deploy.cli.object_options import ObjectOptions
+from unet_deploy.cli.opening import models_at_any_scale, request_of
 from unet_deploy.cli.options import (
     ImageOptions,
     ModelOption,
@@ -25,8 +26,6 @@ from unet_deploy.errors import address
 
 if TYPE_CHECKING:
     from unet_deploy.images import ImageSource
-    from unet_deploy.model.contract import Pixels
-    from unet_deploy.runtimes import Runtime
     from unet_deploy.segmentation.batch import Job, Outcome
     from unet_deploy.segmentation.compute import Compute
     from unet_deploy.segmentation.models import Models
@@ -64,9 +63,9 @@ def segment(
     failures = []
     with ExitStack() as stack:
         pixels, source = stack.enter_context(first_look([job.image for job in jobs], options))
-        request = _request(seeing, tiles, pixels, probabilities=outputs.probabilities or tiles.tta)
+        request = request_of(seeing, tiles, pixels, probabilities=outputs.probabilities or tiles.tta)
         compute = stack.enter_context(_compute(model, request, run))
-        ready = stack.enter_context(_models(model, request, shown=not run.no_progress))
+        ready = stack.enter_context(models_at_any_scale(model, request, shown=not run.no_progress))
         if not options.scaling.is_asked and ready.card.decision.diameter is None:
             ready.at(1.0)  # what is wrong with it is said once, and not of every image
         made = None
@@ -116,22 +115,6 @@ def _jobs(
     return list(map(Job, paths, named))
 
 
-def _request(seeing: SeeingOptions, tiles: TileOptions, pixels: "Pixels", *, probabilities: bool) -> "Request":
-    """How the model is to be run."""
-    from unet_deploy.zoo import Request
-
-    return Request(
-        device=seeing.device,
-        runtime=seeing.runtime,
-        precision=seeing.precision,
-        threshold=seeing.threshold,
-        probabilities=probabilities,
-        pixels=pixels,
-        tile_size=tiles.tile_size,
-        batch_size=tiles.batch_size,
-    )
-
-
 def _options(
     tiles: TileOptions, image: ImageOptions, objects: "ObjectRules", *, resume: bool, overwrite: bool
 ) -> "Options":
@@ -166,18 +149,6 @@ def _compute(model: str | None, request: "Request", run: RunOptions) -> "Abstrac
     from unet_deploy.segmentation.cluster import Cluster
 
     return Cluster(model, request, scheduler=run.scheduler, workers=run.workers)
-
-
-def _models(model: str | None, request: "Request", *, shown: bool) -> "Models":
-    """The model at every scale; compiling it for a GPU is shown."""
-    from unet_deploy.segmentation.models import Models
-    from unet_deploy.zoo import open_model
-
-    def open_one(path: Path, request: "Request") -> "Runtime":
-        with progress_bar("compiling", "steps", shown=shown) as progress:
-            return open_model(path, request, notify=show.note, progress=progress)
-
-    return Models(model, request, open_one)
 
 
 def _segment(

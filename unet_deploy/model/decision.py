@@ -43,6 +43,22 @@ class Decision:
         if self.diameters is not None:
             object.__setattr__(self, "diameters", tuple(self.diameters))
 
+    def doubts(self, probabilities: np.ndarray) -> np.ndarray:
+        """How near each pixel of probabilities (K, h, w) is to another class: (h, w) float32 from 0 to 1.
+
+        1 less the margin between the two likeliest (Scheffer et al. 2001), after the background's was counted as for
+        `labels`; of two classes that is 1 - |2p - 1|.
+
+        >>> Decision().doubts(np.array([[[0.75, 0.5, 0.25]], [[0.25, 0.5, 0.75]]], np.float32)).tolist()
+        [[0.5, 1.0, 0.5]]
+        """
+        first = probabilities[0] * np.float32(self.threshold / (1 - self.threshold))
+        second, total = np.zeros_like(first), first
+        for each in probabilities[1:]:
+            second = np.maximum(second, np.minimum(first, each))
+            first, total = np.maximum(first, each), total + each
+        return 1 - (first - second) / np.maximum(total, np.float32(1e-9))
+
     def labels(self, probabilities: np.ndarray) -> np.ndarray:
         """What a model's graph makes of probabilities (N, K, h, w): class indices (N, h, w) uint8, the lower of a tie.
 

@@ -8,7 +8,8 @@ a system other than WGS 84 is named as GDAL and QGIS read it, by the member `crs
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from math import isfinite
 from pathlib import Path
@@ -19,7 +20,7 @@ import numpy as np
 from unet_deploy.objects.frame import FINEST, Frame, Map
 from unet_deploy.objects.outlines import Polygons, Ring, outlines
 from unet_deploy.objects.table import ObjectTable
-from unet_deploy.system.colours import class_colour
+from unet_deploy.system.colours import YELLOW, class_colour
 from unet_deploy.system.files import replacing
 from unet_deploy.tiling import Region
 
@@ -32,6 +33,40 @@ Line = list[list[float]]
 
 _AT_A_TIME = 1 << 14
 """Objects that are written together."""
+
+
+@dataclass(frozen=True)
+class Rectangle:
+    """A part of an image that a person is to look at."""
+
+    region: Region
+    """In pixels of the level."""
+    name: str
+    measured: Mapping[str, float] = field(default_factory=dict)
+    plane: Mapping[str, int] = field(default_factory=dict)
+    """Which step of z and t it lies on; empty for an image of one page."""
+
+
+def write_rectangles(
+    path: Path, rectangles: Sequence[Rectangle], class_name: str, frame: Frame, *, overwrite: bool = False
+) -> None:
+    """Write annotations of one class, in pixels of the finest level; the file appears when it is whole."""
+
+    def features() -> Iterator[dict[str, Any]]:
+        for each in rectangles:
+            top, left, bottom, right = *each.region.origin, each.region.bottom, each.region.right
+            ring = np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
+            properties = {
+                "objectType": "annotation",
+                "name": each.name,
+                "classification": {"name": class_name, "color": YELLOW},
+                "measurements": dict(each.measured),
+            }
+            geometry = {"type": "Polygon", "coordinates": [_closed(ring, frame)], **_on_plane(each.plane)}
+            yield {"type": "Feature", "geometry": geometry, "properties": properties}
+
+    with replacing(path, overwrite=overwrite) as beside:
+        _write(beside, features(), frame)
 
 
 def write_outlines(
@@ -87,8 +122,13 @@ def _features(
             "classification": kinds[label],
             "measurements": {name: value for name, value in zip(measured, row, strict=True) if isfinite(value)},
         }
-        plane = {} if page is None else {"plane": {"c": -1, "z": 0, "t": 0} | dict(table.steps or [("z", page)])}
+        plane = _on_plane({} if page is None else dict(table.steps or [("z", page)]))
         yield {"type": "Feature", "geometry": geometry and geometry | plane, "properties": properties}
+
+
+def _on_plane(steps: Mapping[str, int]) -> dict[str, Any]:
+    """What QuPath reads in a geometry of a stack, all channels alike; nothing where there is but one page."""
+    return {"plane": {"c": -1, "z": 0, "t": 0, **steps}} if steps else {}
 
 
 def _point(x: float, y: float) -> Geometry:

@@ -1,0 +1,230 @@
+"""`unet-deploy suggest`: from an image to regions that QuPath opens, and a sheet to look at."""
+
+import json
+import subprocess
+import sys
+from itertools import combinations
+
+import numpy as np
+import pytest
+import tifffile
+from in_process import refusal, run
+from PIL import Image
+from scipy import ndimage
+
+import unet_deploy as api
+from unet_deploy.errors import UsageError
+from unet_deploy.segmentation.models import Given
+from unet_deploy.segmentation.options import Options
+from unet_deploy.segmentation.scaling import Scaling
+from unet_deploy.suggestion.files import RegionFiles
+from unet_deploy.suggestion.run import Wanted, suggest, views
+from unet_deploy.system.colours import YELLOW
+from unet_deploy.tiling import Region
+
+AS_IT_IS = ("--scale", "1", "-d", "cpu", "--no-progress")
+
+
+@pytest.fixture
+def slide(tmp_path, nuclei_image):
+    """Drawn nuclei, those of one corner out of focus and noisy; (768, 768) uint8."""
+    image = nuclei_image.copy()
+    corner = ndimage.gaussian_filter(image[:256, 512:].astype(np.float32), 7)
+    image[:256, 512:] = np.clip(corner / 3 + np.random.default_rng(0).normal(40, 10, corner.shape), 0, 255)
+    tifffile.imwrite(tmp_path / "slide.tif", image)
+    return tmp_path / "slide.tif"
+
+
+def features(path):
+    return json.loads(path.read_text())["features"]
+
+
+def boxes(path):
+    """y, x, bottom and right of each region, in the order of the numbers that are their names."""
+    rings = {int(each["properties"]["name"]): each["geometry"]["coordinates"][0] for each in features(path)}
+    corners = (np.array(rings[number]) for number in sorted(rings))
+    return [(*ring.min(axis=0)[::-1].tolist(), *ring.max(axis=0)[::-1].tolist()) for ring in corners]
+
+
+def test_regions_are_what_qupath_opens_inside_apart_and_the_same_whatever_the_tiles(tmp_path, slide):
+    once, again = tmp_path / "once.geojson", tmp_path / "again.geojson"
+    assert run("suggest", slide, "-o", once, "-n", 6, *AS_IT_IS) == 0
+    assert run("suggest", slide, "-o", again, "-n", 6, *AS_IT_IS, "--tile-size", 444) == 0
+    found = features(once)
+    assert len(found) == 6
+    for each in found:
+        (ring,) = each["geometry"]["coordinates"]
+        assert ring[0] == ring[-1]
+        assert len(ring) == 5
+        assert each["properties"]["objectType"] == "annotation"
+        assert each["properties"]["classification"]["name"] == "Annotated"
+        assert "plane" not in each["geometry"]
+    for top, left, bottom, right in boxes(once):
+        assert (bottom - top, right - left) == (128, 128)
+        assert min(top, left) >= 0
+        assert max(bottom, right) <= 768
+    for one, other in combinations(boxes(once), 2):
+        assert one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
+    assert boxes(again) == boxes(once)
+
+
+def test_a_corner_that_is_unlike_the_rest_has_a_region_soon(tmp_path, slide):
+    path = tmp_path / "r.geojson"
+    assert run("suggest", slide, "-o", path, "-n", 3, *AS_IT_IS) == 0
+    assert any(top < 256 and right > 512 for top, _, _, right in boxes(path))
+
+
+def test_a_part_a_side_and_a_class_of_ones_own(tmp_path, slide):
+    path = tmp_path / "r.geojson"
+    part = ("--roi", "100,50,300,400", "--side", 75, "--annotated-class", "Todo", "-n", 4)
+    assert run("suggest", slide, "-o", path, *part, *AS_IT_IS) == 0
+    for top, left, bottom, right in boxes(path):
+        assert (bottom - top, right - left) == (76, 76)
+        assert 100 <= top < bottom <= 400
+        assert 50 <= left < right <= 450
+    assert {each["properties"]["classification"]["name"] for each in features(path)} == {"Todo"}
+
+
+def test_regions_grow_with_the_objects_but_not_beyond_half_the_image(tmp_path, slide):
+    path = tmp_path / "r.geojson"
+    for scale, side in (("0.5", 256), ("0.2", 384)):
+        assert run("suggest", slide, "-o", path, "-n", 2, "--scale", scale, "-d", "cpu", "--overwrite") == 0
+        assert {bottom - top for top, _, bottom, _ in boxes(path)} == {side}
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "scale", "side"),
+    [(5000, 900, 1, 128), (5000, 900, 0.25, 450), (1024, 1280, 0.177, 512), (40, 900, 1, 40), (300, 300, 0.177, 300)],
+)
+def test_there_is_a_choice_of_regions_unless_they_would_be_smaller_than_objects(height, width, scale, side):
+    assert Wanted().side_in(Region(0, 0, height, width), scale) == side
+
+
+def test_more_than_fit_are_not_wanted_in_vain(tmp_path, slide, capsys):
+    path = tmp_path / "r.geojson"
+    assert run("suggest", slide, "-o", path, "-n", 9, "--side", 384, *AS_IT_IS) == 0
+    said = capsys.readouterr()
+    assert len(boxes(path)) == 4
+    assert "4 of 9 regions" in said.err
+    assert said.out == f"{path}: 4 regions, 384 pixels a side\n"
+
+
+def test_places_are_those_of_the_finest_level(tmp_path, slide):
+    image, path, coarse = tifffile.imread(slide), tmp_path / "pyramid.tif", tmp_path / "coarse.tif"
+    fine = np.kron(image, np.ones((2, 2), np.uint8))
+    with tifffile.TiffWriter(path) as file:
+        file.write(fine, subifds=1, tile=(256, 256), photometric="minisblack")
+        file.write(image, subfiletype=1, tile=(256, 256), photometric="minisblack")
+    tifffile.imwrite(coarse, image)
+    found = {}
+    for name, words in (("pyramid", ("--level", 1)), ("coarse", ())):
+        out = tmp_path / f"{name}.geojson"
+        assert run("suggest", tmp_path / f"{name}.tif", "-o", out, "-n", 3, *words, *AS_IT_IS) == 0
+        found[name] = boxes(out)
+    assert found["pyramid"] == [tuple(2 * each for each in box) for box in found["coarse"]]
+
+
+def test_pages_are_planes_and_several_images_share_the_regions(tmp_path, slide, capsys):
+    image, folder = tifffile.imread(slide), tmp_path / "images"
+    folder.mkdir()
+    stack = np.stack([np.zeros_like(image), image])[:, :400, 300:]
+    tifffile.imwrite(folder / "stack.tif", stack, metadata={"axes": "ZYX"})
+    tifffile.imwrite(folder / "flat.tif", image[300:600, :300])
+    tifffile.imwrite(folder / "dark.tif", np.zeros((300, 300), np.uint8))
+    assert run("suggest", folder, "-o", tmp_path / "out", "-n", 8, *AS_IT_IS) == 0
+    out = tmp_path / "out"
+    assert {path.name for path in out.iterdir()} == {"stack.geojson", "flat.geojson"}
+    assert {each["geometry"]["plane"]["z"] for each in features(out / "stack.geojson")} == {1}
+    numbers = [each["properties"]["name"] for path in out.iterdir() for each in features(path)]
+    assert sorted(numbers) == list("12345678")
+    assert capsys.readouterr().out == f"2 files in {out}: 8 regions, 128 pixels a side\n"
+
+
+def test_the_sheet_shows_doubts_in_yellow(tmp_path, slide):
+    path, sheet = tmp_path / "r.geojson", tmp_path / "r.png"
+    assert run("suggest", slide, "-o", path, "-n", 2, "--sheet", sheet, "--side", 384, *AS_IT_IS) == 0
+    picture = np.asarray(Image.open(sheet)).astype(int)
+    yellow = (np.abs(picture - YELLOW) < 40).all(axis=2)
+    left, right = yellow[:, :320], yellow[:, 326:646]
+    assert right.sum() > 500 > 10 * left.sum()
+
+
+@pytest.mark.parametrize("side", [100, 900])
+def test_what_is_shown_of_a_region_is_what_segment_says_of_it(slide, nuclei, side):
+    options = Options(scaling=Scaling(1))
+    mask, scores = api.segment(tifffile.imread(slide), scale=1, device="cpu", probabilities=True)
+    with api.open_model(nuclei, device="cpu", probabilities=True) as model:
+        (each,) = suggest([slide], Given(model), Wanted(1, min(side, 700)), options)
+        (view,) = views([each], Given(model), options)
+    step = -(-each.region.height // 320)
+    there = tuple(slice(part.start, part.stop, step) for part in each.region.slices)
+    np.testing.assert_array_equal(view.labels, mask[there])
+    np.testing.assert_array_equal(view.pixels[0], tifffile.imread(slide)[there])
+    np.testing.assert_allclose(view.doubts, 1 - np.abs(2 * scores[1] - 1)[there], atol=1e-3)
+
+
+# -- what cannot be ---------------------------------------------------------------------------------------------------
+
+
+def test_where_nothing_is_found_nothing_is_suggested(tmp_path, capsys):
+    tifffile.imwrite(tmp_path / "dark.tif", np.full((300, 400), 7, np.uint8))
+    line = refusal(capsys, "suggest", tmp_path / "dark.tif", "-o", tmp_path / "r.geojson", *AS_IT_IS, code=3)
+    assert "dark.tif: nothing was found and nothing is unsure" in line
+    assert not (tmp_path / "r.geojson").exists()
+
+
+def test_what_is_wrong_is_said_before_a_model_is_asked(tmp_path, slide, capsys):
+    there = tmp_path / "there.geojson"
+    there.write_text("{}")
+    for words, says in (
+        (["-o", there], "there.geojson exists; pass --overwrite"),
+        (["-o", tmp_path / "r.json"], "r.json: regions are GeoJSON; give a name that ends in .geojson, or a folder"),
+        (["-o", tmp_path / "r.geojson", "--sheet", tmp_path / "s.jpg"], "s.jpg: is drawn as PNG"),
+        (["-o", tmp_path / "r.geojson", "--sheet", tmp_path / "r.geojson"], "give each output its own name"),
+        (["-o", tmp_path / "r.geojson", "-n", "0"], "--number 0"),
+        (["-o", tmp_path / "r.geojson", "--side", "769"], "768 x 768 pixels are less than one region of 770 pixels"),
+        (["-o", tmp_path / "r.geojson", "--roi", "700,0,100,100"], "the region ends at (800, 100)"),
+    ):
+        assert says in refusal(capsys, "suggest", slide, *words, *AS_IT_IS)
+    assert there.read_text() == "{}"
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "slide.tif").write_bytes(slide.read_bytes())
+    both = [slide, tmp_path / "b" / "slide.tif"]
+    assert "one file for 2 images" in refusal(capsys, "suggest", *both, "-o", tmp_path / "r.geojson")
+    assert "both" in refusal(capsys, "suggest", *both, "-o", tmp_path / "out")
+
+
+def test_a_model_that_gives_labels_alone_cannot_say_what_it_is_unsure_of(slide, undecided):
+    with api.open_model(undecided, device="cpu") as model, pytest.raises(UsageError, match="labels alone"):
+        suggest([slide], Given(model))
+
+
+def test_a_name_of_a_folder_is_a_folder(tmp_path, slide):
+    (tmp_path / "out.geojson").mkdir()
+    named = RegionFiles.of([slide], tmp_path / "out.geojson").regions
+    assert list(named.values()) == [tmp_path / "out.geojson" / "slide.geojson"]
+
+
+_PEAK = """
+import sys
+from pathlib import Path
+from unet_deploy.cli import app
+from unet_deploy.system.machine import peak_memory
+try:
+    app(["suggest", *sys.argv[1:]])
+except SystemExit as left:
+    assert not left.code
+print(peak_memory())
+"""
+
+
+def test_memory_keeps_to_its_ceiling(tmp_path, slide):
+    """36 megapixels, most of them glass, which would take 144 MB for each of several numbers a pixel."""
+    large, ceiling = np.full((6000, 6000), 20, np.uint8), 450_000_000
+    large[2500:3268, 2500:3268] = tifffile.imread(slide)
+    tifffile.imwrite(tmp_path / "large.tif", large, tile=(256, 256))
+    words = [tmp_path / "large.tif", "-o", tmp_path / "r.geojson", "--max-memory", ceiling, "--skip-background"]
+    words = [sys.executable, "-c", _PEAK, *words, "--sheet", tmp_path / "s.png", *AS_IT_IS]
+    done = subprocess.run(list(map(str, words)), capture_output=True, text=True, check=True)
+    assert int(done.stdout.splitlines()[-1]) < ceiling
+    assert all(2372 <= top <= 3268 for top, *_ in boxes(tmp_path / "r.geojson"))

@@ -1,0 +1,27 @@
+"""What is said of regions to annotate: the words of `suggest`, beside those of `show`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unet_deploy.cli.show import answer, note
+
+if TYPE_CHECKING:
+    from unet_deploy.suggestion.run import Suggestion
+
+
+def suggestions(found: Sequence[Suggestion], files: Sequence[Path], wanted: int) -> None:
+    """Say which regions are worth annotating, and at which scale their images were taken."""
+    from unet_deploy.segmentation.scaling import AS_IT_IS
+
+    for image in dict.fromkeys(each.image for each in found):
+        if image.scaled != AS_IT_IS:
+            note(f"{image.info.name}: {image.scaled}")
+    if len(found) < wanted:
+        note(f"note: {len(found)} of {wanted} regions: no more fit that do not overlap and have something in them")
+    sides = sorted({each.region.height for each in found})
+    pixels = f"{sides[0]}" if len(sides) == 1 else f"{sides[0]} to {sides[-1]}"
+    where = str(files[0]) if len(files) == 1 else f"{len(files)} files in {files[0].parent}"
+    answer(f"{where}: {len(found)} region{'s' if len(found) != 1 else ''}, {pixels} pixels a side")

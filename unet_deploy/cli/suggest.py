@@ -1,0 +1,109 @@
+"""The command that says what to annotate next: suggest."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from unet_deploy.cli import show, show_suggestions
+from unet_deploy.cli.app import command
+from unet_deploy.cli.opening import models_at_any_scale, request_of
+from unet_deploy.cli.options import OUTPUTS, ModelOption, NoProgressOption, OverwriteOption, PartOptions, TileOptions
+from unet_deploy.cli.progress import progress_bar
+from unet_deploy.cli.seeing import SeeingOptions
+
+if TYPE_CHECKING:
+    from unet_deploy.segmentation.options import Options
+
+REGIONS = "Regions"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RegionOptions:
+    """Which regions are wanted, and where they go."""
+
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Regions to annotate (.geojson), which QuPath opens; of several images a folder.",
+            rich_help_panel=OUTPUTS,
+        ),
+    ]
+    number: Annotated[
+        int, typer.Option("--number", "-n", min=1, help="Regions, of all images together.", rich_help_panel=REGIONS)
+    ] = 10
+    side: Annotated[
+        int | None,
+        typer.Option(
+            "--side",
+            min=2,
+            help="Of a region, in pixels of the level.",
+            show_default="128 as the model sees them, less in small images",
+            rich_help_panel=REGIONS,
+        ),
+    ] = None
+    annotated_class: Annotated[
+        str,
+        typer.Option("--annotated-class", help="The class of regions in the file.", rich_help_panel=REGIONS),
+    ] = "Annotated"
+    sheet: Annotated[
+        Path | None, typer.Option("--sheet", help="Draw them to look at (.png).", rich_help_panel=OUTPUTS)
+    ] = None
+    overwrite: OverwriteOption = False
+
+
+@command("Use a model")
+def suggest(
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMAGE...", help="TIFF, PNG, JPEG or OME-Zarr, folders, patterns or URLs.")
+    ],
+    *,
+    regions: RegionOptions,
+    model: ModelOption = None,
+    seeing: SeeingOptions,
+    tiles: TileOptions,
+    part: PartOptions,
+    no_progress: NoProgressOption = False,
+) -> None:
+    """Suggest which regions of images to annotate next: those that would teach a model most."""
+    from unet_deploy.segmentation.inputs import find_images
+    from unet_deploy.segmentation.planning import first_look
+    from unet_deploy.suggestion.files import RegionFiles
+    from unet_deploy.suggestion.run import Wanted, suggest, views
+    from unet_deploy.zoo import find_model
+
+    paths = find_images(images, show.note)
+    files = RegionFiles.of(paths, regions.output, regions.sheet, overwrite=regions.overwrite)
+    files.check([find_model(model), *paths])
+    wanted, options = Wanted(regions.number, regions.side), _options(seeing, tiles, part)
+    with first_look(paths, options) as (pixels, source):
+        request = request_of(seeing, tiles, pixels, probabilities=True)
+        with models_at_any_scale(model, request, shown=not no_progress) as models:
+            with progress_bar("suggest", shown=not no_progress) as progress:
+                found = suggest(paths, models, wanted, options, source=source, progress=progress)
+            files.draw(found, views(found, models, options), models.card.classes)
+    show_suggestions.suggestions(found, files.write(found, regions.annotated_class), wanted.count)
+
+
+def _options(seeing: SeeingOptions, tiles: TileOptions, part: PartOptions) -> "Options":
+    """How each image is to be seen."""
+    from unet_deploy.segmentation.options import Options
+    from unet_deploy.tiling import Region
+
+    reading = part.reading()
+    return Options(
+        tile_size=tiles.tile_size,
+        channel=reading.channel,
+        palette=reading.palette,
+        nodata=reading.nodata,
+        timeout=reading.timeout,
+        level=part.level,
+        max_memory=tiles.max_memory,
+        skip_background=tiles.skip_background,
+        tta=tiles.tta,
+        roi=Region(*part.roi) if part.roi else None,
+        scaling=seeing.scaling(),
+    )
