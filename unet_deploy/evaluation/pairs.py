@@ -4,35 +4,18 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from unet_deploy.annotations.marking import AS_MARKED, Marking
 from unet_deploy.errors import DataError
 from unet_deploy.evaluation.names import pair_stems
-from unet_deploy.images import RASTER_SUFFIXES, TIFF_SUFFIXES, ImageInfo, open_image, open_labels
-from unet_deploy.images.array import ArraySource
-from unet_deploy.images.orientation import upright
-from unet_deploy.images.reading import AS_SAID, Reading
+from unet_deploy.evaluation.pair import Pair, check_pages, read_image, read_pixels
+from unet_deploy.images import RASTER_SUFFIXES, TIFF_SUFFIXES, open_image, open_labels
 from unet_deploy.masks.apart import check_apart
 
+__all__ = ["Pair", "check_no_data", "check_pages", "find_pairs", "read_image", "read_pixels"]
+
 JPEG_SUFFIXES = (".jpg", ".jpeg")
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Where one image and its mask lie: files, and the page in each."""
-
-    name: str
-    image: Path
-    mask: Path
-    page: int = 0
-    pages: int = 1
-    """How many pages either file has."""
-    marking: Marking = AS_MARKED
-    """How the mask is to be read."""
 
 
 def find_pairs(data: Path, masks: Path | None = None, marking: Marking = AS_MARKED) -> list[Pair]:
@@ -93,29 +76,3 @@ def _stack_pairs(data: Path, masks: Path, marking: Marking) -> list[Pair]:
     if pages[0] != pages[1]:
         raise DataError(f"{data} has {pages[0]} pages, but {masks} has {pages[1]}; they must pair up")
     return [Pair(f"{data.stem}[{page}]", data, masks, page, pages[0], marking) for page in range(pages[0])]
-
-
-def read_pixels(pair: Pair, reading: Reading = AS_SAID) -> np.ndarray:
-    """Read the image of a pair, (C, H, W). Raises as `read_image`."""
-    image = read_image(pair, reading)
-    return image.crop(0, image.info.region)
-
-
-def read_image(pair: Pair, reading: Reading = AS_SAID) -> ArraySource:
-    """Read the image of a pair into memory, upright, as one of a page.
-
-    Its mask is brought upright too, as either file says that it lies. Raises ImageError, and DataError for stray pages.
-    """
-    with reading.open(pair.image) as source:
-        check_pages(source.info, pair)
-        whole = source.info.region
-        pixels, valid = source.crop(pair.page, whole), source.crop_valid(pair.page, whole)
-        pixels = np.ascontiguousarray(upright(pixels, source.info.orientation))
-        valid = None if valid is None else upright(valid, source.info.orientation)
-        return ArraySource(pixels, name=str(pair.image), nodata=source.nodata, valid=valid)
-
-
-def check_pages(info: ImageInfo, pair: Pair) -> None:
-    """Raise DataError unless a file has the pages that its pair was found with."""
-    if info.pages != pair.pages:
-        raise DataError(f"{info.name}: has {info.pages} pages; save each as a file, or give two stacks with --masks")

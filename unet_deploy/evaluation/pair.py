@@ -1,0 +1,55 @@
+"""One image with its mask: where they lie, and how the image is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from unet_deploy.annotations.marking import AS_MARKED, Marking
+from unet_deploy.errors import DataError
+from unet_deploy.images import ImageInfo
+from unet_deploy.images.array import ArraySource
+from unet_deploy.images.orientation import upright
+from unet_deploy.images.reading import AS_SAID, Reading
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Where one image and its mask lie: files, and the page in each."""
+
+    name: str
+    image: Path
+    mask: Path
+    page: int = 0
+    pages: int = 1
+    """How many pages either file has."""
+    marking: Marking = AS_MARKED
+    """How the mask is to be read."""
+
+
+def read_pixels(pair: Pair, reading: Reading = AS_SAID) -> np.ndarray:
+    """Read the image of a pair, (C, H, W). Raises as `read_image`."""
+    image = read_image(pair, reading)
+    return image.crop(0, image.info.region)
+
+
+def read_image(pair: Pair, reading: Reading = AS_SAID) -> ArraySource:
+    """Read the image of a pair into memory, upright, as one of a page.
+
+    Its mask is brought upright too, as either file says that it lies. Raises ImageError, and DataError for stray pages.
+    """
+    with reading.open(pair.image) as source:
+        check_pages(source.info, pair)
+        whole = source.info.region
+        pixels, valid = source.crop(pair.page, whole), source.crop_valid(pair.page, whole)
+        pixels = np.ascontiguousarray(upright(pixels, source.info.orientation))
+        valid = None if valid is None else upright(valid, source.info.orientation)
+        return ArraySource(pixels, name=str(pair.image), nodata=source.nodata, valid=valid)
+
+
+def check_pages(info: ImageInfo, pair: Pair) -> None:
+    """Raise DataError unless a file has the pages that its pair was found with."""
+    if info.pages != pair.pages:
+        raise DataError(f"{info.name}: has {info.pages} pages; save each as a file, or give two stacks with --masks")
