@@ -28,6 +28,11 @@ class Pair:
     marking: Marking = AS_MARKED
     """How the mask is to be read."""
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All that is read of it."""
+        return self.image, self.mask
+
 
 def read_pixels(pair: Pair, reading: Reading = AS_SAID) -> np.ndarray:
     """Read the image of a pair, (C, H, W). Raises as `read_image`."""
