@@ -11,7 +11,7 @@ from pathlib import Path
 
 from unet_deploy.annotations.marking import Marking
 from unet_deploy.errors import DataError
-from unet_deploy.evaluation import cellpose, folders
+from unet_deploy.evaluation import cellpose, folders, nnunet
 from unet_deploy.evaluation.pair import Pair
 
 
@@ -31,6 +31,7 @@ class Layout:
 
 LAYOUTS = (
     Layout(folders.NAME, folders.fits, folders.pair_files, folders.held),
+    Layout(nnunet.NAME, nnunet.fits, nnunet.pair_files, nnunet.held),
     Layout(cellpose.NAME, cellpose.fits, cellpose.pair_files, cellpose.held),
 )
 
@@ -40,7 +41,5 @@ def layout_of(data: Path) -> Layout:
     for layout in LAYOUTS:
         if data.is_dir() and layout.fits(data):
             return layout
-    first, *others = (layout.name for layout in LAYOUTS)
-    raise DataError(
-        f"{data}: training data is a folder with {first}, {', '.join(others)}, or an image stack and --masks"
-    )
+    known = ", with ".join(layout.name for layout in LAYOUTS)
+    raise DataError(f"{data}: training data is a folder with {known}, or an image stack and --masks")

@@ -9,8 +9,10 @@ import numpy as np
 
 from unet_deploy.annotations.marking import AS_MARKED, Marking
 from unet_deploy.errors import DataError
-from unet_deploy.images import ImageInfo
+from unet_deploy.evaluation.named import NamedLabels
+from unet_deploy.images import ImageInfo, ImageSource
 from unet_deploy.images.array import ArraySource
+from unet_deploy.images.channel_files import open_channels
 from unet_deploy.images.orientation import upright
 from unet_deploy.images.reading import AS_SAID, Reading
 
@@ -27,11 +29,23 @@ class Pair:
     """How many pages either file has."""
     marking: Marking = AS_MARKED
     """How the mask is to be read."""
+    others: tuple[Path, ...] = ()
+    """Where each channel of the image is a file: those after that of `image`."""
+    channel_names: tuple[str, ...] = ()
+    """What these channels are called, where that is said beside the files."""
+    named: NamedLabels | None = None
+    """What the numbers of the mask are called, where the data set says it."""
 
     @property
     def files(self) -> tuple[Path, ...]:
         """All that is read of it."""
-        return self.image, self.mask
+        return self.image, *self.others, self.mask
+
+    def open(self, reading: Reading = AS_SAID) -> ImageSource:
+        """Open the image. Raises ImageError as `open_image`."""
+        if not self.others:
+            return reading.open(self.image)
+        return open_channels((self.image, *self.others), self.channel_names, reading)
 
 
 def read_pixels(pair: Pair, reading: Reading = AS_SAID) -> np.ndarray:
@@ -45,7 +59,7 @@ def read_image(pair: Pair, reading: Reading = AS_SAID) -> ArraySource:
 
     Its mask is brought upright too, as either file says that it lies. Raises ImageError, and DataError for stray pages.
     """
-    with reading.open(pair.image) as source:
+    with pair.open(reading) as source:
         check_pages(source.info, pair)
         whole = source.info.region
         pixels, valid = source.crop(pair.page, whole), source.crop_valid(pair.page, whole)
