@@ -10,7 +10,7 @@ import numpy as np
 from unet_deploy.annotations.marking import AS_MARKED, Marking
 from unet_deploy.errors import DataError
 from unet_deploy.evaluation.named import NamedLabels
-from unet_deploy.images import ImageInfo, ImageSource
+from unet_deploy.images import ImageInfo, ImageSource, open_image, open_labels
 from unet_deploy.images.array import ArraySource
 from unet_deploy.images.channel_files import open_channels
 from unet_deploy.images.orientation import upright
@@ -66,6 +66,15 @@ def read_image(pair: Pair, reading: Reading = AS_SAID) -> ArraySource:
         pixels = np.ascontiguousarray(upright(pixels, source.info.orientation))
         valid = None if valid is None else upright(valid, source.info.orientation)
         return ArraySource(pixels, name=str(pair.image), nodata=source.nodata, valid=valid)
+
+
+def count_pages(data: Path, masks: Path) -> int:
+    """How many pages an image stack and its label stack have. Raises DataError where one has others."""
+    with open_image(data) as images, open_labels(masks) as truths:
+        pages = (images.info.pages, truths.info.pages)
+    if pages[0] != pages[1]:
+        raise DataError(f"{data} has {pages[0]} pages, but {masks} has {pages[1]}; they must pair up")
+    return pages[0]
 
 
 def check_pages(info: ImageInfo, pair: Pair) -> None:

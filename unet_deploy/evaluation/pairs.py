@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unet_deploy.annotations.marking import AS_MARKED, Marking
-from unet_deploy.errors import DataError
+from unet_deploy.evaluation import zarr_labels
 from unet_deploy.evaluation.layouts import layout_of
-from unet_deploy.evaluation.pair import Pair, check_pages, read_image, read_pixels
-from unet_deploy.images import open_image, open_labels
+from unet_deploy.evaluation.pair import Pair, check_pages, count_pages, read_image, read_pixels
 from unet_deploy.masks.apart import check_apart
 
 __all__ = ["Found", "Pair", "check_no_data", "check_pages", "find_data", "find_pairs", "read_image", "read_pixels"]
@@ -41,13 +40,20 @@ def find_data(data: Path, masks: Path | None = None, marking: Marking = AS_MARKE
     """Find out how annotated images lie, and pair them with their masks.
 
     data: a folder of any of `unet_deploy.evaluation.layouts.LAYOUTS`; or the image stack whose label stack is `masks`.
-    marking: how masks are to be read.
+    masks: of OME-Zarr images also the name of those of their labels that are meant. marking: how masks are to be read.
     Raises DataError for a folder of no kind, a file without its pair or with two, or stacks of different length.
     """
+    if masks is not None and _names_labels(data, masks):
+        return Found(zarr_labels.NAME, zarr_labels.pair_files(data, marking, str(masks)))
     if masks is not None:
         return Found("image stack and label stack", _stack_pairs(data, masks, marking))
     layout = layout_of(data)
     return Found(layout.name, layout.pairs(data, marking), layout.held(data))
+
+
+def _names_labels(data: Path, masks: Path) -> bool:
+    """Whether a mask is no file, but the name of labels in images."""
+    return len(masks.parts) == 1 and not masks.exists() and data.is_dir() and zarr_labels.fits(data)
 
 
 def check_no_data(outputs: Iterable[Path], data: Path, masks: Path | None, others: Iterable[Path] = ()) -> None:
@@ -60,8 +66,5 @@ def check_no_data(outputs: Iterable[Path], data: Path, masks: Path | None, other
 
 
 def _stack_pairs(data: Path, masks: Path, marking: Marking) -> list[Pair]:
-    with open_image(data) as images, open_labels(masks) as truths:
-        pages = (images.info.pages, truths.info.pages)
-    if pages[0] != pages[1]:
-        raise DataError(f"{data} has {pages[0]} pages, but {masks} has {pages[1]}; they must pair up")
-    return [Pair(f"{data.stem}[{page}]", data, masks, page, pages[0], marking) for page in range(pages[0])]
+    pages = count_pages(data, masks)
+    return [Pair(f"{data.stem}[{page}]", data, masks, page, pages, marking) for page in range(pages)]
