@@ -4,12 +4,14 @@ import json
 
 import numpy as np
 import pytest
-import zarr
-from sample_zarr import noise, write_image
 
-from unet_deploy.errors import DataError, ImageError, UsageError
-from unet_deploy.evaluation.pairs import check_no_data, find_data, find_pairs, read_pixels
-from unet_deploy.evaluation.truths import check_size, read_truths
+zarr = pytest.importorskip("zarr")
+
+from sample_zarr import noise, write_image  # noqa: E402
+
+from unet_deploy.errors import DataError, ImageError, UsageError  # noqa: E402
+from unet_deploy.evaluation.pairs import check_no_data, find_data, find_pairs, read_pixels  # noqa: E402
+from unet_deploy.evaluation.truths import check_size, read_truths  # noqa: E402
 
 CLASSES = ("background", "cell")
 
