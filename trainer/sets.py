@@ -26,7 +26,7 @@ class DataSet:
     """Where annotated images lie, and which of them are for validation."""
 
     path: Path
-    """A folder with images/ and masks/, or an image stack with its label stack in `masks`."""
+    """A folder of annotated images, or an image stack with its label stack in `masks`."""
     masks: Path | None = None
     mask_kind: MaskKind = "auto"
     validation: str = "last:0.1"

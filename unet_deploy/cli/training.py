@@ -153,7 +153,7 @@ class TrainingData:
 
     data: Annotated[
         list[Path],
-        typer.Argument(help="Folders with images/ and masks/, each drawn from alike, or a stack (with --masks)."),
+        typer.Argument(help="Folders of annotated images, each drawn from alike, or a stack (with --masks)."),
     ]
     masks: MasksOption = None
     mask_kind: MaskKindOption = "auto"
