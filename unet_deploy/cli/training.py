@@ -220,7 +220,7 @@ class TrainingData:
 
     data: Annotated[
         list[Path],
-        typer.Argument(help="Folders with images/ and masks/, each drawn from alike, or a stack (with --masks)."),
+        typer.Argument(help="Folders of annotated images, each drawn from alike, or a stack (with --masks)."),
     ]
     masks: MasksOption = None
     mask_kind: MaskKindOption = "auto"
@@ -238,7 +238,7 @@ class TrainingData:
         parse.Names | None,
         typer.Option(
             help="Class names by label value, background first.",
-            show_default="background,foreground, with --from the model's",
+            show_default="what DATA names, with --from the model's, or background,foreground",
             metavar="NAMES",
             parser=parse.names,
             rich_help_panel=DATA,
@@ -269,14 +269,31 @@ class TrainingData:
             for path, weight in zip(self.data, weights, strict=True)
         ]
 
-    def description(self, parent: "ParentModel | None", card: CardOptions) -> "ModelDescription":
-        """What the new model's card will say. Raises UsageError."""
-        from trainer.description import UNDESCRIBED, ModelDescription
+    def description(self, sets: "list[DataSet]", parent: "ParentModel | None", card: CardOptions) -> "ModelDescription":
+        """What the new model's card will say. Raises UsageError, and DataError for data sets of other classes."""
+        from trainer.description import ModelDescription
+        from trainer.sets import classes_of
 
+        classes = classes_of(sets, self.classes, parent.card.classes if parent else None)
         if parent:
-            return ModelDescription.after(parent, self.classes, **card.fields())
-        classes = UNDESCRIBED.classes if self.classes is None else self.classes
+            return ModelDescription.after(parent, classes, **card.fields())
         return ModelDescription(classes, **card.fields())
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TrainingRun:
+    """Where a training begins, and how far it goes."""
+
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the checkpoint beside the output.", rich_help_panel=RUN)
+    ] = False
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Say what is found in DATA and what it would take, no more.", rich_help_panel=RUN
+        ),
+    ] = False
+    no_progress: NoProgressOption = False
 
 
 @command("Make a model")
@@ -285,37 +302,64 @@ def train(
     data: TrainingData,
     read: ReadingOptions,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Weights file to write (.pt).", rich_help_panel=OUTPUTS)
-    ],
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Weights file to write (.pt); needed but for --dry-run.", rich_help_panel=OUTPUTS
+        ),
+    ] = None,
     training: TrainingOptions,
     card: CardOptions,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the checkpoint beside the output.", rich_help_panel=RUN)
-    ] = False,
+    run: TrainingRun,
     overwrite: OverwriteOption = False,
-    no_progress: NoProgressOption = False,
 ) -> None:
     """Train a U-Net on annotated images."""
     from unet_deploy.system.extras import require
 
     require("torch", "train")
+    if run.dry_run and run.resume:
+        raise UsageError("--dry-run looks at the data of a new training; leave out --resume")
+    if not (run.dry_run or output):
+        raise UsageError("Missing option --output (-o): give the weights file to write (.pt)")
+    parent, sets = training.model(), data.sets(read.reading())
+    description, recipe = data.description(sets, parent, card), training.recipe(parent)
+    if run.dry_run:
+        from trainer.preview import preview
+
+        every = training.evaluate_every
+        show_training.preview(
+            preview(sets, recipe, description, output=output, evaluate_every=every, overwrite=overwrite)
+        )
+    elif output:
+        _train(sets, output, recipe, description, training, run, overwrite=overwrite)
+
+
+def _train(
+    sets: "list[DataSet]",
+    output: Path,
+    recipe: "Recipe",
+    description: "ModelDescription",
+    training: TrainingOptions,
+    run: TrainingRun,
+    *,
+    overwrite: bool,
+) -> None:
+    """Train, with a bar, and say what was kept."""
     from trainer.told import Told
     from trainer.train import train
     from trainer.weights import Files
 
-    parent = training.model()
     try:
         with (
-            training_bar(output.name, shown=not no_progress) as progress,
-            training.logged(output, resume=resume, overwrite=overwrite) as log,
+            training_bar(output.name, shown=not run.no_progress) as progress,
+            training.logged(output, resume=run.resume, overwrite=overwrite) as log,
         ):
             trained = train(
-                data.sets(read.reading()),
+                sets,
                 output,
-                training.recipe(parent),
-                data.description(parent, card),
+                recipe,
+                description,
                 evaluate_every=training.evaluate_every,
-                resume=resume,
+                resume=run.resume,
                 overwrite=overwrite,
                 told=Told(progress, show.note, show_training.training_time, log),
             )

@@ -10,7 +10,7 @@ import numpy as np
 
 from unet_deploy.annotations.marking import AS_MARKED, Marking
 from unet_deploy.errors import DataError
-from unet_deploy.evaluation.answers import Scored, answer
+from unet_deploy.evaluation.answers import Scored, annotated_parts, answer
 from unet_deploy.evaluation.displacement import displacement
 from unet_deploy.evaluation.kinds import Mask, MaskCode, MaskKind, codes_of_two
 from unet_deploy.evaluation.measures import USUAL, Scoring
@@ -28,7 +28,7 @@ from unet_deploy.evaluation.pairs import Pair
 from unet_deploy.evaluation.partitions import compare_partitions, partition, pixel_error, warping_error
 from unet_deploy.evaluation.scores import CUTS, CutScore, Evaluation, Score
 from unet_deploy.evaluation.seen import was_trained_on
-from unet_deploy.evaluation.split import Part, Split
+from unet_deploy.evaluation.split import Split
 from unet_deploy.evaluation.truths import (
     Truth,
     known_of,
@@ -75,9 +75,8 @@ def evaluate(
         card = models.card
         scoring = scoring or replace(USUAL, objects=ObjectRules().decided_by(card.decision))
         masks = read_truth_set(pairs, card.classes, mask_kind, MaskCode.of_card(card))
-        scores = []
-        parts = split.validation if split else tuple(Part(at) for at in range(len(pairs)))
-        trained_on = []
+        scores, trained_on = [], []
+        parts = annotated_parts(pairs, masks.truths, split)
         for at, part in enumerate(parts):
             pair = pairs[part.image]
             scored = Scored.of(pair, part, masks.truths[part.image], card, reading)
@@ -106,7 +105,7 @@ def score_files(
 
     Both are read as the masks of a training are. Classes are scored one by one where both files hold classes, and the
     foreground elsewhere. Objects are as they are numbered, or else connected components. Pixels that are no data in
-    either are left out, but for those of 0, the background.
+    either are left out, but for those of 0, the background, and so are pages of such pixels alone.
     mask_kind: what the numbers of both are. marking: how the truth is to be read.
     objects: what counts as one in the mask; numbered ones by `min_size` alone.
     Raises DataError when the two do not fit, or hold no labels.
@@ -125,6 +124,8 @@ def score_files(
     for page in pages:
         both = [each[page] for each in (masks, truths)]
         data = where_both(*map(known_of, both, codes))
+        if data is not None and not data.any():
+            continue  # nobody can be wrong on this page
         found, there = (
             _seen(replace(each, data=data), code, len(classes)) for each, code in zip(both, codes, strict=True)
         )
@@ -133,6 +134,8 @@ def score_files(
         else:
             numbered = objects_found(found.labels, objects)
         scores.append(_score(f"{mask.name}[{page}]", replace(found, objects=numbered), there, len(classes)))
+    if not scores:
+        raise DataError(f"{truth}: nothing of it is annotated, so that there is nothing to score")
     notes = dict.fromkeys([*notes_of(masks, codes[0]), *notes_of(truths, codes[1])])
     return Evaluation(classes, tuple(scores), notes=tuple(notes))
 
