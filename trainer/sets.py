@@ -10,7 +10,7 @@ import numpy as np
 
 from trainer.data import Annotated, annotate
 from trainer.fitted import factors, resized, shrunk
-from trainer.recipe import ModelDescription
+from trainer.recipe import UNDESCRIBED, ModelDescription
 from unet_deploy.annotations.marking import AS_MARKED, Marking
 from unet_deploy.errors import DataError, UsageError
 from unet_deploy.evaluation.kinds import MaskCode, MaskKind
@@ -86,12 +86,30 @@ class Extent:
     """Height and width of each image that is held back."""
 
 
+def classes_of(sets: Sequence[DataSet], said: Sequence[str] | None = None) -> tuple[str, ...]:
+    """The classes to train: those that are said, or else that the data sets name; background and foreground otherwise.
+
+    Raises DataError as `find_pairs`, and for data sets that name others.
+    """
+    if said:
+        return tuple(said)
+    every = (pair.named for data in sets for pair in find_pairs(data.path, data.masks, data.marking))
+    named = list(dict.fromkeys(each for each in every if each))
+    for each in named[1:]:
+        if each.names != named[0].names:
+            first, other = (",".join(found.names) for found in (named[0], each))
+            raise DataError(
+                f"{each.file}: has labels {other}, but {named[0].file} {first}; give the classes with --classes"
+            )
+    return named[0].names if named else UNDESCRIBED.classes
+
+
 def extent_of(sets: Sequence[DataSet]) -> Extent:
     """Look at data sets before they are read. Raises UsageError, DataError and ImageError as `read_sets`."""
     sizes, channels = [], 1
     for data, pairs, split in _found(sets):
         for part in split.validation:
-            with data.reading.open(pairs[part.image].image) as source:
+            with pairs[part.image].open(data.reading) as source:
                 sizes.append((part.region or source.info.region).sides)
                 channels = source.info.channels
     return Extent(channels, tuple(sizes))

@@ -35,8 +35,6 @@ NETWORK, TRAINING = "Network", "Training"
 Preset = Literal["modern", "paper"]
 """Written here and not imported: what knows it is too heavy for --help. A test compares them."""
 
-_CLASSES = parse.Names(("background", "foreground"))
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TrainingOptions:
@@ -170,15 +168,15 @@ class TrainingData:
         ),
     ] = None
     classes: Annotated[
-        parse.Names,
+        parse.Names | None,
         typer.Option(
             help="Class names by label value, background first.",
-            show_default="background,foreground",
+            show_default="what DATA names, or background,foreground",
             metavar="NAMES",
             parser=parse.names,
             rich_help_panel=DATA,
         ),
-    ] = _CLASSES
+    ] = None
     validation: Annotated[
         str,
         typer.Option(
@@ -226,17 +224,19 @@ def train(
 
     require("torch", "train")
     from trainer.recipe import ModelDescription
+    from trainer.sets import classes_of
     from trainer.told import Told
     from trainer.train import train
     from trainer.weights import Files
 
+    sets = data.sets(read.reading())
     try:
         with training_bar(output.name, shown=not no_progress) as progress:
             trained = train(
-                data.sets(read.reading()),
+                sets,
                 output,
                 training.recipe(),
-                ModelDescription(classes=data.classes, **card.fields()),
+                ModelDescription(classes=classes_of(sets, data.classes), **card.fields()),
                 evaluate_every=training.evaluate_every,
                 resume=resume,
                 overwrite=overwrite,

@@ -49,10 +49,27 @@ def key_of(stem: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", stem).casefold()).removesuffix(".ome")
 
 
+def names_a_mask(stem: str) -> bool:
+    """Whether the name of a picture ends as only that of a mask does.
+
+    >>> names_a_mask("a_cp_masks"), names_a_mask("masked")
+    (True, False)
+    """
+    return _ENDING.search(key_of(stem)) is not None
+
+
+def key_of_image(stem: str) -> str:
+    """The key of the image that a mask is of whose name ends as one.
+
+    >>> key_of_image("Cell_01.ome_cp_masks")
+    'cell_01'
+    """
+    return _ENDING.sub("", key_of(stem)).removesuffix(".ome")
+
+
 def _keys_of_mask(stem: str) -> list[str]:
     """The keys of images that a mask may be of: of the same name, or of that without its ending."""
-    key = key_of(stem)
-    return [key, _ENDING.sub("", key).removesuffix(".ome")]
+    return [key_of(stem), key_of_image(stem)]
 
 
 def _alone(path: Path, stem: str, folder: str) -> str:

@@ -1,121 +1,70 @@
-"""Annotated images: which files belong together."""
+"""Annotated images: which files belong together, however they lie."""
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from unet_deploy.annotations.marking import AS_MARKED, Marking
-from unet_deploy.errors import DataError
-from unet_deploy.evaluation.names import pair_stems
-from unet_deploy.images import RASTER_SUFFIXES, TIFF_SUFFIXES, ImageInfo, open_image, open_labels
-from unet_deploy.images.array import ArraySource
-from unet_deploy.images.orientation import upright
-from unet_deploy.images.reading import AS_SAID, Reading
+from unet_deploy.evaluation import zarr_labels
+from unet_deploy.evaluation.layouts import layout_of
+from unet_deploy.evaluation.pair import Pair, check_pages, count_pages, read_image, read_pixels
 from unet_deploy.masks.apart import check_apart
 
-JPEG_SUFFIXES = (".jpg", ".jpeg")
+__all__ = ["Found", "Pair", "check_no_data", "check_pages", "find_data", "find_pairs", "read_image", "read_pixels"]
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Where one image and its mask lie: files, and the page in each."""
+class Found:
+    """What a data set was found to be."""
 
-    name: str
-    image: Path
-    mask: Path
-    page: int = 0
-    pages: int = 1
-    """How many pages either file has."""
-    marking: Marking = AS_MARKED
-    """How the mask is to be read."""
+    layout: str
+    """How its files lie, for people."""
+    pairs: list[Pair]
+    folders: tuple[Path, ...] = ()
+    """Those that hold images or masks, in which no output may lie."""
+
+    @property
+    def files(self) -> list[Path]:
+        """All that is read of it."""
+        return [file for pair in self.pairs for file in pair.files]
 
 
 def find_pairs(data: Path, masks: Path | None = None, marking: Marking = AS_MARKED) -> list[Pair]:
-    """Pair the files of a folder with images/ and masks/, folders within them too, or the pages of two stacks.
+    """Pair images with their masks, sorted by the names of the images. As `find_data`, and raises as that."""
+    return find_data(data, masks, marking).pairs
 
-    data: the folder, whose files are paired by their stems as `pair_stems` does, sorted by those of the images; or the
-    image stack whose label stack is `masks`. marking: how masks are to be read.
-    Raises DataError for a missing folder, a file without its pair or with two, or stacks of different length.
+
+def find_data(data: Path, masks: Path | None = None, marking: Marking = AS_MARKED) -> Found:
+    """Find out how annotated images lie, and pair them with their masks.
+
+    data: a folder of any of `unet_deploy.evaluation.layouts.LAYOUTS`; or the image stack whose label stack is `masks`.
+    masks: of OME-Zarr images also the name of those of their labels that are meant. marking: how masks are to be read.
+    Raises DataError for a folder of no kind, a file without its pair or with two, or stacks of different length.
     """
+    if masks is not None and _names_labels(data, masks):
+        return Found(zarr_labels.NAME, zarr_labels.pair_files(data, marking, str(masks)))
     if masks is not None:
-        return _stack_pairs(data, masks, marking)
-    folders = {kind: data / kind for kind in ("images", "masks")}
-    if not all(folder.is_dir() for folder in folders.values()):
-        raise DataError(f"{data}: training data is a folder with images/ and masks/, or an image stack and --masks")
-    images, truths = (_by_stem(folder) for folder in folders.values())
-    if not images:
-        raise DataError(f"{folders['images']}: no image in it")
-    found = pair_stems(images, truths)
-    for stem in found.values():
-        if truths[stem].suffix.lower() in JPEG_SUFFIXES:
-            raise DataError(f"{truths[stem]}: JPEG changes label numbers; save masks as PNG or TIFF")
-    return [Pair(_name(stem), images[stem], truths[found[stem]], marking=marking) for stem in sorted(images)]
+        return Found("image stack and label stack", _stack_pairs(data, masks, marking))
+    layout = layout_of(data)
+    return Found(layout.name, layout.pairs(data, marking), layout.held(data))
 
 
-def _name(stem: str) -> str:
-    """The name of a pair, as a person types it: file systems may keep é as two signs."""
-    return unicodedata.normalize("NFC", stem)
+def _names_labels(data: Path, masks: Path) -> bool:
+    """Whether a mask is no file, but the name of labels in images."""
+    return len(masks.parts) == 1 and not masks.exists() and data.is_dir() and zarr_labels.fits(data)
 
 
 def check_no_data(outputs: Iterable[Path], data: Path, masks: Path | None, others: Iterable[Path] = ()) -> None:
-    """Raise UsageError where an output is annotated data or another input, or lies in images/ or masks/.
+    """Raise UsageError where an output is annotated data or another input, or lies in a folder of images or masks.
 
-    data, masks: as `find_pairs` takes them, and it raises as that.
+    data, masks: as `find_data` takes them, and it raises as that.
     """
-    files = [each for pair in find_pairs(data, masks) for each in (pair.image, pair.mask)]
-    folders = [data / "images", data / "masks"] if masks is None else []
-    check_apart(outputs, [*files, *folders, *others])
-
-
-def _by_stem(folder: Path) -> dict[str, Path]:
-    """The pictures in a folder and those within it, by their paths without suffix; hidden ones are left out."""
-    known = TIFF_SUFFIXES + RASTER_SUFFIXES
-    files: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        inside = path.relative_to(folder)
-        hidden = any(part.startswith(".") or part == "__MACOSX" for part in inside.parts)
-        if path.suffix.lower() in known and not hidden:
-            stem = inside.with_suffix("").as_posix()
-            if stem in files:
-                raise DataError(f"{path}: {files[stem].name} has the same stem; keep one of them")
-            files[stem] = path
-    return files
+    found = find_data(data, masks)
+    check_apart(outputs, [*found.files, *found.folders, *others])
 
 
 def _stack_pairs(data: Path, masks: Path, marking: Marking) -> list[Pair]:
-    with open_image(data) as images, open_labels(masks) as truths:
-        pages = (images.info.pages, truths.info.pages)
-    if pages[0] != pages[1]:
-        raise DataError(f"{data} has {pages[0]} pages, but {masks} has {pages[1]}; they must pair up")
-    return [Pair(f"{data.stem}[{page}]", data, masks, page, pages[0], marking) for page in range(pages[0])]
-
-
-def read_pixels(pair: Pair, reading: Reading = AS_SAID) -> np.ndarray:
-    """Read the image of a pair, (C, H, W). Raises as `read_image`."""
-    image = read_image(pair, reading)
-    return image.crop(0, image.info.region)
-
-
-def read_image(pair: Pair, reading: Reading = AS_SAID) -> ArraySource:
-    """Read the image of a pair into memory, upright, as one of a page.
-
-    Its mask is brought upright too, as either file says that it lies. Raises ImageError, and DataError for stray pages.
-    """
-    with reading.open(pair.image) as source:
-        check_pages(source.info, pair)
-        whole = source.info.region
-        pixels, valid = source.crop(pair.page, whole), source.crop_valid(pair.page, whole)
-        pixels = np.ascontiguousarray(upright(pixels, source.info.orientation))
-        valid = None if valid is None else upright(valid, source.info.orientation)
-        return ArraySource(pixels, name=str(pair.image), nodata=source.nodata, valid=valid)
-
-
-def check_pages(info: ImageInfo, pair: Pair) -> None:
-    """Raise DataError unless a file has the pages that its pair was found with."""
-    if info.pages != pair.pages:
-        raise DataError(f"{info.name}: has {info.pages} pages; save each as a file, or give two stacks with --masks")
+    pages = count_pages(data, masks)
+    return [Pair(f"{data.stem}[{page}]", data, masks, page, pages, marking) for page in range(pages)]

@@ -48,7 +48,7 @@ def draw_worst(
     evaluation: what `evaluate` said of these pairs.
     Raises MissingPackageError without Matplotlib, and UsageError where `path` is one of the pairs' files.
     """
-    check_apart([path], [each for pair in pairs for each in (pair.image, pair.mask)])
+    check_apart([path], [each for pair in pairs for each in pair.files])
     with importing("matplotlib", "train"):
         from matplotlib.figure import Figure
 

@@ -79,7 +79,7 @@ def split_pairs(pairs: Sequence[Pair], rule: str, reading: Reading = AS_SAID) ->
     if len(pairs) > 1:
         training, validation = split([pair.name for pair in pairs], rule)
         return Split(rule, tuple(map(Part, training)), tuple(map(Part, validation)))
-    with reading.open(pairs[0].image) as source:
+    with pairs[0].open(reading) as source:
         height, width = upright_sides(source.info)
     if max(height, width) < 2 * BLOCKS:
         raise DataError(f"{pairs[0].image}: is the only image and too small to hold a part of it back; add images")

@@ -76,14 +76,18 @@ def read_truth_set(
 ) -> TruthSet:
     """Read all masks, and how they are to be read.
 
-    kept: how the masks were that a model was trained on. Raises DataError as `code_of`, and for masks of no labels.
+    kept: how the masks were that a model was trained on. Raises DataError as `code_of`, and for masks of no labels, or
+    of other labels than their data set names, and where it names them otherwise.
     """
+    named = {pair.named: None for pair in pairs if pair.named}
+    for each in named:
+        each.check_classes(classes)
     with ThreadPoolExecutor(usable_cores()) as pool:
         masks = list(pool.map(_read_pair, pairs))
     code = code_of(masks, classes, kind, kept)
     truths = [truth_of(mask, code, len(classes)) for mask in masks]
     notes = [*notes_of(masks, code), *_notes_of_classes(code, classes, kept if kind == "auto" else None)]
-    return TruthSet(truths, code, tuple(notes))
+    return TruthSet(truths, code, (*notes, *filter(None, (each.note(classes) for each in named))))
 
 
 def read_mask(source: ImageSource, page: int = 0) -> Mask:
@@ -201,4 +205,7 @@ def count_pixels(labels: Iterable[np.ndarray], classes: int) -> np.ndarray:
 def _read_pair(pair: Pair) -> Mask:
     with open_labels(pair.mask) as source:
         check_pages(source.info, pair)
-        return without(read_mask(source, pair.page), pair.marking.ignore)
+        mask = without(read_mask(source, pair.page), pair.marking.ignore)
+    if pair.named:
+        pair.named.check_numbers(mask.name, mask.values)
+    return mask

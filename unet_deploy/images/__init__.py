@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8", ".svs")
 RASTER_SUFFIXES = (".png", ".jpg", ".jpeg")
+NPY_SUFFIX = ".npy"
+"""Of masks alone."""
 SILENCE = 20.0
 """Seconds that a server may be silent before it is asked again."""
 
@@ -223,6 +225,10 @@ def open_image(
 
         return ZarrSource(url_of(path) if is_url(path) else path, channel=channel, level=level, timeout=timeout)
     suffix = path.suffix.lower()
+    if suffix == NPY_SUFFIX and meaning == "labels":
+        from unet_deploy.images.npy import open_npy
+
+        return open_npy(path)
     if suffix in TIFF_SUFFIXES:
         from unet_deploy.images.tiff import TiffSource
 

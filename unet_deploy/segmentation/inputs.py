@@ -55,8 +55,13 @@ def find_images(inputs: Iterable[str], notify: Callable[[str], None] | None = No
 def _without_ours(paths: Iterable[Path], ours: list[Path]) -> list[Path]:
     """The images among some paths; those with names as a run gives them are added to `ours`."""
     images = [each for each in paths if _is_input(each)]
-    ours += [each for each in images if each.name.endswith(_OURS)]
-    return [each for each in images if not each.name.endswith(_OURS)]
+    ours += [each for each in images if is_of_a_run(each)]
+    return [each for each in images if not is_of_a_run(each)]
+
+
+def is_of_a_run(path: Path) -> bool:
+    """Whether a file has a name as a run gives it to what it writes beside an image."""
+    return path.name.endswith(_OURS)
 
 
 def name_outputs(

@@ -1,0 +1,83 @@
+"""One image with its mask: where they lie, and how the image is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from unet_deploy.annotations.marking import AS_MARKED, Marking
+from unet_deploy.errors import DataError
+from unet_deploy.evaluation.named import NamedLabels
+from unet_deploy.images import ImageInfo, ImageSource, open_image, open_labels
+from unet_deploy.images.array import ArraySource
+from unet_deploy.images.channel_files import open_channels
+from unet_deploy.images.orientation import upright
+from unet_deploy.images.reading import AS_SAID, Reading
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Where one image and its mask lie: files, and the page in each."""
+
+    name: str
+    image: Path
+    mask: Path
+    page: int = 0
+    pages: int = 1
+    """How many pages either file has."""
+    marking: Marking = AS_MARKED
+    """How the mask is to be read."""
+    others: tuple[Path, ...] = ()
+    """Where each channel of the image is a file: those after that of `image`."""
+    channel_names: tuple[str, ...] = ()
+    """What these channels are called, where that is said beside the files."""
+    named: NamedLabels | None = None
+    """What the numbers of the mask are called, where the data set says it."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All that is read of it."""
+        return self.image, *self.others, self.mask
+
+    def open(self, reading: Reading = AS_SAID) -> ImageSource:
+        """Open the image. Raises ImageError as `open_image`."""
+        if not self.others:
+            return reading.open(self.image)
+        return open_channels((self.image, *self.others), self.channel_names, reading)
+
+
+def read_pixels(pair: Pair, reading: Reading = AS_SAID) -> np.ndarray:
+    """Read the image of a pair, (C, H, W). Raises as `read_image`."""
+    image = read_image(pair, reading)
+    return image.crop(0, image.info.region)
+
+
+def read_image(pair: Pair, reading: Reading = AS_SAID) -> ArraySource:
+    """Read the image of a pair into memory, upright, as one of a page.
+
+    Its mask is brought upright too, as either file says that it lies. Raises ImageError, and DataError for stray pages.
+    """
+    with pair.open(reading) as source:
+        check_pages(source.info, pair)
+        whole = source.info.region
+        pixels, valid = source.crop(pair.page, whole), source.crop_valid(pair.page, whole)
+        pixels = np.ascontiguousarray(upright(pixels, source.info.orientation))
+        valid = None if valid is None else upright(valid, source.info.orientation)
+        return ArraySource(pixels, name=str(pair.image), nodata=source.nodata, valid=valid)
+
+
+def count_pages(data: Path, masks: Path) -> int:
+    """How many pages an image stack and its label stack have. Raises DataError where one has others."""
+    with open_image(data) as images, open_labels(masks) as truths:
+        pages = (images.info.pages, truths.info.pages)
+    if pages[0] != pages[1]:
+        raise DataError(f"{data} has {pages[0]} pages, but {masks} has {pages[1]}; they must pair up")
+    return pages[0]
+
+
+def check_pages(info: ImageInfo, pair: Pair) -> None:
+    """Raise DataError unless a file has the pages that its pair was found with."""
+    if info.pages != pair.pages:
+        raise DataError(f"{info.name}: has {info.pages} pages; save each as a file, or give two stacks with --masks")
