@@ -28,8 +28,12 @@ class Painted:
     """(H, W) int32, numbered objects, 0 the background."""
     known: np.ndarray | None
     """(H, W) bool, where it says anything: elsewhere both are 0; None for everywhere."""
-    empty: int
+    shapes: int = 0
+    """Those that were painted, and those that mark what is annotated, or not known."""
+    empty: int = 0
     """Shapes that lie between the centres of pixels, and are not there."""
+    classes: frozenset[str] = frozenset()
+    """The names of the classes of all objects."""
 
 
 def paint(drawing: Drawing, size: tuple[int, int], classes: Sequence[str], marking: Marking = AS_MARKED) -> Painted:
@@ -59,7 +63,8 @@ def paint(drawing: Drawing, size: tuple[int, int], classes: Sequence[str], marki
             f"{drawing.name}: {empty} of {len(others)} shapes are too small to hold a pixel; "
             "their places are to be in pixels of the image"
         )
-    return Painted(labels_of[top], _counted(numbers_of[top]), known, empty)
+    names = frozenset(shape.of for shape in others if isinstance(shape.of, str))
+    return Painted(labels_of[top], _counted(numbers_of[top]), known, len(drawing.shapes), empty, names)
 
 
 def _check(drawing: Drawing, size: tuple[int, int]) -> None:
