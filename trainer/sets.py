@@ -10,11 +10,12 @@ import numpy as np
 
 from trainer.data import Annotated, annotate
 from trainer.fitted import factors, resized, shrunk
+from trainer.found import SetFound, found_in
 from trainer.recipe import UNDESCRIBED, ModelDescription
 from unet_deploy.annotations.marking import AS_MARKED, Marking
 from unet_deploy.errors import DataError, UsageError
 from unet_deploy.evaluation.kinds import MaskCode, MaskKind
-from unet_deploy.evaluation.pairs import Pair, find_pairs
+from unet_deploy.evaluation.pairs import Found, find_data, find_pairs
 from unet_deploy.evaluation.split import Split, sets_held_back, split_set
 from unet_deploy.evaluation.truths import TruthSet, absent_class, read_truth_set
 from unet_deploy.images.reading import AS_SAID, Reading
@@ -25,7 +26,7 @@ class DataSet:
     """Where annotated images lie, and which of them are for validation."""
 
     path: Path
-    """A folder with images/ and masks/, or an image stack with its label stack in `masks`."""
+    """A folder of annotated images, or an image stack with its label stack in `masks`."""
     masks: Path | None = None
     mask_kind: MaskKind = "auto"
     validation: str = "last:0.1"
@@ -57,6 +58,8 @@ class AnnotatedSet:
     """What the numbers of the masks mean."""
     notes: tuple[str, ...] = ()
     """What a person should know of how the masks were read, in lines."""
+    found: tuple[SetFound, ...] = ()
+    """What each data set holds."""
 
     @property
     def held_out(self) -> str:
@@ -107,9 +110,9 @@ def classes_of(sets: Sequence[DataSet], said: Sequence[str] | None = None) -> tu
 def extent_of(sets: Sequence[DataSet]) -> Extent:
     """Look at data sets before they are read. Raises UsageError, DataError and ImageError as `read_sets`."""
     sizes, channels = [], 1
-    for data, pairs, split in _found(sets):
+    for data, found, split in _found(sets):
         for part in split.validation:
-            with pairs[part.image].open(data.reading) as source:
+            with found.pairs[part.image].open(data.reading) as source:
                 sizes.append((part.region or source.info.region).sides)
                 channels = source.info.channels
     return Extent(channels, tuple(sizes))
@@ -141,12 +144,13 @@ def read_sets(sets: Sequence[DataSet], description: ModelDescription, diameter: 
             f"{where}: class {absent!r} occurs only in what --validation {rule} holds back; hold back others"
         )
     notes = dict.fromkeys(note for one in every for note in one.notes)
-    return AnnotatedSet(images, training, validation, rule, code, tuple(notes))
+    found = tuple(each for one in every for each in one.found)
+    return AnnotatedSet(images, training, validation, rule, code, tuple(notes), found)
 
 
 def _read(
     data: DataSet,
-    pairs: Sequence[Pair],
+    found: Found,
     split: Split,
     description: ModelDescription,
     diameter: float | None,
@@ -154,6 +158,7 @@ def _read(
     several: bool,
 ) -> AnnotatedSet:
     """One set, its images brought to size, those to train on with their share."""
+    pairs = found.pairs
     masks: TruthSet = read_truth_set(pairs, description.classes, data.mask_kind)
     images = annotate(pairs, masks, description.classes, description.normalization, data.reading)
     sides = [
@@ -161,6 +166,8 @@ def _read(
         for side in (split.training, split.validation)
     ]
     training, validation = sides
+    place, channels = (data.path, found.layout), len(images[0].image)
+    counted = found_in(place, masks.truths, channels, split.validation, description.classes)
     if diameter:
         training = [shrunk(each, factor) for each, factor in zip(training, factors(training, diameter), strict=True)]
         validation = [
@@ -172,19 +179,19 @@ def _read(
         training = [replace(each, name=f"{data.name}/{each.name}", share=float(share)) for each in training]
         validation = [replace(each, name=f"{data.name}/{each.name}") for each in validation]
     whole = images if len(images) == 1 else [*training, *validation]
-    return AnnotatedSet(whole, training, validation, split.rule, masks.code, masks.notes)
+    return AnnotatedSet(whole, training, validation, split.rule, masks.code, masks.notes, (counted,))
 
 
-def _found(sets: Sequence[DataSet]) -> list[tuple[DataSet, list[Pair], Split]]:
+def _found(sets: Sequence[DataSet]) -> list[tuple[DataSet, Found, Split]]:
     """The files of each set and what of it is held back. Raises UsageError and DataError."""
     names = [data.name for data in sets]
     if len(set(names)) < len(names):
         raise UsageError(f"DATA: two sets are named {max(names, key=names.count)}; rename a folder")
-    every = [(data, list(find_pairs(data.path, data.masks, data.marking))) for data in sets]
+    every = [(data, find_data(data.path, data.masks, data.marking)) for data in sets]
     rule = sets[0].validation
     if strange := [name for name in sets_held_back(rule) or () if name not in names]:
         raise UsageError(f"--validation {rule}: no set is named {strange[0]}; there are {', '.join(names)}")
-    found = [(data, pairs, split_set(data.name, pairs, data.validation, data.reading)) for data, pairs in every]
+    found = [(data, each, split_set(data.name, each.pairs, data.validation, data.reading)) for data, each in every]
     if not all(any(getattr(split, side) for _, _, split in found) for side in ("training", "validation")):
         raise UsageError(f"--validation {rule}: leaves no set to train on; hold back fewer")
     return found

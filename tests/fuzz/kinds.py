@@ -141,6 +141,16 @@ KINDS: tuple[Kind, ...] = (
         share=3,
     ),
     Kind(
+        "data sets of other programs",
+        seeds.left_by_others,
+        ("in/data/*.json", "in/data/*.npy", "in/data/*/labels/zarr.json", "in/data/*/labels/cells/zarr.json"),
+        some=(
+            "evaluate {models}/tiny.onnx {seed}/in/data --no-progress",
+            "train {seed}/in/data --dry-run --steps 1 --width 1 --depth 1 --tile-size 18",
+        ),
+        share=3,
+    ),
+    Kind(
         "weights",
         seeds.weights,
         ("in/weights.pt",),

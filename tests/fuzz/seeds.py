@@ -6,6 +6,7 @@ something there.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -254,6 +255,29 @@ def annotated(place: Path) -> None:
             Image.fromarray(objects.astype(np.uint8)).save(root / "data" / "masks" / f"cell{at}.png")
     tifffile.imwrite(root / "mask.tif", (objects > 0).astype(np.uint8), tile=(16, 16))
     tifffile.imwrite(root / "truth.tif", objects)
+
+
+def left_by_others(place: Path) -> None:
+    """The same as other programs leave it: masks beside images, data sets of nnU-Net, labels in OME-Zarr images."""
+    import zarr
+    from sample_zarr import write_image
+
+    beside, cases, labelled = (place / name / "in" / "data" for name in ("cellpose", "nnunet", "zarr"))
+    for folder in (beside, cases / "imagesTr", cases / "labelsTr", labelled):
+        folder.mkdir(parents=True)
+    for at in range(3):
+        image, objects = cells(np.random.default_rng(at), 64, 5)
+        tifffile.imwrite(beside / f"{at}.tif", image)
+        np.save(beside / f"{at}_seg.npy", objects)
+        tifffile.imwrite(cases / "imagesTr" / f"{at}_0000.tif", image)
+        tifffile.imwrite(cases / "labelsTr" / f"{at}.tif", (objects > 0).astype(np.uint8) + 2 * (objects == 1))
+        write_image(labelled / f"{at}.zarr", image, "yx")
+        write_image(labelled / f"{at}.zarr" / "labels" / "cells", objects, "yx")
+        group = zarr.open_group(str(labelled / f"{at}.zarr" / "labels"), mode="a")
+        group.attrs["ome"] = {"version": "0.5", "labels": ["cells"]}
+    named = {"background": 0, "cell": 1, "ignore": 3}
+    said = {"channel_names": {"0": "DAPI"}, "labels": named, "numTraining": 3, "file_ending": ".tif"}
+    (cases / "dataset.json").write_text(json.dumps(said))
 
 
 def unfinished(place: Path) -> None:

@@ -25,7 +25,7 @@ from unet_deploy.cli.progress import progress_bar
 class CalibrationData:
     """Annotated images to choose by."""
 
-    data: Annotated[list[Path], typer.Argument(help="Folders with images/ and masks/ that it was not trained on.")]
+    data: Annotated[list[Path], typer.Argument(help="Folders of annotated images that it was not trained on.")]
     validation: Annotated[
         str | None,
         typer.Option(help="Only what training held back of each folder, in the same words.", rich_help_panel=DATA),

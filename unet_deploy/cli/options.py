@@ -289,7 +289,10 @@ class RunOptions:
 
 
 MasksOption = Annotated[
-    Path | None, typer.Option(help="Label stack of the same number of pages.", rich_help_panel=DATA)
+    Path | None,
+    typer.Option(
+        help="Label stack of the same number of pages, or the name of labels in OME-Zarr images.", rich_help_panel=DATA
+    ),
 ]
 
 
@@ -297,7 +300,7 @@ MasksOption = Annotated[
 class DataOptions:
     """Annotated images."""
 
-    data: Annotated[Path, typer.Argument(help="Folder with images/ and masks/, or an image stack (with --masks).")]
+    data: Annotated[Path, typer.Argument(help="Folder of annotated images, or an image stack (with --masks).")]
     masks: MasksOption = None
     mask_kind: MaskKindOption = "auto"
     ignore: IgnoreOption = None

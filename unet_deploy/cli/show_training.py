@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from unet_deploy.cli.show import answer, note
-from unet_deploy.cli.text import time_text
+from unet_deploy.cli.show import answer, block, note
+from unet_deploy.cli.text import columns, time_text
 
 
 class TrainingTime(Protocol):
@@ -39,6 +40,90 @@ class Trained(Protocol):
     @property
     def chosen(self) -> bool:
         """Whether the score chose the weights; else they are the last."""
+
+
+class SetFound(Protocol):
+    """What a data set holds, as a table says it."""
+
+    @property
+    def path(self) -> Path: ...
+    @property
+    def layout(self) -> str: ...
+    @property
+    def images(self) -> int: ...
+    @property
+    def smallest(self) -> tuple[int, int]: ...
+    @property
+    def largest(self) -> tuple[int, int]: ...
+    @property
+    def channels(self) -> int: ...
+    @property
+    def objects(self) -> int: ...
+    @property
+    def annotated(self) -> float: ...
+    @property
+    def held_back(self) -> float: ...
+    @property
+    def classes(self) -> Sequence[ClassShare]: ...
+
+
+class ClassShare(Protocol):
+    """How much of what is annotated is of a class."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def share(self) -> float: ...
+
+
+class Preview(Protocol):
+    """What a training would find and take."""
+
+    @property
+    def sets(self) -> Sequence[SetFound]: ...
+    @property
+    def forecast(self) -> TrainingTime: ...
+    @property
+    def notes(self) -> Sequence[str]: ...
+
+
+_ROWS = ("data", "layout", "images", "pixels", "channels", "objects", "annotated", "held back")
+
+
+def preview(found: Preview) -> None:
+    """Say what each data set holds, side by side, and how long a training would take."""
+    for line in found.notes:
+        note(line)
+    names = (*_ROWS, *(each.name for each in found.sets[0].classes))
+    head, *rows = zip(names, *map(_cells, found.sets), strict=True)
+    block(columns(head, rows))
+    training_time(found.forecast)
+
+
+def _cells(found: SetFound) -> list[str]:
+    """What a data set holds, in the order of `_ROWS`, and then the share of each class."""
+    sizes = [f"{height} x {width}" for height, width in dict.fromkeys((found.smallest, found.largest))]
+    held_back = f"{_percent(found.held_back)} of it" if found.images == 1 else f"{found.held_back:g} of {found.images}"
+    return [
+        str(found.path),
+        found.layout,
+        str(found.images),
+        " to ".join(sizes),
+        str(found.channels),
+        str(found.objects),
+        _percent(found.annotated),
+        held_back,
+        *(_percent(each.share) for each in found.classes),
+    ]
+
+
+def _percent(share: float) -> str:
+    """Word a share, of a rare class too.
+
+    >>> _percent(0.00312), _percent(1.0)
+    ('0.312 %', '100 %')
+    """
+    return f"{100 * share:.3g} %"
 
 
 def training_time(found: TrainingTime) -> None:

@@ -25,7 +25,7 @@ from unet_deploy.cli.progress import training_bar
 from unet_deploy.errors import UsageError
 
 if TYPE_CHECKING:
-    from trainer.recipe import Recipe
+    from trainer.recipe import ModelDescription, Recipe
     from trainer.sets import DataSet
     from unet_deploy.images.reading import Reading
 
@@ -153,7 +153,7 @@ class TrainingData:
 
     data: Annotated[
         list[Path],
-        typer.Argument(help="Folders with images/ and masks/, each drawn from alike, or a stack (with --masks)."),
+        typer.Argument(help="Folders of annotated images, each drawn from alike, or a stack (with --masks)."),
     ]
     masks: MasksOption = None
     mask_kind: MaskKindOption = "auto"
@@ -203,21 +203,37 @@ class TrainingData:
         ]
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class TrainingRun:
+    """Where a training begins, and how far it goes."""
+
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the checkpoint beside the output.", rich_help_panel=RUN)
+    ] = False
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Say what is found in DATA and what it would take, no more.", rich_help_panel=RUN
+        ),
+    ] = False
+    no_progress: NoProgressOption = False
+
+
 @command("Make a model")
 def train(
     *,
     data: TrainingData,
     read: ReadingOptions,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Weights file to write (.pt).", rich_help_panel=OUTPUTS)
-    ],
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Weights file to write (.pt); needed but for --dry-run.", rich_help_panel=OUTPUTS
+        ),
+    ] = None,
     training: TrainingOptions,
     card: CardOptions,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the checkpoint beside the output.", rich_help_panel=RUN)
-    ] = False,
+    run: TrainingRun,
     overwrite: OverwriteOption = False,
-    no_progress: NoProgressOption = False,
 ) -> None:
     """Train a U-Net on annotated images."""
     from unet_deploy.system.extras import require
@@ -225,20 +241,48 @@ def train(
     require("torch", "train")
     from trainer.recipe import ModelDescription
     from trainer.sets import classes_of
+
+    if run.dry_run and run.resume:
+        raise UsageError("--dry-run looks at the data of a new training; leave out --resume")
+    if not (run.dry_run or output):
+        raise UsageError("Missing option --output (-o): give the weights file to write (.pt)")
+    sets, recipe = data.sets(read.reading()), training.recipe()
+    description = ModelDescription(classes=classes_of(sets, data.classes), **card.fields())
+    if run.dry_run:
+        from trainer.preview import preview
+
+        every = training.evaluate_every
+        show_training.preview(
+            preview(sets, recipe, description, output=output, evaluate_every=every, overwrite=overwrite)
+        )
+    elif output:
+        _train(sets, output, recipe, description, training.evaluate_every, run, overwrite=overwrite)
+
+
+def _train(
+    sets: "list[DataSet]",
+    output: Path,
+    recipe: "Recipe",
+    description: "ModelDescription",
+    evaluate_every: int,
+    run: TrainingRun,
+    *,
+    overwrite: bool,
+) -> None:
+    """Train, with a bar, and say what was kept."""
     from trainer.told import Told
     from trainer.train import train
     from trainer.weights import Files
 
-    sets = data.sets(read.reading())
     try:
-        with training_bar(output.name, shown=not no_progress) as progress:
+        with training_bar(output.name, shown=not run.no_progress) as progress:
             trained = train(
                 sets,
                 output,
-                training.recipe(),
-                ModelDescription(classes=classes_of(sets, data.classes), **card.fields()),
-                evaluate_every=training.evaluate_every,
-                resume=resume,
+                recipe,
+                description,
+                evaluate_every=evaluate_every,
+                resume=run.resume,
                 overwrite=overwrite,
                 told=Told(progress, show.note, show_training.training_time),
             )

@@ -21,7 +21,7 @@ from unet_deploy.evaluation.names import key_of, key_of_image, names_a_mask
 from unet_deploy.evaluation.pair import Pair
 from unet_deploy.segmentation.inputs import is_of_a_run
 
-NAME = "masks beside images (a.tif and a_masks.tif, as of Cellpose)"
+NAME = "masks beside images (Cellpose)"
 
 _KEPT = "_seg.npy"
 """How the file of Cellpose's window ends."""

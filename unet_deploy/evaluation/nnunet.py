@@ -140,7 +140,7 @@ class _Described:
 def _read(file: Path) -> _Described:
     """Read dataset.json. Raises DataError for what it lacks, in a line."""
     try:
-        said = json.loads(file.read_text(encoding="utf-8"))
+        said = json.loads(file.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise DataError(
             f'{file}: no such file; it says what labels mean: {{"labels": {{"background": 0, "cell": 1}}}}'

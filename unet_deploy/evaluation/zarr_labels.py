@@ -65,5 +65,7 @@ def _chosen(image: Path, labels: str | None) -> str:
         open_image(image).close()  # what is no image says what to give in its place
         raise DataError(f"{image}: has no mask in labels/; draw one there, or give a label stack with --masks")
     if len(names) > 1:
-        raise DataError(f"{image}: has labels {', '.join(names)}; choose one, for example with --masks {names[0]}")
+        raise DataError(
+            f"{image}: has labels {', '.join(names)}; choose one with --masks {names[0]}, or take others away"
+        )
     return names[0]

@@ -1,0 +1,76 @@
+"""Whatever reads annotated images takes them as other programs left them."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import tifffile
+from cells import cells
+from cli.in_process import refusal, run
+
+
+def save_cellpose(root, at, picture, objects):
+    tifffile.imwrite(root / f"{at}.tif", picture)
+    tifffile.imwrite(root / f"{at}_cp_masks.tif", objects)
+
+
+def save_nnunet(root, at, picture, objects):
+    for kind in ("imagesTr", "labelsTr"):
+        (root / kind).mkdir(exist_ok=True)
+    tifffile.imwrite(root / "imagesTr" / f"{at}_0000.tif", picture)
+    tifffile.imwrite(root / "labelsTr" / f"{at}.tif", (objects > 0).astype(np.uint8))
+    (root / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "cell": 1}, "file_ending": ".tif"}))
+
+
+def save_zarr(root, at, picture, objects):
+    pytest.importorskip("zarr")
+    from sample_zarr import write_image
+
+    write_image(root / f"{at}.zarr", picture, "yx")
+    write_image(root / f"{at}.zarr" / "labels" / "cells", objects, "yx")
+
+
+SAVE = {"Cellpose": save_cellpose, "nnU-Net": save_nnunet, "OME-Zarr": save_zarr}
+
+
+@pytest.fixture(params=SAVE)
+def place(request, tmp_path, small_models, monkeypatch):
+    """A folder with a model and DATA, two annotated images."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(small_models["one"], "model.onnx")
+    (tmp_path / "DATA").mkdir()
+    rng = np.random.default_rng(4)
+    for at in range(2):
+        SAVE[request.param](tmp_path / "DATA", at, *cells(rng))
+    return tmp_path
+
+
+def test_evaluate_takes_it(place, capsys):
+    assert run("evaluate", "model.onnx", "DATA", "--json", "--plot", "worst.png", "--no-progress") == 0
+    assert list(json.loads(capsys.readouterr().out)["images"]) == ["0", "1"]
+
+
+def test_train_takes_it(place, capsys):
+    pytest.importorskip("torch")
+    small = ("--width", 2, "--depth", 1, "--tile-size", 60, "--steps", 1, "--no-progress")
+    assert run("train", "DATA", "-o", "weights.pt", *small) == 0
+    assert (place / "weights.pt").exists()
+
+
+def test_calibrate_takes_it(place, capsys):
+    assert run("calibrate", "model.onnx", "DATA", "-o", "decided.onnx", "--no-progress") == 0
+    assert (place / "decided.onnx").exists()
+
+
+@pytest.mark.parametrize("words", ["evaluate model.onnx DATA --plot", "calibrate model.onnx DATA --plot"])
+def test_no_file_of_it_is_written_over(place, words, capsys):
+    read = next(path for path in sorted((place / "DATA").rglob("*")) if path.is_file() and path.suffix != ".json")
+    output = place / "worst.png"
+    output.hardlink_to(read)
+    if read.suffix == ".tif":
+        assert "is what is to be read" in refusal(capsys, *words.split(), output, "--overwrite")
+    inside = next(
+        each for each in (place / "DATA" / "labelsTr", place / "DATA" / "0.zarr", place / "DATA") if each.is_dir()
+    )
+    assert "lies in the input" in refusal(capsys, *words.split(), inside / "new.png")
