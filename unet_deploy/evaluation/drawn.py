@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from unet_deploy.annotations.classes import UNNAMED
 from unet_deploy.annotations.drawn import read_drawing
+from unet_deploy.annotations.marking import Marking
 from unet_deploy.annotations.paint import Painted, paint
-from unet_deploy.evaluation.kinds import MaskCode, MaskKind
+from unet_deploy.evaluation.kinds import Mask, MaskCode, MaskKind
 from unet_deploy.evaluation.objects import connected_objects
 from unet_deploy.evaluation.pair import Pair, check_pages
 from unet_deploy.images.orientation import upright_sides
@@ -44,6 +46,12 @@ def paint_pairs(pairs: Sequence[Pair], classes: Sequence[str], kind: MaskKind = 
         return PaintedSet(painted, MaskCode("binary", (0, 1)), notes)
     code = MaskCode("instances") if len(names) == 2 else MaskCode("classes", tuple(range(len(names))))
     return PaintedSet(painted, code, notes)
+
+
+def numbered(drawing: Path, image: Path, size: tuple[int, int], marking: Marking) -> Mask:
+    """What was drawn on an image (H, W) as numbered objects, of whatever class. Raises DataError as `paint`."""
+    painted = paint(read_drawing(drawing, image), size, UNNAMED, marking)
+    return Mask(str(drawing), painted.objects, painted.known)
 
 
 def _paint(pair: Pair, classes: Sequence[str]) -> Painted:
