@@ -96,6 +96,7 @@ REFUSED = {
     "is of class 'cell', but the classes are background, nucleus, debris": drawing(("cell", SQUARE)),
     "is of no class, but": drawing((None, SQUARE)),
     "is of group 3, but": drawing((3, SQUARE)),
+    "nothing of its image is annotated": drawing(("nucleus", SQUARE), ("ignore", box(0, 0, 10, 8))),
     "too small to hold a pixel": drawing(("nucleus", box(0.1, 0.1, 0.4, 0.4))),
 }
 

@@ -56,6 +56,8 @@ def paint(drawing: Drawing, size: tuple[int, int], classes: Sequence[str], marki
     top = _top(spans, len(others), size)
     known = _known(drawing, annotated, ignored, size)
     if known is not None:
+        if not known.any():
+            raise DataError(f"{drawing.name}: nothing of its image is annotated; annotate a part, or take both away")
         top[~known] = 0
     empty = len(others) - len(np.unique(spans.owner))
     if 2 * empty > len(others):
