@@ -25,10 +25,11 @@ from touching import draw_touching
 
 from trainer.batches import batches
 from trainer.data import Annotated, add_weights, read_annotated
+from trainer.places import Places
 from trainer.predict import predict
 from trainer.recipe import PRESETS, Augmentation, Recipe, tailored
 from trainer.run import start
-from trainer.train import step
+from trainer.step import step
 from trainer.unet import UNet
 from unet_deploy.evaluation.evaluate import score_labels
 from unet_deploy.evaluation.measures import GROUPS, USUAL, Scoring
@@ -218,7 +219,7 @@ def trained(path: Path, row: Row, steps: int, data: Data) -> tuple[UNet, float]:
         return run.averaged, saved["seconds"]
     samples = add_weights(data.train, len(data.classes), recipe)
     began = time.perf_counter()
-    for batch in batches(samples, recipe, run.model.margin, 0):
+    for batch in batches(Places(samples, recipe, run.model.margin), 0):
         step(run, batch, recipe, device)
     seconds = time.perf_counter() - began
     torch.save({"state": run.averaged.state_dict(), "seconds": seconds}, path)

@@ -18,10 +18,11 @@ import torch
 from record import Spread, save
 
 from trainer import optimizer
-from trainer import train as training
+from trainer import step as stepping
 from trainer.augment import TileBatch, draw_batch
 from trainer.batches import batches
 from trainer.data import Sample
+from trainer.places import Place, Places
 from trainer.recipe import PRESETS, Recipe
 from trainer.run import Run, start
 from trainer.weight_map import border_weights
@@ -86,7 +87,9 @@ class Loop:
         recipe = replace(recipe, optimizer=way.optimizer)
         self._way, self._recipe, self._device = way, recipe, device
         self._run = start(recipe, 1, 2, device)
-        self._batches = batches(samples, recipe, self._run.model.margin, 0) if way.ahead else self._on_demand(samples)
+        self._batches = (
+            batches(Places(samples, recipe, self._run.model.margin), 0) if way.ahead else self._on_demand(samples)
+        )
         if not way.channels_last:
             self._run.model.to(memory_format=torch.contiguous_format)
         if way.compiled:
@@ -98,7 +101,7 @@ class Loop:
         self.waited = 0.0
 
     def go(self) -> None:
-        for module in (training, optimizer):
+        for module in (stepping, optimizer):
             module.bf16_pays = bf16_pays if self._way.bf16 else lambda: False
         began = time.perf_counter()
         for _ in range(STEPS):
@@ -111,13 +114,14 @@ class Loop:
         if not self._way.channels_last:
             batch = replace(batch, image=batch.image.contiguous())
         self.waited += time.perf_counter() - began
-        training.step(run, batch, self._recipe, self._device)
+        stepping.step(run, batch, self._recipe, self._device)
 
     def _on_demand(self, samples: list[Sample]) -> Iterator[TileBatch]:
         recipe = self._recipe
         for at in range(recipe.steps):
             picked = np.random.default_rng(at).choice(len(samples), recipe.batch)
-            yield draw_batch(samples, picked, recipe.tile, self._run.model.margin, recipe.augmentation, [at])
+            places = [Place(int(index)) for index in picked]
+            yield draw_batch(samples, places, recipe.tile, self._run.model.margin, recipe.augmentation, [at])
 
 
 def generated(seed: int) -> Sample:

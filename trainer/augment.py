@@ -15,6 +15,7 @@ from torch.nn.functional import avg_pool2d, grid_sample, interpolate, pad
 
 from trainer.acquisition import elsewhere
 from trainer.data import Sample
+from trainer.places import Place, Point
 from trainer.recipe import Augmentation
 
 
@@ -31,12 +32,21 @@ class TileBatch:
 
 
 def draw_tile(
-    sample: Sample, tile: int, margin: int, augmentation: Augmentation, rng: np.random.Generator
+    sample: Sample,
+    tile: int,
+    margin: int,
+    augmentation: Augmentation,
+    rng: np.random.Generator,
+    middle: Point | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Draw a tile of `tile` input pixels a side around a random point of the sample: one element of a TileBatch."""
+    """Draw a tile of `tile` input pixels a side around a point of the sample: one element of a TileBatch.
+
+    middle: by default any point, each as likely.
+    """
     height, width = sample.labels.shape
     grid = _grid(tile, augmentation, rng) / sample.zoom
-    grid += torch.tensor([rng.uniform(0, width - 1), rng.uniform(0, height - 1)], dtype=torch.float32)
+    anywhere = rng.uniform(0, width - 1), rng.uniform(0, height - 1)
+    grid += torch.tensor(middle or anywhere, dtype=torch.float32)
     # grid_sample wants -1 and 1 at the centres of the border pixels; an axis of one pixel has but one answer.
     grid = grid * torch.tensor([2 / max(1, width - 1), 2 / max(1, height - 1)], dtype=torch.float32) - 1
     inner = grid[margin : tile - margin, margin : tile - margin]
@@ -49,11 +59,16 @@ def draw_tile(
 
 
 def draw_batch(
-    samples: Sequence[Sample], indices: np.ndarray, tile: int, margin: int, augmentation: Augmentation, seed: list[int]
+    samples: Sequence[Sample],
+    places: Sequence[Place],
+    tile: int,
+    margin: int,
+    augmentation: Augmentation,
+    seed: list[int],
 ) -> TileBatch:
-    """Draw one tile of each indexed sample; the same seed draws the same batch."""
+    """Draw a tile at each place; the same seed draws the same batch."""
     rng = np.random.default_rng(seed)
-    drawn = [draw_tile(samples[index], tile, margin, augmentation, rng) for index in indices]
+    drawn = [draw_tile(samples[each.sample], tile, margin, augmentation, rng, each.middle) for each in places]
     images, labels, weights = (torch.stack(parts) for parts in zip(*drawn, strict=True))
     return TileBatch(images.contiguous(memory_format=torch.channels_last), labels, weights)
 

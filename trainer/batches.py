@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from queue import Queue
 
-import numpy as np
-
 from trainer.augment import TileBatch, draw_batch
-from trainer.data import Sample
-from trainer.recipe import Recipe
+from trainer.places import Places
 
 AHEAD = 3
 """Batches that wait for their step, at most: a slow drawing now and then costs no time."""
 
 
-def batches(samples: Sequence[Sample], recipe: Recipe, margin: int, start: int) -> Generator[TileBatch, None, None]:
+def batches(places: Places, start: int) -> Generator[TileBatch, None, None]:
     """Yield the batches of steps `start` to the last. Each depends on the seed and its step alone.
 
-    margin: pixels a side that the network's output lacks. An error of the thread is raised here.
+    An error of the thread is raised here.
     """
-    # A larger image shows more, though not in proportion: its pixels are alike.
-    chances = np.sqrt([sample.labels.size for sample in samples]) * [sample.share for sample in samples]
-    chances /= chances.sum()
+    recipe = places.recipe
     ready: Queue[TileBatch | BaseException] = Queue(AHEAD)
     stop = threading.Event()
 
     def draw() -> None:
         try:
             for step in range(start, recipe.steps):
-                picked = np.random.default_rng([recipe.seed, step]).choice(len(samples), recipe.batch, p=chances)
-                batch = draw_batch(samples, picked, recipe.tile, margin, recipe.augmentation, [recipe.seed, step, 1])
+                tiles, seed = places.draw(step), [recipe.seed, step, 1]
+                batch = draw_batch(places.samples, tiles, recipe.tile, places.margin, recipe.augmentation, seed)
                 if stop.is_set():
                     return
                 ready.put(batch)

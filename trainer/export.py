@@ -17,6 +17,7 @@ import torch
 from onnx import helper
 from torch import nn
 
+from trainer.recipe import first_decision
 from trainer.unet import UNet
 from trainer.weights import SCORE, load_weights
 from unet_deploy._version import __version__
@@ -25,7 +26,7 @@ from unet_deploy.images.grey import GreyScale
 from unet_deploy.masks.apart import check_apart
 from unet_deploy.model.card import ModelCard, Normalization
 from unet_deploy.model.contract import PROBABILITIES
-from unet_deploy.model.decision import UNDECIDED, Decision
+from unet_deploy.model.decision import Decision
 from unet_deploy.model.nodes import GraphBuilder
 from unet_deploy.model.onnx_file import save
 from unet_deploy.model.ports import graph_ports
@@ -36,10 +37,6 @@ from unet_deploy.system.files import check_free, replacing
 
 OPSET, IR_VERSION = 17, 9
 """Read by ONNX Runtime 1.14, TensorRT 10.12 and TensorRT-RTX, and all later ones."""
-
-
-KNOWN = 0.7, 1.6
-"""Diameters about the one it was trained at that a network knows as well, as zoom showed them to it."""
 
 
 def export(weights: Path, output: Path, *, name: str | None = None, overwrite: bool = False) -> ModelCard:
@@ -78,16 +75,16 @@ def _card(network: UNet, saved: dict[str, Any], name: str) -> ModelCard:
         mask_values=tuple(saved.get("mask_values", ())),
         seed=saved["recipe"]["seed"],
         metrics=metrics,
-        decision=_decision(saved["recipe"].get("diameter")),
+        decision=_decision(saved),
         **description,
     )
 
 
-def _decision(diameter: float | None) -> Decision:
-    """What training decides of a model: the diameter of objects that it has seen, and those about it."""
-    if not diameter:
-        return UNDECIDED
-    return Decision(diameter=diameter, diameters=(KNOWN[0] * diameter, KNOWN[1] * diameter))
+def _decision(saved: dict[str, Any]) -> Decision:
+    """How the network's answer becomes objects. Weights of earlier versions know what the recipe decides alone."""
+    if "decision" in saved:
+        return Decision.from_plain(saved["decision"])
+    return first_decision(saved["recipe"].get("diameter"))
 
 
 def _split(saved: dict[str, Any]) -> tuple[str, dict[str, float]]:
@@ -110,7 +107,8 @@ def check(path: Path, network: UNet, card: ModelCard, examples: Sequence[torch.T
                 raw = example.numpy() / grey.scale[:, None, None] + grey.offset[:, None, None]
             answer = _answer(runtime, raw.astype(np.float32), grey, card)
             assert answer.probabilities is not None
-            seen = compare(expected.argmax(0), expected, answer.labels[0], answer.probabilities[0])
+            labels, threshold = card.decision.labels(expected[None])[0], card.decision.threshold
+            seen = compare(labels, expected, answer.labels[0], answer.probabilities[0], threshold=threshold)
             if not seen.holds:
                 raise VerificationError(
                     f"model {card.name!r}: ONNX Runtime's answer is not PyTorch's, {seen.labels_differ} labels differ "

@@ -14,6 +14,7 @@ from trainer.selection import Selection
 from trainer.sets import AnnotatedSet
 from trainer.weights import Files, save_checkpoint, save_weights, steps_of, words_of, write_log
 from unet_deploy.errors import ResourceError
+from unet_deploy.model.decision import Decision
 from unet_deploy.system.files import check_room, drop_leftovers
 
 _ROOM = 1 << 20
@@ -31,6 +32,8 @@ class Keeper:
     selection: Selection
     settings: dict[str, Any]
     device: torch.device
+    decision: Decision
+    """How the network's answer becomes objects, as far as that is known."""
     kept: int | None = None
     """The step that the checkpoint on disk is of; None before this run has one."""
 
@@ -57,7 +60,7 @@ class Keeper:
 
     def write_weights(self, run: Run) -> None:
         """Write the best weights."""
-        save_weights(self.files.output, run, self.recipe, self.description, self.data, self.selection)
+        save_weights(self.files.output, run, self.recipe, self.description, self.data, self.selection, self.decision)
 
     def finish_last_save(self, run: Run) -> None:
         """Write what goes with the checkpoint of an earlier run that was killed while it saved, and clear away."""

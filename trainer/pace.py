@@ -28,6 +28,8 @@ class Pace:
     selection: Selection
     steps_of_validation: float = 0.0
     """How many steps are thought to take as long as a validation, until one is measured."""
+    after: float = 0.0
+    """Seconds that follow the last validation, the pictures apart."""
     began: float = field(default_factory=now)
     """When this process began to prepare, in seconds of the clock."""
     _looking: float = 0.0
@@ -94,4 +96,4 @@ class Pace:
 
     def _kept(self, run: Run) -> float:
         """Seconds to keep: of a step that is begun, a validation, the pictures of one, and the rest."""
-        return run.seconds / max(1, run.step) + 2 * self._validation(run) + SPARE
+        return run.seconds / max(1, run.step) + 2 * self._validation(run) + self.after + SPARE

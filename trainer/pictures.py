@@ -15,8 +15,14 @@ from trainer.predict import predict
 from trainer.unet import UNet
 from trainer.weights import MAKER
 from unet_deploy.evaluation.overlap import Overlap
+from unet_deploy.evaluation.sheet import compared
+from unet_deploy.evaluation.split import Part
 from unet_deploy.system.colours import ORANGE, SKY_BLUE, hex_colour
 from unet_deploy.system.files import replacing
+from unet_deploy.tiling import Region
+
+_BLOCKS, _BLOCK = 3, 512
+"""How many pictures of a validation there are, and their most pixels a side."""
 
 
 def draw_curves(path: Path, log: Sequence[dict[str, float]]) -> None:
@@ -51,6 +57,18 @@ def draw_validation(path: Path, model: UNet, images: Sequence[Annotated], device
     figure.suptitle("truth blue, prediction orange", fontsize=9)
     with replacing(path, overwrite=True) as beside:
         figure.savefig(beside, format="png", dpi=100, metadata={"Software": MAKER})
+
+
+def compare_blocks(model: UNet, images: Sequence[Annotated], device: torch.device) -> dict[str, np.ndarray]:
+    """The middle of the first images held back, what the model gets wrong in colour: (h, w, 3) uint8 each, by name."""
+    shown = {}
+    for each in images[:_BLOCKS]:
+        height, width = each.labels.shape
+        side = min(height, width, _BLOCK)
+        block = each.part(Part(0, Region((height - side) // 2, (width - side) // 2, side, side)), each.name)
+        labels = block.of_known(predict(model, block.image, device).argmax(0).cpu().numpy())
+        shown[each.name] = compared(block.image, labels, block.labels)
+    return shown
 
 
 def _figure(width: float, height: float, count: int = 1, columns: int = 1) -> tuple[Any, Any]:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from unet_deploy.errors import UsageError
 from unet_deploy.model.card import Normalization
 from unet_deploy.model.card_fields import CARD, shown
+from unet_deploy.model.decision import UNDECIDED, Decision
 
 OPTIONS = {
     "width": "--width",
@@ -23,6 +24,7 @@ OPTIONS = {
     "w0": "--border-weight",
     "diameter": "--diameter",
     "seed": "--seed",
+    "draw": "--draw",
     "max_minutes": "--max-minutes",
     "patience": "--patience",
 }
@@ -126,6 +128,8 @@ class Recipe:
     """Decay a step of the running mean of the weights, of about the last thousand steps: what is evaluated and kept.
     0 keeps the weights themselves."""
     augmentation: Augmentation = field(default_factory=Augmentation)
+    draw: Literal["classes", "uniform"] = "classes"
+    """Where tiles are drawn: anywhere, or so that each class is in a third of them, as far as that goes."""
     diameter: float | None = None
     """Pixels: each image is brought to this diameter of its objects; None takes images as they are."""
     seed: int = 0
@@ -148,6 +152,17 @@ class Recipe:
         return self.optimizer != "sgd"
 
 
+KNOWN = 0.7, 1.6
+"""Diameters about the one it was trained at that a network knows as well, as zoom showed them to it."""
+
+
+def first_decision(diameter: float | None) -> Decision:
+    """What is decided before a training on objects of this diameter in pixels; None for images as they are."""
+    if not diameter:
+        return UNDECIDED
+    return Decision(diameter=diameter, diameters=(KNOWN[0] * diameter, KNOWN[1] * diameter))
+
+
 PRESETS = {
     "modern": Recipe(),
     # Section 3: stochastic gradient descent, momentum 0.99, one large tile a step, classes balanced; 3.1: dropout.
@@ -162,12 +177,13 @@ PRESETS = {
         clip=None,
         balance=1.0,
         average=0.0,
+        draw="uniform",
         augmentation=Augmentation(scale=0.0, noise=0.0, blur=0.0),
     ),
 }
 
 
-def tailored(preset: Recipe, *, strength: float = 1.0, elsewhere: float = 0.0, **changes: float | None) -> Recipe:
+def tailored(preset: Recipe, *, strength: float = 1.0, elsewhere: float = 0.0, **changes: float | str | None) -> Recipe:
     """A preset with some of its values changed; None keeps the preset's.
 
     strength: of the augmentation, in the preset's. elsewhere: share of tiles that look as from another laboratory.

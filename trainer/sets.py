@@ -124,7 +124,7 @@ def read_sets(sets: Sequence[DataSet], description: ModelDescription, diameter: 
     Each set is drawn from as often as its weight says, whatever its size. diameter: that objects are brought to, in
     pixels; None leaves images as they are.
     Raises UsageError for a rule that leaves none on either side, DataError as `read_annotated`, for a class that occurs
-    in no image to train on, and for sets of different numbers of channels.
+    in no image to train on, for nothing annotated to validate on, and for sets of different numbers of channels.
     """
     every = [_read(*found, description, diameter, several=len(sets) > 1) for found in _found(sets)]
     images, training, validation = (
@@ -135,11 +135,15 @@ def read_sets(sets: Sequence[DataSet], description: ModelDescription, diameter: 
             f"{odd[0].name}: {len(odd[0].image)} channels, but {images[0].name} has {len(images[0].image)}; "
             "train on images of the same channels"
         )
+    where = ", ".join(str(each.path) for each in sets)
+    if not validation:
+        raise DataError(
+            f"{where}: nothing of what --validation {sets[0].validation} holds back is annotated; hold back others"
+        )
     codes = {one.code for one in every}
     code = codes.pop() if len(codes) == 1 else MaskCode("")  # type: ignore[arg-type]
     rule = sets[0].validation
     if absent := absent_class((each.said for each in training), description.classes):
-        where = ", ".join(str(each.path) for each in sets)
         raise DataError(
             f"{where}: class {absent!r} occurs only in what --validation {rule} holds back; hold back others"
         )
@@ -166,6 +170,7 @@ def _read(
         for side in (split.training, split.validation)
     ]
     training, validation = sides
+    validation = [each for each in validation if each.said.size]  # of blocks, some may hold no annotation
     place, channels = (data.path, found.layout), len(images[0].image)
     counted = found_in(place, masks.truths, channels, split.validation, description.classes)
     if diameter:

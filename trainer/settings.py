@@ -56,7 +56,8 @@ def changes(checkpoint: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -
 
 def _recipe_changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     """What of a recipe differs and may not: options by their values, all that have none as of another preset."""
-    then = {**then, "augmentation": {"elsewhere": 0.0, **then["augmentation"]}}  # of versions without it
+    augmentation = {"elsewhere": 0.0, **then["augmentation"]}
+    then = {"draw": now["draw"], **then, "augmentation": augmentation}  # of versions without these
     differing = [name for name in now if name not in MAY_CHANGE and then.get(name) != now[name]]
     for name in differing:
         if name in OPTIONS:
@@ -118,7 +119,7 @@ def fingerprint_of(recipe: Recipe, description: ModelDescription, data: Annotate
     The learning rate is left out: it may change.
     """
     fixed = asdict(recipe) | {"learning_rate": 0.0}
-    for later in ("diameter", "max_minutes", "patience"):
+    for later in ("diameter", "draw", "max_minutes", "patience"):
         del fixed[later]
     del fixed["augmentation"]["elsewhere"]
     names = [each.name for each in data.images]

@@ -21,7 +21,7 @@ def step(run: Run, batch: TileBatch, recipe: Recipe, device: torch.device) -> fl
     """Take one step of the optimizer; returns the loss."""
     torch.manual_seed(_mix(recipe.seed, run.step))  # dropout, the same after a resume
     for group in run.optimizer.param_groups:
-        group["lr"] = _learning_rate(recipe, run.position(recipe))
+        group["lr"] = learning_rate(recipe, run.position(recipe))
     run.model.train()
     loss = loss_of(run.model, batch, device)
     run.optimizer.zero_grad(set_to_none=True)
@@ -44,7 +44,7 @@ def loss_of(model: UNet, batch: TileBatch, device: torch.device) -> Tensor:
     return (entropy * weights).sum() / weights.sum().clamp_min(1e-6)  # tiles of which the masks say nothing weigh 0
 
 
-def _learning_rate(recipe: Recipe, step: float) -> float:
+def learning_rate(recipe: Recipe, step: float) -> float:
     """Rise from 0 over the warm-up, then fall along half a cosine to a hundredth; sgd keeps its rate."""
     if not recipe.cosine:
         return recipe.learning_rate

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
 
 from trainer.forecast import Forecast
 
@@ -18,10 +21,25 @@ class State:
     left: float
     """Seconds that are left, by how fast it was so far."""
     loss: float
+    rate: float
+    """Of learning, in the step that is next."""
     score: float | None
     """The latest validation score: mean Dice of the classes but background."""
     validations: int
     """How many there were."""
+
+
+class Log(Protocol):
+    """Keeps how a training goes, to be looked at elsewhere."""
+
+    def begin(self, step: int) -> None:
+        """A run begins at this step, or goes on from it."""
+
+    def stepped(self, state: State) -> None:
+        """A step was taken."""
+
+    def looked(self, step: int, score: float, pictures: dict[str, np.ndarray]) -> None:
+        """The model was looked at. pictures: (h, w, 3) uint8 each, by the names of images held back."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +52,8 @@ class Told:
     """A line that a person should read."""
     forecast: Callable[[Forecast], None] | None = None
     """Before the data are read: how long it will take. Measured only where somebody wants it."""
+
+    log: Log | None = None
 
     def say(self, *lines: str | None) -> None:
         """Pass on the lines that there are."""

@@ -12,20 +12,23 @@ from typing import Any
 import torch
 
 from trainer.batches import batches
-from trainer.data import Sample, add_weights
+from trainer.data import add_weights
+from trainer.deciding import decide, seconds_to_decide
 from trainer.device import find_device
 from trainer.forecast import foresee, steps_of_answers
 from trainer.keeper import Keeper
 from trainer.pace import Pace
-from trainer.pictures import draw_curves, draw_validation
+from trainer.pictures import compare_blocks, draw_curves, draw_validation
+from trainer.places import Places
 from trainer.predict import validate
-from trainer.recipe import PRESETS, UNDESCRIBED, ModelDescription, Recipe
+from trainer.recipe import PRESETS, UNDESCRIBED, ModelDescription, Recipe, first_decision
 from trainer.run import Run, check_memory, check_tile, start
 from trainer.selection import Selection, selection_of
 from trainer.sets import AnnotatedSet, DataSet, extent_of, read_sets
 from trainer.settings import changes, fingerprint_of, settings_of
-from trainer.step import step
+from trainer.step import learning_rate, step
 from trainer.told import NOBODY, State, Told, Trained
+from trainer.unet import UNet
 from trainer.weights import Files, load_checkpoint, load_weights, restore, words_of
 from unet_deploy.errors import ResourceError, UsageError
 from unet_deploy.evaluation.pairs import check_no_data
@@ -66,18 +69,20 @@ def train(
         told.say(*annotated.notes, annotated.note, selection.note)
         run = start(recipe, len(annotated.images[0].image), len(description.classes), device)
         settings = settings_of(recipe, description, annotated)
-        keeper = Keeper(files, recipe, description, annotated, selection, settings, device)
+        decision = first_decision(recipe.diameter)
+        keeper = Keeper(files, recipe, description, annotated, selection, settings, device, decision)
         if saved:
             told.say(*_check_same(files.checkpoint, saved, recipe, keeper))
             restore(files.checkpoint, saved, run)
             keeper.finish_last_save(run)
         keeper.check_room(run)
-        pace = Pace(recipe, evaluate_every, selection, _expected(recipe, annotated, run), began)
+        expected = _expected(recipe, annotated, run)
+        pace = Pace(recipe, evaluate_every, selection, expected, seconds_to_decide(annotated), began)
         _learn(run, keeper, pace, told)
-    best, _ = load_weights(output)
+    best = load_weights(output)[0].to(device)
+    told.say(_ended(run, pace), _tied(run, selection), _decide(run, best, keeper))
     draw_curves(files.curves, run.log)
-    draw_validation(files.pictures, best.to(device), annotated.validation, device)
-    told.say(_ended(run, pace), _tied(run, selection))
+    draw_validation(files.pictures, best, annotated.validation, device)
     return Trained(run.best, run.best_step, selection.can_choose)
 
 
@@ -169,42 +174,58 @@ def _less_memory() -> ResourceError:
 def _learn(run: Run, keeper: Keeper, pace: Pace, told: Told) -> None:
     """Take the steps that are left; validate and save every so often, after the last one, and when interrupted."""
     samples = add_weights(keeper.data.training, len(keeper.description.classes), keeper.recipe)
+    places = Places(samples, keeper.recipe, run.model.margin)
+    told.say(places.note(keeper.description.classes))
     pace.begin(run)
-    with held_interrupt() as interrupted, closing(_steps(run, samples, keeper, pace)) as losses:
+    if told.log:
+        told.log.begin(run.step)
+    with held_interrupt() as interrupted, closing(_steps(run, places, keeper, pace)) as losses:
         for loss in losses:
             if pace.is_due(run):
-                _validate(run, keeper, pace)
-            if told.progress:
-                told.progress(State(run.step, pace.steps(run), pace.left(run), loss, run.score, len(run.log)))
+                _validate(run, keeper, pace, told)
+            _tell(run, keeper, pace, told, loss)
             if interrupted():
                 keeper.keep(run)
                 raise KeyboardInterrupt
     if run.losses:  # of a run that goes on when its time is over already
-        _validate(run, keeper, pace)
+        _validate(run, keeper, pace, told)
 
 
-def _validate(run: Run, keeper: Keeper, pace: Pace) -> None:
+def _tell(run: Run, keeper: Keeper, pace: Pace, told: Told, loss: float) -> None:
+    """Say where a run stands."""
+    rate = learning_rate(keeper.recipe, run.position(keeper.recipe))
+    state = State(run.step, pace.steps(run), pace.left(run), loss, rate, run.score, len(run.log))
+    if told.progress:
+        told.progress(state)
+    if told.log:
+        told.log.stepped(state)
+
+
+def _validate(run: Run, keeper: Keeper, pace: Pace, told: Told) -> None:
     """Score the running mean of the weights, log it, keep it where it is the best so far, and save."""
     with pace.looking(run):
         score = validate(run.averaged, keeper.data.validation, keeper.selection.scored, keeper.device)
+        pictures = compare_blocks(run.averaged, keeper.data.validation, keeper.device) if told.log else {}
     if math.isnan(score):
         raise keeper.lost("the network's answer", run.step)
     mean = sum(run.losses) / len(run.losses)
     run.log.append({"step": run.step, "loss": mean, "score": score, "seconds": run.seconds})
     run.losses.clear()
+    if told.log:
+        told.log.looked(run.step, score, pictures)
     if keeper.selection.better(score, run.best):
         run.keep_best(score)
     keeper.keep_all(run)
 
 
-def _steps(run: Run, samples: Sequence[Sample], keeper: Keeper, pace: Pace) -> Generator[float, None, None]:
+def _steps(run: Run, places: Places, keeper: Keeper, pace: Pace) -> Generator[float, None, None]:
     """Take the steps that are left, one at least of a new run, and yield the loss of each.
 
     Raises ResourceError when that is no number.
     """
     if run.step and pace.is_over(run):
         return
-    with closing(batches(samples, keeper.recipe, run.model.margin, run.step)) as drawn:
+    with closing(batches(places, run.step)) as drawn:
         for batch in drawn:
             loss = step(run, batch, keeper.recipe, keeper.device)
             if not math.isfinite(loss):
@@ -223,6 +244,19 @@ def _ended(run: Run, pace: Pace) -> str | None:
     if pace.is_in_vain(run):
         return f"note: ended at step {run.step}: no score of the last {run.stale} validations was better"
     return f"note: ended at step {run.step}, when --max-minutes {pace.recipe.max_minutes:g} were over"
+
+
+def _decide(run: Run, best: UNet, keeper: Keeper) -> str | None:
+    """Choose how the answer of the best weights becomes objects, and keep it with them; returns what a person reads."""
+    found = decide(best, keeper.data, keeper.decision, keeper.device)
+    if found is None:
+        return None
+    keeper.decision = found.decision
+    keeper.write_weights(run)
+    return (
+        f"note: objects of what is held back: F1 {found.after:.3f} ({found.before:.3f} as connected components), "
+        f"with {found.decision.words}"
+    )
 
 
 def _tied(run: Run, selection: Selection) -> str | None:

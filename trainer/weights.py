@@ -21,6 +21,7 @@ from trainer.unet import UNet
 from trainer.weights_fields import check_fields, network_of
 from unet_deploy.errors import DataError, ModelError, UsageError
 from unet_deploy.images.array import ArraySource
+from unet_deploy.model.decision import Decision
 from unet_deploy.system.files import check_free, replacing
 from unet_deploy.tiling import plan_tiles
 
@@ -148,7 +149,13 @@ def restore(path: Path, saved: dict[str, Any], run: Run) -> None:
 
 
 def save_weights(
-    path: Path, run: Run, recipe: Recipe, description: ModelDescription, data: AnnotatedSet, selection: Selection
+    path: Path,
+    run: Run,
+    recipe: Recipe,
+    description: ModelDescription,
+    data: AnnotatedSet,
+    selection: Selection,
+    decision: Decision,
 ) -> None:
     """Write the best weights, the architecture, what the card needs, and real tiles to check an export on.
 
@@ -175,6 +182,7 @@ def save_weights(
         "mask_values": list(data.code.values),
         "metrics": {**({SCORE: run.best} if selection.can_choose else {}), "steps": float(run.best_step)},
         "examples": examples,
+        "decision": asdict(decision),
     }
     _save(path, state)
 

@@ -29,6 +29,8 @@ def check_fields(saved: Mapping[str, Any], path: Path) -> None:
             raise ModelError(
                 f"{path}: holds no weights of this trainer ({name} is another); make them with: unet-deploy train"
             )
+    if not isinstance(saved.get("decision", {}), dict):
+        raise ModelError(f"{path}: says nothing of objects that this version reads; train again")
     if len(saved["about"]["classes"]) != saved["architecture"]["classes"]:
         raise ModelError(f"{path}: names another number of classes than its network has; train again")
 

@@ -132,10 +132,11 @@ def test_choices_are_those_of_the_library():
 def test_choices_of_training_are_those_of_the_trainer():
     pytest.importorskip("torch")
     from trainer.data import MaskKind
-    from trainer.recipe import PRESETS
+    from trainer.recipe import PRESETS, Recipe
 
     assert set(get_args(options.MaskKind)) == set(get_args(MaskKind))
     assert set(get_args(training.Preset)) == set(PRESETS)
+    assert get_args(training.Draw) == get_args(get_type_hints(Recipe)["draw"])
 
 
 def test_readings_of_a_palette_are_those_of_the_library():

@@ -9,6 +9,7 @@ torch = pytest.importorskip("torch")
 
 from trainer.augment import draw_batch, draw_tile  # noqa: E402
 from trainer.data import Sample  # noqa: E402
+from trainer.places import Place  # noqa: E402
 from trainer.recipe import Augmentation  # noqa: E402
 
 STILL = Augmentation(elastic=0, scale=0, grey=0, noise=0, blur=0)
@@ -48,7 +49,7 @@ def test_images_of_one_pixel_a_side_do_not_fail():
 
 
 def test_the_same_seed_draws_the_same_batch_and_another_does_not():
-    draws = [draw_batch([sample()], np.zeros(2, int), 84, 20, Augmentation(), [seed, 5]) for seed in (1, 1, 2)]
+    draws = [draw_batch([sample()], [Place(0), Place(0)], 84, 20, Augmentation(), [seed, 5]) for seed in (1, 1, 2)]
     assert torch.equal(draws[0].image, draws[1].image)
     assert not torch.equal(draws[0].image, draws[2].image)
     assert not torch.equal(draws[0].image[0], draws[0].image[1])

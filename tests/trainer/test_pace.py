@@ -16,7 +16,7 @@ from trainer.recipe import PRESETS, ModelDescription  # noqa: E402
 from trainer.run import Run  # noqa: E402
 from trainer.selection import Selection  # noqa: E402
 from trainer.sets import DataSet  # noqa: E402
-from trainer.step import _learning_rate  # noqa: E402
+from trainer.step import learning_rate  # noqa: E402
 from trainer.told import Told  # noqa: E402
 from trainer.train import train  # noqa: E402
 from unet_deploy.errors import UsageError  # noqa: E402
@@ -119,9 +119,9 @@ def test_a_limit_that_is_never_met_changes_no_weight(folder, tmp_path):
 def test_the_rate_warms_up_and_falls_as_the_time_goes():
     position = Run(None, None, None, step=5, gone=0.5).position(TINY)
     assert position == 50
-    assert _learning_rate(TINY, position) == _learning_rate(TINY, 50)
+    assert learning_rate(TINY, position) == learning_rate(TINY, 50)
     assert Run(None, None, None, step=70, gone=0.5).position(TINY) == 70
-    assert _learning_rate(TINY, Run(None, None, None, step=5, gone=3).position(TINY)) == pytest.approx(5e-6)
+    assert learning_rate(TINY, Run(None, None, None, step=5, gone=3).position(TINY)) == pytest.approx(5e-6)
 
 
 def test_even_without_time_a_step_is_taken_and_scored(folder, tmp_path):

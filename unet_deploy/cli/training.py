@@ -1,6 +1,8 @@
 """Commands that make a model: train, export."""
 
 import math
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -28,13 +30,15 @@ from unet_deploy.errors import UsageError
 if TYPE_CHECKING:
     from trainer.recipe import ModelDescription, Recipe
     from trainer.sets import DataSet
+    from trainer.tensorboard import TensorBoard
     from unet_deploy.images.reading import Reading
 
 NETWORK, TRAINING = "Network", "Training"
 """Themes: the sections of a command's help."""
 
 Preset = Literal["modern", "paper"]
-"""Written here and not imported: what knows it is too heavy for --help. A test compares them."""
+Draw = Literal["classes", "uniform"]
+"""Written here and not imported: what knows them is too heavy for --help. A test compares them."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -113,6 +117,14 @@ class TrainingOptions:
             rich_help_panel=TRAINING,
         ),
     ] = 1.0
+    draw: Annotated[
+        Draw | None,
+        typer.Option(
+            help="Where tiles are drawn: so that each class is in a third of them, or anywhere.",
+            show_default="classes, uniform with --preset paper",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None
     seed: Annotated[
         int,
         typer.Option(
@@ -125,6 +137,25 @@ class TrainingOptions:
         500
     )
 
+    log: Annotated[
+        Literal["tensorboard"] | None,
+        typer.Option(
+            help="Keep loss, rate, scores and pictures for TensorBoard, in OUTPUT.tensorboard.",
+            rich_help_panel=OUTPUTS,
+        ),
+    ] = None
+
+    @contextmanager
+    def logged(self, output: Path, *, resume: bool, overwrite: bool) -> "Iterator[TensorBoard | None]":
+        """What keeps a training to be looked at, where that is asked for. Raises UsageError and MissingPackageError."""
+        if self.log is None:
+            yield None
+            return
+        from trainer.tensorboard import TensorBoard
+
+        with closing(TensorBoard(output.with_suffix(".tensorboard"), resume=resume, overwrite=overwrite)) as log:
+            yield log
+
     def recipe(self) -> "Recipe":
         """The preset with what was given in the place of its own."""
         from trainer.device import usual_width
@@ -135,6 +166,7 @@ class TrainingOptions:
             strength=self.augmentation,
             elsewhere=self.elsewhere,
             diameter=self.diameter,
+            draw=self.draw,
             seed=self.seed,
             width=self.width or usual_width(self.preset),
             depth=self.depth,
@@ -249,25 +281,23 @@ def train(
         raise UsageError("--dry-run looks at the data of a new training; leave out --resume")
     if not (run.dry_run or output):
         raise UsageError("Missing option --output (-o): give the weights file to write (.pt)")
-    sets, recipe = data.sets(read.reading()), training.recipe()
+    sets = data.sets(read.reading())
     description = ModelDescription(classes=classes_of(sets, data.classes), **card.fields())
     if run.dry_run:
         from trainer.preview import preview
 
         every = training.evaluate_every
-        show_training.preview(
-            preview(sets, recipe, description, output=output, evaluate_every=every, overwrite=overwrite)
-        )
+        found = preview(sets, training.recipe(), description, output=output, evaluate_every=every, overwrite=overwrite)
+        show_training.preview(found)
     elif output:
-        _train(sets, output, recipe, description, training.evaluate_every, run, overwrite=overwrite)
+        _train(sets, output, training, description, run, overwrite=overwrite)
 
 
 def _train(
     sets: "list[DataSet]",
     output: Path,
-    recipe: "Recipe",
+    training: TrainingOptions,
     description: "ModelDescription",
-    evaluate_every: int,
     run: TrainingRun,
     *,
     overwrite: bool,
@@ -278,16 +308,19 @@ def _train(
     from trainer.weights import Files
 
     try:
-        with training_bar(output.name, shown=not run.no_progress) as progress:
+        with (
+            training_bar(output.name, shown=not run.no_progress) as progress,
+            training.logged(output, resume=run.resume, overwrite=overwrite) as log,
+        ):
             trained = train(
                 sets,
                 output,
-                recipe,
+                training.recipe(),
                 description,
-                evaluate_every=evaluate_every,
+                evaluate_every=training.evaluate_every,
                 resume=run.resume,
                 overwrite=overwrite,
-                told=Told(progress, show.note, show_training.training_time),
+                told=Told(progress, show.note, show_training.training_time, log),
             )
     except KeyboardInterrupt:
         if Files(output).checkpoint.exists():

@@ -24,6 +24,7 @@ from unet_deploy.model.card import ModelCard
 from unet_deploy.segmentation.models import Given, Models
 from unet_deploy.segmentation.run import segment_array
 from unet_deploy.system.progress import Progress
+from unet_deploy.tiling import Region
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,25 @@ def read_fitting(image: ArraySource, card: ModelCard) -> ArraySource:
     return image
 
 
+def annotated_parts(pairs: Sequence[Pair], truths: Sequence[Truth], split: Split | None) -> tuple[Part, ...]:
+    """What is to be scored: all images or what a split holds back, but for blocks of which nothing is annotated.
+
+    Raises DataError where nothing is left.
+    """
+    every = split.validation if split else tuple(map(Part, range(len(pairs))))
+    parts = tuple(part for part in every if part.region is None or _says(truths[part.image], part.region))
+    if split and every and not parts:
+        raise DataError(
+            f"{pairs[0].image}: nothing of what --validation {split.rule} holds back is annotated; hold back others"
+        )
+    return parts
+
+
+def _says(truth: Truth, region: Region) -> bool:
+    """Whether anything of a block is annotated."""
+    return truth.known is None or bool(truth.known[region.slices].any())
+
+
 @dataclass(frozen=True)
 class Scored:
     """An image that is to be scored, or the part of it that a rule held back."""
@@ -96,7 +116,7 @@ def see(models: Models, folders: Sequence[Folder], progress: Progress | None = N
     total = sum(len(split.validation) if split else len(pairs) for _, pairs, split in found)
     for folder, pairs, split in found:
         masks = read_truth_set(pairs, card.classes, folder.mask_kind, MaskCode.of_card(card))
-        for part in split.validation if split else map(Part, range(len(pairs))):
+        for part in annotated_parts(pairs, masks.truths, split):
             pair = pairs[part.image]
             scored = Scored.of(pair, part, masks.truths[part.image], card, folder.reading)
             if was_trained_on(card, scored.pixels, part, split):

@@ -19,7 +19,7 @@ from unet_deploy.segmentation.trust import Confidence
 LADDERS: dict[str, tuple[Any, ...]] = {
     "threshold": (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7),
     "fill_holes": (False, True),
-    "min_size": (0.0, 0.005, 0.01, 0.02, 0.04, 0.08),
+    "min_size": (0.0, 0.005, 0.01, 0.02, 0.04, 0.08, 0.12, 0.16),
     "split": (0.0, 0.02, 0.03, 0.04, 0.06, 0.1),
 }
 """What is tried of each number of a decision, in the order in which they are chosen."""

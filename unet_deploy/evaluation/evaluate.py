@@ -11,7 +11,7 @@ import numpy as np
 from unet_deploy.annotations.drawn import is_drawing
 from unet_deploy.annotations.marking import AS_MARKED, Marking
 from unet_deploy.errors import DataError
-from unet_deploy.evaluation.answers import Scored, answer
+from unet_deploy.evaluation.answers import Scored, annotated_parts, answer
 from unet_deploy.evaluation.displacement import displacement
 from unet_deploy.evaluation.drawn import numbered
 from unet_deploy.evaluation.kinds import Mask, MaskCode, MaskKind, code_of_score, codes_of_two
@@ -30,7 +30,7 @@ from unet_deploy.evaluation.pairs import Pair
 from unet_deploy.evaluation.partitions import compare_partitions, partition, pixel_error, warping_error
 from unet_deploy.evaluation.scores import CUTS, CutScore, Evaluation, Score
 from unet_deploy.evaluation.seen import was_trained_on
-from unet_deploy.evaluation.split import Part, Split
+from unet_deploy.evaluation.split import Split
 from unet_deploy.evaluation.truths import (
     Truth,
     known_of,
@@ -77,9 +77,8 @@ def evaluate(
         card = models.card
         scoring = scoring or replace(USUAL, objects=ObjectRules().decided_by(card.decision))
         masks = read_truth_set(pairs, card.classes, mask_kind, MaskCode.of_card(card))
-        scores = []
-        parts = split.validation if split else tuple(Part(at) for at in range(len(pairs)))
-        trained_on = []
+        scores, trained_on = [], []
+        parts = annotated_parts(pairs, masks.truths, split)
         for at, part in enumerate(parts):
             pair = pairs[part.image]
             scored = Scored.of(pair, part, masks.truths[part.image], card, reading)

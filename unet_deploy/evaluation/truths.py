@@ -214,4 +214,6 @@ def _read_pair(pair: Pair) -> Mask:
         mask = without(read_mask(source, pair.page), pair.marking.ignore)
     if pair.named:
         pair.named.check_numbers(mask.name, mask.values)
+    if mask.data is not None and not mask.data.any():
+        raise DataError(f"{mask.name}: nothing of it is annotated; annotate a part, or take it and its image away")
     return mask

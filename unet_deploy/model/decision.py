@@ -54,6 +54,15 @@ class Decision:
             probabilities[:, 0] *= self.threshold / (1 - self.threshold)
         return probabilities.argmax(axis=1).astype(np.uint8)
 
+    @property
+    def words(self) -> str:
+        """How it makes objects, for people."""
+        parts = [f"threshold {self.threshold:g}"]
+        parts += [f"parted from a depth of {self.split:g} diameters"] if self.split else []
+        parts += [f"none under {self.min_size:g} squared diameters"] if self.min_size else []
+        parts += ["holes filled"] if self.fill_holes else []
+        return ", ".join(parts)
+
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Decision:
         """Of the JSON object that a card holds. Raises ModelError."""

@@ -1,0 +1,63 @@
+"""How a network's answer becomes objects: chosen when its training is over, by the images that were held back.
+
+A training whose masks number objects is after objects, and the network's own answer, every connected component of it,
+is a poor one: specks count, and neighbours that touch at one pixel are one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from trainer.data import Annotated
+from trainer.predict import predict
+from trainer.sets import AnnotatedSet
+from trainer.unet import UNet
+from unet_deploy.evaluation.calibration import Calibration, Seen, calibrate
+from unet_deploy.evaluation.truths import Truth
+from unet_deploy.model.decision import Decision
+
+ENOUGH = 4_000_000
+"""Pixels to choose by, at most: two hundred nuclei or cells at the least, and half a minute."""
+
+SECONDS = 8e-6
+"""For each pixel, of two cores."""
+
+
+def seconds_to_decide(data: AnnotatedSet) -> float:
+    """How long choosing will take, about."""
+    return SECONDS * sum(each.labels.size for each in _shown(data)) if _numbers_objects(data) else 0.0
+
+
+@torch.no_grad()
+def decide(network: UNet, data: AnnotatedSet, decision: Decision, device: torch.device) -> Calibration | None:
+    """Choose threshold, splitting, least size and filling of holes as `unet-deploy calibrate` does.
+
+    decision: what to begin with. What it says of diameters and of confidence stays: a few images tell nothing of these.
+    None where masks number no objects, or none is held back.
+    """
+    shown = _shown(data)
+    if not _numbers_objects(data) or not any(each.objects.any() for each in shown):
+        return None
+    found = calibrate([_seen(network, each, device) for each in shown], decision)
+    return replace(found, decision=replace(found.decision, trusted_from=decision.trusted_from))
+
+
+def _numbers_objects(data: AnnotatedSet) -> bool:
+    return data.code.kind == "instances"
+
+
+def _shown(data: AnnotatedSet) -> Sequence[Annotated]:
+    """Those of the images held back that are chosen by: one in so many, where all are more than enough."""
+    images = data.validation
+    every = -(-sum(each.labels.size for each in images) // ENOUGH)
+    return images[::every]
+
+
+def _seen(network: UNet, image: Annotated, device: torch.device) -> Seen:
+    probabilities = predict(network, image.image, device).softmax(0).cpu().numpy()
+    truth = Truth(image.labels, image.objects, image.known)
+    return Seen.of(image.name, "", probabilities.astype(np.float32), truth)
