@@ -122,6 +122,21 @@ def test_damaged_files_are_said_in_a_line(tmp_path, content, suffix):
         painted(path)
 
 
+def test_a_region_whose_name_is_cut_off_is_damaged(tmp_path):
+    path = written(tmp_path / "a.roi", region(SQUARE, name="nucleus-1"))
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(DataError, match="name exceeds data size"):
+        painted(path)
+
+
+def test_points_beyond_any_image_are_refused(tmp_path):
+    found = oval(1, 1, 7, 7)
+    found.options, found.version = roifile.ROI_OPTIONS.SUB_PIXEL_RESOLUTION, 228
+    found.xd, found.yd, found.widthd, found.heightd = 1, 1, 1e30, 6
+    with pytest.raises(DataError, match="beyond any image"):
+        painted(written(tmp_path / "a.roi", found))
+
+
 def test_a_zip_of_something_else_holds_no_regions(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("a.txt", "nothing")

@@ -5,11 +5,13 @@ ImageJ counts in pixels from the corner of the first one, and its own masks hold
 
 from __future__ import annotations
 
+import logging
 import re
 import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +25,10 @@ from unet_deploy.system.extras import importing
 if TYPE_CHECKING:
     from roifile import ImagejRoi
 
-_DAMAGED = (ValueError, TypeError, IndexError, AssertionError, RuntimeError, EOFError, struct.error, zlib.error)
+_DAMAGED = (
+    *(ValueError, TypeError, IndexError, AssertionError, OverflowError, RuntimeError, EOFError),
+    *(struct.error, zlib.error),
+)
 _LARGEST = 1 << 26
 """Bytes of a region of interest; a million points are 8 MB."""
 
@@ -58,10 +63,29 @@ def read_regions(path: Path) -> Drawing:
     with importing("roifile", "imagej"):
         from roifile import ImagejRoi
     try:
-        regions = [(name, ImagejRoi.frombytes(data)) for name, data in _files(path)]
+        with _doubts_raised():
+            regions = [(name, ImagejRoi.frombytes(data)) for name, data in _files(path)]
         return drawing_of(path, tuple(_shape(path, name, region) for name, region in regions))
     except (OSError, zipfile.BadZipFile, *_DAMAGED) as error:
         raise DataError(f"{path}: cannot be read as regions of ImageJ ({reason(error)}); save them again") from error
+
+
+class _Doubts(logging.Handler):
+    """Raises what roifile only warns of, such as a name that is cut off."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        raise ValueError(record.getMessage())
+
+
+@contextmanager
+def _doubts_raised() -> Iterator[None]:
+    """Put around what reads regions: what is doubtful raises ValueError."""
+    logger, handler = logging.getLogger("roifile"), _Doubts()
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def _files(path: Path) -> Iterator[tuple[str, bytes]]:
@@ -100,9 +124,9 @@ def _polygon(region: ImagejRoi, where: str) -> Polygon:
     if region.multi_coordinates is not None:
         return tuple(ring_of(ring.tolist(), where) for ring in region.path2coords(region.multi_coordinates))
     if region.roitype == ROI_TYPE.RECT and not region.rounded_rect_arc_size:
-        return (rectangle(*_box(region)),)
+        return (rectangle(*_box(region, where)),)
     if region.roitype == ROI_TYPE.OVAL:
-        return (ellipse(*_box(region)),)
+        return (ellipse(*_box(region, where)),)
     if region.roitype in (ROI_TYPE.POLYGON, ROI_TYPE.FREEHAND, ROI_TYPE.TRACED):
         return (ring_of(np.asarray(region.coordinates()).tolist(), where),)
     if region.roitype == ROI_TYPE.RECT:
@@ -110,8 +134,9 @@ def _polygon(region: ImagejRoi, where: str) -> Polygon:
     raise no_area(region.roitype.name.lower(), where)
 
 
-def _box(region: ImagejRoi) -> tuple[float, float, float, float]:
-    """Left, top, right and bottom."""
+def _box(region: ImagejRoi, where: str) -> list[float]:
+    """Left, top, right and bottom. Raises DataError for what is no place."""
+    corners: list[list[float]] = [[region.left, region.top], [region.right, region.bottom]]
     if region.subpixelrect:
-        return region.xd, region.yd, region.xd + region.widthd, region.yd + region.heightd
-    return region.left, region.top, region.right, region.bottom
+        corners = [[region.xd, region.yd], [region.xd + region.widthd, region.yd + region.heightd]]
+    return ring_of(corners, where).reshape(-1).tolist()

@@ -17,6 +17,9 @@ Polygon = tuple[Ring, ...]
 IGNORED = "Ignore*"
 """The class of what is not known, as QuPath calls it: with its star or without, in any case."""
 
+_FARTHEST = 1 << 30
+"""Pixels from the corner of an image at which nobody draws."""
+
 
 @dataclass(frozen=True, eq=False)
 class Shape:
@@ -71,8 +74,8 @@ def ring_of(points: Sequence[Sequence[float]], name: str) -> Ring:
         ring = np.array([point[:2] for point in points], np.float64)
     except (TypeError, ValueError, OverflowError, IndexError, KeyError) as error:
         raise DataError(f"{name}: its points are no pairs of numbers; save it again") from error
-    if ring.ndim != 2 or ring.shape[1] != 2 or not np.isfinite(ring).all():
-        raise DataError(f"{name}: its points are no pairs of numbers; save it again")
+    if ring.ndim != 2 or ring.shape[1] != 2 or not (np.abs(ring) < _FARTHEST).all():
+        raise DataError(f"{name}: its points are no pairs of numbers, or beyond any image; save it again")
     return ring
 
 
