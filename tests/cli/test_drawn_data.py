@@ -140,3 +140,15 @@ def test_what_does_not_pair_up_is_one_line(slide, tmp_path, capsys, change, said
     change(slide.parent)
     assert said in refused(capsys, "train", slide.parent, "-o", tmp_path / "w.pt", *QUICK)
     assert not list(tmp_path.glob("w*"))
+
+
+def test_outlines_of_ours_are_the_mask_that_they_were_drawn_of(speckle, small_models, tmp_path, capsys):
+    image, mask, outlines = (tmp_path / name for name in ("a.tif", "a.mask.tif", "a.geojson"))
+    tifffile.imwrite(image, speckle[:200, :240])
+    options = ("--objects", outlines, "--instances", tmp_path / "a.instances.tif", "--no-progress")
+    assert run("segment", image, "-m", small_models["one"], "-o", mask, *options) == 0
+    capsys.readouterr()
+    assert run("score", mask, outlines, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["overall"]["Dice of foreground, all pixels"] == 1
+    assert run("evaluate", small_models["one"], image, "--json", "--no-progress") == 0
+    assert json.loads(capsys.readouterr().out)["overall"]["Dice of class 1, all pixels"] == 1
