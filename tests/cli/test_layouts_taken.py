@@ -36,7 +36,8 @@ def save_drawing(root, at, picture, objects):
     tifffile.imwrite(root / f"{at}.tif", picture)
     features = []
     for number in np.unique(objects)[1:]:
-        (top, bottom), (left, right) = ((int(each.min()), int(each.max()) + 1) for each in np.nonzero(objects == number))
+        places = np.nonzero(objects == number)
+        (top, bottom), (left, right) = ((int(each.min()), int(each.max()) + 1) for each in places)
         ring = [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]
         features.append({"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]}, "properties": {}})
     (root / f"{at}.geojson").write_text(json.dumps(features))
