@@ -17,8 +17,9 @@ from typing import Any
 from elsewhere import go
 from record import save
 
+from trainer.description import ModelDescription
 from trainer.export import export
-from trainer.recipe import PRESETS, ModelDescription, Recipe, tailored
+from trainer.recipe import PRESETS, Recipe, tailored
 from trainer.sets import DataSet
 from trainer.train import train
 from unet_deploy.evaluation.record import record_decision

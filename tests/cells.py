@@ -19,8 +19,12 @@ def cells(rng: np.random.Generator, side: int = 90, count: int = 9) -> tuple[np.
 @pytest.fixture
 def folder(tmp_path):
     """images/ and masks/ of six numbered pairs."""
+    return drawn(tmp_path / "cells")
+
+
+def drawn(root):
+    """Six annotated images of round cells in a folder that is made; returns it."""
     rng = np.random.default_rng(1)
-    root = tmp_path / "cells"
     for kind in ("images", "masks"):
         (root / kind).mkdir(parents=True)
     for at in range(6):

@@ -6,7 +6,7 @@ what the network does, the same bytes for the same weights, and no exporter to i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,8 @@ import numpy as np
 import onnx
 import torch
 from onnx import helper
-from torch import nn
 
+from trainer.layers import Layer, named_layers
 from trainer.recipe import first_decision
 from trainer.unet import UNet
 from trainer.weights import SCORE, load_weights
@@ -29,6 +29,7 @@ from unet_deploy.model.contract import PROBABILITIES
 from unet_deploy.model.decision import Decision
 from unet_deploy.model.nodes import GraphBuilder
 from unet_deploy.model.onnx_file import save
+from unet_deploy.model.parent import Parent
 from unet_deploy.model.ports import graph_ports
 from unet_deploy.runtimes import Answer
 from unet_deploy.runtimes.agreement import compare
@@ -49,7 +50,7 @@ def export(weights: Path, output: Path, *, name: str | None = None, overwrite: b
     check_apart([output], [weights])
     check_free(output, overwrite=overwrite)
     network, saved = load_weights(weights)
-    card = _card(network, saved, name or output.stem)
+    card = card_of_weights(network, saved, name or output.stem)
     graph = build(network, card)
     with replacing(output, overwrite=overwrite) as beside:
         save(graph, card, beside)
@@ -59,8 +60,12 @@ def export(weights: Path, output: Path, *, name: str | None = None, overwrite: b
     return card
 
 
-def _card(network: UNet, saved: dict[str, Any], name: str) -> ModelCard:
+def card_of_weights(network: UNet, saved: dict[str, Any], name: str) -> ModelCard:
+    """The card of what a file of weights holds. Raises ModelError for what no card may say."""
+    parent = Parent.from_plain(saved["parent"]) if saved.get("parent") else None
     description = {**saved["about"], "normalization": Normalization(**saved["about"]["normalization"])}
+    if parent and not description.get("license"):
+        description["license"] = parent.license
     channels = saved["architecture"]["channels"]
     split, metrics = _split(saved)
     return ModelCard(
@@ -76,13 +81,14 @@ def _card(network: UNet, saved: dict[str, Any], name: str) -> ModelCard:
         seed=saved["recipe"]["seed"],
         metrics=metrics,
         decision=_decision(saved),
+        parent=parent,
         **description,
     )
 
 
 def _decision(saved: dict[str, Any]) -> Decision:
     """How the network's answer becomes objects. Weights of earlier versions know what the recipe decides alone."""
-    if "decision" in saved:
+    if saved.get("decision"):
         return Decision.from_plain(saved["decision"])
     return first_decision(saved["recipe"].get("diameter"))
 
@@ -145,17 +151,18 @@ def build(network: UNet, card: ModelCard) -> onnx.ModelProto:
     inputs, outputs = graph_ports(card.channels, len(card.classes), card.normalization)
     features = graph.node("Mul", "normalised", *graph.shift(card.normalization))
     skips: list[str] = []
-    for level, convolve in enumerate(network.down):
-        features = _convolve_twice(graph, convolve, f"down{level}", features)
+    layers = named_layers(network)
+    for level in range(network.depth + 1):
+        features = _convolve_twice(graph, layers, f"down{level}", features)
         if level < network.depth:
             skips.append(features)
             features = graph.node("MaxPool", f"pool{level}", features, kernel_shape=[2, 2], strides=[2, 2])
     for level in reversed(range(network.depth)):
-        up = _layer(graph, "ConvTranspose", f"up{level}", network.up[level], features, strides=[2, 2])
+        up = _layer(graph, "ConvTranspose", f"up{level}", layers, features, strides=[2, 2])
         skip = graph.crop(f"crop{level}", skips[level], network.crop(level))
         features = graph.node("Concat", f"concat{level}", skip, up, axis=1)
-        features = _convolve_twice(graph, network.merge[level], f"merge{level}", features)
-    logits = _layer(graph, "Conv", "head", network.head, features)
+        features = _convolve_twice(graph, layers, f"merge{level}", features)
+    logits = _layer(graph, "Conv", "head", layers, features)
     graph.node("Softmax", PROBABILITIES, logits, axis=1)
     graph.decide(logits, len(card.classes))
     model = helper.make_model(
@@ -169,16 +176,17 @@ def build(network: UNet, card: ModelCard) -> onnx.ModelProto:
     return model
 
 
-def _convolve_twice(graph: GraphBuilder, layers: nn.Module, name: str, features: str) -> str:
-    convolutions = [layer for layer in layers.modules() if isinstance(layer, nn.Conv2d)]
-    for at, convolution in enumerate(convolutions):
-        features = _layer(graph, "Conv", f"{name}.conv{at}", convolution, features)
+def _convolve_twice(graph: GraphBuilder, layers: Mapping[str, Layer], name: str, features: str) -> str:
+    for at in range(2):
+        features = _layer(graph, "Conv", f"{name}.conv{at}", layers, features)
         features = graph.node("Relu", f"{name}.relu{at}", features)
     return features
 
 
-def _layer(graph: GraphBuilder, kind: str, name: str, layer: nn.Module, features: str, **attributes: Any) -> str:
-    weight, bias = (getattr(layer, part).detach().cpu().numpy() for part in ("weight", "bias"))
+def _layer(
+    graph: GraphBuilder, kind: str, name: str, layers: Mapping[str, Layer], features: str, **attributes: Any
+) -> str:
+    weight, bias = (getattr(layers[name], part).detach().cpu().numpy() for part in ("weight", "bias"))
     values = {"weight": weight, "bias": bias}
     constants = [graph.constant(f"{name}.{part}", value, np.float32) for part, value in values.items()]
     return graph.node(kind, name, features, *constants, kernel_shape=list(weight.shape[2:]), **attributes)

@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
+from trainer.description import WORDS, ModelDescription
 from trainer.finite import is_finite
-from trainer.recipe import WORDS, ModelDescription, Recipe
+from trainer.recipe import Recipe
 from trainer.run import Run
 from trainer.selection import Selection
 from trainer.sets import AnnotatedSet

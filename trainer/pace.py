@@ -70,13 +70,14 @@ class Pace:
 
     @contextmanager
     def looking(self, run: Run) -> Iterator[None]:
-        """Measure a validation."""
+        """Measure a validation; one before the first step is part of the preparation."""
         started = now()
         yield
         taken = now() - started
-        self._looking += taken
         self._longest = max(self._longest, taken)
-        self.tick(run)
+        if run.step:
+            self._looking += taken
+            self.tick(run)
 
     def left(self, run: Run) -> float:
         """Seconds that are left, where they pass as they did."""

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainer.description import UNDESCRIBED, ModelDescription
 from trainer.device import find_device
 from trainer.forecast import Forecast, foresee
 from trainer.found import SetFound
-from trainer.recipe import PRESETS, UNDESCRIBED, ModelDescription, Recipe
+from trainer.recipe import Recipe
 from trainer.run import check_memory, check_tile
 from trainer.selection import selection_of
 from trainer.sets import DataSet, extent_of, read_sets
@@ -31,30 +32,33 @@ class Preview:
 
 def preview(
     data: DataSet | Sequence[DataSet],
-    recipe: Recipe = PRESETS["modern"],
+    recipe: Recipe | None = None,
     description: ModelDescription = UNDESCRIBED,
     *,
     output: Path | None = None,
-    evaluate_every: int = 500,
+    evaluate_every: int | None = None,
     overwrite: bool = False,
 ) -> Preview:
     """Read all that a training would, and measure this machine for some seconds; nothing is written.
 
-    output: where the weights would go; None where that is not known yet. Raises what a new training would before its
-    first step, but for want of room on the disk.
+    recipe, description, evaluate_every: as `train` takes them. output: where the weights would go; None where that is
+    not known yet. Raises what a new training would before its first step, but for want of room on the disk.
     """
     sets = [data] if isinstance(data, DataSet) else list(data)
+    recipe = recipe or description.recipe
+    files = Files(output) if output else None
+    if description.parent:
+        description.parent.check(recipe, files.all if files else ())
     check_tile(recipe)
     check_memory(recipe)
-    if output:
-        files = Files(output)
+    if files:
         files.check_new(overwrite=overwrite)
         for each in sets:
             check_no_data(files.all, each.path, each.masks)
     annotated = read_sets(sets, description, recipe.diameter)
     selection = selection_of(annotated.validation, description.classes)
-    pace = (0, evaluate_every)
+    pace = (0, evaluate_every or description.evaluate_every)
     forecast = foresee(recipe, len(description.classes), extent_of(sets), pace, find_device())
     limit = 60 * recipe.max_minutes if recipe.max_minutes else math.inf
-    notes = filter(None, (*annotated.notes, annotated.note, selection.note))
+    notes = filter(None, (*description.notes, *annotated.notes, annotated.note, selection.note))
     return Preview(annotated.found, forecast.within(limit), tuple(notes))

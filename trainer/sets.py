@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from trainer.data import Annotated, annotate
+from trainer.description import UNDESCRIBED, ModelDescription
 from trainer.fitted import factors, resized, shrunk
 from trainer.found import SetFound, found_in
-from trainer.recipe import UNDESCRIBED, ModelDescription
 from unet_deploy.annotations.marking import AS_MARKED, Marking
 from unet_deploy.errors import DataError, UsageError
 from unet_deploy.evaluation.kinds import MaskCode, MaskKind
@@ -89,12 +89,15 @@ class Extent:
     """Height and width of each image that is held back."""
 
 
-def classes_of(sets: Sequence[DataSet], said: Sequence[str] | None = None) -> tuple[str, ...]:
+def classes_of(
+    sets: Sequence[DataSet], said: Sequence[str] | None = None, parent: Sequence[str] | None = None
+) -> tuple[str, ...]:
     """The classes to train: those that are said, or else that the data sets name; background and foreground otherwise.
 
+    parent: those of the model to begin with, which are taken where the data sets name as many, or none.
     Raises DataError as `find_pairs`, and for data sets that name others.
     """
-    if said:
+    if said is not None:
         return tuple(said)
     every = (pair.named for data in sets for pair in find_pairs(data.path, data.masks, data.marking))
     named = list(dict.fromkeys(each for each in every if each))
@@ -104,6 +107,8 @@ def classes_of(sets: Sequence[DataSet], said: Sequence[str] | None = None) -> tu
             raise DataError(
                 f"{each.file}: has labels {other}, but {named[0].file} {first}; give the classes with --classes"
             )
+    if parent and (not named or len(named[0].names) == len(parent)):
+        return tuple(parent)
     return named[0].names if named else UNDESCRIBED.classes
 
 

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from trainer.data import Annotated
-from trainer.recipe import OPTIONS, ModelDescription, Recipe
+from trainer.description import ModelDescription
+from trainer.recipe import OPTIONS, Recipe
 from trainer.sets import AnnotatedSet
 from unet_deploy.errors import UsageError
 from unet_deploy.system.machine import bf16_pays
@@ -29,6 +30,7 @@ def settings_of(recipe: Recipe, description: ModelDescription, data: AnnotatedSe
         "recipe": asdict(recipe),
         "classes": list(description.classes),
         "normalization": asdict(description.normalization),
+        **_of_parent(description),
         "validation": data.rule,
         "images": {each.name: _digest(each) for each in data.images},
         "machine": {
@@ -38,6 +40,27 @@ def settings_of(recipe: Recipe, description: ModelDescription, data: AnnotatedSe
             "PyTorch": str(torch.__version__),
         },
     }
+
+
+def _of_parent(description: ModelDescription) -> dict[str, str]:
+    """Which model a run begins with; nothing where it begins with none."""
+    return {"parent": description.parent.origin.sha256} if description.parent else {}
+
+
+def check_parent(checkpoint: Path, then: Mapping[str, Any], description: ModelDescription) -> None:
+    """Raise UsageError where a run did not begin with the model that it is to go on with, or with none.
+
+    then: the settings of its checkpoint; empty of version 0.1, whose runs began with none.
+    """
+    was, is_ = (
+        f"a model of SHA-256 {each['parent'][:12]}" if "parent" in each else "not given"
+        for each in (then, _of_parent(description))
+    )
+    if was != is_:
+        raise UsageError(
+            f"{checkpoint}: --from was {was}, is {is_}; "
+            "resume with what it was made with, or start anew with --overwrite in place of --resume"
+        )
 
 
 def changes(checkpoint: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

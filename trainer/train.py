@@ -14,18 +14,20 @@ import torch
 from trainer.batches import batches
 from trainer.data import add_weights
 from trainer.deciding import decide, seconds_to_decide
+from trainer.description import UNDESCRIBED, ModelDescription
 from trainer.device import find_device
 from trainer.forecast import foresee, steps_of_answers
 from trainer.keeper import Keeper
 from trainer.pace import Pace
+from trainer.parent import ParentModel
 from trainer.pictures import compare_blocks, draw_curves, draw_validation
 from trainer.places import Places
 from trainer.predict import validate
-from trainer.recipe import PRESETS, UNDESCRIBED, ModelDescription, Recipe, first_decision
+from trainer.recipe import Recipe, first_decision
 from trainer.run import Run, check_memory, check_tile, start
 from trainer.selection import Selection, selection_of
 from trainer.sets import AnnotatedSet, DataSet, extent_of, read_sets
-from trainer.settings import changes, fingerprint_of, settings_of
+from trainer.settings import changes, check_parent, fingerprint_of, settings_of
 from trainer.step import learning_rate, step
 from trainer.told import NOBODY, State, Told, Trained
 from trainer.unet import UNet
@@ -38,16 +40,17 @@ from unet_deploy.system.interrupt import held_interrupt
 def train(
     data: DataSet | Sequence[DataSet],
     output: Path,
-    recipe: Recipe = PRESETS["modern"],
+    recipe: Recipe | None = None,
     description: ModelDescription = UNDESCRIBED,
     *,
-    evaluate_every: int = 500,
+    evaluate_every: int | None = None,
     resume: bool = False,
     overwrite: bool = False,
     told: Told = NOBODY,
 ) -> Trained:
     """Train a U-Net on one data set or several, and write its best weights to `output` (.pt).
 
+    recipe: by default the modern preset, or what fits the model that the description says to begin with.
     evaluate_every: steps between validations, or as much of the time where that is limited. resume: go on from the
     checkpoint that an earlier run of the same data and settings left; that gives what an uninterrupted run would have
     given. Rate, number of steps and limits may be others.
@@ -56,12 +59,14 @@ def train(
     more: what was good before is kept.
     """
     began, files, device = now(), Files(output), find_device()
+    recipe, evaluate_every = recipe or description.recipe, evaluate_every or description.evaluate_every
     sets = [data] if isinstance(data, DataSet) else list(data)
-    saved = _begin(files, recipe, resume=resume, overwrite=overwrite)
+    saved = _begin(files, recipe, description, resume=resume, overwrite=overwrite)
     for each in sets:
         check_no_data(files.all, each.path, each.masks)
     if saved:
         description = description.going_on(words_of(output))
+    told.say(*description.notes)
     with _out_of_memory():
         _foretell(sets, recipe, len(description.classes), evaluate_every, saved, device, told)
         annotated = read_sets(sets, description, recipe.diameter)
@@ -69,7 +74,7 @@ def train(
         told.say(*annotated.notes, annotated.note, selection.note)
         run = start(recipe, len(annotated.images[0].image), len(description.classes), device)
         settings = settings_of(recipe, description, annotated)
-        decision = first_decision(recipe.diameter)
+        decision = description.first_decision(recipe.diameter)
         keeper = Keeper(files, recipe, description, annotated, selection, settings, device, decision)
         if saved:
             told.say(*_check_same(files.checkpoint, saved, recipe, keeper))
@@ -78,9 +83,13 @@ def train(
         keeper.check_room(run)
         expected = _expected(recipe, annotated, run)
         pace = Pace(recipe, evaluate_every, selection, expected, seconds_to_decide(annotated), began)
+        if told.log:
+            told.log.begin(run.step)
+        if description.parent and not saved:
+            _begin_with(description.parent, run, keeper, pace, told)
         _learn(run, keeper, pace, told)
     best = load_weights(output)[0].to(device)
-    told.say(_ended(run, pace), _tied(run, selection), _decide(run, best, keeper))
+    told.say(_ended(run, pace), _tied(run, selection), _in_vain(run, description), _decide(run, best, keeper))
     draw_curves(files.curves, run.log)
     draw_validation(files.pictures, best, annotated.validation, device)
     return Trained(run.best, run.best_step, selection.can_choose)
@@ -89,11 +98,15 @@ def train(
 # -- before the first step -------------------------------------------------------------------------------------------
 
 
-def _begin(files: Files, recipe: Recipe, *, resume: bool, overwrite: bool) -> dict[str, Any] | None:
-    """Look at tile, memory and what has the names of a run's files; returns the checkpoint to go on from.
+def _begin(
+    files: Files, recipe: Recipe, description: ModelDescription, *, resume: bool, overwrite: bool
+) -> dict[str, Any] | None:
+    """Look at tile, memory, parent and what has the names of a run's files; returns the checkpoint to go on from.
 
     Raises UsageError and ResourceError.
     """
+    if description.parent:
+        description.parent.check(recipe, files.all)
     check_tile(recipe)
     check_memory(recipe)
     if not resume:
@@ -101,6 +114,7 @@ def _begin(files: Files, recipe: Recipe, *, resume: bool, overwrite: bool) -> di
         return None
     files.check_resumed(overwrite=overwrite)
     saved = load_checkpoint(files.checkpoint)
+    check_parent(files.checkpoint, saved.get("settings", {}), description)
     if saved.get("step", 0) > recipe.steps:
         raise UsageError(
             f"{files.checkpoint}: has taken {saved['step']} steps already; --steps {recipe.steps} is fewer"
@@ -151,6 +165,16 @@ def _check_same(checkpoint: Path, saved: dict[str, Any], recipe: Recipe, keeper:
     return []
 
 
+def _begin_with(parent: ParentModel, run: Run, keeper: Keeper, pace: Pace, told: Told) -> None:
+    """Take the weights of another model as the first ones; where they are all, they are the first to be scored."""
+    data, inherited = keeper.data, parent.inherit(run, keeper.description.classes)
+    block = data.held_out if data.is_only_image else ""
+    told.say(*inherited.notes, parent.has_seen([each.digest for each in data.validation], block))
+    if not inherited.anew and keeper.selection.can_choose:
+        _validate(run, keeper, pace, told)
+        told.say(f"note: before the first step mean validation Dice is {run.best:.4f}")
+
+
 @contextmanager
 def _out_of_memory() -> Iterator[None]:
     """Say of memory that cannot be had what would take less."""
@@ -177,8 +201,6 @@ def _learn(run: Run, keeper: Keeper, pace: Pace, told: Told) -> None:
     places = Places(samples, keeper.recipe, run.model.margin)
     told.say(places.note(keeper.description.classes))
     pace.begin(run)
-    if told.log:
-        told.log.begin(run.step)
     with held_interrupt() as interrupted, closing(_steps(run, places, keeper, pace)) as losses:
         for loss in losses:
             if pace.is_due(run):
@@ -208,7 +230,7 @@ def _validate(run: Run, keeper: Keeper, pace: Pace, told: Told) -> None:
         pictures = compare_blocks(run.averaged, keeper.data.validation, keeper.device) if told.log else {}
     if math.isnan(score):
         raise keeper.lost("the network's answer", run.step)
-    mean = sum(run.losses) / len(run.losses)
+    mean = sum(run.losses) / len(run.losses) if run.losses else math.nan  # before the first step
     run.log.append({"step": run.step, "loss": mean, "score": score, "seconds": run.seconds})
     run.losses.clear()
     if told.log:
@@ -251,10 +273,12 @@ def _decide(run: Run, best: UNet, keeper: Keeper) -> str | None:
     found = decide(best, keeper.data, keeper.decision, keeper.device)
     if found is None:
         return None
+    inherited = keeper.decision != first_decision(keeper.recipe.diameter)
     keeper.decision = found.decision
     keeper.write_weights(run)
+    before = "as its parent decides" if inherited else "as connected components"
     return (
-        f"note: objects of what is held back: F1 {found.after:.3f} ({found.before:.3f} as connected components), "
+        f"note: objects of what is held back: F1 {found.after:.3f} ({found.before:.3f} {before}), "
         f"with {found.decision.words}"
     )
 
@@ -265,3 +289,10 @@ def _tied(run: Run, selection: Selection) -> str | None:
     if len(run.log) < 2 or len(scores) > 1 or not selection.can_choose:
         return None
     return f"note: all {len(run.log)} validations scored {run.best:.4f}, so the last weights are kept"
+
+
+def _in_vain(run: Run, description: ModelDescription) -> str | None:
+    """Say that no step made a model better than the one that it began with, where that is so."""
+    if not description.parent or run.best_step:
+        return None
+    return f"note: no step was better than model {description.parent.card.name!r} as it is, whose weights are kept"

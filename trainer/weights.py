@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 
-from trainer.recipe import WORDS, ModelDescription, Recipe
+from trainer.description import WORDS, ModelDescription
+from trainer.recipe import Recipe
 from trainer.run import Run
 from trainer.selection import Selection
 from trainer.sets import AnnotatedSet
@@ -174,17 +175,23 @@ def save_weights(
             "depth": recipe.depth,
             "dropout": recipe.dropout,
         },
-        "about": {**asdict(description), "classes": list(description.classes)},
+        "about": description.plain,
         "recipe": asdict(recipe),
         "split": data.held_out,
-        "training_images": sorted({each.digest for each in data.training}),
+        "training_images": sorted({each.digest for each in data.training}.union(description.seen)),
         "mask_kind": data.code.kind,
         "mask_values": list(data.code.values),
         "metrics": {**({SCORE: run.best} if selection.can_choose else {}), "steps": float(run.best_step)},
         "examples": examples,
         "decision": asdict(decision),
+        **_of_parent(description),
     }
     _save(path, state)
+
+
+def _of_parent(description: ModelDescription) -> dict[str, Any]:
+    """Which model they began with; nothing where they began with none."""
+    return {"parent": asdict(description.parent.origin)} if description.parent else {}
 
 
 def steps_of(path: Path) -> int | None:

@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 
-from trainer.recipe import ModelDescription
+from trainer.description import ModelDescription
 from trainer.unet import UNet
 from unet_deploy.errors import ModelError
 from unet_deploy.model.card import Normalization
 
-_DEEPEST = 6
+DEEPEST = 6
 """As `train --depth` has it."""
 
 
@@ -25,12 +25,10 @@ def check_fields(saved: Mapping[str, Any], path: Path) -> None:
     Values that go to the model card as they are, such as names of classes, are checked there.
     """
     for name, holds in _FIELDS.items():
-        if name not in saved or not holds(saved[name]):
+        if not holds(saved.get(name)):
             raise ModelError(
                 f"{path}: holds no weights of this trainer ({name} is another); make them with: unet-deploy train"
             )
-    if not isinstance(saved.get("decision", {}), dict):
-        raise ModelError(f"{path}: says nothing of objects that this version reads; train again")
     if len(saved["about"]["classes"]) != saved["architecture"]["classes"]:
         raise ModelError(f"{path}: names another number of classes than its network has; train again")
 
@@ -70,7 +68,7 @@ def _is_architecture(value: object) -> bool:
         return False
     sides = all(_is_whole(value[name]) for name in ("channels", "classes", "width"))
     dropout = value["dropout"]
-    return sides and _is_whole(value["depth"], 1, _DEEPEST) and _is_number(dropout) and 0 <= dropout <= 1
+    return sides and _is_whole(value["depth"], 1, DEEPEST) and _is_number(dropout) and 0 <= dropout <= 1
 
 
 def _is_tensor(value: object) -> bool:
@@ -85,7 +83,7 @@ def _are_tensors(value: object) -> bool:
 
 
 def _is_description(value: object) -> bool:
-    named = {each.name for each in fields(ModelDescription)}
+    named = {each.name for each in fields(ModelDescription)} - {"parent"}
     if not isinstance(value, dict) or not {"classes", "normalization"} <= value.keys() <= named:
         return False
     grey = value["normalization"]
@@ -102,6 +100,11 @@ def _are_examples(value: object) -> bool:
     return isinstance(value, list) and all(_is_tensor(each) and each.dim() == 3 for each in value)
 
 
+def _are_values_or_none(value: object) -> bool:
+    """Whether it is what only some weights have; what it says is checked as it goes to the card."""
+    return value is None or isinstance(value, dict)
+
+
 _FIELDS: dict[str, Callable[[Any], bool]] = {
     "architecture": _is_architecture,
     "state": _are_tensors,
@@ -109,4 +112,6 @@ _FIELDS: dict[str, Callable[[Any], bool]] = {
     "recipe": lambda value: isinstance(value, dict) and _is_whole(value.get("seed"), -math.inf),  # type: ignore[arg-type]
     "metrics": _are_figures,
     "examples": _are_examples,
+    "parent": _are_values_or_none,
+    "decision": _are_values_or_none,
 }

@@ -72,9 +72,10 @@ def test_classes_and_what_is_not_annotated_come_from_the_data_set(nnunet, capsys
 
 
 def test_python_has_the_same_in_values(nnunet):
+    from trainer.description import ModelDescription
     from trainer.found import ClassShare
     from trainer.preview import preview
-    from trainer.recipe import PRESETS, ModelDescription, tailored
+    from trainer.recipe import PRESETS, tailored
     from trainer.sets import DataSet
 
     recipe = tailored(PRESETS["modern"], width=2, depth=1, tile=60, steps=5)
@@ -132,3 +133,17 @@ def test_a_file_that_is_there_and_words_that_contradict_are_refused(cellpose, tm
 
 def test_weights_have_a_name_but_for_a_dry_run(cellpose, capsys):
     assert "Missing option --output (-o)" in refusal(capsys, "train", cellpose)
+
+
+def test_a_model_to_begin_with_is_looked_at_too(cellpose, monkeypatch, capsys):
+    pytest.importorskip("onnx")
+    from trainer.forecast import Forecast
+
+    monkeypatch.setattr("trainer.preview.foresee", lambda *_: Forecast(5, 16, 1.0, "two cores"))
+    assert run("train", cellpose, "--from", "nuclei", "--dry-run", "--steps", 5) == 0
+    out, err = capsys.readouterr()
+    assert "nucleus" in out
+    assert "note: classes are background,nucleus, as of model 'nuclei'" in err
+    assert "--depth 1: model 'nuclei' has " in refusal(
+        capsys, "train", cellpose, "--from", "nuclei", *SMALL[2:], "--dry-run"
+    )

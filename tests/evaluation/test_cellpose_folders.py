@@ -121,6 +121,8 @@ def test_what_has_no_pair_or_two_is_one_line(tmp_path, names):
 
 def test_a_folder_of_no_kind_is_told_what_is_understood(tmp_path):
     folder_of(tmp_path, "a.tif", "b.tif")
+    with pytest.raises(DataError, match=r"nowhere: no such file or folder"):
+        find_pairs(tmp_path / "nowhere")
     with pytest.raises(DataError, match=r"images/ and masks/, with .*, with masks beside images \(.*\), or an image"):
         find_pairs(tmp_path)
 

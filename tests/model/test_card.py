@@ -14,6 +14,7 @@ from unet_deploy.errors import ModelError
 from unet_deploy.model import card_fields
 from unet_deploy.model.card import ModelCard, Normalization
 from unet_deploy.model.decision import Decision
+from unet_deploy.model.parent import Parent
 
 CARD = ModelCard("nuclei", 1, ("background", "nucleus"), 92, 16, 188)
 
@@ -52,6 +53,14 @@ cards = st.builds(
         min_size=st.floats(0, 1),
         fill_holes=st.booleans(),
     ),
+    parent=st.none()
+    | st.builds(
+        Parent,
+        name=lines,
+        sha256=st.text("0123456789abcdef", min_size=64, max_size=64),
+        license=st.text(max_size=20),
+        trained_on=st.text(max_size=20),
+    ),
 )
 
 
@@ -88,6 +97,8 @@ def test_an_impossible_card_cannot_be_made(wrong):
         replace(CARD, **wrong)
 
 
+PARENT = {"name": "cells", "sha256": "0" * 64, "license": "MIT", "trained_on": ""}
+ODD = {"name": "two\nlines"}, {"sha256": "0" * 63}, {"sha256": "G" * 64}, {"sha256": 1}, {"license": None}
 WRONG = {
     "name": [5, None, "two\nlines", "\x1b[31mred"],
     "channels": [0, 1.0, True, "1", 10**30],
@@ -96,6 +107,7 @@ WRONG = {
     "stride": [0, 16.0, None],
     "base": [0, 184, "x"],
     "normalization": [None, [], 3, "fixed", {"strange": 1}],
+    "parent": [None, [], 3, "cells", {"name": "cells"}, {**PARENT, "age": 3}, *({**PARENT, **wrong} for wrong in ODD)],
     "pixel_size_um": ["abc", 0, -1, float("nan"), float("inf"), True],
     "trained_on": [5, None, []],
     "license": [1],
@@ -149,8 +161,10 @@ def test_a_normalization_that_makes_no_numbers_is_refused(wrong):
 
 
 def test_every_field_has_a_rule():
-    assert card_fields.CARD.keys() | {"normalization", "decision"} == {each.name for each in fields(ModelCard)}
+    nested = {"normalization", "decision", "parent"}
+    assert card_fields.CARD.keys() | nested == {each.name for each in fields(ModelCard)}
     assert card_fields.NORMALIZATION.keys() == {each.name for each in fields(Normalization)}
+    assert card_fields.PARENT.keys() == {each.name for each in fields(Parent)}
 
 
 def test_what_is_missing_or_unknown_is_named():

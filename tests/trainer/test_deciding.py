@@ -11,8 +11,9 @@ pytest.importorskip("matplotlib")
 
 from trainer import deciding  # noqa: E402
 from trainer.data import Annotated  # noqa: E402
+from trainer.description import ModelDescription  # noqa: E402
 from trainer.export import export  # noqa: E402
-from trainer.recipe import PRESETS, ModelDescription, first_decision  # noqa: E402
+from trainer.recipe import PRESETS, first_decision  # noqa: E402
 from trainer.sets import AnnotatedSet, DataSet  # noqa: E402
 from trainer.told import Told  # noqa: E402
 from trainer.train import train  # noqa: E402

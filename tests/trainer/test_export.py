@@ -9,8 +9,9 @@ torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 
 from trainer import export as exporting  # noqa: E402
+from trainer.description import ModelDescription  # noqa: E402
 from trainer.export import IR_VERSION, OPSET, build, check, export  # noqa: E402
-from trainer.recipe import PRESETS, ModelDescription  # noqa: E402
+from trainer.recipe import PRESETS  # noqa: E402
 from trainer.sets import DataSet  # noqa: E402
 from trainer.train import train  # noqa: E402
 from trainer.unet import UNet  # noqa: E402

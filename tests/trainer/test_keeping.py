@@ -12,8 +12,9 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("matplotlib")
 
 from trainer import train as training  # noqa: E402
+from trainer.description import ModelDescription  # noqa: E402
 from trainer.finite import is_finite  # noqa: E402
-from trainer.recipe import PRESETS, ModelDescription  # noqa: E402
+from trainer.recipe import PRESETS  # noqa: E402
 from trainer.run import start  # noqa: E402
 from trainer.sets import DataSet  # noqa: E402
 from trainer.told import Told  # noqa: E402

@@ -41,3 +41,10 @@ def test_data_sets_that_name_other_labels_want_them_said(tmp_path):
     )
     with pytest.raises(DataError, match=said):
         classes_of(sets)
+
+
+def test_those_of_the_model_to_begin_with_are_taken_where_they_are_as_many(tmp_path):
+    data, parent = [named(tmp_path, "background", "nuclei")], ("background", "nucleus")
+    assert classes_of(data, parent=parent) == parent
+    assert classes_of(data, ["a", "b"], parent) == ("a", "b")
+    assert classes_of(data, parent=(*parent, "nerve")) == ("background", "nuclei")

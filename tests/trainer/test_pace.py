@@ -11,8 +11,9 @@ pytest.importorskip("matplotlib")
 
 from trainer import pace as keeping_time  # noqa: E402
 from trainer import train as training  # noqa: E402
+from trainer.description import ModelDescription  # noqa: E402
 from trainer.pace import SPARE, Pace  # noqa: E402
-from trainer.recipe import PRESETS, ModelDescription  # noqa: E402
+from trainer.recipe import PRESETS  # noqa: E402
 from trainer.run import Run  # noqa: E402
 from trainer.selection import Selection  # noqa: E402
 from trainer.sets import DataSet  # noqa: E402

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from trainer.recipe import PRESETS, ModelDescription, tailored
+from trainer.description import ModelDescription
+from trainer.recipe import PRESETS, tailored
 from unet_deploy.errors import UsageError
 
 MODERN = PRESETS["modern"]

@@ -10,8 +10,9 @@ torch = pytest.importorskip("torch")
 
 from trainer.augment import draw_tile  # noqa: E402
 from trainer.data import add_weights  # noqa: E402
+from trainer.description import ModelDescription  # noqa: E402
 from trainer.fitted import diameter_of, resized  # noqa: E402
-from trainer.recipe import PRESETS, Augmentation, ModelDescription  # noqa: E402
+from trainer.recipe import PRESETS, Augmentation  # noqa: E402
 from trainer.sets import DataSet, extent_of, read_sets  # noqa: E402
 from unet_deploy.errors import DataError, UsageError  # noqa: E402
 

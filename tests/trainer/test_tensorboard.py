@@ -12,7 +12,8 @@ pytest.importorskip("tensorboard")
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # noqa: E402
 
-from trainer.recipe import PRESETS, ModelDescription  # noqa: E402
+from trainer.description import ModelDescription  # noqa: E402
+from trainer.recipe import PRESETS  # noqa: E402
 from trainer.sets import DataSet  # noqa: E402
 from trainer.tensorboard import TensorBoard  # noqa: E402
 from trainer.told import Told  # noqa: E402

@@ -16,8 +16,9 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("matplotlib")
 
 from trainer import train as training  # noqa: E402
+from trainer.description import ModelDescription  # noqa: E402
 from trainer.predict import predict  # noqa: E402
-from trainer.recipe import PRESETS, Augmentation, ModelDescription, tailored  # noqa: E402
+from trainer.recipe import PRESETS, Augmentation, tailored  # noqa: E402
 from trainer.sets import DataSet  # noqa: E402
 from trainer.told import NOBODY, Told  # noqa: E402
 from trainer.train import train  # noqa: E402

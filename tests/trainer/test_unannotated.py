@@ -58,3 +58,16 @@ def test_of_blocks_held_back_those_that_are_annotated_count(half, capsys):
     shown = capsys.readouterr().out
     assert "0[0:20, 0:200]" in shown
     assert "0[160:180, 0:200]" not in shown
+
+
+def test_a_truth_in_which_nothing_is_annotated_scores_nothing(half, capsys):
+    truth = np.full((2, 40, 50), 9000, np.uint16)
+    tifffile.imwrite("mask.tif", np.ones((2, 40, 50), np.uint8), photometric="minisblack")
+    tifffile.imwrite("truth.tif", truth, photometric="minisblack")
+    assert "truth.tif: nothing of it is annotated" in refusal(
+        capsys, "score", "mask.tif", "truth.tif", *SMALL[-2:], code=3
+    )
+    truth[1, :20] = 1
+    tifffile.imwrite("truth.tif", truth, photometric="minisblack")
+    assert run("score", "mask.tif", "truth.tif", *SMALL[-2:]) == 0
+    assert "mask.tif[0]" not in capsys.readouterr().out

@@ -9,8 +9,9 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from trainer.data import Annotated  # noqa: E402
+from trainer.description import ModelDescription  # noqa: E402
 from trainer.export import export  # noqa: E402
-from trainer.recipe import PRESETS, ModelDescription  # noqa: E402
+from trainer.recipe import PRESETS  # noqa: E402
 from trainer.run import start  # noqa: E402
 from trainer.sets import AnnotatedSet  # noqa: E402
 from trainer.settings import fingerprint_of  # noqa: E402

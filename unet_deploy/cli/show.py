@@ -152,6 +152,7 @@ def card_rows(card: ModelCard) -> Rows:
         *_masks(card),
         *_decision(card.decision),
         ("license", card.license or "not recorded"),
+        *_parent(card),
         ("split", card.split or "not recorded"),
         ("seed", "not recorded" if card.seed is None else str(card.seed)),
         ("made by", card.command or "not recorded"),
@@ -163,6 +164,15 @@ def card_rows(card: ModelCard) -> Rows:
 
 def _classes(named: Iterable[tuple[int, str]]) -> str:
     return ", ".join(f"{value} {name}" for value, name in named)
+
+
+def _parent(card: ModelCard) -> Rows:
+    """Which model it was made from, where it was made from one."""
+    if card.parent is None:
+        return []
+    parent = card.parent
+    words = parent.license or "licence not recorded", parent.trained_on or "data not recorded"
+    return [("made from", f"{parent.name} (SHA-256 {parent.sha256[:12]}; {'; '.join(words)})")]
 
 
 def _masks(card: ModelCard) -> Rows:

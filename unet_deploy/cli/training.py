@@ -28,7 +28,9 @@ from unet_deploy.cli.progress import training_bar
 from unet_deploy.errors import UsageError
 
 if TYPE_CHECKING:
-    from trainer.recipe import ModelDescription, Recipe
+    from trainer.description import ModelDescription
+    from trainer.parent import ParentModel
+    from trainer.recipe import Recipe
     from trainer.sets import DataSet
     from trainer.tensorboard import TensorBoard
     from unet_deploy.images.reading import Reading
@@ -45,9 +47,23 @@ Draw = Literal["classes", "uniform"]
 class TrainingOptions:
     """How to train: a preset, what of it is to be another, and how often the model is looked at."""
 
+    parent: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="MODEL",
+            help="Begin with a model's weights: .pt, .onnx of `export`, or a shipped model's name.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None
     preset: Annotated[
-        Preset, typer.Option(help="modern, or paper for the original recipe.", rich_help_panel=TRAINING)
-    ] = "modern"
+        Preset | None,
+        typer.Option(
+            help="modern, or paper for the original recipe.",
+            show_default="modern, with --from a gentler one",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None
     steps: Annotated[
         int | None, typer.Option(min=1, help="Steps to train; by default the preset's.", rich_help_panel=TRAINING)
     ] = None
@@ -67,7 +83,7 @@ class TrainingOptions:
         typer.Option(
             min=1,
             help="Channels of the first level.",
-            show_default="16 on a CPU, 64 on a GPU and with --preset paper",
+            show_default="16 on a CPU, 64 on a GPU and with --preset paper; with --from the model's",
             rich_help_panel=NETWORK,
         ),
     ] = None
@@ -96,7 +112,8 @@ class TrainingOptions:
     diameter: Annotated[
         float | None,
         typer.Option(
-            help="Of objects in pixels, to which each image is brought; by default images are taken as they are.",
+            help="Of objects in pixels, to which each image is brought.",
+            show_default="images are taken as they are; with --from as the model takes them",
             rich_help_panel=TRAINING,
         ),
     ] = None
@@ -133,9 +150,12 @@ class TrainingOptions:
             rich_help_panel=TRAINING,
         ),
     ] = 0
-    evaluate_every: Annotated[int, typer.Option(min=1, help="Steps between validations.", rich_help_panel=TRAINING)] = (
-        500
-    )
+    evaluate_every: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Steps between validations.", show_default="500, 100 with --from", rich_help_panel=TRAINING
+        ),
+    ] = None
 
     log: Annotated[
         Literal["tensorboard"] | None,
@@ -156,19 +176,34 @@ class TrainingOptions:
         with closing(TensorBoard(output.with_suffix(".tensorboard"), resume=resume, overwrite=overwrite)) as log:
             yield log
 
-    def recipe(self) -> "Recipe":
-        """The preset with what was given in the place of its own."""
-        from trainer.device import usual_width
-        from trainer.recipe import PRESETS, tailored
+    def model(self) -> "ParentModel | None":
+        """The model to begin with, where one is named. Raises ModelError, UsageError."""
+        if self.parent is None:
+            return None
+        if not self.parent:
+            raise UsageError("--from: is empty; name a model file or a shipped model, or leave it out")
+        from unet_deploy.system.extras import require
 
+        require("onnx", "train")
+        from trainer.parent_file import read_parent
+
+        return read_parent(self.parent)
+
+    def recipe(self, parent: "ParentModel | None") -> "Recipe":
+        """The preset, or what fits the model to begin with, with what was given in the place of its own."""
+        from trainer.device import usual_width
+        from trainer.recipe import PRESETS, TUNING, tailored
+
+        preset = self.preset or "modern"
+        recipe = PRESETS[preset] if self.preset or not parent else TUNING
         return tailored(
-            PRESETS[self.preset],
+            parent.fitted(recipe) if parent else recipe,
             strength=self.augmentation,
             elsewhere=self.elsewhere,
             diameter=self.diameter,
             draw=self.draw,
             seed=self.seed,
-            width=self.width or usual_width(self.preset),
+            width=self.width or (None if parent else usual_width(preset)),
             depth=self.depth,
             steps=self.steps,
             max_minutes=self.max_minutes,
@@ -205,7 +240,7 @@ class TrainingData:
         parse.Names | None,
         typer.Option(
             help="Class names by label value, background first.",
-            show_default="what DATA names, or background,foreground",
+            show_default="what DATA names, with --from the model's, or background,foreground",
             metavar="NAMES",
             parser=parse.names,
             rich_help_panel=DATA,
@@ -236,6 +271,16 @@ class TrainingData:
             DataSet(path, self.masks, self.mask_kind, self.validation, reading, marking, weight)
             for path, weight in zip(self.data, weights, strict=True)
         ]
+
+    def description(self, sets: "list[DataSet]", parent: "ParentModel | None", card: CardOptions) -> "ModelDescription":
+        """What the new model's card will say. Raises UsageError, and DataError for data sets of other classes."""
+        from trainer.description import ModelDescription
+        from trainer.sets import classes_of
+
+        classes = classes_of(sets, self.classes, parent.card.classes if parent else None)
+        if parent:
+            return ModelDescription.after(parent, classes, **card.fields())
+        return ModelDescription(classes, **card.fields())
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -274,30 +319,29 @@ def train(
     from unet_deploy.system.extras import require
 
     require("torch", "train")
-    from trainer.recipe import ModelDescription
-    from trainer.sets import classes_of
-
     if run.dry_run and run.resume:
         raise UsageError("--dry-run looks at the data of a new training; leave out --resume")
     if not (run.dry_run or output):
         raise UsageError("Missing option --output (-o): give the weights file to write (.pt)")
-    sets = data.sets(read.reading())
-    description = ModelDescription(classes=classes_of(sets, data.classes), **card.fields())
+    parent, sets = training.model(), data.sets(read.reading())
+    description, recipe = data.description(sets, parent, card), training.recipe(parent)
     if run.dry_run:
         from trainer.preview import preview
 
         every = training.evaluate_every
-        found = preview(sets, training.recipe(), description, output=output, evaluate_every=every, overwrite=overwrite)
-        show_training.preview(found)
+        show_training.preview(
+            preview(sets, recipe, description, output=output, evaluate_every=every, overwrite=overwrite)
+        )
     elif output:
-        _train(sets, output, training, description, run, overwrite=overwrite)
+        _train(sets, output, recipe, description, training, run, overwrite=overwrite)
 
 
 def _train(
     sets: "list[DataSet]",
     output: Path,
-    training: TrainingOptions,
+    recipe: "Recipe",
     description: "ModelDescription",
+    training: TrainingOptions,
     run: TrainingRun,
     *,
     overwrite: bool,
@@ -315,7 +359,7 @@ def _train(
             trained = train(
                 sets,
                 output,
-                training.recipe(),
+                recipe,
                 description,
                 evaluate_every=training.evaluate_every,
                 resume=run.resume,

@@ -107,7 +107,8 @@ def score_files(
 
     Both are read as the masks of a training are; the truth may be a drawing. Classes are scored one by one where both
     files hold classes, and the foreground elsewhere. Objects are as they are drawn or numbered, or else connected
-    components. Pixels that are no data in either are left out, but for those of 0, the background.
+    components. Pixels that are no data in either are left out, but for those of 0, the background, and so are pages of
+    such pixels alone.
     mask_kind: what the numbers of both are. marking: how the truth is to be read.
     objects: what counts as one in the mask; numbered ones by `min_size` alone.
     Raises DataError when the two do not fit, or hold no labels.
@@ -118,6 +119,8 @@ def score_files(
     scores = []
     for page, both in enumerate(zip(masks, truths, strict=True)):
         data = where_both(*map(known_of, both, codes))
+        if data is not None and not data.any():
+            continue  # nobody can be wrong on this page
         found, there = (
             _seen(replace(each, data=data), code, len(classes)) for each, code in zip(both, codes, strict=True)
         )
@@ -126,6 +129,8 @@ def score_files(
         else:
             numbered = objects_found(found.labels, objects)
         scores.append(_score(f"{mask.name}[{page}]", replace(found, objects=numbered), there, len(classes)))
+    if not scores:
+        raise DataError(f"{truth}: nothing of it is annotated, so that there is nothing to score")
     notes = dict.fromkeys([*notes_of(masks, codes[0]), *notes_of(truths, codes[1])])
     return Evaluation(classes, tuple(scores), notes=tuple(notes))
 

@@ -13,6 +13,7 @@ from unet_deploy.annotations.marking import Marking
 from unet_deploy.errors import DataError
 from unet_deploy.evaluation import beside, cellpose, folders, nnunet, zarr_labels
 from unet_deploy.evaluation.pair import Pair
+from unet_deploy.images import is_url
 
 
 @dataclass(frozen=True)
@@ -43,5 +44,7 @@ def layout_of(data: Path) -> Layout:
     for layout in LAYOUTS:
         if data.is_dir() and layout.fits(data):
             return layout
+    if not (data.exists() or is_url(data)):
+        raise DataError(f"{data}: no such file or folder")
     known = ", with ".join(layout.name for layout in LAYOUTS)
     raise DataError(f"{data}: training data is a folder with {known}, or an image stack and --masks")

@@ -13,6 +13,7 @@ from unet_deploy.errors import ModelError, reason
 from unet_deploy.model import card_fields
 from unet_deploy.model.contract import IMAGE, LABELS, OFFSET, PROBABILITIES, SCALE
 from unet_deploy.model.decision import UNDECIDED, Decision
+from unet_deploy.model.parent import Parent
 
 METADATA_KEY = "unet_deploy.card"
 FORMAT = 1
@@ -81,6 +82,8 @@ class ModelCard:
     """The images that these figures are of, and how the model was run."""
     decision: Decision = UNDECIDED
     """How its answer becomes a mask and objects."""
+    parent: Parent | None = None
+    """The model whose weights its training began with."""
     bytes_per_pixel: float | None = None
     """Peak bytes of activations for a pixel of input, measured with ONNX Runtime on a CPU."""
 
@@ -127,7 +130,8 @@ class ModelCard:
         plain.update(normalization=asdict(self.normalization), decision=asdict(self.decision))
         if self.decision == UNDECIDED:  # versions before know no such field
             del plain["decision"]
-        for name in ("training_images", "mask_kind", "mask_values"):
+        plain["parent"] = self.parent and asdict(self.parent)
+        for name in ("training_images", "mask_kind", "mask_values", "parent"):
             if not plain[name]:  # as of models that were not trained here: versions before know no such field
                 del plain[name]
         return json.dumps({"format": FORMAT, **plain}, sort_keys=True)
@@ -148,8 +152,8 @@ class ModelCard:
         try:
             plain: dict[str, Any] = json.loads(text)
             found, normalization = plain.pop("format"), plain.pop("normalization")
-            decision = plain.pop("decision", {})
-            for name, value in (("normalization", normalization), ("decision", decision)):
+            decision, parent = plain.pop("decision", {}), plain.pop("parent", {})
+            for name, value in (("normalization", normalization), ("decision", decision), ("parent", parent)):
                 if not isinstance(value, dict):
                     raise TypeError(f"{name} {card_fields.shown(value)}")
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -165,7 +169,12 @@ class ModelCard:
             what = f"no field {card_fields.shown(strange[0])} is known" if strange else "a field is not there: "
             raise _unreadable(source, what + ("" if strange else min(required - plain.keys())))
         try:
-            return cls(**plain, normalization=Normalization(**normalization), decision=Decision.from_plain(decision))
+            return cls(
+                **plain,
+                normalization=Normalization(**normalization),
+                decision=Decision.from_plain(decision),
+                parent=Parent.from_plain(parent) if parent else None,
+            )
         except ModelError as error:
             raise ModelError(f"{source}: {error}") from error
 

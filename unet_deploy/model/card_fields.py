@@ -137,6 +137,16 @@ DECISION: Mapping[str, Rule] = {
     "trusted_from": Rule(lambda value: _is_number(value) and 0 <= value < 1, "a number from 0 to below 1"),
 }
 
+PARENT: Mapping[str, Rule] = {
+    "name": _LINE,
+    "sha256": Rule(
+        lambda value: isinstance(value, str) and len(value) == 64 and bool(_DIGEST.fullmatch(value)),
+        "64 hexadecimal digits",
+    ),
+    "license": _TEXT,
+    "trained_on": _TEXT,
+}
+
 
 def check_fields(values: Mapping[str, Any], rules: Mapping[str, Rule], whose: str) -> None:
     """Raise ModelError, which begins with `whose`, for the first value that breaks the rule of its name."""

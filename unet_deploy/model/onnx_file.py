@@ -59,16 +59,25 @@ def load(path: Path) -> onnx.ModelProto:
         return onnx.load_model(str(path))
 
 
-def read_model(path: Path) -> ModelFile:
-    """Read an ONNX file and its card. Raises ModelError where it is no ONNX file or has no card."""
+def read_graph(path: Path) -> onnx.ModelProto:
+    """Read an ONNX file, whoever made it. Raises ModelError where it is none."""
     try:
-        proto = load(path)
+        return load(path)
     except FileNotFoundError as error:
         raise ModelError(f"{path}: no such model file") from error
     except Exception as error:  # protobuf's errors share no base class but this
         raise no_network(path) from error
-    text = next((each.value for each in proto.metadata_props if each.key == METADATA_KEY), None)
-    card = ModelCard.of_model(text, path)
+
+
+def card_text(proto: onnx.ModelProto) -> str | None:
+    """The card of a graph as it stands in its metadata; None where there is none."""
+    return next((each.value for each in proto.metadata_props if each.key == METADATA_KEY), None)
+
+
+def read_model(path: Path) -> ModelFile:
+    """Read an ONNX file and its card. Raises ModelError where it is no ONNX file or has no card."""
+    proto = read_graph(path)
+    card = ModelCard.of_model(card_text(proto), path)
     weights = {each.name for each in proto.graph.initializer}  # older files list them among the inputs
     ports = [port for port in [*proto.graph.input, *proto.graph.output] if port.name not in weights]
     card.check_ports({port.name: [each.dim_value or None for each in _dims(port)] for port in ports}, path)
