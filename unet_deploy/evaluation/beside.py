@@ -42,7 +42,7 @@ def fits(data: Path) -> bool:
     drawings = list(_drawings(data))
     if any(path.suffix.lower() in _CERTAIN or _named(stem, by_key) for stem, path in drawings):
         return bool(images)
-    return bool(images) and any(_is_json_or_regions(path) for _, path in drawings)
+    return bool(images) and any(_holds_drawings(path) for _, path in drawings)
 
 
 def held(data: Path) -> tuple[Path, ...]:
@@ -105,7 +105,7 @@ def _drawings_beside(folder: Path, paths: Iterable[Path]) -> Iterator[tuple[str,
             yield path.relative_to(folder).with_suffix("").as_posix(), path
 
 
-def _is_json_or_regions(path: Path) -> bool:
+def _holds_drawings(path: Path) -> bool:
     """Whether a .zip or .json holds drawings."""
     try:
         return kind_of(path) is not None
@@ -115,7 +115,7 @@ def _is_json_or_regions(path: Path) -> bool:
 
 def _lists(path: Path, image: Path) -> bool:
     """Whether a .json is COCO's and has an entry for an image."""
-    return _is_json_or_regions(path) and kind_of(path) == "coco" and lists(path, image)
+    return _holds_drawings(path) and kind_of(path) == "coco" and lists(path, image)
 
 
 # -- what belongs together -------------------------------------------------------------------------------------------
