@@ -124,7 +124,7 @@ def annotate(
         if len(seen.values) != channels:
             raise DataError(f"{pair.image}: {len(seen.values)} channels, but {pairs[0].image} has {channels}")
         truth = leave_out(drawn, seen.data)
-        objects = separate(truth.objects)
+        objects = separate(truth.objects, truth.labels)
         labels = np.where((objects == 0) & (truth.objects > 0), 0, truth.labels).astype(np.uint8)
         annotated.append(Annotated(pair.name, seen.values, labels, objects, digest=seen.digest, known=truth.known))
     return annotated
@@ -150,18 +150,20 @@ def _read_image(image: ImageSource, normalization: Normalization) -> _Seen:
     return _Seen(normalised, data, digest_of(image.crop(0, image.info.region)))
 
 
-def separate(objects: np.ndarray) -> np.ndarray:
-    """Part objects (H, W) that touch by one pixel of background, so that the network can learn the gap.
+def separate(objects: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Part objects (H, W) of one class that touch by one pixel of background, so that the network can learn the gap.
 
-    Of two neighbours above and below, or left and right, the upper or left one gives way.
+    Of two neighbours above and below, or left and right, the upper or left one gives way. Objects of two classes, as a
+    nucleus and its cell, need no gap. labels: (H, W), the class of each pixel.
 
-    >>> separate(np.array([[1, 1, 2, 2, 0, 3]])).tolist()
-    [[1, 0, 2, 2, 0, 3]]
+    >>> separate(np.array([[1, 1, 2, 2, 3, 3]]), np.array([[1, 1, 1, 1, 2, 2]])).tolist()
+    [[1, 0, 2, 2, 3, 3]]
     """
     parted = objects.copy()
     for axis in (0, 1):
-        first, second = (np.moveaxis(objects, axis, 0)[part] for part in (slice(None, -1), slice(1, None)))
-        touching = (first != second) & (first > 0) & (second > 0)
+        planes = [np.moveaxis(plane, axis, 0) for plane in (objects, labels)]
+        (first, second), (one, other) = ((plane[:-1], plane[1:]) for plane in planes)
+        touching = (first != second) & (first > 0) & (second > 0) & (one == other)
         np.moveaxis(parted, axis, 0)[:-1][touching] = 0
     return parted
 

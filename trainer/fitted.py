@@ -49,7 +49,8 @@ def resized(image: Annotated, factor: float) -> Annotated:
         for new, old in zip(sides, image.labels.shape, strict=True)
     ]
     there = np.ix_(*places)
-    objects = separate(image.objects[there])
-    labels = np.where((objects == 0) & (image.objects[there] > 0), 0, image.labels[there]).astype(np.uint8)
+    objects, labels = image.objects[there], image.labels[there]
+    parted = separate(objects, labels)
+    labels = np.where((parted == 0) & (objects > 0), 0, labels).astype(np.uint8)
     known = None if image.known is None else image.known[there]
-    return replace(image, image=grey, labels=labels, objects=objects, known=known)
+    return replace(image, image=grey, labels=labels, objects=parted, known=known)

@@ -31,7 +31,19 @@ def save_zarr(root, at, picture, objects):
     write_image(root / f"{at}.zarr" / "labels" / "cells", objects, "yx")
 
 
-SAVE = {"Cellpose": save_cellpose, "nnU-Net": save_nnunet, "OME-Zarr": save_zarr}
+def save_drawing(root, at, picture, objects):
+    """An image with a box around each cell, drawn in QuPath."""
+    tifffile.imwrite(root / f"{at}.tif", picture)
+    features = []
+    for number in np.unique(objects)[1:]:
+        places = np.nonzero(objects == number)
+        (top, bottom), (left, right) = ((int(each.min()), int(each.max()) + 1) for each in places)
+        ring = [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]
+        features.append({"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]}, "properties": {}})
+    (root / f"{at}.geojson").write_text(json.dumps(features))
+
+
+SAVE = {"Cellpose": save_cellpose, "nnU-Net": save_nnunet, "OME-Zarr": save_zarr, "drawings": save_drawing}
 
 
 @pytest.fixture(params=SAVE)

@@ -143,7 +143,13 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         "data sets of other programs",
         seeds.left_by_others,
-        ("in/data/*.json", "in/data/*.npy", "in/data/*/labels/zarr.json", "in/data/*/labels/cells/zarr.json"),
+        (
+            "in/data/*.*json",
+            "in/data/*.roi",
+            "in/data/*.npy",
+            "in/data/*/labels/zarr.json",
+            "in/data/*/labels/cells/zarr.json",
+        ),
         some=(
             "evaluate {models}/tiny.onnx {seed}/in/data --no-progress",
             "train {seed}/in/data --dry-run --steps 1 --width 1 --depth 1 --tile-size 18",

@@ -7,6 +7,7 @@ something there.
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -278,6 +279,37 @@ def left_by_others(place: Path) -> None:
     named = {"background": 0, "cell": 1, "ignore": 3}
     said = {"channel_names": {"0": "DAPI"}, "labels": named, "numTraining": 3, "file_ending": ".tif"}
     (cases / "dataset.json").write_text(json.dumps(said))
+    for name in ("geojson", "labelme", "coco", "roi"):
+        (place / name / "in" / "data").mkdir(parents=True)
+        _drawn(place / name / "in" / "data", name)
+
+
+def _drawn(folder: Path, kind: str) -> None:
+    """An image with two shapes that were drawn on it, in a file of this kind."""
+    tifffile.imwrite(folder / "a.tif", cells(np.random.default_rng(1), 64, 5)[0])
+    ring, other = [[4, 4], [30, 4], [30, 30], [4, 30]], [[32.5, 8], [50, 12], [40.25, 33]]
+    sides = {"imageHeight": 64, "imageWidth": 64}
+    if kind == "geojson":
+        shapes = [{"type": "Polygon", "coordinates": [[*each, each[0]]]} for each in (ring, other)]
+        about = {"objectType": "annotation", "classification": {"name": "cell", "color": [1, 2, 3]}}
+        features = [{"type": "Feature", "geometry": shape, "properties": about} for shape in shapes]
+        (folder / "a.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    elif kind == "labelme":
+        shapes = [
+            {"label": "cell", "points": each, "shape_type": "polygon", "group_id": None} for each in (ring, other)
+        ]
+        (folder / "a.json").write_text(json.dumps({"shapes": shapes, **sides}))
+    elif kind == "coco":
+        runs = {"size": [64, 64], "counts": [500, 8, 56, 8, 3524]}
+        drawn = ([[*ring[0], *ring[1], *ring[2]]], runs)
+        said = [{"id": at, "image_id": 3, "category_id": 1, "segmentation": each} for at, each in enumerate(drawn)]
+        image = {"id": 3, "file_name": "a.tif", "height": 64, "width": 64}
+        content = {"images": [image], "annotations": said, "categories": [{"id": 1, "name": "cell"}]}
+        (folder / "annotations.json").write_text(json.dumps(content))
+    else:
+        corners = np.array(ring, np.int16) - 4
+        head = struct.pack(">4shBxhhhhh", b"Iout", 228, 0, 4, 4, 30, 30, len(ring)).ljust(64, b"\0")
+        (folder / "a.roi").write_bytes(head + corners.T.astype(">i2").tobytes())
 
 
 def unfinished(place: Path) -> None:

@@ -33,16 +33,16 @@ def test_an_image_is_normalised_as_a_whole(folder):
 def test_touching_objects_are_parted_by_one_pixel():
     objects = np.zeros((6, 8), np.int32)
     objects[1:5, 1:4], objects[1:5, 4:7] = 1, 2
-    parted = separate(objects)
+    parted = separate(objects, objects > 0)
     assert not parted[1:5, 3].any()
     np.testing.assert_array_equal(parted[1:5, 4], 2)
-    np.testing.assert_array_equal(separate(parted), parted)
+    np.testing.assert_array_equal(separate(parted, parted > 0), parted)
 
 
 def test_of_objects_that_touch_the_parted_pixels_are_background(folder):
     for each in read(folder):
         np.testing.assert_array_equal(each.labels == 0, each.objects == 0)
-        np.testing.assert_array_equal(separate(each.objects), each.objects)
+        np.testing.assert_array_equal(separate(each.objects, each.labels), each.objects)
 
 
 def test_weights_are_higher_between_cells(folder):
@@ -134,3 +134,10 @@ def test_pixels_of_no_class_are_for_their_author_to_name(folder):
         DataError, match=r"masks: pixels of 255 .* no class \(void\); give them one, or say --ignore 255"
     ):
         read(folder)
+
+
+def test_objects_of_two_classes_touch_without_a_gap():
+    objects, labels = np.zeros((6, 8), np.int32), np.zeros((6, 8), np.uint8)
+    objects[1:5, 1:7], objects[2:4, 3:5] = 1, 2
+    labels[1:5, 1:7], labels[2:4, 3:5] = 1, 2
+    np.testing.assert_array_equal(separate(objects, labels), objects)

@@ -11,6 +11,8 @@ class Marking:
 
     ignore: int | None = None
     """The value of pixels of a mask that are not known; None for none."""
+    annotated_class: str = "Annotated"
+    """The class of drawn shapes in which all is annotated: where an image has any, the rest of it is not known."""
 
 
 AS_MARKED = Marking()

@@ -11,6 +11,7 @@ from unet_deploy.cli.app import command
 from unet_deploy.cli.options import (
     DATA,
     OUTPUTS,
+    AnnotatedClassOption,
     IgnoreOption,
     JsonOption,
     MaskKindOption,
@@ -32,6 +33,7 @@ class CalibrationData:
     ] = None
     mask_kind: MaskKindOption = "auto"
     ignore: IgnoreOption = None
+    annotated_class: AnnotatedClassOption = "Annotated"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -87,7 +89,7 @@ def calibrate(
         check_recordable(file, "calibrate")
     for folder in data.data:
         check_no_data([each for each in (output, plot) if each], folder, None, [file])
-    marking = Marking(data.ignore)
+    marking = Marking(data.ignore, data.annotated_class)
     folders = [Folder(path, data.mask_kind, data.validation, read.reading(), marking) for path in data.data]
     with Models(file, Request(probabilities=True)) as models:
         decision = models.card.decision

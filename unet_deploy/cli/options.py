@@ -114,6 +114,15 @@ IgnoreOption = Annotated[
         rich_help_panel=DATA,
     ),
 ]
+AnnotatedClassOption = Annotated[
+    str,
+    typer.Option(
+        "--annotated-class",
+        help="Class of drawn shapes in which all is annotated: outside of them nothing is known.",
+        metavar="NAME",
+        rich_help_panel=DATA,
+    ),
+]
 OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Replace files that exist.", rich_help_panel=OUTPUTS)
 ]
@@ -294,6 +303,21 @@ MasksOption = Annotated[
 
 
 @dataclass(frozen=True, eq=False, repr=False)
+class MarkingOptions:
+    """How annotations are read."""
+
+    mask_kind: MaskKindOption = "auto"
+    ignore: IgnoreOption = None
+    annotated_class: AnnotatedClassOption = "Annotated"
+
+    def marking(self) -> "Marking":
+        """How annotations are read, as the library says it."""
+        from unet_deploy.annotations.marking import Marking
+
+        return Marking(self.ignore, self.annotated_class)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class DataOptions:
     """Annotated images."""
 
@@ -301,12 +325,13 @@ class DataOptions:
     masks: MasksOption = None
     mask_kind: MaskKindOption = "auto"
     ignore: IgnoreOption = None
+    annotated_class: AnnotatedClassOption = "Annotated"
 
     def marking(self) -> "Marking":
         """How annotations are read, as the library says it."""
         from unet_deploy.annotations.marking import Marking
 
-        return Marking(self.ignore)
+        return Marking(self.ignore, self.annotated_class)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

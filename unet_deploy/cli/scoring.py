@@ -13,9 +13,8 @@ from unet_deploy.cli.options import (
     DATA,
     OUTPUTS,
     DataOptions,
-    IgnoreOption,
     JsonOption,
-    MaskKindOption,
+    MarkingOptions,
     NodataOption,
     NoProgressOption,
     OverwriteOption,
@@ -154,17 +153,15 @@ def evaluate(
 @command("Trust a model")
 def score(
     mask: Annotated[Path, typer.Argument(help="A mask that `segment` wrote.")],
-    truth: Annotated[Path, typer.Argument(help="The true mask, or numbered objects, of the same size.")],
-    mask_kind: MaskKindOption = "auto",
+    truth: Annotated[Path, typer.Argument(help="The true mask, numbered objects, or a drawing, of the same size.")],
     *,
-    ignore: IgnoreOption = None,
+    marked: MarkingOptions,
     rules: RuleOptions,
     nodata: NodataOption = None,
     timeout: TimeoutOption = 20,
     as_json: JsonOption = False,
 ) -> None:
     """Score a mask against the truth."""
-    from unet_deploy.annotations.marking import Marking
     from unet_deploy.evaluation.evaluate import score_files
     from unet_deploy.evaluation.measures import USUAL
     from unet_deploy.images.reading import Reading
@@ -172,8 +169,8 @@ def score(
 
     reading = Reading(nodata=nodata, timeout=timeout)
     decided = rules.rules().decided_by(UNDECIDED)
-    marking = Marking(ignore)
-    result = score_files(mask, truth, mask_kind=mask_kind, marking=marking, objects=decided, reading=reading)
+    kind, marking = marked.mask_kind, marked.marking()
+    result = score_files(mask, truth, mask_kind=kind, marking=marking, objects=decided, reading=reading)
     show_scores.masks_read(result)
     if as_json:
         show_scores.evaluation_json(result)

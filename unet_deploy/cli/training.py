@@ -15,6 +15,7 @@ from unet_deploy.cli.options import (
     DATA,
     OUTPUTS,
     RUN,
+    AnnotatedClassOption,
     CardOptions,
     IgnoreOption,
     MaskKindOption,
@@ -225,6 +226,7 @@ class TrainingData:
     masks: MasksOption = None
     mask_kind: MaskKindOption = "auto"
     ignore: IgnoreOption = None
+    annotated_class: AnnotatedClassOption = "Annotated"
     weights: Annotated[
         parse.Numbers | None,
         typer.Option(
@@ -264,8 +266,9 @@ class TrainingData:
             raise UsageError(f"--weights {','.join(f'{weight:g}' for weight in weights)}: give numbers above 0")
         if self.masks and len(self.data) > 1:
             raise UsageError("--masks: belongs to one image stack; give several sets as folders")
+        marking = Marking(self.ignore, self.annotated_class)
         return [
-            DataSet(path, self.masks, self.mask_kind, self.validation, reading, Marking(self.ignore), weight)
+            DataSet(path, self.masks, self.mask_kind, self.validation, reading, marking, weight)
             for path, weight in zip(self.data, weights, strict=True)
         ]
 

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
+from unet_deploy.annotations.drawn import is_drawing
 from unet_deploy.annotations.marking import AS_MARKED, Marking
 from unet_deploy.errors import DataError
 from unet_deploy.evaluation.answers import Scored, annotated_parts, answer
 from unet_deploy.evaluation.displacement import displacement
-from unet_deploy.evaluation.kinds import Mask, MaskCode, MaskKind, codes_of_two
+from unet_deploy.evaluation.drawn import numbered
+from unet_deploy.evaluation.kinds import Mask, MaskCode, MaskKind, code_of_score, codes_of_two
 from unet_deploy.evaluation.measures import USUAL, Scoring
 from unet_deploy.evaluation.objects import (
     IOU_THRESHOLDS,
@@ -103,26 +105,19 @@ def score_files(
 ) -> Evaluation:
     """Score a mask file against a file of the truth, page by page, in memory.
 
-    Both are read as the masks of a training are. Classes are scored one by one where both files hold classes, and the
-    foreground elsewhere. Objects are as they are numbered, or else connected components. Pixels that are no data in
-    either are left out, but for those of 0, the background, and so are pages of such pixels alone.
+    Both are read as the masks of a training are; the truth may be a drawing. Classes are scored one by one where both
+    files hold classes, and the foreground elsewhere. Objects are as they are drawn or numbered, or else connected
+    components. Pixels that are no data in either are left out, but for those of 0, the background, and so are pages of
+    such pixels alone.
     mask_kind: what the numbers of both are. marking: how the truth is to be read.
     objects: what counts as one in the mask; numbered ones by `min_size` alone.
     Raises DataError when the two do not fit, or hold no labels.
     """
-    with reading.open_labels(mask) as ours, reading.open_labels(truth) as theirs:
-        shapes = [(s.info.pages, s.info.channels, *upright_sides(s.info)) for s in (ours, theirs)]
-        if (shapes[0][0], *shapes[0][2:]) != (shapes[1][0], *shapes[1][2:]):
-            texts = [" x ".join(map(str, shape)) for shape in shapes]
-            raise DataError(f"{mask}: is {texts[0]} (pages, channels, pixels), but {truth} is {texts[1]}")
-        pages = range(ours.info.pages)
-        masks = [read_mask(ours, page) for page in pages]
-        truths = [without(read_mask(theirs, page), marking.ignore) for page in pages]
-    codes = codes_of_two(masks, truths, mask_kind)
+    read = _read_drawn if is_drawing(truth) else _read_both
+    masks, truths, codes = read(mask, truth, mask_kind, marking, reading)
     classes = _names(*codes)
     scores = []
-    for page in pages:
-        both = [each[page] for each in (masks, truths)]
+    for page, both in enumerate(zip(masks, truths, strict=True)):
         data = where_both(*map(known_of, both, codes))
         if data is not None and not data.any():
             continue  # nobody can be wrong on this page
@@ -138,6 +133,32 @@ def score_files(
         raise DataError(f"{truth}: nothing of it is annotated, so that there is nothing to score")
     notes = dict.fromkeys([*notes_of(masks, codes[0]), *notes_of(truths, codes[1])])
     return Evaluation(classes, tuple(scores), notes=tuple(notes))
+
+
+def _read_both(
+    mask: Path, truth: Path, kind: MaskKind, marking: Marking, reading: Reading
+) -> tuple[list[Mask], list[Mask], tuple[MaskCode, MaskCode]]:
+    """Read the pages of two masks, and what their numbers mean. Raises DataError where they do not fit."""
+    with reading.open_labels(mask) as ours, reading.open_labels(truth) as theirs:
+        shapes = [(s.info.pages, s.info.channels, *upright_sides(s.info)) for s in (ours, theirs)]
+        if (shapes[0][0], *shapes[0][2:]) != (shapes[1][0], *shapes[1][2:]):
+            texts = [" x ".join(map(str, shape)) for shape in shapes]
+            raise DataError(f"{mask}: is {texts[0]} (pages, channels, pixels), but {truth} is {texts[1]}")
+        pages = range(ours.info.pages)
+        masks = [read_mask(ours, page) for page in pages]
+        truths = [without(read_mask(theirs, page), marking.ignore) for page in pages]
+    return masks, truths, codes_of_two(masks, truths, kind)
+
+
+def _read_drawn(
+    mask: Path, truth: Path, kind: MaskKind, marking: Marking, reading: Reading
+) -> tuple[list[Mask], list[Mask], tuple[MaskCode, MaskCode]]:
+    """Read a mask of one page, and a drawing as numbered objects. Raises DataError where they do not fit."""
+    with reading.open_labels(mask) as ours:
+        if ours.info.pages > 1:
+            raise DataError(f"{mask}: has {ours.info.pages} pages, but {truth} is drawn on one image; score each alone")
+        masks, size = [read_mask(ours)], upright_sides(ours.info)
+    return masks, [numbered(truth, mask, size, marking)], (code_of_score(masks, kind), MaskCode("instances"))
 
 
 def _names(ours: MaskCode, theirs: MaskCode) -> tuple[str, ...]:

@@ -66,5 +66,9 @@ def by_stem(folder: Path, paths: Iterable[Path]) -> dict[str, Path]:
 
 def is_picture(folder: Path, path: Path) -> bool:
     """Whether what lies in a folder has the name of a picture; none that is hidden, or lies in what is, has."""
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.relative_to(folder).parts)
-    return path.suffix.lower() in TIFF_SUFFIXES + RASTER_SUFFIXES and not hidden
+    return path.suffix.lower() in TIFF_SUFFIXES + RASTER_SUFFIXES and not is_hidden(folder, path)
+
+
+def is_hidden(folder: Path, path: Path) -> bool:
+    """Whether what lies in a folder is hidden, or lies in what is."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.relative_to(folder).parts)

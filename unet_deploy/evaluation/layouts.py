@@ -11,7 +11,7 @@ from pathlib import Path
 
 from unet_deploy.annotations.marking import Marking
 from unet_deploy.errors import DataError
-from unet_deploy.evaluation import cellpose, folders, nnunet, zarr_labels
+from unet_deploy.evaluation import beside, cellpose, folders, nnunet, zarr_labels
 from unet_deploy.evaluation.pair import Pair
 from unet_deploy.images import is_url
 
@@ -35,6 +35,7 @@ LAYOUTS = (
     Layout(nnunet.NAME, nnunet.fits, nnunet.pair_files, nnunet.held),
     Layout(zarr_labels.NAME, zarr_labels.fits, zarr_labels.pair_files, zarr_labels.held),
     Layout(cellpose.NAME, cellpose.fits, cellpose.pair_files, cellpose.held),
+    Layout(beside.NAME, beside.fits, beside.pair_files, beside.held),
 )
 
 

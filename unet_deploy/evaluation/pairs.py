@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unet_deploy.annotations.marking import AS_MARKED, Marking
-from unet_deploy.evaluation import zarr_labels
+from unet_deploy.evaluation import beside, zarr_labels
+from unet_deploy.evaluation.folders import is_picture
 from unet_deploy.evaluation.layouts import layout_of
 from unet_deploy.evaluation.pair import Pair, check_pages, count_pages, read_image, read_pixels
 from unet_deploy.masks.apart import check_apart
@@ -39,7 +40,8 @@ def find_pairs(data: Path, masks: Path | None = None, marking: Marking = AS_MARK
 def find_data(data: Path, masks: Path | None = None, marking: Marking = AS_MARKED) -> Found:
     """Find out how annotated images lie, and pair them with their masks.
 
-    data: a folder of any of `unet_deploy.evaluation.layouts.LAYOUTS`; or the image stack whose label stack is `masks`.
+    data: a folder of any of `unet_deploy.evaluation.layouts.LAYOUTS`; an image with what was drawn on it beside; or the
+    image stack whose label stack is `masks`.
     masks: of OME-Zarr images also the name of those of their labels that are meant. marking: how masks are to be read.
     Raises DataError for a folder of no kind, a file without its pair or with two, or stacks of different length.
     """
@@ -47,6 +49,8 @@ def find_data(data: Path, masks: Path | None = None, marking: Marking = AS_MARKE
         return Found(zarr_labels.NAME, zarr_labels.pair_files(data, marking, str(masks)))
     if masks is not None:
         return Found("image stack and label stack", _stack_pairs(data, masks, marking))
+    if data.is_file() and is_picture(data.parent, data):
+        return Found(beside.NAME, [beside.pair_one(data, marking)])
     layout = layout_of(data)
     return Found(layout.name, layout.pairs(data, marking), layout.held(data))
 

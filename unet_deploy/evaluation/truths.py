@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from unet_deploy.annotations.drawn import is_drawing
 from unet_deploy.errors import DataError
+from unet_deploy.evaluation.drawn import paint_pairs
 from unet_deploy.evaluation.kinds import Mask, MaskCode, MaskKind, code_of, listed, ranked
 from unet_deploy.evaluation.objects import connected_objects
 from unet_deploy.evaluation.pairs import Pair, check_pages
@@ -74,11 +76,15 @@ def read_truths(pairs: Sequence[Pair], classes: Sequence[str], kind: MaskKind = 
 def read_truth_set(
     pairs: Sequence[Pair], classes: Sequence[str], kind: MaskKind = "auto", kept: MaskCode | None = None
 ) -> TruthSet:
-    """Read all masks, and how they are to be read.
+    """Read all masks, or drawings, and how they are to be read.
 
     kept: how the masks were that a model was trained on. Raises DataError as `code_of`, and for masks of no labels, or
     of other labels than their data set names, and where it names them otherwise.
     """
+    if all(is_drawing(pair.mask) for pair in pairs):
+        drawn = paint_pairs(pairs, classes, kind)
+        truths = [Truth(each.labels, each.objects, each.known) for each in drawn.painted]
+        return TruthSet(truths, drawn.code, drawn.notes)
     named = {pair.named: None for pair in pairs if pair.named}
     for each in named:
         each.check_classes(classes)

@@ -137,6 +137,7 @@ _PACKAGES = (
     ("onnx", "onnx", "onnx"),
     ("pyarrow", "pyarrow", "objects"),
     ("pyproj", "pyproj", "geo"),
+    ("roifile", "roifile", "imagej"),
     ("zarr", "zarr", "zarr"),
     ("fsspec", "fsspec", "zarr"),
     ("distributed", "distributed", "distributed"),

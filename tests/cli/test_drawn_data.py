@@ -1,0 +1,154 @@
+"""train, evaluate and score take what people drew on images, and refuse what has no one meaning on one line."""
+
+import json
+
+import numpy as np
+import pytest
+import tifffile
+from cells import cells
+from in_process import run
+
+QUICK = ("--width", "2", "--depth", "1", "--tile-size", "40", "--steps", "2", "--evaluate-every", "1", "--no-progress")
+
+
+def box(left, top, right, bottom):
+    return [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]
+
+
+def feature(of, ring, kind="Polygon"):
+    """A shape of QuPath."""
+    coordinates = [ring] if kind == "Polygon" else ring
+    classified = {"classification": {"name": of}} if of else {}
+    return {"type": "Feature", "geometry": {"type": kind, "coordinates": coordinates}, "properties": classified}
+
+
+def draw(path, *features):
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": list(features)}))
+    return path
+
+
+@pytest.fixture
+def slide(tmp_path):
+    """An image of cells, of which those in its left half are drawn, each as a box."""
+    picture, objects = cells(np.random.default_rng(4), 80, 12)
+    path = tmp_path / "data" / "slide.tif"
+    path.parent.mkdir()
+    tifffile.imwrite(path, picture)
+    shapes = []
+    for number in np.unique(objects[:, :40])[1:]:
+        rows, columns = np.nonzero(objects == number)
+        shapes.append(feature("Cell", box(*map(int, (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)))))
+    draw(path.with_suffix(".geojson"), *shapes, feature("Annotated", box(0, 0, 40, 80)))
+    return path
+
+
+@pytest.mark.parametrize("given", ["slide.tif", "."])
+def test_an_image_with_its_drawing_is_trained_on(slide, tmp_path, given):
+    pytest.importorskip("torch")
+    weights = tmp_path / "w.pt"
+    assert run("train", slide.parent / given, "-o", weights, "--classes", "background,cell", *QUICK) == 0
+    assert weights.exists()
+
+
+def test_what_lies_outside_of_what_is_annotated_changes_no_weight(slide, tmp_path):
+    torch = pytest.importorskip("torch")
+    from trainer.weights import load_weights
+
+    drawn = json.loads(slide.with_suffix(".geojson").read_text())
+    for name, more in (("a", []), ("b", [feature("Cell", box(50, 10, 70, 30)), feature("Cell", box(60, 50, 79, 79))])):
+        draw(slide.with_suffix(".geojson"), *drawn["features"], *more)
+        assert run("train", slide, "-o", tmp_path / f"{name}.pt", *QUICK) == 0
+    a, b = (load_weights(tmp_path / f"{name}.pt")[0].state_dict() for name in "ab")
+    assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_a_model_is_evaluated_on_what_was_drawn(slide, small_models, capsys):
+    assert run("evaluate", small_models["one"], slide, "--mask-kind", "instances", "--json", "--no-progress") == 0
+    assert json.loads(capsys.readouterr().out)["images"]
+
+
+def test_a_mask_is_scored_against_what_was_drawn(slide, tmp_path, capsys):
+    mask = np.zeros((80, 80), np.uint8)
+    drawn = json.loads(slide.with_suffix(".geojson").read_text())["features"]
+    for each in drawn[:-1]:
+        (left, top), (right, bottom) = each["geometry"]["coordinates"][0][::2][:2]
+        mask[top:bottom, left:right] = 1
+    mask[:, 60:] = 1  # where nobody looked
+    tifffile.imwrite(tmp_path / "mask.tif", mask)
+    assert run("score", tmp_path / "mask.tif", slide.with_suffix(".geojson"), "--json") == 0
+    assert json.loads(capsys.readouterr().out)["overall"]["Dice of foreground, all pixels"] == 1
+
+
+def refused(capsys, *words):
+    """The last line that a command says, which is the error: a training says first how long it will take."""
+    assert run(*words) == 3
+    shown, said = capsys.readouterr()
+    assert shown == ""
+    *_, line = said.splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
+CELL = feature("Cell", box(5, 5, 15, 15))
+BAD = {
+    "lies outside its image of 80 x 80 pixels": [CELL, feature("Cell", box(200, 5, 240, 15))],
+    "crosses its own line": [CELL, feature("Cell", [[5, 20], [30, 40], [30, 20], [5, 40], [5, 20]])],
+    "is open": [CELL, feature("Cell", box(5, 20, 15, 30)[:-1])],
+    "is of class 'Debris', but the classes are background, cell": [CELL, feature("Debris", box(5, 20, 15, 30))],
+    "nothing is drawn in it": [],
+    "is a line, which has no area": [CELL, feature("Cell", [[5, 20], [15, 30]], "LineString")],
+    "too small to hold a pixel": [feature("Cell", box(0.1, 0.1, 0.2, 0.2))],
+}
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [*(("train", said) for said in BAD), *(("score", said) for said in BAD if "class" not in said)],
+)
+def test_bad_shapes_are_one_line_and_nothing_is_written(slide, tmp_path, capsys, command, said):
+    drawing = draw(slide.with_suffix(".geojson"), *BAD[said])
+    words = ["train", slide.parent, "-o", tmp_path / "w.pt", "--classes", "background,cell", *QUICK]
+    if command == "score":
+        tifffile.imwrite(tmp_path / "mask.tif", np.eye(80, dtype=np.uint8))
+        words = ["score", tmp_path / "mask.tif", drawing]
+    before = sorted(tmp_path.rglob("*"))
+    line = refused(capsys, *words)
+    assert said in line
+    assert "slide.geojson" in line
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def two_files(folder):
+    draw(folder / "slide_annotations.json", CELL)
+
+
+def one_image_more(folder):
+    tifffile.imwrite(folder / "other.tif", np.zeros((80, 80), np.uint8))
+
+
+def no_drawing(folder):
+    (folder / "slide.geojson").unlink()
+    tifffile.imwrite(folder / "other.tif", np.zeros((80, 80), np.uint8))
+    draw(folder / "other.geojson", CELL)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [(two_files, "keep one of them"), (one_image_more, "has no annotation beside"), (no_drawing, "slide.tif: has no")],
+)
+def test_what_does_not_pair_up_is_one_line(slide, tmp_path, capsys, change, said):
+    change(slide.parent)
+    assert said in refused(capsys, "train", slide.parent, "-o", tmp_path / "w.pt", *QUICK)
+    assert not list(tmp_path.glob("w*"))
+
+
+def test_outlines_of_ours_are_the_mask_that_they_were_drawn_of(speckle, small_models, tmp_path, capsys):
+    image, mask, outlines = (tmp_path / name for name in ("a.tif", "a.mask.tif", "a.geojson"))
+    tifffile.imwrite(image, speckle[:200, :240])
+    options = ("--objects", outlines, "--instances", tmp_path / "a.instances.tif", "--no-progress")
+    assert run("segment", image, "-m", small_models["one"], "-o", mask, *options) == 0
+    capsys.readouterr()
+    assert run("score", mask, outlines, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["overall"]["Dice of foreground, all pixels"] == 1
+    assert run("evaluate", small_models["one"], image, "--json", "--no-progress") == 0
+    assert json.loads(capsys.readouterr().out)["overall"]["Dice of class 1, all pixels"] == 1

@@ -1,0 +1,191 @@
+"""Images with what was drawn on them beside, or one file for all of them.
+
+    slide.tif  slide.geojson             QuPath, or our own outlines
+    cell.tif   cell_RoiSet.zip           Fiji; or cell.zip, cell.roi, and of an only image RoiSet.zip
+    a.png      a.json                    LabelMe
+    a.png      b.png  annotations.json   COCO, of all images by the names in it
+
+Images may lie in images/, folders within it too, and drawings in annotations/.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from unet_deploy.annotations.coco import files_listed, lists
+from unet_deploy.annotations.drawn import is_drawing, kind_of
+from unet_deploy.annotations.marking import Marking
+from unet_deploy.errors import DataError
+from unet_deploy.evaluation.folders import by_stem, is_hidden, typed
+from unet_deploy.evaluation.names import key_of
+from unet_deploy.evaluation.pair import Pair
+from unet_deploy.images import RASTER_SUFFIXES, TIFF_SUFFIXES
+from unet_deploy.segmentation.inputs import is_of_a_run
+
+NAME = "drawings beside images (QuPath, ImageJ, LabelMe, COCO)"
+
+_ENDING = re.compile(r"[ _-](roiset|rois?|annotations?)$")
+"""What the name of a drawing may have beyond that of its image."""
+_ROI_SET = "roiset"
+"""What Fiji calls regions that nobody named."""
+_CERTAIN = (".geojson", ".roi")
+"""How names end that are of nothing but drawings."""
+
+
+def fits(data: Path) -> bool:
+    """Whether a folder holds drawings, by their names, or in a .zip or .json of no image by what is in it."""
+    images = _images(data)
+    by_key = _by_key(images)
+    drawings = list(_drawings(data))
+    if any(path.suffix.lower() in _CERTAIN or _named(stem, by_key) for stem, path in drawings):
+        return bool(images)
+    return bool(images) and any(_holds_drawings(path) for _, path in drawings)
+
+
+def held(data: Path) -> tuple[Path, ...]:
+    """The folders of images and drawings, or the one that holds both."""
+    folders = tuple(folder for folder in (data / "images", data / "annotations") if folder.is_dir())
+    return folders if data / "images" in folders else (data,)
+
+
+def pair_files(data: Path, marking: Marking) -> list[Pair]:
+    """Pair the images of a folder with what was drawn on them; masks and overlays of our own runs are left out.
+
+    Raises DataError for an image without a drawing or with two, and a drawing of no image or of several.
+    """
+    images = _images(data)
+    found, alone = _claimed(images, _drawings(data))
+    for stem, drawing in alone:
+        _claim_more(found, images, stem, drawing)
+    missing = [stem for stem in images if stem not in found]
+    if missing:
+        more = f" (nor have {len(missing) - 1} more)" if len(missing) > 1 else ""
+        raise DataError(f"{images[missing[0]]}: {_missing(missing[0])}{more}; annotate it, or take it away")
+    return [Pair(typed(stem), images[stem], found[stem], marking=marking) for stem in sorted(images)]
+
+
+def pair_one(image: Path, marking: Marking) -> Pair:
+    """Pair an image with what was drawn on it in its folder. Raises DataError where that is nothing, or two files."""
+    images = {image.stem: image}
+    found, alone = _claimed(images, _drawings_beside(image.parent, image.parent.iterdir()))
+    only = len(_images(image.parent)) == 1
+    for stem, drawing in alone:
+        if (only and key_of(stem) == _ROI_SET) or (drawing.suffix.lower() == ".json" and _lists(drawing, image)):
+            _claim(found, images, image.stem, drawing)
+    if not found:
+        raise DataError(f"{image}: {_missing(image.stem)}; annotate it, or give its label stack with --masks")
+    return Pair(typed(image.stem), image, found[image.stem], marking=marking)
+
+
+# -- what lies there -------------------------------------------------------------------------------------------------
+
+
+def _images(data: Path) -> dict[str, Path]:
+    """The images of a folder by their stems."""
+    folder = data / "images"
+    if folder.is_dir():
+        return by_stem(folder, folder.rglob("*"))
+    return by_stem(data, (path for path in data.iterdir() if not is_of_a_run(path)))
+
+
+def _drawings(data: Path) -> Iterator[tuple[str, Path]]:
+    """All files that may be drawings, with their stems below the folder that holds them."""
+    if (data / "images").is_dir():
+        for folder in (data / "images", data / "annotations"):
+            yield from _drawings_beside(folder, folder.rglob("*"))
+    yield from _drawings_beside(data, data.iterdir())
+
+
+def _drawings_beside(folder: Path, paths: Iterable[Path]) -> Iterator[tuple[str, Path]]:
+    for path in sorted(paths):
+        if is_drawing(path) and path.is_file() and not is_hidden(folder, path):
+            yield path.relative_to(folder).with_suffix("").as_posix(), path
+
+
+def _holds_drawings(path: Path) -> bool:
+    """Whether a .zip or .json holds drawings."""
+    try:
+        return kind_of(path) is not None
+    except DataError:
+        return False
+
+
+def _lists(path: Path, image: Path) -> bool:
+    """Whether a .json is COCO's and has an entry for an image."""
+    return _holds_drawings(path) and kind_of(path) == "coco" and lists(path, image)
+
+
+# -- what belongs together -------------------------------------------------------------------------------------------
+
+
+def _by_key(images: Mapping[str, Path]) -> dict[str, list[str]]:
+    by_key = defaultdict(list)
+    for stem in images:
+        by_key[key_of(stem)].append(stem)
+    return by_key
+
+
+def _named(stem: str, by_key: Mapping[str, list[str]]) -> list[str]:
+    """The stems of the images that a drawing is of by its name: theirs, with an ending or with the image's suffix.
+
+    >>> [_named(stem, {"cell": ["cell"]}) for stem in ("Cell", "cell_RoiSet", "cell.ome.tif", "cell2")]
+    [['cell'], ['cell'], ['cell'], []]
+    """
+    key = key_of(stem)
+    suffix = Path(key).suffix
+    bare = key.removesuffix(suffix) if suffix in TIFF_SUFFIXES + RASTER_SUFFIXES else key
+    keys = (key, _ENDING.sub("", key).removesuffix(".ome"), bare.removesuffix(".ome"))
+    return next((by_key[each] for each in keys if each in by_key), [])
+
+
+def _claimed(
+    images: Mapping[str, Path], drawings: Iterable[tuple[str, Path]]
+) -> tuple[dict[str, Path], list[tuple[str, Path]]]:
+    """The drawing of each image that has one by its name, and the drawings that have no image by theirs."""
+    by_key, found, alone = _by_key(images), dict[str, Path](), []
+    for stem, drawing in drawings:
+        named = _named(stem, by_key)
+        if len(named) > 1:
+            raise DataError(f"{drawing}: may be of {images[named[0]]} or {images[named[1]]}; rename one of them")
+        if named:
+            _claim(found, images, named[0], drawing)
+        else:
+            alone.append((stem, drawing))
+    return found, alone
+
+
+def _claim(found: dict[str, Path], images: Mapping[str, Path], stem: str, drawing: Path) -> None:
+    if stem in found:
+        raise DataError(f"{drawing}: is drawn on {images[stem]}, as {found[stem]} is; keep one of them")
+    found[stem] = drawing
+
+
+def _claim_more(found: dict[str, Path], images: Mapping[str, Path], stem: str, drawing: Path) -> None:
+    """Give a drawing that no image has the name of to those that it says itself. Raises DataError for none."""
+    kind = kind_of(drawing)
+    if kind == "coco":
+        listed = [each for each, image in images.items() if lists(drawing, image)]
+        if len(listed) < len(files_listed(drawing)):
+            raise DataError(
+                f"{drawing}: lists {len(files_listed(drawing))} images, but {len(listed)} of them are here; add the "
+                "others, or take them out of it"
+            )
+        for each in listed:
+            _claim(found, images, each, drawing)
+    elif kind and len(images) == 1 and key_of(stem) == _ROI_SET:
+        _claim(found, images, next(iter(images)), drawing)
+    elif kind:
+        name = Path(next(iter(images))).name
+        raise DataError(
+            f"{drawing}: no image is named {stem}.*; name it after its image, as in {name}{drawing.suffix}, or take it "
+            "away"
+        )
+
+
+def _missing(stem: str) -> str:
+    """Say that an image has no drawing."""
+    name = Path(stem).name
+    return f"has no annotation beside it, such as {name}.geojson, {name}_RoiSet.zip or {name}.json"
