@@ -1,8 +1,8 @@
 """What a few annotated images are worth to a model that never saw their laboratory, beside a training from nothing.
 
 `python benchmarks/finetune.py FOLDER=PARENT... [--images 1 3 5 10] [--minutes 10] [--seeds 1]`: PARENT, a model file,
-is scored on the last third of a folder's images as it is, then after `train --from` on the first so many of the others,
-and on all of them; `train` from nothing has the same images and minutes. What was forgotten is seen on images of
+is scored on every third of a folder's images as it is, then after `train --from` on so many of the others, and on all of
+them; `train` from nothing has the same images and minutes. What was forgotten is seen on images of
 another of the folders. What is in the working folder is not made again.
 """
 
@@ -14,6 +14,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from elsewhere import go
 from record import save
 
@@ -40,7 +41,8 @@ def main() -> None:
         row["parent"] = [scored(parent, test)]
         print(folder.name, "parent", figures(row["parent"][0]), flush=True)
         for count in asked.images + ([] if asked.no_all else [len(few)]):
-            data = subset(asked.work / f"{folder.name}-{count}", few[:count])
+            some = [few[round(at)] for at in np.linspace(0, len(few) - 1, count)]
+            data = subset(asked.work / f"{folder.name}-{count}", some)
             for way, options in (("from", ["--from", str(parent)]), ("nothing", [])):
                 if way == "nothing" and count == len(few):
                     continue
@@ -56,8 +58,7 @@ def main() -> None:
 def parted(work: Path, folder: Path) -> tuple[list[Pair], Path]:
     """The pairs that may be learned from, and a folder of those that are scored, which are never among them."""
     pairs = find_pairs(folder)
-    few = len(pairs) - len(pairs) // 3
-    return pairs[:few], subset(work / f"{folder.name}-test", pairs[few:])
+    return [pair for at, pair in enumerate(pairs) if at % 3 != 2], subset(work / f"{folder.name}-test", pairs[2::3])
 
 
 def subset(copy: Path, pairs: list[Pair]) -> Path:

@@ -103,7 +103,7 @@ def harmed(folder: Path, how: str, work: Path) -> Path:
 def judged(model: Path, folder: Folder, decision: Decision) -> list[Judged]:
     with Models(model, Request(probabilities=True)) as models:
         seen = see(models, [folder])[0]
-    return [(each.confidence(decision), each.f1(decision)) for each in seen]
+    return [(each.confidence(decision), each.f1(decision)[0]) for each in seen]
 
 
 def figures(told: list[Judged], trusted_from: float) -> dict[str, float | None]:

@@ -18,10 +18,13 @@ from trainer.sets import AnnotatedSet
 from trainer.unet import UNet
 from unet_deploy.evaluation.calibration import Calibration, Seen, calibrate
 from unet_deploy.evaluation.truths import Truth
-from unet_deploy.model.decision import Decision
+from unet_deploy.model.decision import UNDECIDED, Decision
 
 ENOUGH = 4_000_000
 """Pixels to choose by, at most: two hundred nuclei or cells at the least, and half a minute."""
+
+FEW = 100
+"""Objects that do not overrule what was decided before, by many more: those of one image fit that image."""
 
 SECONDS = 8e-6
 """For each pixel, of two cores."""
@@ -37,13 +40,20 @@ def decide(network: UNet, data: AnnotatedSet, decision: Decision, device: torch.
     """Choose threshold, splitting, least size and filling of holes as `unet-deploy calibrate` does.
 
     decision: what to begin with. What it says of diameters and of confidence stays: a few images tell nothing of these.
-    None where masks number no objects, or none is held back.
+    None where masks number no objects, none is held back, or too few to overrule what was decided before.
     """
     shown = _shown(data)
-    if not _numbers_objects(data) or not any(each.objects.any() for each in shown):
+    count = sum(len(np.unique(each.objects[each.objects > 0])) for each in shown)
+    if not _numbers_objects(data) or count < (FEW if _is_decided(decision) else 1):
         return None
     found = calibrate([_seen(network, each, device) for each in shown], decision)
     return replace(found, decision=replace(found.decision, trusted_from=decision.trusted_from))
+
+
+def _is_decided(decision: Decision) -> bool:
+    """Whether it says of objects anything but what the network does."""
+    plain = replace(decision, diameter=None, diameters=None, trusted_from=UNDECIDED.trusted_from)
+    return plain != UNDECIDED
 
 
 def _numbers_objects(data: AnnotatedSet) -> bool:

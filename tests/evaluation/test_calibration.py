@@ -93,7 +93,7 @@ def test_objects_of_several_classes_are_those_that_evaluate_counts():
     sheath = objects * (np.indices(objects.shape)[1] % STEP < 20)  # the left half of each disc
     classes = np.where(sheath > 0, 1, np.where(objects > 0, 2, 0))
     scores = np.stack([classes == k for k in range(3)]).astype(np.float32)
-    assert Seen.of("one", "a", scores, Truth(classes.astype(np.uint8), objects)).f1(UNDECIDED) == 1
+    assert Seen.of("one", "a", scores, Truth(classes.astype(np.uint8), objects)).f1(UNDECIDED)[0] == 1
 
 
 def test_masks_that_are_bad_are_told_by_how_unsure_the_model_is():

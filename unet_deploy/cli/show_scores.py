@@ -101,7 +101,8 @@ def calibration(found: Calibration, output: Path) -> None:
         tried = [f"{value}" for value in each.values], [f"{score:.4f}" for score in each.scores]
         answer(f"{each.field.replace('_', ' ')}: {each.chosen}")
         block(table(list(zip(*tried, strict=True))) + "\n")
-    answer(f"{output}: object F1 {found.after:.4f} of {found.images} images, {found.before:.4f} before; in its card")
+    worth = f"object F1 over IoU 0.5 to 0.9 {found.after:.4f} of {found.images} images, {found.before:.4f} before"
+    answer(f"{output}: {worth}; in its card")
 
 
 def calibration_json(found: Calibration) -> None:

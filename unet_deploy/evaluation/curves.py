@@ -30,7 +30,7 @@ def draw_curves(path: Path, found: Calibration, *, overwrite: bool = False) -> N
         _draw(axis, curve)
         axis.set_ylim(max(0.0, least - 0.02), min(1.0, found.after + 0.02))
         if place == 1:
-            axis.set_ylabel(f"object F1 at IoU 0.5, {found.images} images")
+            axis.set_ylabel(f"object F1 over IoU 0.5 to 0.9, {found.images} images")
     with replacing(path, overwrite=overwrite) as beside:
         figure.savefig(beside, format="png", dpi=120)
 
