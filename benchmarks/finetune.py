@@ -1,8 +1,8 @@
 """What a few annotated images are worth to a model that never saw their laboratory, beside a training from nothing.
 
 `python benchmarks/finetune.py FOLDER=PARENT... [--images 1 3 5 10] [--minutes 10] [--seeds 1]`: PARENT, a model file,
-is scored on every third of a folder's images as it is, then after `train --from` on so many of the others, and on all of
-them; `train` from nothing has the same images and minutes. What was forgotten is seen on images of
+is scored on every third of a folder's images as it is, then after `train --from` on so many of the others, and on all
+of them; `train` from nothing has the same images and minutes. What was forgotten is seen on images of
 another of the folders. What is in the working folder is not made again.
 """
 
