@@ -235,7 +235,7 @@ def _validate(run: Run, keeper: Keeper, pace: Pace, told: Told) -> None:
     run.losses.clear()
     if told.log:
         told.log.looked(run.step, score, pictures)
-    if keeper.selection.better(score, run.best):
+    if keeper.selection.better(score, run.to_beat):
         run.keep_best(score)
     keeper.keep_all(run)
 

@@ -57,7 +57,7 @@ def test_the_first_image_is_as_its_page_says(tmp_path, monkeypatch, capsys):
 
 
 CHEAP = {"segment", "info", "verify", "export-triton"}
-ELSEWHERE = {"cuda", "bf16", "--scheduler", "model.engine", "model.int8.onnx", "FILE", "images/"}
+ELSEWHERE = {"mine.onnx", "cuda", "bf16", "--scheduler", "model.engine", "model.int8.onnx", "FILE", "images/"}
 """What takes a GPU, a cluster or a file that another command makes."""
 
 
@@ -73,7 +73,7 @@ def cheap():
 def test_a_command_in_a_document_does_its_work(words, small_models, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     image = (np.indices((200, 200)).sum(0) % 90).astype(np.uint8)
-    for name in ("big.tif", "huge.tif", "huge.svs", "image.tif", "real.tif", "slide.tif"):
+    for name in ("big.tif", "huge.tif", "huge.svs", "image.tif", "real.tif", "slide.tif", "slide2.tif"):
         tifffile.imwrite(name, image)
     shutil.copy(small_models["one"], "model.onnx")
     assert run(*words) == 0, capsys.readouterr().err

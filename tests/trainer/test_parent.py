@@ -140,6 +140,14 @@ def test_the_first_weights_are_the_parents_and_stay_where_no_step_is_better(fold
     ]
 
 
+def test_weights_that_learned_are_kept_where_the_parent_leads_by_chance(folder, tmp_path, parent, monkeypatch):
+    scores = iter((0.9, 0.897, 0.896))
+    monkeypatch.setattr("trainer.train.validate", lambda *_: next(scores))
+    trained = tune(folder, tmp_path / "w.pt", read_parent(parent))
+    assert trained.score == 0.897
+    assert trained.step > 0
+
+
 def test_the_command_takes_what_is_not_said_from_the_model(folder, tmp_path, parent, capsys):
     few = "--steps", 2, "--tile-size", 42, "--batch-size", 1, "--no-progress"
     assert run("train", folder, "-o", tmp_path / "w.pt", "--from", parent, *few) == 0
