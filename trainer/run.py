@@ -14,7 +14,6 @@ from trainer.unet import UNet
 from unet_deploy.errors import ResourceError, UsageError
 from unet_deploy.system.machine import usable_memory
 
-
 CHANCE = 0.005
 """Dice: a lead that a model has by chance on the image or two that are held back of a few. Weights that have learned
 from the others are kept though the model that they began with is better by so much there: on other images of the

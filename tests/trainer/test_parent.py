@@ -298,7 +298,8 @@ def test_what_the_parent_decides_holds_until_the_new_model_is_looked_at(folder, 
     assert export(tmp_path / "w.pt", tmp_path / "new.onnx").decision == replace(DECIDED, trusted_from=0.0)
 
 
-def test_choosing_how_the_answer_becomes_objects_begins_with_the_parents_way(folder, tmp_path, parent):
+def test_choosing_how_the_answer_becomes_objects_begins_with_the_parents_way(folder, tmp_path, parent, monkeypatch):
+    monkeypatch.setattr("trainer.deciding.FEW", 1)
     notes = []
     tune(folder, tmp_path / "w.pt", read_parent(parent), told=Told(note=notes.append))
     assert "as its parent decides), with threshold" in notes[-1]
