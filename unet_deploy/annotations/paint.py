@@ -93,10 +93,7 @@ class Paint:
         known = self._known(frame, within)
         if known is not None:
             if not known.any():
-                where = f"the region at x {within.x}, y {within.y}" if within else "its image"
-                raise DataError(
-                    f"{self.drawing.name}: nothing of {where} is annotated; annotate a part, or take both away"
-                )
+                raise DataError(f"{self.drawing.name}: {_nothing_in(within)}")
             top[~known] = 0
         names = frozenset(shape.of for shape in self.others if isinstance(shape.of, str))
         shapes, empty = len(self.drawing.shapes), _empty(self.spans, self.others)
@@ -115,6 +112,16 @@ class Paint:
             inside[within.slices_in(frame)] = True
             known &= inside
         return known
+
+
+def _nothing_in(region: Region | None) -> str:
+    """Say that nothing is annotated of an image, or of a region of it, and what to do."""
+    if region is None:
+        return "nothing of its image is annotated; annotate a part, or take both away"
+    return (
+        f"nothing of the region at x {region.x}, y {region.y} is annotated: its shape holds no pixel, or all of it is "
+        "ignored; delete it"
+    )
 
 
 def _empty(spans: Spans, shapes: Sequence[Shape]) -> int:

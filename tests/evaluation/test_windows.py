@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from unet_deploy.annotations.classes import UNNAMED
 from unet_deploy.annotations.drawn import read_drawing
 from unet_deploy.annotations.paint import Paint, paint
+from unet_deploy.errors import DataError
 from unet_deploy.evaluation import window as room
 from unet_deploy.evaluation.answers import answer
 from unet_deploy.evaluation.pair import read_image, scales_of
@@ -162,6 +163,12 @@ def test_regions_are_held_back_by_their_names_or_all_of_an_image(slide):
     pairs = by_region(find_pairs(slide))
     for rule, held in {"names:slide": [1, 2], "names:slide[y20x10],other": [0, 1], "last:1": [2]}.items():
         assert [part.image for part in split_pairs(pairs, rule).validation] == held
+
+
+def test_a_region_of_which_nothing_is_known_is_named(slide):
+    draw(slide / "slide.geojson", *CELLS, *TWO, ("Ignore*", 1200, 600, 1450, 850))
+    with pytest.raises(DataError, match=r"slide\.geojson: nothing of the region at x 1280, y 690 is annotated"):
+        read_truth_set(by_region(find_pairs(slide)), UNNAMED)
 
 
 def test_an_image_without_annotated_shapes_is_read_whole(slide):
