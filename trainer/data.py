@@ -12,12 +12,13 @@ from trainer.recipe import Recipe
 from trainer.weight_map import border_weights, class_weights
 from unet_deploy.errors import DataError
 from unet_deploy.evaluation.kinds import MaskKind
-from unet_deploy.evaluation.pairs import Pair, find_pairs, read_image
+from unet_deploy.evaluation.pair import Pair, read_image, scales_of
+from unet_deploy.evaluation.pairs import find_pairs
 from unet_deploy.evaluation.seen import digest_of
 from unet_deploy.evaluation.split import Part
 from unet_deploy.evaluation.truths import TruthSet, absent_class, check_size, count_pixels, leave_out, read_truth_set
 from unet_deploy.images import ImageSource
-from unet_deploy.images.grey import measure_page, read_tile, to_float32
+from unet_deploy.images.grey import GreyScale, measure_page, read_tile, to_float32
 from unet_deploy.images.reading import AS_SAID, Reading
 from unet_deploy.model.card import Normalization
 from unet_deploy.system.machine import usable_cores
@@ -39,7 +40,7 @@ class Annotated:
 
     name: str
     image: np.ndarray
-    """(C, H, W) float32, network input: normalised by the statistics of the whole image."""
+    """(C, H, W) float32, network input: normalised by the statistics of the whole image, also where it is a region."""
     labels: np.ndarray
     """(H, W) uint8, class indices."""
     objects: np.ndarray
@@ -64,7 +65,7 @@ class Annotated:
         return labels if self.known is None else np.where(self.known, labels, 0)
 
     def part(self, part: Part, name: str) -> Annotated:
-        """A block of it, or all of it: grey values stay those of the whole image."""
+        """A block of it, or all of it: grey values stay as they are."""
         if part.region is None:
             return self
         planes = self.image, self.labels, self.objects
@@ -113,8 +114,14 @@ def annotate(
     if absent := absent_class((truth.said for truth in truths), classes):
         where = pairs[0].mask.parent
         raise DataError(f"{where}: class {absent!r} occurs in no mask; check the masks, or name the classes they have")
+    scales = scales_of(pairs, normalization, reading)
+
+    def seen_of(pair: Pair) -> _Seen:
+        image = read_image(pair, reading)
+        return _see(image, scales.get(pair.image) or measure_page(image, 0, normalization))
+
     with ThreadPoolExecutor(usable_cores()) as pool:
-        read = list(pool.map(lambda pair: _read_image(read_image(pair, reading), normalization), pairs))
+        read = list(pool.map(seen_of, pairs))
     annotated, channels = [], len(read[0].values)
     for pair, seen, drawn in zip(pairs, read, truths, strict=True):
         check_size(pair, seen.values, drawn)
@@ -142,8 +149,7 @@ class _Seen:
     """Of its pixels as stored."""
 
 
-def _read_image(image: ImageSource, normalization: Normalization) -> _Seen:
-    grey = measure_page(image, 0, normalization)
+def _see(image: ImageSource, grey: GreyScale) -> _Seen:
     pixels, data = read_tile(image, 0, image.info.region, grey)
     values = to_float32(pixels, image.info.name)
     normalised = (values - grey.offset[:, None, None]) * grey.scale[:, None, None]

@@ -16,7 +16,8 @@ from unet_deploy.annotations.marking import AS_MARKED, Marking
 from unet_deploy.errors import DataError, UsageError
 from unet_deploy.evaluation.kinds import MaskCode, MaskKind
 from unet_deploy.evaluation.pairs import Found, find_data, find_pairs
-from unet_deploy.evaluation.split import Split, sets_held_back, split_set
+from unet_deploy.evaluation.regions import by_region
+from unet_deploy.evaluation.split import Part, Split, sets_held_back, split_set
 from unet_deploy.evaluation.truths import TruthSet, absent_class, read_truth_set
 from unet_deploy.images.reading import AS_SAID, Reading
 
@@ -67,7 +68,10 @@ class AnnotatedSet:
         if self.is_only_image:
             share = sum(each.labels.size for each in self.validation) / self.images[0].labels.size
             return f"{self.rule} held back: {share:.0%} of the only image"
-        return f"{self.rule} held back: {len(self.validation)} of {len(self.images)} images"
+        regions = any(each.regions != each.images for each in self.found)
+        return (
+            f"{self.rule} held back: {len(self.validation)} of {len(self.images)} {'regions' if regions else 'images'}"
+        )
 
     @property
     def note(self) -> str | None:
@@ -118,7 +122,8 @@ def extent_of(sets: Sequence[DataSet]) -> Extent:
     for data, found, split in _found(sets):
         for part in split.validation:
             with found.pairs[part.image].open(data.reading) as source:
-                sizes.append((part.region or source.info.region).sides)
+                window = found.pairs[part.image].window
+                sizes.append((part.region or (window.frame if window else source.info.region)).sides)
                 channels = source.info.channels
     return Extent(channels, tuple(sizes))
 
@@ -177,19 +182,26 @@ def _read(
     training, validation = sides
     validation = [each for each in validation if each.said.size]  # of blocks, some may hold no annotation
     place, channels = (data.path, found.layout), len(images[0].image)
-    counted = found_in(place, masks.truths, channels, split.validation, description.classes)
+    counted = found_in(place, pairs, masks.truths, channels, split.validation, description.classes)
     if diameter:
         training = [shrunk(each, factor) for each, factor in zip(training, factors(training, diameter), strict=True)]
         validation = [
             resized(each, factor) for each, factor in zip(validation, factors(validation, diameter), strict=True)
         ]
     if several:
-        total = sum(np.sqrt(each.labels.size) for each in training)
-        share = data.weight / total if training else 0.0
+        total = sum(np.sqrt(each.said.size) for each in training)
+        share = data.weight / total if total else 0.0
         training = [replace(each, name=f"{data.name}/{each.name}", share=float(share)) for each in training]
         validation = [replace(each, name=f"{data.name}/{each.name}") for each in validation]
-    whole = images if len(images) == 1 else [*training, *validation]
+    only = [each.part(Part(0, pairs[0].inside), each.name) for each in images] if len(images) == 1 else []
+    whole = only or [*training, *validation]
     return AnnotatedSet(whole, training, validation, split.rule, masks.code, masks.notes, (counted,))
+
+
+def _regions_found(data: DataSet) -> Found:
+    """The files of a set, a pair for each region of images of which regions are annotated. Raises DataError."""
+    found = find_data(data.path, data.masks, data.marking)
+    return replace(found, pairs=by_region(found.pairs))
 
 
 def _found(sets: Sequence[DataSet]) -> list[tuple[DataSet, Found, Split]]:
@@ -197,7 +209,7 @@ def _found(sets: Sequence[DataSet]) -> list[tuple[DataSet, Found, Split]]:
     names = [data.name for data in sets]
     if len(set(names)) < len(names):
         raise UsageError(f"DATA: two sets are named {max(names, key=names.count)}; rename a folder")
-    every = [(data, find_data(data.path, data.masks, data.marking)) for data in sets]
+    every = [(data, _regions_found(data)) for data in sets]
     rule = sets[0].validation
     if strange := [name for name in sets_held_back(rule) or () if name not in names]:
         raise UsageError(f"--validation {rule}: no set is named {strange[0]}; there are {', '.join(names)}")

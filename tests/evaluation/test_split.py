@@ -13,6 +13,7 @@ from unet_deploy.errors import DataError, UsageError
 from unet_deploy.evaluation import split as room
 from unet_deploy.evaluation.pairs import Pair, find_pairs
 from unet_deploy.evaluation.split import split, split_pairs, split_set
+from unet_deploy.tiling import Region
 
 TEN = [str(number) for number in range(10)]
 
@@ -87,8 +88,8 @@ def test_an_only_image_too_small_for_blocks_is_refused(alone):
 @given(st.integers(20, 3000), st.integers(1, 3000), st.sets(st.integers(0, 9), min_size=1, max_size=9))
 def test_blocks_cover_what_they_are_asked_for_once(height, width, numbers):
     height, width = max(height, width), min(height, width)
-    inside = list(room._blocks(sorted(numbers), height, width))
-    outside = list(room._blocks(sorted(set(range(10)) - numbers), height, width))
+    inside = list(room._blocks(sorted(numbers), Region(0, 0, height, width)))
+    outside = list(room._blocks(sorted(set(range(10)) - numbers), Region(0, 0, height, width)))
     assert sum(part.region.height for part in inside + outside) == height
     assert all(part.region.width == width for part in inside + outside)
 

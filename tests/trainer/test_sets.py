@@ -14,6 +14,7 @@ from trainer.description import ModelDescription  # noqa: E402
 from trainer.fitted import diameter_of, resized  # noqa: E402
 from trainer.recipe import PRESETS, Augmentation  # noqa: E402
 from trainer.sets import DataSet, extent_of, read_sets  # noqa: E402
+from unet_deploy.annotations.marking import Marking  # noqa: E402
 from unet_deploy.errors import DataError, UsageError  # noqa: E402
 
 CELLS = ModelDescription(("background", "cell"))
@@ -52,6 +53,18 @@ def test_each_set_is_drawn_from_as_its_weight_says_whatever_its_size(laboratorie
         chances[each.name.split("/")[0]] += each.share * np.sqrt(each.labels.size)
     assert chances == pytest.approx({"near": 1, "far": 3})
     assert (len(found.training), len(found.validation), len(found.images)) == (6, 2, 8)
+
+
+def test_what_is_not_annotated_makes_no_set_drawn_less(laboratories):
+    for mask in (laboratories / "near" / "masks").iterdir():
+        objects = tifffile.imread(mask)
+        objects[:, 40:] = 9000
+        tifffile.imwrite(mask, objects)
+    found = read_sets(sets(laboratories, marking=Marking(ignore=9000)), CELLS)
+    chances = {"near": 0.0, "far": 0.0}
+    for each in found.training:
+        chances[each.name.split("/")[0]] += each.share * np.sqrt(each.said.size)
+    assert chances == pytest.approx({"near": 1, "far": 1})
 
 
 def test_an_only_set_is_drawn_as_ever(laboratories):

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from unet_deploy.annotations.shapes import Polygon, Ring
+from unet_deploy.tiling import Region
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,13 @@ class Spans:
     def some(self, which: slice) -> Spans:
         """Some of them, in their order."""
         return Spans(self.owner[which], self.row[which], self.start[which], self.stop[which])
+
+    def cut(self, region: Region) -> Spans:
+        """What of them lies in a region, in its rows and columns."""
+        start, stop = (np.clip(end - region.x, 0, region.width) for end in (self.start, self.stop))
+        row = self.row - region.y
+        there = (stop > start) & (row >= 0) & (row < region.height)
+        return Spans(self.owner[there], row[there], start[there], stop[there])
 
 
 @dataclass(frozen=True)

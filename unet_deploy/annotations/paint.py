@@ -13,6 +13,7 @@ from unet_deploy.annotations.fill import Crossings, Spans
 from unet_deploy.annotations.marking import AS_MARKED, Marking
 from unet_deploy.annotations.shapes import Drawing, Shape
 from unet_deploy.errors import DataError
+from unet_deploy.tiling import Region
 
 _AT_A_TIME = 1 << 22
 """Pixels that are painted together."""
@@ -46,27 +47,86 @@ def paint(drawing: Drawing, size: tuple[int, int], classes: Sequence[str], marki
     Raises DataError for a drawing without shapes or of an image of another size, and for a shape that lies outside, of
     no class that there is, or with a line that crosses itself.
     """
-    _check(drawing, size)
-    annotated = [shape for shape in drawing.shapes if are_one(shape.of, marking.annotated_class)]
-    ignored = [shape for shape in drawing.shapes if is_ignored(shape.of)]
-    others = [shape for shape in drawing.shapes if shape not in {*annotated, *ignored}]
-    labels_of = np.array([0, *_labels(drawing, others, classes)], np.uint8)
-    numbers_of = np.where(labels_of > 0, np.arange(len(labels_of)), 0).astype(np.int32)
-    spans = _spans(drawing, others, size)
-    top = _top(spans, len(others), size)
-    known = _known(drawing, annotated, ignored, size)
-    if known is not None:
-        if not known.any():
-            raise DataError(f"{drawing.name}: nothing of its image is annotated; annotate a part, or take both away")
-        top[~known] = 0
-    empty = len(others) - len(np.unique(spans.owner))
-    if 2 * empty > len(others):
-        raise DataError(
-            f"{drawing.name}: {empty} of {len(others)} shapes are too small to hold a pixel; "
-            "their places are to be in pixels of the image"
-        )
-    names = frozenset(shape.of for shape in others if isinstance(shape.of, str))
-    return Painted(labels_of[top], _counted(numbers_of[top]), known, len(drawing.shapes), empty, names)
+    return Paint.of(drawing, size, classes, marking).on(Region(0, 0, *size))
+
+
+@dataclass(frozen=True)
+class Paint:
+    """The pixels of all shapes of a drawing, before any plane of its image is filled."""
+
+    drawing: Drawing
+    others: Sequence[Shape]
+    """Those that are neither annotated nor ignored."""
+    labels: np.ndarray
+    """The class index of each of these, from 1; 0 is the background."""
+    spans: Spans
+    """Their pixels in the whole image."""
+    annotated: Spans | None
+    """Where all is annotated; None where no shape says it."""
+    ignored: Spans
+
+    @classmethod
+    def of(cls, drawing: Drawing, size: tuple[int, int], classes: Sequence[str], marking: Marking = AS_MARKED) -> Paint:
+        """Find the pixels of a drawing on an image (H, W). Raises DataError as `paint`."""
+        _check(drawing, size)
+        annotated = [shape for shape in drawing.shapes if are_one(shape.of, marking.annotated_class)]
+        ignored = [shape for shape in drawing.shapes if is_ignored(shape.of)]
+        others = [shape for shape in drawing.shapes if shape not in {*annotated, *ignored}]
+        labels = np.array([0, *_labels(drawing, others, classes)], np.uint8)
+        every = (_spans(drawing, shapes, size) for shapes in (others, annotated, ignored))
+        spans, inside, without = every
+        if 2 * (empty := _empty(spans, others)) > len(others):
+            raise DataError(
+                f"{drawing.name}: {empty} of {len(others)} shapes are too small to hold a pixel; "
+                "their places are to be in pixels of the image"
+            )
+        return cls(drawing, others, labels, spans, inside if annotated else None, without)
+
+    def on(self, frame: Region, within: Region | None = None) -> Painted:
+        """Paint a frame of the image, which is as that of the whole. within: where alone anything is known of it.
+
+        Raises DataError where nothing is annotated there.
+        """
+        numbers = np.where(self.labels > 0, np.arange(len(self.labels)), 0).astype(np.int32)
+        areas = np.bincount(self.spans.owner, self.spans.lengths, minlength=len(self.others))
+        top = _top(self.spans.cut(frame), areas, frame.sides)
+        known = self._known(frame, within)
+        if known is not None:
+            if not known.any():
+                raise DataError(f"{self.drawing.name}: {_nothing_in(within)}")
+            top[~known] = 0
+        names = frozenset(shape.of for shape in self.others if isinstance(shape.of, str))
+        shapes, empty = len(self.drawing.shapes), _empty(self.spans, self.others)
+        return Painted(self.labels[top], _counted(numbers[top]), known, shapes, empty, names)
+
+    def _known(self, frame: Region, within: Region | None) -> np.ndarray | None:
+        """Where anything is known of a frame, (h, w) bool; None for everywhere."""
+        if self.annotated is None and not len(self.ignored.owner) and within is None:
+            return None
+        known = np.full(frame.sides, self.annotated is None)
+        for spans, there in ((self.annotated, True), (self.ignored, False)):
+            for _, pixels in _by_part(spans.cut(frame), frame.width) if spans else ():
+                known.reshape(-1)[pixels] = there
+        if within is not None:
+            inside = np.zeros(frame.sides, np.bool_)
+            inside[within.slices_in(frame)] = True
+            known &= inside
+        return known
+
+
+def _nothing_in(region: Region | None) -> str:
+    """Say that nothing is annotated of an image, or of a region of it, and what to do."""
+    if region is None:
+        return "nothing of its image is annotated; annotate a part, or take both away"
+    return (
+        f"nothing of the region at x {region.x}, y {region.y} is annotated: its shape holds no pixel, or all of it is "
+        "ignored; delete it"
+    )
+
+
+def _empty(spans: Spans, shapes: Sequence[Shape]) -> int:
+    """How many shapes hold no pixel."""
+    return len(shapes) - len(np.unique(spans.owner))
 
 
 def _check(drawing: Drawing, size: tuple[int, int]) -> None:
@@ -113,29 +173,15 @@ def _spans(drawing: Drawing, shapes: Sequence[Shape], size: tuple[int, int]) -> 
     return Spans(owner[spans.owner], spans.row, spans.start, spans.stop)
 
 
-def _top(spans: Spans, shapes: int, size: tuple[int, int]) -> np.ndarray:
-    """The shape on top of each pixel: (H, W) int32, its index from 1, 0 for none."""
-    areas = np.bincount(spans.owner, spans.lengths, minlength=shapes)
+def _top(spans: Spans, areas: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The shape on top of each pixel: (H, W) int32, its index from 1, 0 for none. areas: of the whole of each shape."""
     largest_first = np.argsort(-areas, kind="stable")
-    height = np.empty(shapes, np.int32)
-    height[largest_first] = np.arange(1, shapes + 1)
+    height = np.empty(len(areas), np.int32)
+    height[largest_first] = np.arange(1, len(areas) + 1)
     top = np.zeros(size, np.int32)
     for some, pixels in _by_part(spans, size[1]):
         np.maximum.at(top.reshape(-1), pixels, np.repeat(height[some.owner], some.lengths))
     return np.concatenate([[0], largest_first + 1]).astype(np.int32)[top]
-
-
-def _known(
-    drawing: Drawing, annotated: Sequence[Shape], ignored: Sequence[Shape], size: tuple[int, int]
-) -> np.ndarray | None:
-    """Where a drawing says anything, (H, W) bool; None for everywhere."""
-    if not annotated and not ignored:
-        return None
-    known = np.full(size, not annotated)
-    for shapes, there in ((annotated, True), (ignored, False)):
-        for _, pixels in _by_part(_spans(drawing, shapes, size), size[1]):
-            known.reshape(-1)[pixels] = there
-    return known
 
 
 def _by_part(spans: Spans, width: int) -> Iterator[tuple[Spans, np.ndarray]]:

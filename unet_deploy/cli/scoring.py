@@ -84,6 +84,7 @@ def evaluate(
     from unet_deploy.evaluation.pairs import check_no_data, find_pairs
     from unet_deploy.evaluation.record import check_recordable
     from unet_deploy.evaluation.record import record as record_figures
+    from unet_deploy.evaluation.regions import by_region
     from unet_deploy.evaluation.split import split_set
     from unet_deploy.runtimes.request import Request
     from unet_deploy.segmentation.models import Models
@@ -104,7 +105,7 @@ def evaluate(
         check_free(findings.plot, overwrite=findings.overwrite)
     outputs = [*([findings.plot] if findings.plot else []), *([file] if findings.record else [])]
     check_no_data(outputs, data.data, data.masks, [] if findings.record else [file])
-    pairs = find_pairs(data.data, data.masks, data.marking())
+    pairs = by_region(find_pairs(data.data, data.masks, data.marking()))
     name = data.data.resolve().name
     split = split_set(name, pairs, data.validation, read.reading()) if data.validation else None
     if split and not split.validation:

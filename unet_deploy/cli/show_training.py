@@ -52,6 +52,8 @@ class SetFound(Protocol):
     @property
     def images(self) -> int: ...
     @property
+    def regions(self) -> int: ...
+    @property
     def smallest(self) -> tuple[int, int]: ...
     @property
     def largest(self) -> tuple[int, int]: ...
@@ -103,11 +105,12 @@ def preview(found: Preview) -> None:
 def _cells(found: SetFound) -> list[str]:
     """What a data set holds, in the order of `_ROWS`, and then the share of each class."""
     sizes = [f"{height} x {width}" for height, width in dict.fromkeys((found.smallest, found.largest))]
-    held_back = f"{_percent(found.held_back)} of it" if found.images == 1 else f"{found.held_back:g} of {found.images}"
+    held_back = f"{found.held_back:g} of {found.regions}" if found.regions > 1 else f"{_percent(found.held_back)} of it"
+    images = f"{found.regions} regions of {found.images}" if found.regions != found.images else str(found.images)
     return [
         str(found.path),
         found.layout,
-        str(found.images),
+        images,
         " to ".join(sizes),
         str(found.channels),
         str(found.objects),

@@ -12,17 +12,20 @@ from unet_deploy.annotations.marking import AS_MARKED, Marking
 from unet_deploy.errors import DataError
 from unet_deploy.evaluation.calibration import Seen
 from unet_deploy.evaluation.kinds import MaskCode, MaskKind
+from unet_deploy.evaluation.pair import scales_of
 from unet_deploy.evaluation.pairs import Pair, find_pairs, read_image
+from unet_deploy.evaluation.regions import by_region
 from unet_deploy.evaluation.seen import was_trained_on
 from unet_deploy.evaluation.split import Part, Split, split_set
 from unet_deploy.evaluation.truths import Truth, check_size, leave_out, read_truth_set
 from unet_deploy.images import check_fits
 from unet_deploy.images.array import ArraySource
-from unet_deploy.images.grey import check_dtype, to_float32
+from unet_deploy.images.grey import GreyScale, check_dtype, to_float32
 from unet_deploy.images.reading import AS_SAID, Reading
 from unet_deploy.model.card import ModelCard
 from unet_deploy.segmentation.models import Given, Models
 from unet_deploy.segmentation.run import segment_array
+from unet_deploy.stream.pipeline import NOTHING_KNOWN
 from unet_deploy.system.progress import Progress
 from unet_deploy.tiling import Region
 
@@ -45,10 +48,19 @@ class Folder:
 
 
 def answer(
-    models: Models | Given, image: ArraySource, *, probabilities: bool = False, tta: bool = False
+    models: Models | Given,
+    image: ArraySource,
+    *,
+    grey: GreyScale | None = None,
+    probabilities: bool = False,
+    tta: bool = False,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Labels (H, W) uint8 and, where asked for, probabilities (K, H, W) float32 of an image."""
-    labels, scores = segment_array(image, models, None, probabilities=probabilities, tta=tta)
+    """Labels (H, W) uint8 and, where asked for, probabilities (K, H, W) float32 of an image.
+
+    grey: of the whole image, where this is a region of it.
+    """
+    greys = {0: grey} if grey else NOTHING_KNOWN
+    labels, scores = segment_array(image, models, None, greys=greys, probabilities=probabilities, tta=tta)
     return labels[0], None if scores is None else scores[0]
 
 
@@ -86,7 +98,7 @@ class Scored:
     """An image that is to be scored, or the part of it that a rule held back."""
 
     image: ArraySource
-    """The whole of it: a model sees what lies around a part."""
+    """The whole of it, or what is read of it: a model sees what lies around a part."""
     pixels: np.ndarray
     """(C, H, W) as stored, of the whole."""
     inside: tuple[slice, slice]
@@ -100,7 +112,7 @@ class Scored:
         image = read_fitting(read_image(pair, reading), card)
         pixels = image.crop(0, image.info.region)
         check_size(pair, pixels, truth)
-        inside = (part.region or image.info.region).slices
+        inside = (part.region or pair.inside or image.info.region).slices
         known = leave_out(truth, image.data_in(0, image.info.region, pixels))
         return cls(image, pixels, inside, known.part(inside))
 
@@ -111,18 +123,20 @@ def see(models: Models, folders: Sequence[Folder], progress: Progress | None = N
     Returns that, and how many images were left out because it was. Raises DataError where none is left.
     """
     card, seen, known = models.card, list[Seen](), 0
-    every = [(folder, find_pairs(folder.path, marking=folder.marking)) for folder in folders]
+    every = [(folder, by_region(find_pairs(folder.path, marking=folder.marking))) for folder in folders]
     found = [(folder, pairs, folder.split(pairs)) for folder, pairs in every]
     total = sum(len(split.validation) if split else len(pairs) for _, pairs, split in found)
     for folder, pairs, split in found:
         masks = read_truth_set(pairs, card.classes, folder.mask_kind, MaskCode.of_card(card))
-        for part in annotated_parts(pairs, masks.truths, split):
+        parts = annotated_parts(pairs, masks.truths, split)
+        scales = scales_of([pairs[part.image] for part in parts], card.normalization, folder.reading)
+        for part in parts:
             pair = pairs[part.image]
             scored = Scored.of(pair, part, masks.truths[part.image], card, folder.reading)
             if was_trained_on(card, scored.pixels, part, split):
                 known += 1
             else:
-                _, scores = answer(models, scored.image, probabilities=True)
+                _, scores = answer(models, scored.image, grey=scales.get(pair.image), probabilities=True)
                 assert scores is not None
                 inside = scores[(slice(None), *scored.inside)]
                 seen.append(Seen.of(part.named(pair), str(folder.path), inside, scored.truth))

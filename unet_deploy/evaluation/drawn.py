@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 
 from unet_deploy.annotations.classes import UNNAMED
 from unet_deploy.annotations.drawn import read_drawing
 from unet_deploy.annotations.marking import Marking
-from unet_deploy.annotations.paint import Painted, paint
+from unet_deploy.annotations.paint import Paint, Painted, paint
 from unet_deploy.evaluation.kinds import Mask, MaskCode, MaskKind
 from unet_deploy.evaluation.objects import connected_objects
 from unet_deploy.evaluation.pair import Pair, check_pages
 from unet_deploy.images.orientation import upright_sides
 from unet_deploy.system.machine import usable_cores
+from unet_deploy.tiling import Region
 
 
 @dataclass(frozen=True)
@@ -32,15 +34,17 @@ class PaintedSet:
 def paint_pairs(pairs: Sequence[Pair], classes: Sequence[str], kind: MaskKind = "auto") -> PaintedSet:
     """Paint what was drawn on images.
 
-    classes: by whose names shapes are of a class. kind: instances or binary where all shapes are of the second class,
-    whatever they are called; connected ones are one object where it is binary.
+    pairs: the regions of an image follow each other. classes: by whose names shapes are of a class. kind: instances or
+    binary where all shapes are of the second class, whatever they are called; connected ones are one object where it is
+    binary.
     Raises DataError as `read_drawing` and `paint`, and ImageError.
     """
     alike = kind in ("instances", "binary")
     names = UNNAMED if alike else tuple(classes)
     with ThreadPoolExecutor(usable_cores()) as pool:
-        painted = list(pool.map(lambda pair: _paint(pair, names), pairs))
-    notes = tuple(_notes(painted, names == UNNAMED and not alike))
+        drawings = list(pool.map(lambda regions: _paint(regions, names), _by_image(pairs)))
+    notes = tuple(_notes([regions[0] for regions in drawings], names == UNNAMED and not alike))
+    painted = [each for regions in drawings for each in regions]
     if kind == "binary":
         painted = [replace(each, objects=connected_objects(each.labels > 0)) for each in painted]
         return PaintedSet(painted, MaskCode("binary", (0, 1)), notes)
@@ -54,11 +58,20 @@ def numbered(drawing: Path, image: Path, size: tuple[int, int], marking: Marking
     return Mask(str(drawing), painted.objects, painted.known)
 
 
-def _paint(pair: Pair, classes: Sequence[str]) -> Painted:
+def _by_image(pairs: Sequence[Pair]) -> list[list[Pair]]:
+    """Pairs in their order, the regions of an image together."""
+    return [list(regions) for _, regions in groupby(pairs, lambda pair: (pair.image, pair.mask))]
+
+
+def _paint(regions: Sequence[Pair], classes: Sequence[str]) -> list[Painted]:
+    """Paint the regions of an image, or all of it, in what is read of each."""
+    pair = regions[0]
     with pair.open() as source:
         check_pages(source.info, pair)
         size = upright_sides(source.info)
-    return paint(read_drawing(pair.mask, pair.image), size, classes, pair.marking)
+    found = Paint.of(read_drawing(pair.mask, pair.image), size, classes, pair.marking)
+    windows = [each.window for each in regions]
+    return [found.on(each.frame, each.region) if each else found.on(Region(0, 0, *size)) for each in windows]
 
 
 def _notes(painted: Sequence[Painted], merged: bool) -> Iterator[str]:

@@ -26,7 +26,7 @@ from unet_deploy.evaluation.objects import (
     without_small,
 )
 from unet_deploy.evaluation.overlap import Overlap, soft_dice
-from unet_deploy.evaluation.pairs import Pair
+from unet_deploy.evaluation.pair import Pair, scales_of
 from unet_deploy.evaluation.partitions import compare_partitions, partition, pixel_error, warping_error
 from unet_deploy.evaluation.scores import CUTS, CutScore, Evaluation, Score
 from unet_deploy.evaluation.seen import was_trained_on
@@ -79,10 +79,12 @@ def evaluate(
         masks = read_truth_set(pairs, card.classes, mask_kind, MaskCode.of_card(card))
         scores, trained_on = [], []
         parts = annotated_parts(pairs, masks.truths, split)
+        scales = scales_of([pairs[part.image] for part in parts], card.normalization, reading)
         for at, part in enumerate(parts):
             pair = pairs[part.image]
             scored = Scored.of(pair, part, masks.truths[part.image], card, reading)
-            labels, probabilities = answer(models, scored.image, probabilities=scoring.by_threshold, tta=tta)
+            grey = scales.get(pair.image)
+            labels, probabilities = answer(models, scored.image, grey=grey, probabilities=scoring.by_threshold, tta=tta)
             name, found = part.named(pair), scored.truth.of_known(labels[scored.inside])
             seen = None if probabilities is None else probabilities[(slice(None), *scored.inside)]
             seen = None if seen is None else scored.truth.background_of_unknown(seen)

@@ -14,7 +14,7 @@ import numpy as np
 
 from unet_deploy.evaluation.answers import answer
 from unet_deploy.evaluation.kinds import MaskCode, MaskKind
-from unet_deploy.evaluation.pairs import Pair, read_image
+from unet_deploy.evaluation.pair import Pair, read_image, scales_of
 from unet_deploy.evaluation.scores import Evaluation, Score
 from unet_deploy.evaluation.truths import Truth, leave_out, read_truth_set
 from unet_deploy.images.reading import AS_SAID, Reading
@@ -55,23 +55,26 @@ def draw_worst(
     classes = evaluation.classes
     order = sorted(range(len(evaluation.parts)), key=lambda at: _quality(evaluation.scores[at]))[:MOST]
     truths = read_truth_set(pairs, classes, mask_kind, MaskCode.of_card(models.card)).truths
+    shown = [pairs[evaluation.parts[at].image] for at in order]
+    scales = scales_of(shown, models.card.normalization, reading)
     panels = 2 if len(classes) > 2 else 1
     across = math.ceil(math.sqrt(len(order) / panels))
     down = math.ceil(len(order) / across)
     figure = Figure(figsize=(4.2 * across * panels, 4.5 * down), layout="constrained")
     for place, at in enumerate(order):
         part = evaluation.parts[at]
-        image, truth = read_image(pairs[part.image], reading), truths[part.image]
+        pair, truth = pairs[part.image], truths[part.image]
+        image = read_image(pair, reading)
         pixels = image.crop(0, image.info.region)
         data = image.data_in(0, image.info.region, pixels)
-        labels = answer(models, image, tta=tta)[0]
+        labels = answer(models, image, grey=scales.get(pair.image), tta=tta)[0]
         if data is not None and data.any():
             pixels = np.where(data, pixels, pixels[:, data].min())  # what is no data may be no number
-        inside = (part.region or image.info.region).slices
+        inside = (part.region or pair.inside or image.info.region).slices
         axes = [figure.add_subplot(down, across * panels, panels * place + panel + 1) for panel in range(panels)]
         seen = leave_out(truth, data).part(inside)
-        shown = pixels[(slice(None), *inside)], seen.of_known(labels[inside]), seen
-        _draw(axes, *shown, evaluation.scores[at], classes)
+        picture = pixels[(slice(None), *inside)], seen.of_known(labels[inside]), seen
+        _draw(axes, *picture, evaluation.scores[at], classes)
     draw_legend(figure, _meanings(classes))
     with replacing(path, overwrite=overwrite) as beside:
         figure.savefig(beside, format="png", dpi=100)

@@ -27,10 +27,10 @@ class Part:
     image: int
     """The index of its pair."""
     region: Region | None = None
-    """The block; None for the whole image."""
+    """The block, in pixels of what is read; None for all of that."""
 
     def named(self, pair: Pair) -> str:
-        """The name of the image, with rows and columns of a block.
+        """The name of the image, with rows and columns of a block, which are those of the whole image.
 
         >>> from pathlib import Path
         >>> Part(0, Region(0, 90, 80, 10)).named(Pair("cell", Path("cell.tif"), Path("mask.tif")))
@@ -38,7 +38,8 @@ class Part:
         """
         if self.region is None:
             return pair.name
-        rows, columns = self.region.slices
+        corner = pair.window.frame.origin if pair.window else (0, 0)
+        rows, columns = self.region.moved(*corner).slices
         return f"{pair.name}[{rows.start}:{rows.stop}, {columns.start}:{columns.stop}]"
 
 
@@ -79,26 +80,32 @@ def split_pairs(pairs: Sequence[Pair], rule: str, reading: Reading = AS_SAID) ->
     if len(pairs) > 1:
         training, validation = split([pair.name for pair in pairs], rule)
         return Split(rule, tuple(map(Part, training)), tuple(map(Part, validation)))
-    with pairs[0].open(reading) as source:
-        height, width = upright_sides(source.info)
-    if max(height, width) < 2 * BLOCKS:
+    inside = pairs[0].inside or _whole(pairs[0], reading)
+    if max(inside.sides) < 2 * BLOCKS:
         raise DataError(f"{pairs[0].image}: is the only image and too small to hold a part of it back; add images")
     training, validation = split([f"block{number}" for number in range(BLOCKS)], rule)
-    return Split(rule, tuple(_blocks(training, height, width)), tuple(_blocks(validation, height, width)))
+    return Split(rule, tuple(_blocks(training, inside)), tuple(_blocks(validation, inside)))
 
 
-def _blocks(numbers: Sequence[int], height: int, width: int) -> Iterator[Part]:
-    """The numbered blocks of an image, those that follow each other as one.
+def _whole(pair: Pair, reading: Reading) -> Region:
+    """All of an image, as it is shown."""
+    with pair.open(reading) as source:
+        return Region(0, 0, *upright_sides(source.info))
 
-    >>> [part.region.slices[0] for part in _blocks([0, 1, 9], 100, 40)]
-    [slice(0, 20, None), slice(90, 100, None)]
+
+def _blocks(numbers: Sequence[int], inside: Region) -> Iterator[Part]:
+    """The numbered blocks of an image or a region of it, those that follow each other as one.
+
+    >>> [part.region.slices[0] for part in _blocks([0, 1, 9], Region(7, 0, 100, 40))]
+    [slice(7, 27, None), slice(97, 107, None)]
     """
+    height, width = inside.sides
     side = max(height, width)
     for _, run in groupby(enumerate(numbers), lambda found: found[1] - found[0]):
         found = [number for _, number in run]
         start, stop = side * found[0] // BLOCKS, side * (found[-1] + 1) // BLOCKS
-        upright = Region(start, 0, stop - start, width)
-        yield Part(0, upright if height >= width else Region(0, start, height, stop - start))
+        block = Region(start, 0, stop - start, width) if height >= width else Region(0, start, height, stop - start)
+        yield Part(0, block.moved(*inside.origin))
 
 
 def split(names: Sequence[str], rule: str) -> tuple[list[int], list[int]]:
@@ -106,7 +113,7 @@ def split(names: Sequence[str], rule: str) -> tuple[list[int], list[int]]:
 
     rule: "last:0.1" or "last:6" takes the last tenth or the last six as one block, so that neighbouring slices of a
     stack never stand on both sides; "fold:2/5" the second of five such blocks; "every:10" each tenth, from the first;
-    "names:a,b" those of these names. Raises UsageError.
+    "names:a,b" those of these names, of an image all its regions. Raises UsageError.
     """
     validation = _held_out(names, rule)
     training = sorted(set(range(len(names))) - set(validation))
@@ -123,7 +130,7 @@ def _held_out(names: Sequence[str], rule: str) -> list[int]:
     count = len(names)
     try:
         if kind == "names":
-            return sorted({names.index(name) for name in amount.split(",")})
+            return sorted({at for name in amount.split(",") for at in _of_name(names, name)})
         if kind == "fold":
             block, blocks = map(int, amount.split("/"))
             if 1 <= block <= blocks:
@@ -137,3 +144,9 @@ def _held_out(names: Sequence[str], rule: str) -> list[int]:
         pass
     unknown = "no such image; " if kind == "names" else ""
     raise UsageError(f"--validation {rule}: {unknown}say last:0.1, last:6, fold:1/5, every:10 or names:first,second")
+
+
+def _of_name(names: Sequence[str], name: str) -> list[int]:
+    """The image of a name, or the regions of it. Raises ValueError where there is none."""
+    regions = [at for at, each in enumerate(names) if each.startswith(f"{name}[y")]
+    return regions or [names.index(name)]

@@ -17,6 +17,7 @@ import numpy as np
 
 from unet_deploy.images import ImageInfo
 from unet_deploy.images.png import SIGNATURE, chunks_of
+from unet_deploy.tiling import Region
 
 ORIENTATION = 274
 """The tag of TIFF, and of EXIF, which is one."""
@@ -42,6 +43,16 @@ def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
 def upright_sides(info: ImageInfo) -> tuple[int, int]:
     """Return the height and width of an image as it is shown."""
     return (info.width, info.height) if info.orientation in _TURNED else (info.height, info.width)
+
+
+def stored_region(region: Region, info: ImageInfo) -> Region:
+    """Return where a region of an image as it is shown lies in the image as it is stored."""
+    height, width = upright_sides(info)
+    y = height - region.bottom if info.orientation in (3, 4, 7, 8) else region.y
+    x = width - region.right if info.orientation in (2, 3, 6, 7) else region.x
+    if info.orientation in _TURNED:
+        return Region(x, y, region.width, region.height)
+    return Region(y, x, region.height, region.width)
 
 
 def upright_order(sides: tuple[float, float], orientation: int) -> tuple[float, float]:

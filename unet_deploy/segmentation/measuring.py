@@ -22,7 +22,7 @@ from unet_deploy.model.scaling import LEAST
 from unet_deploy.runtimes import Runtime
 from unet_deploy.segmentation.models import Given, Models
 from unet_deploy.segmentation.scaling import AS_IT_IS, Scaled, Scaling, require_diameter, scale_of
-from unet_deploy.stream.pipeline import DoneTile, stream
+from unet_deploy.stream.pipeline import NOTHING_KNOWN, DoneTile, stream
 from unet_deploy.stream.planner import Budget
 from unet_deploy.stream.proof import without_proof
 from unet_deploy.system.machine import default_ceiling
@@ -62,26 +62,38 @@ class Measured:
 
     scaled: Scaled
     greys: Mapping[int, GreyScale] = field(default_factory=dict)
-    """The grey scale of the page that was looked at, for the run itself."""
+    """The grey scales of pages that are known, that of the one that was looked at among them, for the run itself."""
 
 
-def scale_for(models: Models | Given, source: ImageSource, scaling: Scaling, max_memory: int | None = None) -> Measured:
+def scale_for(
+    models: Models | Given,
+    source: ImageSource,
+    scaling: Scaling,
+    max_memory: int | None = None,
+    greys: Mapping[int, GreyScale] = NOTHING_KNOWN,
+) -> Measured:
     """The scale at which an image, open at its level, is taken; measured where that is asked for or the card says so.
 
-    max_memory: bytes that the whole process may hold, by default a share of what is free.
+    max_memory: bytes that the whole process may hold, by default a share of what is free. greys: the grey scales of
+    pages that are known.
     Raises UsageError and ImageError, and what opening the model and reading the image do.
     """
     by_card = not scaling.is_asked and models.card.decision.diameter is not None
     if not models.rescales:
         wanted = 1.0 if by_card else scale_of(scaling, models.card, source.info).scale
         models.at(wanted)
-        return Measured(AS_IT_IS)
+        return Measured(AS_IT_IS, greys)
     if by_card or scaling.diameter == "auto":
-        return measure_scale(models, source, max_memory)
-    return Measured(scale_of(scaling, models.card, source.info))
+        return measure_scale(models, source, max_memory, greys)
+    return Measured(scale_of(scaling, models.card, source.info), greys)
 
 
-def measure_scale(models: Models | Given, source: ImageSource, max_memory: int | None = None) -> Measured:
+def measure_scale(
+    models: Models | Given,
+    source: ImageSource,
+    max_memory: int | None = None,
+    greys: Mapping[int, GreyScale] = NOTHING_KNOWN,
+) -> Measured:
     """The scale at which the objects of an image have the diameter that the model knows best.
 
     The middle page is looked at, whatever part of it is to be segmented. The same image gives the same answer.
@@ -89,7 +101,7 @@ def measure_scale(models: Models | Given, source: ImageSource, max_memory: int |
     """
     card, page = models.card, (source.info.pages - 1) // 2
     require_diameter(card, "auto")
-    grey = measure_page(source, page, card.normalization)
+    grey = greys.get(page) or measure_page(source, page, card.normalization)
     diameter = None
     for scale in SCALES:
         runtime = without_proof(models.at(scale))
@@ -99,7 +111,7 @@ def measure_scale(models: Models | Given, source: ImageSource, max_memory: int |
             models.close(scale)
         if diameter is not None and diameter * scale >= LEAST_SEEN:
             break
-    return Measured(fitting(diameter, card), {page: grey})
+    return Measured(fitting(diameter, card), {**greys, page: grey})
 
 
 def fitting(diameter: float | None, card: ModelCard) -> Scaled:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, astuple, replace
 from os import PathLike
@@ -17,7 +17,7 @@ from unet_deploy._version import __version__
 from unet_deploy.errors import ChangedError, ImageError, UsageError
 from unet_deploy.images import ImageSource, check_fits
 from unet_deploy.images.array import ALL_CHANNELS, ArraySource, Channels
-from unet_deploy.images.grey import check_dtype
+from unet_deploy.images.grey import GreyScale, check_dtype
 from unet_deploy.images.state import changed
 from unet_deploy.masks import Keep, format_of
 from unet_deploy.masks.apart import check_apart
@@ -35,7 +35,7 @@ from unet_deploy.segmentation.report import Report
 from unet_deploy.segmentation.scaling import AS_THE_CARD_SAYS, Scaling
 from unet_deploy.segmentation.trust import judge
 from unet_deploy.segmentation.writer import OutputWriter, Subject, write_labels, write_probabilities
-from unet_deploy.stream.pipeline import Consumer, PageScales, stream
+from unet_deploy.stream.pipeline import NOTHING_KNOWN, Consumer, PageScales, stream
 from unet_deploy.stream.planner import Budget, plan_for, proof_plan
 from unet_deploy.stream.proof import prove
 from unet_deploy.stream.tta import averaged
@@ -104,18 +104,22 @@ def segment_array(
     tile_size: int | None,
     *,
     scaling: Scaling = AS_THE_CARD_SAYS,
+    greys: Mapping[int, GreyScale] = NOTHING_KNOWN,
     probabilities: bool = False,
     tta: bool = False,
     progress: Progress | None = None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Labels (pages, H, W) uint8 and, where asked for, probabilities (pages, K, H, W) float32 of an array."""
+    """Labels (pages, H, W) uint8 and, where asked for, probabilities (pages, K, H, W) float32 of an array.
+
+    greys: the grey scales of pages that are known, as where the array is a region of an image; others are measured.
+    """
     source = image if isinstance(image, ImageSource) else ArraySource(image)
     models = model if isinstance(model, Models | Given) else Given(model)
     info, card = source.info, models.card
     read = f"read as (pages, C, H, W) = {info.pages, info.channels, info.height, info.width}"
     how = "choose one with `channel`, give pages as (pages, 1, H, W)" if card.channels == 1 else "give as many"
     check_fits(info, card, remedy=f"it is {read}: {how}, or say with `channel_axis` where its channels are")
-    measured = scale_for(models, source, scaling)
+    measured = scale_for(models, source, scaling, greys=greys)
     opened = models.at(measured.scaled.scale)
     prove(opened, source, lambda: proof_plan(opened, info.region))
     runtime = averaged(opened, tta)
