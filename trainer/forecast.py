@@ -51,13 +51,18 @@ class Forecast:
     narrower: tuple[int, float] | None = None
     """Where it is long and on a processor: a width that takes under an hour, and its seconds."""
     fewer: int | None = None
-    """Where it is long and on a processor: how many steps of this width take an hour."""
+    """Where it is long and on a processor: after which step of this width an hour will be over."""
 
     def within(self, seconds: float) -> Forecast:
         """The same training where it is ended after so many seconds."""
         if self.seconds <= seconds:
             return self
         return replace(self, steps=max(1, math.floor(self.steps * seconds / self.seconds)), seconds=seconds)
+
+    @property
+    def of_this_width(self) -> Forecast:
+        """The same for a network that cannot be narrower: it begins with a model, or goes on."""
+        return replace(self, narrower=None)
 
 
 def foresee(recipe: Recipe, classes: int, extent: Extent, pace: tuple[int, int], device: torch.device) -> Forecast:
@@ -83,7 +88,7 @@ def foresee(recipe: Recipe, classes: int, extent: Extent, pace: tuple[int, int],
     fitting = (width for width in _NARROWER if width < recipe.width and seconds(width) <= LONG)
     width = next(fitting, None)
     fewer = math.floor(left * LONG / whole)
-    return replace(found, narrower=(width, seconds(width)) if width else None, fewer=fewer or None)
+    return replace(found, narrower=(width, seconds(width)) if width else None, fewer=first + fewer if fewer else None)
 
 
 class _Speed:

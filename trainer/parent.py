@@ -85,7 +85,9 @@ class ParentModel:
             elif layer.weight.shape == theirs[name].weight.shape:
                 layer.load_state_dict(theirs[name].state_dict())
             else:
-                misfits.append(f"the first convolution, as images have {layer.weight.shape[1]} channels")
+                channels = layer.weight.shape[1]
+                found = "one channel" if channels == 1 else f"{channels} channels"
+                misfits.append(f"the first convolution, as images have {found}")
         run.averaged.load_state_dict(run.model.state_dict())
         own = [None if source is None else self.card.classes[source] for source in sources]
         return Inherited(self.card.name, tuple(misfits), tuple(zip(classes, own, strict=True)))

@@ -59,6 +59,7 @@ def preview(
     selection = selection_of(annotated.validation, description.classes)
     pace = (0, evaluate_every or description.evaluate_every)
     forecast = foresee(recipe, len(description.classes), extent_of(sets), pace, find_device())
+    forecast = forecast.of_this_width if description.parent else forecast
     limit = 60 * recipe.max_minutes if recipe.max_minutes else math.inf
     notes = filter(None, (*description.notes, *annotated.notes, annotated.note, selection.note))
     return Preview(annotated.found, forecast.within(limit), tuple(notes))

@@ -66,7 +66,7 @@ class AnnotatedSet:
     def held_out(self) -> str:
         """What is kept from training, for people."""
         if self.is_only_image:
-            share = sum(each.labels.size for each in self.validation) / self.images[0].labels.size
+            share = self.found[0].held_back  # of the image as it is, whatever size it was brought to
             return f"{self.rule} held back: {share:.0%} of the only image"
         regions = any(each.regions != each.images for each in self.found)
         return (

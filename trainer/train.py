@@ -68,7 +68,7 @@ def train(
         description = description.going_on(words_of(output))
     told.say(*description.notes)
     with _out_of_memory():
-        _foretell(sets, recipe, len(description.classes), evaluate_every, saved, device, told)
+        _foretell(sets, recipe, description, evaluate_every, saved, device, told)
         annotated = read_sets(sets, description, recipe.diameter)
         selection = selection_of(annotated.validation, description.classes)
         told.say(*annotated.notes, annotated.note, selection.note)
@@ -125,7 +125,7 @@ def _begin(
 def _foretell(
     sets: Sequence[DataSet],
     recipe: Recipe,
-    classes: int,
+    description: ModelDescription,
     evaluate_every: int,
     saved: dict[str, Any] | None,
     device: torch.device,
@@ -134,7 +134,8 @@ def _foretell(
     """Measure how long a training will take, where somebody wants to know."""
     first = saved["step"] if saved else 0
     if told.forecast and first < recipe.steps:
-        found = foresee(recipe, classes, extent_of(sets), (first, evaluate_every), device)
+        found = foresee(recipe, len(description.classes), extent_of(sets), (first, evaluate_every), device)
+        found = found.of_this_width if saved or description.parent else found
         told.forecast(found.within(_seconds_left(recipe, saved or {})))
 
 
@@ -264,7 +265,8 @@ def _ended(run: Run, pace: Pace) -> str | None:
     if run.step >= pace.recipe.steps:
         return None
     if pace.is_in_vain(run):
-        return f"note: ended at step {run.step}: no score of the last {run.stale} validations was better"
+        last = "validation" if run.stale == 1 else f"{run.stale} validations"
+        return f"note: ended at step {run.step}: no score of the last {last} was better"
     return f"note: ended at step {run.step}, when --max-minutes {pace.recipe.max_minutes:g} were over"
 
 

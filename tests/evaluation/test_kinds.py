@@ -189,6 +189,14 @@ def test_a_border_of_255_is_of_no_class(numbers, names):
         np.testing.assert_array_equal(truth.labels, inner > 0 if len(names) == 2 else inner)
 
 
+@pytest.mark.parametrize("kept", [None, MaskCode("instances")])
+def test_255_beside_background_and_foreground_is_of_no_class_wherever_it_lies(kept):
+    partly = [np.where(each > 0, 1, 0).astype(np.uint8) for each in DISCS]
+    for each in partly:
+        each[:, 0] = 255
+    assert code_of(masks(*partly), TWO, kept=kept) == MaskCode("binary", (0, 1), 255)
+
+
 def test_an_object_of_number_255_is_an_object():
     spread = [np.array([0, 42, 85, 128, 170, 212, 255], np.uint8)[each] for each in DISCS]
     assert code_of(masks(*spread), TWO) == MaskCode("instances")

@@ -9,6 +9,7 @@ import tifffile
 from command_line import error, unet_deploy
 
 from unet_deploy import open_model
+from unet_deploy.annotations.marking import Marking
 from unet_deploy.errors import DataError
 from unet_deploy.evaluation.evaluate import evaluate, score_files
 from unet_deploy.evaluation.pairs import find_pairs
@@ -241,3 +242,17 @@ def test_a_model_says_where_masks_are_others_than_it_was_trained_on(folder, smal
     for pair in find_pairs(folder):
         tifffile.imwrite(pair.mask, (tifffile.imread(pair.mask) > 0).astype(np.uint8) * 255)
     assert "trained on masks" not in unet_deploy("evaluate", path, folder)[1]
+
+
+@pytest.mark.parametrize(
+    ("ignore", "notes"), [(7, ()), (8, ("note: no mask has a pixel of 8, so --ignore 8 leaves nothing out",))]
+)
+def test_an_ignored_value_that_no_mask_has_is_told(tmp_path, ignore, notes):
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+    tifffile.imwrite(tmp_path / "images" / "a.tif", np.zeros((20, 20), np.uint8))
+    mask = np.zeros((20, 20), np.uint8)
+    mask[4:9, 4:9], mask[12:15, 12:15] = 1, 7
+    tifffile.imwrite(tmp_path / "masks" / "a.tif", mask)
+    pairs = find_pairs(tmp_path, marking=Marking(ignore=ignore))
+    assert read_truth_set(pairs, CLASSES, "instances").notes == notes

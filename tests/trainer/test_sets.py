@@ -120,6 +120,13 @@ def test_objects_are_brought_to_one_diameter(laboratories):
         assert abs(np.corrcoef(each.image.ravel(), each.labels.ravel())[0, 1]) > 0.9
 
 
+def test_of_an_only_image_the_share_held_back_is_that_of_its_file_whatever_size_it_is_brought_to(laboratories):
+    for kind in ("images", "masks"):
+        (laboratories / "far" / kind / "1.tif").unlink()
+    found = read_sets([DataSet(laboratories / "far", validation="last:0.4")], CELLS, 120.0)
+    assert found.held_out == "last:0.4 held back: 40% of the only image"
+
+
 def test_a_tile_shows_objects_of_that_diameter(laboratories):
     found = read_sets(sets(laboratories, validation="last:1"), CELLS, 20.0)
     for sample in add_weights(found.training, 2, PRESETS["modern"]):

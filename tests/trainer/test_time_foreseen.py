@@ -48,6 +48,19 @@ def test_of_a_long_one_the_width_and_the_steps_that_fit_an_hour_are_told(machine
     assert foresee(replace(MODERN, steps=found.fewer), 2, EXTENT, (0, 500), CPU).seconds == pytest.approx(LONG, rel=0.1)
 
 
+def test_of_a_run_that_goes_on_the_steps_of_an_hour_are_beyond_those_it_has_taken(machine):
+    first = 3000
+    found = foresee(MODERN, 2, EXTENT, (first, 500), CPU)
+    rest = foresee(replace(MODERN, steps=found.fewer), 2, EXTENT, (first, 500), CPU)
+    assert found.fewer > first
+    assert rest.seconds == pytest.approx(LONG, rel=0.1)
+
+
+def test_a_network_that_begins_with_a_model_is_not_told_to_be_narrower(machine):
+    found = foresee(MODERN, 2, EXTENT, (0, 500), CPU)
+    assert replace(found, narrower=None) == found.of_this_width
+
+
 def test_what_is_done_is_not_counted_and_validations_are(machine):
     whole, half = (foresee(MODERN, 2, EXTENT, (first, 500), CPU) for first in (0, 3000))
     assert half.steps == 3000

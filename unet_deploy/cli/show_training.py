@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -145,4 +146,5 @@ def training_time(found: TrainingTime) -> None:
 def trained(made: Trained, output: Path) -> None:
     """Say which weights were kept, and what to do with them."""
     which = f"mean validation Dice {made.score:.4f}" if made.chosen else f"the weights of step {made.step}"
-    answer(f"{output}: {which}; next: unet-deploy export {output} -o {output.stem}.onnx")
+    export = ["unet-deploy", "export", str(output), "-o", f"{output.stem}.onnx"]
+    answer(f"{output}: {which}; next: {shlex.join(export)}")

@@ -33,6 +33,9 @@ MaskKind = Literal["auto", "binary", "classes", "instances"]
 VOID = 255
 """Beside numbers of classes or objects, what Pascal VOC draws around objects: of no class."""
 
+_PARTLY = (0, 1, VOID)
+"""What a mask of background and foreground holds of which a part is of no class, wherever that part lies."""
+
 _WHITE = (1, 255, 65535)
 """What programs write for the foreground."""
 
@@ -229,8 +232,9 @@ def _classes(masks: Sequence[Mask], values: tuple[int, ...], classes: int) -> Ma
     if len(values) == classes:
         return MaskCode("classes", values)
     worst = max(masks, key=lambda mask: mask.values[-1:])
+    objects = ", or two if they number objects" if len(values) > _USUAL_CLASSES else ""
     raise DataError(
-        f"{worst.name}: label {values[-1]}, but only {classes} classes are named; name all, from 0 "
+        f"{worst.name}: label {values[-1]}, but only {classes} classes are named; name all, from 0{objects} "
         f"(the masks hold {listed(values)})"
     )
 
@@ -238,7 +242,7 @@ def _classes(masks: Sequence[Mask], values: tuple[int, ...], classes: int) -> Ma
 def _fits(code: MaskCode, masks: Sequence[Mask], values: tuple[int, ...]) -> bool:
     """Whether all numbers of masks mean something in a code."""
     if code.kind == "instances":
-        return len(values) <= 1 or (values[0] == 0 and not _without_objects(masks, None))
+        return len(values) <= 1 or (values[0] == 0 and values != _PARTLY and not _without_objects(masks, None))
     return {*values} <= {*code.values}
 
 
@@ -271,9 +275,11 @@ def _no_kind(mask: Mask, as_classes: str) -> str:
 
 
 def _void(masks: Sequence[Mask], values: tuple[int, ...]) -> int | None:
-    """VOID where it is the last of the values, apart from the others, and borders on most of them."""
+    """VOID where it is the last of the values, apart from the others, and borders on most; always beside 0 and 1."""
     if len(values) < 3 or values[-1] != VOID or values[-2] == VOID - 1:
         return None
+    if values == _PARTLY:  # two objects would be numbered 1 and 2
+        return VOID
     beside = [_share_beside(mask, VOID) for mask in masks if len({*mask.values} - {0}) > 1]
     return VOID if beside and min(beside) > 0.5 else None
 

@@ -84,7 +84,7 @@ def read_truth_set(
     if all(is_drawing(pair.mask) for pair in pairs):
         drawn = paint_pairs(pairs, classes, kind)
         truths = [Truth(each.labels, each.objects, each.known) for each in drawn.painted]
-        return TruthSet(truths, drawn.code, drawn.notes)
+        return TruthSet(truths, drawn.code, (*drawn.notes, *_notes_of_ignored(pairs, ())))
     named = {pair.named: None for pair in pairs if pair.named}
     for each in named:
         each.check_classes(classes)
@@ -92,7 +92,11 @@ def read_truth_set(
         masks = list(pool.map(_read_pair, pairs))
     code = code_of(masks, classes, kind, kept)
     truths = [truth_of(mask, code, len(classes)) for mask in masks]
-    notes = [*notes_of(masks, code), *_notes_of_classes(code, classes, kept if kind == "auto" else None)]
+    notes = [
+        *_notes_of_ignored(pairs, masks),
+        *notes_of(masks, code),
+        *_notes_of_classes(code, classes, kept if kind == "auto" else None),
+    ]
     return TruthSet(truths, code, (*notes, *filter(None, (each.note(classes) for each in named))))
 
 
@@ -169,6 +173,16 @@ def notes_of(masks: Sequence[Mask], code: MaskCode) -> Iterator[str]:
         yield f"note: {code.void} in {count} of {len(masks)} masks is taken for no class (void), and left out"
     if code.kind == "binary" and len(code.values) > 2:
         yield f"note: the masks hold {listed(code.values)}; all above {code.values[0]} is foreground"
+
+
+def _notes_of_ignored(pairs: Sequence[Pair], masks: Sequence[Mask]) -> Iterator[str]:
+    """Say where a person names a value that is not known, and no mask has it; drawings are no masks.
+
+    A data set that names its labels may name one that it does not use.
+    """
+    value = None if pairs[0].named else pairs[0].marking.ignore
+    if value is not None and all(mask.data is None for mask in masks):
+        yield f"note: no mask has a pixel of {value}, so --ignore {value} leaves nothing out"
 
 
 def _notes_of_classes(code: MaskCode, classes: Sequence[str], kept: MaskCode | None) -> Iterator[str]:
