@@ -10,6 +10,7 @@ import numpy as np
 
 from trainer.recipe import Recipe
 from trainer.weight_map import border_weights, class_weights
+from unet_deploy.annotations.drawn import is_drawing
 from unet_deploy.errors import DataError
 from unet_deploy.evaluation.kinds import MaskKind
 from unet_deploy.evaluation.pair import Pair, read_image, scales_of
@@ -112,6 +113,8 @@ def annotate(
             f"(void); give them one, or say --ignore {void}: these are not learned from"
         )
     if absent := absent_class((truth.said for truth in truths), classes):
+        if is_drawing(pairs[0].mask):
+            raise DataError(f"{pairs[0].mask}: no shape is a {absent!r}; draw some, or name the classes that are drawn")
         where = pairs[0].mask.parent
         raise DataError(f"{where}: class {absent!r} occurs in no mask; check the masks, or name the classes they have")
     scales = scales_of(pairs, normalization, reading)

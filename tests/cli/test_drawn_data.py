@@ -50,6 +50,20 @@ def test_an_image_with_its_drawing_is_trained_on(slide, tmp_path, given):
     assert weights.exists()
 
 
+def test_rectangles_in_which_nothing_is_drawn_are_told_so(slide, tmp_path, capsys):
+    pytest.importorskip("torch")
+    drawing = draw(slide.with_suffix(".geojson"), feature("Annotated", box(0, 0, 40, 80)))
+    assert run("train", slide, "-o", tmp_path / "w.pt", *QUICK) == 3
+    assert f"{drawing}: no shape is a 'foreground'; draw some" in capsys.readouterr().err
+
+
+def test_what_a_training_leaves_beside_a_slide_is_no_image(slide, small_models):
+    pytest.importorskip("torch")
+    assert run("train", slide, "-o", slide.with_name("w.pt"), *QUICK) == 0
+    assert (slide.parent / "w.validation.png").exists()
+    assert run("evaluate", small_models["one"], slide.parent, "--mask-kind", "instances", "--no-progress") == 0
+
+
 def test_what_lies_outside_of_what_is_annotated_changes_no_weight(slide, tmp_path):
     torch = pytest.importorskip("torch")
     from trainer.weights import load_weights

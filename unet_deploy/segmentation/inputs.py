@@ -15,9 +15,10 @@ from unet_deploy.segmentation.outputs import Outputs, beside, tiff_suffix
 
 _OURS = (
     *(".mask.tif", ".overlay.png"),
+    *(".curves.png", ".validation.png"),  # of a training
     *(f".{what}{end}" for what in ("probabilities", "instances") for end in (".tif", ".ome.tif", ".zarr")),
 )
-"""How the names of files end that a run itself has chosen."""
+"""How the names of files end that a run or a training itself has chosen."""
 
 
 def find_images(inputs: Iterable[str], notify: Callable[[str], None] | None = None) -> list[Path]:
