@@ -13,7 +13,7 @@ import torch
 
 from trainer.batches import batches
 from trainer.data import add_weights
-from trainer.deciding import decide, seconds_to_decide
+from trainer.deciding import decide, numbers_objects, seconds_to_decide, usual
 from trainer.description import UNDESCRIBED, ModelDescription
 from trainer.device import find_device
 from trainer.forecast import foresee, steps_of_answers
@@ -23,7 +23,7 @@ from trainer.parent import ParentModel
 from trainer.pictures import compare_blocks, draw_curves, draw_validation
 from trainer.places import Places
 from trainer.predict import validate
-from trainer.recipe import Recipe, first_decision
+from trainer.recipe import Recipe
 from trainer.run import Run, check_memory, check_tile, start
 from trainer.selection import Selection, selection_of
 from trainer.sets import AnnotatedSet, DataSet, extent_of, read_sets
@@ -74,7 +74,7 @@ def train(
         told.say(*annotated.notes, annotated.note, selection.note)
         run = start(recipe, len(annotated.images[0].image), len(description.classes), device)
         settings = settings_of(recipe, description, annotated)
-        decision = description.first_decision(recipe.diameter)
+        decision = usual(description.first_decision(recipe.diameter), annotated)
         keeper = Keeper(files, recipe, description, annotated, selection, settings, device, decision)
         if saved:
             told.say(*_check_same(files.checkpoint, saved, recipe, keeper))
@@ -272,13 +272,15 @@ def _ended(run: Run, pace: Pace) -> str | None:
 
 def _decide(run: Run, best: UNet, keeper: Keeper) -> str | None:
     """Choose how the answer of the best weights becomes objects, and keep it with them; returns what a person reads."""
+    if not numbers_objects(keeper.data):
+        return None
+    inherited = keeper.decision == keeper.description.first_decision(keeper.recipe.diameter)
+    before = "as its parent decides" if inherited else "as usual"
     found = decide(best, keeper.data, keeper.decision, keeper.device)
     if found is None:
-        return None
-    inherited = keeper.decision != first_decision(keeper.recipe.diameter)
+        return f"note: too few objects are held back to choose by: they are made {before}, with {keeper.decision.words}"
     keeper.decision = found.decision
     keeper.write_weights(run)
-    before = "as its parent decides" if inherited else "as connected components"
     return (
         f"note: objects of what is held back: F1 over IoU 0.5 to 0.9 {found.after:.3f} ({found.before:.3f} {before}), "
         f"with {found.decision.words}"

@@ -35,6 +35,12 @@ def field(seed: int) -> tuple[np.ndarray, np.ndarray]:
     return objects, (objects > 0) | speck
 
 
+@pytest.fixture(autouse=True)
+def few(monkeypatch):
+    """So that small images are enough."""
+    monkeypatch.setattr(deciding, "FEW", 1)
+
+
 @pytest.fixture
 def held_back(monkeypatch) -> AnnotatedSet:
     """Images whose grey values are the answer of the network, as logits."""
@@ -54,6 +60,15 @@ def test_specks_are_no_objects_where_the_masks_have_none(held_back):
     assert 0 < found.decision.min_size <= 0.16
 
 
+def test_a_decision_that_says_nothing_of_objects_is_the_usual_one_where_masks_number_them(held_back):
+    known = Decision(diameter=28, diameters=(20, 45), trusted_from=0.8)
+    filled = deciding.usual(known, held_back)
+    assert (filled.split, filled.diameter, filled.trusted_from) == (deciding.USUAL.split, 28, 0.8)
+    assert deciding.usual(known, replace(held_back, code=MaskCode("binary"))) == known
+    own = Decision(threshold=0.3)
+    assert deciding.usual(own, held_back) == own
+
+
 def test_what_is_known_of_diameters_and_confidence_stays(held_back):
     known = Decision(diameter=28, diameters=(20, 45), trusted_from=0.8)
     found = deciding.decide(None, held_back, known, torch.device("cpu"))
@@ -62,6 +77,7 @@ def test_what_is_known_of_diameters_and_confidence_stays(held_back):
 
 def test_a_few_objects_do_not_overrule_what_was_decided_by_many(held_back, monkeypatch):
     decided = Decision(threshold=0.3, split=0.05)
+    monkeypatch.setattr(deciding, "FEW", 49)
     assert deciding.decide(None, held_back, decided, torch.device("cpu")) is None
     monkeypatch.setattr(deciding, "FEW", 48)
     assert deciding.decide(None, held_back, decided, torch.device("cpu")).decision.min_size > 0
@@ -88,6 +104,14 @@ def test_a_training_on_numbered_objects_ends_with_a_decision_that_its_model_keep
     kept = Decision.from_plain(torch.load(weights, weights_only=True)["decision"])
     assert export(weights, model).decision == kept
     assert any("F1" in note and kept.words in note for note in notes)
+
+
+def test_where_too_few_are_held_back_objects_are_made_as_usual(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(deciding, "FEW", 1000)
+    weights, notes = tmp_path / "w.pt", []
+    train(DataSet(folder), weights, TINY, ModelDescription(("background", "cell")), told=Told(note=notes.append))
+    assert Decision.from_plain(torch.load(weights, weights_only=True)["decision"]) == deciding.USUAL
+    assert any("too few objects are held back" in note and deciding.USUAL.words in note for note in notes)
 
 
 def test_weights_of_earlier_versions_say_of_objects_what_their_recipe_does(folder, tmp_path):
