@@ -289,10 +289,10 @@ def test_score_leaves_out_what_is_no_data(tmp_path):
     truth = np.zeros((60, 60), np.uint8)
     truth[10:20, 10:20] = 1
     found = truth.copy()
-    truth[40:] = 255
+    truth[40:] = 200
     found[45:55] = 1
     tifffile.imwrite(tmp_path / "found.tif", found)
-    for text, dice in (("255", 1.0), ("0", None), (None, None)):
+    for text, dice in (("200", 1.0), ("0", None), (None, None)):
         extra = [(42113, "s", 0, text, True)] if text else []
         tifffile.imwrite(tmp_path / "truth.tif", truth, extratags=extra, metadata=None)
         scored = score_files(tmp_path / "found.tif", tmp_path / "truth.tif").by_class[0].dice

@@ -20,6 +20,7 @@ from unet_deploy.errors import ImageError, UnetDeployError
 from unet_deploy.images.tiff import TiffSource
 from unet_deploy.masks.overlay import Overlay
 from unet_deploy.segmentation.run import Options, Outputs, is_made, segment_file
+from unet_deploy.system import files
 from unet_deploy.system.files import replacing
 from unet_deploy.tiling import Region
 
@@ -63,6 +64,24 @@ def test_killed_at_random_moments_it_ends_in_the_same_files(slide, small_models,
     assert sorted(os.listdir(mask.parent)) == sorted(os.listdir(tmp_path / "once"))
     for name in os.listdir(mask.parent):
         assert (mask.parent / name).read_bytes() == (tmp_path / "once" / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("locked", [True, False])
+def test_a_new_file_that_another_process_takes_for_a_leftover_is_made_anew(tmp_path, monkeypatch, locked):
+    taken, real = [], files.try_lock
+
+    def late(file):
+        if taken:
+            return real(file)
+        taken.append(file.name)
+        os.unlink(file.name)
+        return locked
+
+    monkeypatch.setattr(files, "try_lock", late)
+    with replacing(tmp_path / "mask.tif") as beside:
+        beside.write_bytes(b"whole")
+    assert str(beside) not in taken
+    assert os.listdir(tmp_path) == ["mask.tif"]
 
 
 def test_what_a_killed_process_left_of_a_file_goes_and_what_another_writes_stays(tmp_path):

@@ -120,7 +120,18 @@ def _new_beside(path: Path) -> IO[bytes]:
     while True:
         beside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(2)}.part")
         with suppress(FileExistsError):
-            return beside.open("xb")
+            file = beside.open("xb")
+            if _is_held(file):
+                return file
+            file.close()
+
+
+def _is_held(file: IO[bytes]) -> bool:
+    """Lock a new file, and say whether it is there still: until then another process may take it for a leftover."""
+    with suppress(OSError):  # a file system without locks, where none is taken away
+        if not try_lock(file):
+            return False
+    return os.fstat(file.fileno()).st_nlink > 0
 
 
 def drop_leftovers(path: Path) -> None:
