@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unet_deploy.errors import UsageError
-from unet_deploy.viewing import cut, levels, overview, shrink, zoom
+from unet_deploy.viewing import cut, levels, look, overview, shrink, zoom
 from unet_deploy.viewing.pixels import Pixels
 from unet_deploy.viewing.shrink import mean
 from unet_deploy.viewing.zoom import Zooms
@@ -16,7 +16,7 @@ from unet_deploy.viewing.zoom import Zooms
 SIDES = st.integers(1, 3000)
 
 
-@pytest.mark.parametrize("module", [cut, levels, overview, shrink, zoom], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [cut, levels, look, overview, shrink, zoom], ids=lambda module: module.__name__)
 def test_examples_are_true(module):
     assert doctest.testmod(module).failed == 0
 

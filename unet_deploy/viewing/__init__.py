@@ -9,4 +9,11 @@ overview.py   a whole page, small, made in the background where a file has no py
 layer.py      one opened file, and its tiles
 contrast.py   between which grey values a channel is shown
 paint.py      pixels as pictures: channels in their colours, labels as fills or outlines
+look.py       how a tile is drawn, as its address says it
+scene.py      files one over another, and the pictures of their tiles
+described.py  what a page must know of a scene
+guard.py      who is let in
+lanes.py      how much work is in flight
+app.py        what a browser may ask
+serve.py      a server of one scene, until Ctrl-C
 """

@@ -46,6 +46,11 @@ class Layer:
         """The overview of the page that was asked for last; None where none is needed, or none was begun yet."""
         return self._overview
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether no overview is being made: tiles look the same when they are asked for again."""
+        return self._overview is None or self._overview.share == 1
+
     def value(self, page: int, y: int, x: int) -> tuple[float, ...]:
         """The stored numbers of a pixel of the finest level, one a channel.
 
