@@ -1,6 +1,7 @@
 """What a browser is answered of a scene, and what it is not."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -112,6 +113,16 @@ def test_a_tile_is_kept_by_the_browser_and_the_rest_is_not(asking):
 )
 def test_what_there_is_not_is_not_found(asking, path):
     assert asking(path).status_code == 404
+
+
+def test_the_page_and_all_that_it_is_made_of_come_from_the_server_itself(asking):
+    page = asking("")
+    assert page.headers["content-type"].startswith("text/html")
+    linked = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert {"page/view.js", "page/view.css", "page/openseadragon.min.js"} <= set(linked)
+    for each in linked:
+        assert each == "data:," or asking(each).status_code == 200
+    assert "Redistribution and use" in asking("page/openseadragon.LICENSE.txt").text
 
 
 def test_foreign_names_and_wrong_tokens_are_refused(files):

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from unet_deploy.errors import UnetDeployError, UsageError
@@ -22,6 +23,8 @@ from unet_deploy.viewing.scene import Place, Scene
 
 MOST_WAITING = 64
 """Requests that wait while others are answered; a browser asks again for what is refused beyond."""
+_PAGE = Path(__file__).with_name("page")
+_ASSETS = ("view.css", "view.js", "openseadragon.min.js", "openseadragon.LICENSE.txt")
 _KEPT = {"cache-control": "private, max-age=3600"}
 _NOT_KEPT = {"cache-control": "no-store"}
 
@@ -32,6 +35,8 @@ def application(scene: Scene, token: str, host: str = "127.0.0.1") -> Guard:
     """Return the application that shows a scene to who knows the token. host: the name that it is served under."""
     asked = _Asked(scene)
     routes = [
+        Route("/", _index),
+        Route("/page/{name}", _asset),
         Route("/scene", asked.scene),
         Route("/progress", asked.progress),
         Route("/shades/{file:int}/{page:int}", asked.shades),
@@ -85,6 +90,18 @@ class _Asked:
 
     async def _do(self, request: Request, work: Callable[[], Answer]) -> Answer:
         return await self._lanes.do(work, request.is_disconnected)
+
+
+async def _index(request: Request) -> Response:
+    return FileResponse(_PAGE / "index.html", headers=_NOT_KEPT)
+
+
+async def _asset(request: Request) -> Response:
+    """A file of the page, of those that it is made of; the name leads nowhere else."""
+    name = request.path_params["name"]
+    if name not in _ASSETS:
+        raise UsageError("the page has no such file")
+    return FileResponse(_PAGE / name, headers=_NOT_KEPT)
 
 
 def _plain(value: float) -> float | str:
