@@ -27,6 +27,7 @@ const viewer = OpenSeadragon({
   drawer: "canvas",
   showNavigationControl: false,
   showNavigator: true,
+  navigatorAutoFade: false,
   navigatorPosition: "BOTTOM_RIGHT",
   navigatorBackground: "#000",
   imageSmoothingEnabled: false, // a pixel of the image is a square, at any zoom
