@@ -146,6 +146,7 @@ _PACKAGES = (
     ("torch", "torch", "train"),
     ("matplotlib", "matplotlib", "train"),
     ("skimage", "skimage", "train"),
+    ("tensorboard", "tensorboard", "tensorboard"),
 )
 """Name, module that is really imported, and the extra that brings it."""
 

@@ -19,8 +19,8 @@ from unet_deploy.viewing.levels import Grid, ShownLevel
 from unet_deploy.viewing.pixels import Pixels, read_upright
 from unet_deploy.viewing.zoom import Zooms, ZoomTile
 
-MOST = 1 << 24
-"""Numbers of an overview: 64 MB of float32."""
+MOST = 1 << 23
+"""Numbers of an overview: 32 MB of float32."""
 _BAND = 1 << 23
 """Numbers that are read at once, where that is a square of the image for one pixel of the overview at least."""
 
