@@ -3,7 +3,7 @@
 Heavy modules are imported inside the commands, so that --help answers at once.
 """
 
-from unet_deploy.cli import segment, suggest, training, scoring, calibrate, adopt, engines, measure  # noqa: F401, I001  (in the order of --help)
+from unet_deploy.cli import segment, suggest, training, scoring, calibrate, adopt, engines, measure, view  # noqa: F401, I001  (in the order of --help)
 from unet_deploy.cli.app import app
 
 

@@ -50,6 +50,12 @@ def block(text: str) -> None:
     print(text)
 
 
+def address_of_page(address: str) -> None:
+    """Print where a page is, at once, and how it ends."""
+    print(visible(address), flush=True)
+    note("Ctrl-C ends it; whoever has the address sees the files")
+
+
 # -- segment ---------------------------------------------------------------------------------------------------------
 
 

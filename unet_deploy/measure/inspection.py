@@ -141,6 +141,8 @@ _PACKAGES = (
     ("zarr", "zarr", "zarr"),
     ("fsspec", "fsspec", "zarr"),
     ("distributed", "distributed", "distributed"),
+    ("starlette", "starlette", "view"),
+    ("uvicorn", "uvicorn", "view"),
     ("torch", "torch", "train"),
     ("matplotlib", "matplotlib", "train"),
     ("skimage", "skimage", "train"),
