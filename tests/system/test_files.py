@@ -7,7 +7,8 @@ import hashlib
 import pytest
 
 from unet_deploy.errors import ResourceError, UnetDeployError, UsageError
-from unet_deploy.system.files import check_free, check_room, file_errors, replacing, sha256_of, try_lock
+from unet_deploy.system.files import check_free, check_room, file_errors, replacing, sha256_of
+from unet_deploy.system.kernel import try_lock
 
 
 def refuse(code):
