@@ -10,7 +10,6 @@ import errno
 import msvcrt
 import os
 import shutil
-import stat
 import sys
 import time
 from collections.abc import Callable
@@ -104,8 +103,8 @@ def open_no_link(path: Path) -> int:
 
 
 def is_own(found: os.stat_result, folder: Path) -> bool:
-    """Whether a file or folder is none that lies elsewhere in truth; whose it is, Python does not tell here."""
-    return found.st_reparse_tag != stat.IO_REPARSE_TAG_MOUNT_POINT
+    """Return True: whose a file is, Python does not tell here."""
+    return True
 
 
 def name_open(file: IO[Any], path: Path, name: Path) -> None:
