@@ -61,6 +61,13 @@ class Kernel:
         return 1
 
 
+class Native:
+    """ntdll, where long paths are enabled."""
+
+    def RtlAreLongPathsEnabled(self):  # noqa: N802
+        return 1
+
+
 def windows_error(code):
     error = PermissionError(errno.EACCES, "locked")
     error.winerror = code
@@ -161,7 +168,7 @@ def begin():
     os.O_BINARY = os.O_NOINHERIT = 0
     builtins.open = io.open = open_file
     shutil._use_fd_functions, shutil.disk_usage = False, disk_usage
-    ctypes.WinDLL = lambda name, use_last_error: Kernel()
+    ctypes.WinDLL = lambda name, use_last_error=False: {"kernel32": Kernel, "ntdll": Native}[name]()
     ctypes.get_last_error, ctypes.WinError = lambda: LOCKED, windows_error
     sys.modules["msvcrt"] = types.SimpleNamespace(get_osfhandle=lambda handle: handle)
     sys.modules["psutil"] = types.SimpleNamespace(

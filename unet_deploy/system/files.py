@@ -17,7 +17,9 @@ from typing import IO
 
 from unet_deploy.errors import ResourceError, UnetDeployError, UsageError
 from unet_deploy.system.kernel import (
+    fault_of_name,
     is_own,
+    longest_path,
     name_open,
     open_no_link,
     remove_open,
@@ -30,8 +32,6 @@ from unet_deploy.system.marks import put_mark
 
 _LONGEST_NAME = 255 - len(".12345678.1234.part")
 """Bytes of a file's name: what is written beside it has a longer one."""
-
-_LONGEST_PATH = 4000
 
 
 def check_png(path: Path) -> None:
@@ -46,7 +46,7 @@ def check_free(path: Path, *, overwrite: bool) -> None:
     Raises UsageError when it exists, is a folder or is too long a name, UnetDeployError where its folder is not there
     or cannot be written to.
     """
-    check_length(path)
+    check_name(path)
     if path.is_dir():
         raise UsageError(f"{path}: is a folder; give a file name")
     if path.exists() and not overwrite:
@@ -56,11 +56,15 @@ def check_free(path: Path, *, overwrite: bool) -> None:
     check_writable(path)
 
 
-def check_length(path: Path) -> None:
-    """Raise UsageError unless the name, and those of hidden files beside it that begin with it, are short enough."""
-    size = len(os.fsencode(path.name))
-    if size > _LONGEST_NAME or len(os.fsencode(path.absolute())) > _LONGEST_PATH:
+def check_name(path: Path) -> None:
+    """Raise UsageError unless a file can have this name, and hidden files beside it one that begins with it."""
+    if fault := fault_of_name(path.name):
+        raise UsageError(f"{path}: {fault}; give another name")
+    size, whole = len(os.fsencode(path.name)), len(os.fsencode(path.absolute()))
+    if size > _LONGEST_NAME:
         raise UsageError(f"{path.name[:40]}...: this name of {size} bytes is too long for a file; give a shorter one")
+    if whole > longest_path():
+        raise UsageError(f"{path.name[:40]}: its path of {whole} bytes is too long; take a folder of a shorter one")
 
 
 def check_writable(path: Path) -> None:

@@ -5,7 +5,9 @@ import sys
 if sys.platform == "win32":
     from unet_deploy.system.windows import (
         CUDA_DRIVER,
+        fault_of_name,
         is_own,
+        longest_path,
         name_open,
         open_no_link,
         peak_memory,
@@ -22,7 +24,9 @@ if sys.platform == "win32":
 else:
     from unet_deploy.system.posix import (
         CUDA_DRIVER,
+        fault_of_name,
         is_own,
+        longest_path,
         name_open,
         open_no_link,
         peak_memory,
@@ -39,7 +43,9 @@ else:
 
 __all__ = [
     "CUDA_DRIVER",
+    "fault_of_name",
     "is_own",
+    "longest_path",
     "name_open",
     "open_no_link",
     "peak_memory",

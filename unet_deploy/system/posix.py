@@ -18,6 +18,16 @@ CUDA_DRIVER = "libcuda.so.1"
 """The library of NVIDIA's driver."""
 
 
+def longest_path() -> int:
+    """Return the most bytes of a path, with room for what is beside it or in it: PATH_MAX is 4,096 on Linux."""
+    return 4000
+
+
+def fault_of_name(name: str) -> str:
+    """Return an empty text: every name that a path can hold is one."""
+    return ""
+
+
 def try_lock(file: IO[Any]) -> bool:
     """Lock an open file among processes until it is closed; return whether no other process holds the lock.
 

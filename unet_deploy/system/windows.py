@@ -44,6 +44,36 @@ class _Overlapped(ctypes.Structure):
     )
 
 
+_DEVICES = {
+    "con",
+    "prn",
+    "aux",
+    "nul",
+    "conin$",
+    "conout$",
+    *(f"{port}{n}" for port in ("com", "lpt") for n in "123456789"),
+}
+
+
+def longest_path() -> int:
+    """Return the most bytes of a path, with room for what is beside it or in it: MAX_PATH is 260 by default."""
+    return 32_000 if ctypes.WinDLL("ntdll").RtlAreLongPathsEnabled() & 1 else 200
+
+
+def fault_of_name(name: str) -> str:
+    """Return what keeps a name from being a file's, empty where nothing does.
+
+    A colon would lead to a stream beside the file that nobody sees, a device would swallow what is written to it.
+    """
+    if found := next((each for each in name if each in '<>:"/\\|?*' or each < " "), ""):
+        return f"has {found!r} in its name, which no file on Windows has"
+    if name.partition(".")[0].rstrip().lower() in _DEVICES:
+        return "is the name of a device on Windows"
+    if name != name.rstrip(". "):
+        return "ends in a dot or a space, which Windows leaves out"
+    return ""
+
+
 def try_lock(file: IO[Any]) -> bool:
     """Lock an open file among processes until it is closed; return whether no other process holds the lock.
 
