@@ -15,7 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from unet_deploy.system.machine import peak_of, processor_name, total_memory, usable_cores
+from unet_deploy.system.machine import processor_name, total_memory, usable_cores
+from unet_deploy.system.posix import peak_of
 
 RESULTS = Path(__file__).parent / "results"
 

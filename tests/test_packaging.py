@@ -38,6 +38,10 @@ def test_the_wheel_carries_model_types_trainer_and_licence(wheel):
     assert not any(name.startswith(("tests", "benchmarks", "docs")) for name in names)
 
 
+def test_the_wheel_is_of_every_system(wheel):
+    assert wheel.name.endswith("-py3-none-any.whl")
+
+
 def test_the_wheel_alone_finds_its_model(wheel, tmp_path):
     zipfile.ZipFile(wheel).extractall(tmp_path)
     script = "from unet_deploy.zoo import find_model; print(find_model())"

@@ -110,7 +110,7 @@ def check_memory(recipe: Recipe) -> None:
         network = UNet(width=recipe.width, depth=recipe.depth)
     copies = 5  # weights, gradient, momentum, running mean, the best
     taken, free = copies * sum(4 * each.numel() for each in network.parameters()), usable_memory()
-    if not torch.cuda.is_available() and free is not None and taken > free:
+    if not torch.cuda.is_available() and taken > free:
         raise ResourceError(
             f"--width {recipe.width}: training a network this wide takes {taken / 1e9:.3g} GB at least, "
             f"and {free / 1e9:.3g} GB are free; take a smaller one"

@@ -1,7 +1,7 @@
 """The door to images: what may be opened, and what fits a model."""
 
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from unet_deploy.images import (
     check_channel,
     check_fits,
     check_level,
+    is_url,
     is_zarr,
     nearest_level,
     open_image,
@@ -74,6 +75,8 @@ def test_urls_and_what_lies_in_a_zarr_folder_are_zarr():
 
 @pytest.mark.parametrize("name", ["a.tif", "a.png", "a.zarr", "a.xyz"])
 def test_a_pipe_is_refused_before_it_is_waited_for(tmp_path, name):
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("Windows has no pipes with names")
     os.mkfifo(tmp_path / name)
     (tmp_path / f"link.{name}").symlink_to(tmp_path / name)
     for each in (tmp_path / name, tmp_path / f"link.{name}"):
@@ -85,3 +88,11 @@ def test_a_device_is_refused(tmp_path):
     (tmp_path / "endless.png").symlink_to("/dev/zero")
     with pytest.raises(ImageError, match=r"endless\.png: is a pipe, socket or device"):
         open_image(tmp_path / "endless.png")
+
+
+@pytest.mark.parametrize("kind", [PurePosixPath, PureWindowsPath])
+def test_a_url_is_told_from_a_drive_however_a_system_spells_paths(kind):
+    assert is_url(kind("https://host/a.zarr"))
+    assert url_of(kind("https://host/a.zarr")) == "https://host/a.zarr"
+    assert not is_url(kind("C:/slides/a.zarr"))
+    assert not is_url(kind("C:\\slides\\a.zarr"))

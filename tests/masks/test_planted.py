@@ -2,6 +2,7 @@
 
 import os
 import stat
+import sys
 
 import numpy as np
 import pytest
@@ -15,6 +16,10 @@ from unet_deploy.tiling import Region
 KEY = {"model": "abc"}
 FORM = MaskForm(ImageInfo("image", 1, 1, 600, 600, np.dtype(np.uint8)))
 ALL = Region(0, 0, 600, 600)
+
+of_posix = pytest.mark.skipif(
+    sys.platform == "win32", reason="Windows has neither bits of who may read nor pipes with names"
+)
 
 
 def plant_link(place, target):
@@ -30,6 +35,8 @@ def plant_file(place, target):
 
 
 def plant_pipe(place, target):
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("Windows has no pipes with names")
     os.mkfifo(place)
 
 
@@ -74,6 +81,7 @@ def test_a_record_inside_the_folder_of_a_zarr_is_not_followed_either(tmp_path):
     assert target.read_bytes() == b"precious"
 
 
+@of_posix
 @pytest.mark.parametrize("name", ["m.tif", "m.zarr"])
 def test_what_is_not_finished_is_for_its_owner_alone_and_the_mask_for_all(tmp_path, name):
     if name.endswith(".zarr"):
@@ -90,6 +98,7 @@ def test_what_is_not_finished_is_for_its_owner_alone_and_the_mask_for_all(tmp_pa
     assert stat.S_IMODE((tmp_path / name).stat().st_mode) in (0o644, 0o755)
 
 
+@of_posix
 def test_a_file_on_its_way_follows_no_link_and_is_for_its_owner_alone(tmp_path, monkeypatch):
     tokens = iter(["aaaa", "bbbb"])
     monkeypatch.setattr("secrets.token_hex", lambda size: next(tokens))

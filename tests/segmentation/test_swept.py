@@ -10,7 +10,7 @@ import unet_deploy as api
 from unet_deploy.masks.part import PartFolder, part_of
 from unet_deploy.masks.spool import Spool, spool_of
 from unet_deploy.segmentation.run import Options, Outputs, end_made, is_made, segment_file
-from unet_deploy.system.files import try_lock
+from unet_deploy.system.kernel import try_lock
 
 OPTIONS = Options(200, resume=True)
 

@@ -1,20 +1,13 @@
 """A file is whole or not there, and one process is at it."""
 
 import errno
-import fcntl
 import hashlib
 
 import pytest
 
 from unet_deploy.errors import ResourceError, UnetDeployError, UsageError
-from unet_deploy.system.files import check_free, check_room, file_errors, replacing, sha256_of, try_lock
-
-
-def refuse(code):
-    def flock(file, how):
-        raise OSError(code, "no")
-
-    return flock
+from unet_deploy.system.files import check_free, check_room, file_errors, replacing, sha256_of
+from unet_deploy.system.kernel import try_lock
 
 
 def test_a_lock_is_held_by_one_until_it_is_closed(tmp_path):
@@ -24,15 +17,6 @@ def test_a_lock_is_held_by_one_until_it_is_closed(tmp_path):
         assert not try_lock(second)
         first.close()
         assert try_lock(second)
-
-
-def test_a_file_system_without_locks_is_no_other_process(tmp_path, monkeypatch):
-    monkeypatch.setattr(fcntl, "flock", refuse(errno.ENOLCK))
-    with (tmp_path / "output").open("w") as file, pytest.raises(OSError, match="no"):
-        try_lock(file)
-    with replacing(tmp_path / "mask") as beside:
-        beside.write_text("done")
-    assert (tmp_path / "mask").read_text() == "done"
 
 
 def test_a_file_appears_when_it_is_whole_and_leaves_nothing_when_it_fails(tmp_path):
@@ -73,24 +57,6 @@ def test_the_hash_of_a_file_is_that_of_its_bytes(tmp_path):
     assert sha256_of(tmp_path / "model") == hashlib.sha256(content).hexdigest()
 
 
-@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EFBIG, errno.EDQUOT])
-def test_room_that_a_disk_lacks_is_told_before_anything_is_written(tmp_path, monkeypatch, error):
-    def lacking(*_):
-        raise OSError(error, "lacking")
-
-    monkeypatch.setattr("os.posix_fallocate", lacking)
-    with pytest.raises(ResourceError, match=r"w\.pt: no space left on its disk"):
-        check_room(tmp_path / "w.pt", 10, 20)
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_room_that_a_disk_has_is_given_back(tmp_path):
     check_room(tmp_path / "w.pt", 1000, 1 << 20)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_where_no_room_can_be_set_aside_what_is_free_counts(tmp_path, monkeypatch):
-    monkeypatch.delattr("os.posix_fallocate")
-    check_room(tmp_path / "w.pt", 1000)
-    with pytest.raises(ResourceError, match="no space left"):
-        check_room(tmp_path / "w.pt", 1 << 60)

@@ -4,7 +4,6 @@ Heavy modules are imported inside the commands, so that --help answers at once.
 """
 
 import errno
-import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from unet_deploy._version import __version__
 from unet_deploy.cli.groups import spread
 from unet_deploy.cli.show import note
 from unet_deploy.errors import UnetDeployError
+from unet_deploy.system.interrupt import ignore_interrupts
 
 INTERRUPTED, OUT_OF_RESOURCES = 130, 6
 
@@ -40,7 +40,7 @@ def _errors_on_one_line(ctx: typer.Context) -> Iterator[None]:
             _fail(f"{error.filename or 'output'}: the disk is full; free some space and run again", OUT_OF_RESOURCES)
         _fail(f"{error.filename or 'system'}: {error.strerror or error}", 1)
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends now, however often it is asked to
+        ignore_interrupts()  # it ends now, however often it is asked to
         _fail("interrupted; no file was left half-written", INTERRUPTED)
 
 

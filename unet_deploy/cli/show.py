@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,13 @@ if TYPE_CHECKING:
 
 Rows = list[tuple[str, str]]
 """Names and values, for a table of two columns."""
+
+
+def escape_what_cannot_be_encoded() -> None:
+    """Let characters that a console or a pipe has no bytes for, as cp1252 of Greek, be escapes and no error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def note(line: str) -> None:

@@ -53,7 +53,7 @@ def export_triton(
         try:
             (beside / "1").mkdir()
             _write_model(model, beside / "1" / file)
-            (beside / "config.pbtxt").write_text(f'name: "{folder.name}"\n{config}')
+            (beside / "config.pbtxt").write_text(f'name: "{folder.name}"\n{config}', encoding="utf-8")
             beside.chmod(0o755)
             if folder.exists():
                 shutil.rmtree(folder)

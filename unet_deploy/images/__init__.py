@@ -8,7 +8,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -199,14 +199,14 @@ def is_zarr_folder(path: Path) -> bool:
     return any(os.path.isfile(path / name) for name in _ZARR_FILES)
 
 
-def is_url(path: Path) -> bool:
+def is_url(path: PurePath) -> bool:
     """Return whether a path was made of a URL."""
-    return re.match(r"[a-z][a-z0-9+.-]+:/", str(path)) is not None
+    return re.match(r"[a-z][a-z0-9+.-]+:/", path.as_posix()) is not None
 
 
-def url_of(path: Path) -> str:
+def url_of(path: PurePath) -> str:
     """Return the URL that a path was made of: paths leave one of two slashes out."""
-    return re.sub(r"^([a-z0-9+.-]+):/+", r"\1://", str(path))
+    return re.sub(r"^([a-z0-9+.-]+):/+", r"\1://", path.as_posix())
 
 
 def open_image(

@@ -6,6 +6,7 @@ import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 
 from unet_deploy.errors import ImageError
@@ -50,8 +51,8 @@ def check_directories(path: Path) -> None:
 
     What is no TIFF, or ends too early, is left for the reader to say. Raises OSError.
     """
-    with path.open("rb") as file:
-        for _ in _Walk(path, file.fileno()).tables():
+    with path.open("rb", buffering=0) as file:
+        for _ in _Walk(path, file).tables():
             pass
 
 
@@ -60,8 +61,8 @@ def layout_of(path: Path) -> Iterator[bytes]:
 
     Raises as `check_directories`.
     """
-    with path.open("rb") as file:
-        walk = _Walk(path, file.fileno())
+    with path.open("rb", buffering=0) as file:
+        walk = _Walk(path, file)
         for table in walk.tables():
             yield table
             yield from walk.places(table)
@@ -70,9 +71,9 @@ def layout_of(path: Path) -> Iterator[bytes]:
 class _Walk:
     """Visits directories, each once."""
 
-    def __init__(self, path: Path, file: int) -> None:
+    def __init__(self, path: Path, file: FileIO) -> None:
         self._path, self._file = path, file
-        self._size = os.fstat(file).st_size
+        self._size = os.fstat(file.fileno()).st_size
         self._layout = _Layout("<", big=False)
         self._seen: set[int] = set()
 
@@ -96,7 +97,7 @@ class _Walk:
 
     def _first(self) -> int:
         """Return where the first directory lies; 0 where the file is no TIFF."""
-        header = os.pread(self._file, 16, 0)
+        header = self._read(0, 16)
         order = {b"II": "<", b"MM": ">"}.get(header[:2])
         if order is None or len(header) < 16:
             return 0
@@ -147,4 +148,7 @@ class _Walk:
         return self._read(self._layout.offset.unpack(place)[0], values * size)
 
     def _read(self, offset: int, size: int) -> bytes:
-        return os.pread(self._file, size, offset) if offset < self._size else b""
+        if offset >= self._size:
+            return b""
+        self._file.seek(offset)
+        return self._file.read(size)

@@ -72,8 +72,9 @@ def _local(path: Path) -> Path | None:
     """The file or folder that an input is; None for a URL of another machine."""
     if not is_url(path):
         return path
-    found = re.match(r"(?:file|local):/+", str(path))
-    return Path("/", str(path)[found.end() :]) if found else None
+    spelled = path.as_posix()
+    found = re.match(r"(?:file|local):/+", spelled)
+    return Path("/", spelled[found.end() :]) if found else None
 
 
 def _identities(path: Path) -> list[Hashable]:

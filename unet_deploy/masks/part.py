@@ -20,7 +20,8 @@ from typing import Any
 from unet_deploy.errors import UsageError
 from unet_deploy.masks import Keep
 from unet_deploy.masks.unfinished import can_resume, check_record, header_of, key_of, lock
-from unet_deploy.system.files import open_own, own_folder, sync_folder, try_lock
+from unet_deploy.system.files import open_own, own_folder
+from unet_deploy.system.kernel import remove_folder_of, rename_folder, sync_folder, try_lock
 from unet_deploy.system.marks import put_mark
 
 _OURS = ("run.json", "tree", "named", "old", "fresh")
@@ -73,15 +74,15 @@ class PartFolder:
         self._named.touch()
         if self._path.exists():
             shutil.rmtree(self._folder / "old", ignore_errors=True)
-            self._path.rename(self._folder / "old")
-        self.tree.rename(self._path)
+            rename_folder(self._path, self._folder / "old")
+        rename_folder(self.tree, self._path)
 
     def close(self, *, ended: bool = False) -> None:
         """Let go. Unless the run has ended, a later one can go on from here, if there is anything to go on from."""
         if self.closed:
             return
         if ended or not (self._kept and self._begun()):
-            shutil.rmtree(self._folder, ignore_errors=True)
+            remove_folder_of(self._run, self._folder)
         self._run.close()
 
     def _begun(self) -> bool:
@@ -101,7 +102,7 @@ class PartFolder:
 
     def _take_name_back(self) -> None:
         if self._has_name():
-            self._path.rename(self.tree)
+            rename_folder(self._path, self.tree)
         self._named.unlink(missing_ok=True)
 
     def _start(self, header: str, create: Callable[[Path], None]) -> None:
@@ -116,7 +117,7 @@ class PartFolder:
         self._run.flush()
         create(fresh)
         settle(fresh)
-        fresh.rename(self.tree)
+        rename_folder(fresh, self.tree)
 
 
 def part_of(path: Path) -> Path:
@@ -142,7 +143,7 @@ def sweep(path: Path, finish: Callable[[], None]) -> None:
             with open_own(folder / "run.json") as run:
                 if try_lock(run) and not has_chunks(folder / "tree"):
                     finish()
-                    shutil.rmtree(folder, ignore_errors=True)
+                    remove_folder_of(run, folder)
 
 
 def read_key(path: Path) -> dict[str, Any]:
@@ -166,8 +167,5 @@ def settle(tree: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    with path.open("r+b") as file:  # Windows brings only what may be written to the disk
+        os.fsync(file.fileno())

@@ -7,7 +7,6 @@ CRC-32 of the bytes that begins with the number, bytes. A record that was cut sh
 from __future__ import annotations
 
 import contextlib
-import os
 import stat
 import struct
 import time
@@ -21,7 +20,8 @@ import numpy as np
 from unet_deploy.errors import UnetDeployError, UsageError
 from unet_deploy.masks import Keep
 from unet_deploy.masks.unfinished import can_resume, check_record, header_of, is_over, key_of, lock
-from unet_deploy.system.files import file_errors, open_own, try_lock
+from unet_deploy.system.files import file_errors, open_own
+from unet_deploy.system.kernel import remove_open, sync_data, try_lock
 
 _RECORD = struct.Struct("<QII")
 _SYNC_SECONDS = 20.0
@@ -68,7 +68,7 @@ class Spool:
             self._file.write(data)
             if time.monotonic() - self._synced > _SYNC_SECONDS:
                 self._file.flush()
-                os.fdatasync(self._file.fileno())
+                sync_data(self._file)
                 self._synced = time.monotonic()
         self._places[block], self._lengths[block] = self._end + _RECORD.size, len(data)
         self._end += _RECORD.size + len(data)
@@ -90,7 +90,7 @@ class Spool:
             self._file.flush()
         with contextlib.suppress(OSError):  # whatever broke before is what is to be seen
             if not (keep and self._kept and self._places.any()):
-                self.path.unlink(missing_ok=True)
+                remove_open(self._file, self.path)
         with contextlib.suppress(OSError):
             self._file.close()
 
@@ -137,7 +137,7 @@ def sweep(output: Path, key: Mapping[str, Any]) -> None:
         if stat.S_ISREG(path.lstat().st_mode):
             with open_own(path) as file:
                 if try_lock(file) and is_over(file.readline(), key):
-                    path.unlink()
+                    remove_open(file, path)
 
 
 def read_key(output: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from unet_deploy.errors import UsageError
-from unet_deploy.system.files import try_lock
+from unet_deploy.system.kernel import try_lock
 
 KEY_VERSION = 3
 """Of what the keys of all runs mean. It counts up when what is kept can no longer be gone on from."""

@@ -17,7 +17,8 @@ from unet_deploy.masks.chunks import ChunkWriter, drop_damaged, shrink_all
 from unet_deploy.masks.labels import enter_labels, is_mask, lay_out, place_of, register_labels
 from unet_deploy.masks.ome_zarr import CHUNK, MaskLayout, create_mask
 from unet_deploy.masks.part import PartFolder, part_of, read_key, sweep
-from unet_deploy.system.files import check_length, check_writable, file_errors, sync_folder
+from unet_deploy.system.files import check_name, check_writable, file_errors
+from unet_deploy.system.kernel import sync_folder
 from unet_deploy.tiling import Region
 
 VERSION = "0.5"
@@ -110,7 +111,7 @@ def _drop_empty_labels(layout: MaskLayout) -> None:
 
 def _check_free(layout: MaskLayout, keep: Keep) -> None:
     path = layout.path
-    check_length(path)
+    check_name(path)
     if path.exists() and not keep.replaces(path):
         raise UsageError(f"{path} exists; pass --overwrite to replace it, or give another name")
     if path.exists() and not is_mask(path):

@@ -16,6 +16,7 @@ import numpy as np
 from unet_deploy.errors import DeviceError
 from unet_deploy.runtimes import OutOfMemoryError
 from unet_deploy.runtimes.table import loading
+from unet_deploy.system.kernel import CUDA_DRIVER
 
 with loading("pycuda", "gpu"):
     import pycuda.driver as cuda
@@ -126,7 +127,7 @@ class CudaGraph:
     """
 
     def __init__(self, stream: CudaStream, work: Callable[[], None]) -> None:
-        self._driver = ctypes.CDLL("libcuda.so.1")
+        self._driver = ctypes.CDLL(CUDA_DRIVER)
         self._stream = ctypes.c_void_p(stream.handle)
         self._executable = ctypes.c_void_p()
         graph = ctypes.c_void_p()

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from unet_deploy.system.files import file_errors, wait_for_lock
+from unet_deploy.system.files import file_errors
+from unet_deploy.system.kernel import wait_for_lock
 
 
 def cache_folder() -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import os
 import re
@@ -14,15 +13,25 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from glob import escape
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from unet_deploy.errors import ResourceError, UnetDeployError, UsageError
+from unet_deploy.system.kernel import (
+    fault_of_name,
+    is_own,
+    longest_path,
+    name_open,
+    open_no_link,
+    remove_open,
+    set_mode,
+    sync_folder,
+    take_room,
+    try_lock,
+)
 from unet_deploy.system.marks import put_mark
 
 _LONGEST_NAME = 255 - len(".12345678.1234.part")
 """Bytes of a file's name: what is written beside it has a longer one."""
-
-_LONGEST_PATH = 4000
 
 
 def check_png(path: Path) -> None:
@@ -37,7 +46,7 @@ def check_free(path: Path, *, overwrite: bool) -> None:
     Raises UsageError when it exists, is a folder or is too long a name, UnetDeployError where its folder is not there
     or cannot be written to.
     """
-    check_length(path)
+    check_name(path)
     if path.is_dir():
         raise UsageError(f"{path}: is a folder; give a file name")
     if path.exists() and not overwrite:
@@ -47,11 +56,15 @@ def check_free(path: Path, *, overwrite: bool) -> None:
     check_writable(path)
 
 
-def check_length(path: Path) -> None:
-    """Raise UsageError unless the name, and those of hidden files beside it that begin with it, are short enough."""
-    size = len(os.fsencode(path.name))
-    if size > _LONGEST_NAME or len(os.fsencode(path.absolute())) > _LONGEST_PATH:
+def check_name(path: Path) -> None:
+    """Raise UsageError unless a file can have this name, and hidden files beside it one that begins with it."""
+    if fault := fault_of_name(path.name):
+        raise UsageError(f"{path}: {fault}; give another name")
+    size, whole = len(os.fsencode(path.name)), len(os.fsencode(path.absolute()))
+    if size > _LONGEST_NAME:
         raise UsageError(f"{path.name[:40]}...: this name of {size} bytes is too long for a file; give a shorter one")
+    if whole > longest_path():
+        raise UsageError(f"{path.name[:40]}: its path of {whole} bytes is too long; take a folder of a shorter one")
 
 
 def check_writable(path: Path) -> None:
@@ -68,23 +81,13 @@ def check_room(path: Path, *sizes: int) -> None:
     with file_errors(path), ExitStack() as taken:
         for size in sizes:
             file = taken.enter_context(_new_beside(path))
-            taken.callback(Path(file.name).unlink, missing_ok=True)
-            _take_room(file, size)
+            taken.callback(remove_open, file, Path(file.name))
+            _check_free(file, size)
 
 
-def _take_room(file: IO[bytes], size: int) -> None:
-    """Raise OSError unless a disk has room for a file; where it cannot set it aside, by what it says is free."""
-    try:
-        os.posix_fallocate(file.fileno(), 0, size)
-    except AttributeError:
-        free = shutil.disk_usage(file.name).free
-    except OSError as error:
-        if error.errno not in (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL):
-            raise
-        free = shutil.disk_usage(file.name).free
-    else:
-        return
-    if free < size:
+def _check_free(file: IO[bytes], size: int) -> None:
+    """Raise OSError unless a disk has room for a file: set aside, or else by what it says is free."""
+    if not take_room(file, size) and shutil.disk_usage(file.name).free < size:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
@@ -101,18 +104,16 @@ def replacing(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         mode = os.fstat(unfinished.fileno()).st_mode & 0o777
         try:
             os.chmod(beside, 0o600)
-            with suppress(OSError):  # a file system without locks keeps what is left
-                if try_lock(unfinished):
-                    drop_leftovers(path)
+            drop_leftovers(path)
             yield beside
-            with beside.open("rb") as file:
+            with beside.open("r+b") as file:
                 put_mark(beside)
-                os.fchmod(file.fileno(), mode)
+                set_mode(file.fileno(), mode)
                 os.fsync(file.fileno())
-            os.replace(beside, path)
+            name_open(unfinished, beside, path)
             sync_folder(path.parent)
         finally:
-            beside.unlink(missing_ok=True)
+            remove_open(unfinished, beside)
 
 
 def _new_beside(path: Path) -> IO[bytes]:
@@ -142,7 +143,7 @@ def drop_leftovers(path: Path) -> None:
             if ours.fullmatch(left.name) and stat.S_ISREG(left.lstat().st_mode):
                 with open_own(left) as file:
                     if try_lock(file):
-                        left.unlink()
+                        remove_open(file, left)
 
 
 def open_own(path: Path) -> IO[bytes]:
@@ -151,20 +152,18 @@ def open_own(path: Path) -> IO[bytes]:
     Raises UsageError where the name is that of something else: a link, a folder, a device, a file that has another
     name too or that is another user's. Raises OSError where it cannot be opened.
     """
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        handle = os.open(path, flags, 0o600)
+        handle = open_no_link(path)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
             raise _not_ours(path) from None
         raise
     found = os.fstat(handle)
-    owners = (os.geteuid(), path.parent.stat().st_uid)  # the folder's, where a server gives all files to one user
-    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1 or found.st_uid not in owners:
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1 or not is_own(found, path.parent):
         os.close(handle)
         raise _not_ours(path)
     with suppress(OSError):
-        os.fchmod(handle, 0o600)
+        set_mode(handle, 0o600)
     return os.fdopen(handle, "r+b")
 
 
@@ -176,7 +175,7 @@ def own_folder(path: Path) -> None:
     with suppress(FileExistsError):
         path.mkdir(0o700)
     found = path.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (os.geteuid(), path.parent.stat().st_uid):
+    if not stat.S_ISDIR(found.st_mode) or not is_own(found, path.parent):
         raise _not_ours(path)
     with suppress(OSError):
         path.chmod(0o700)
@@ -184,35 +183,6 @@ def own_folder(path: Path) -> None:
 
 def _not_ours(path: Path) -> UsageError:
     return UsageError(f"{path}: what is finished would be kept here, but this is something else; move it away")
-
-
-def try_lock(file: IO[Any]) -> bool:
-    """Lock an open file among processes until it is closed; return whether no other process holds the lock.
-
-    A lock ends with its process, so a killed one leaves none behind. Raises OSError on a file system without locks.
-    """
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-            return False
-        raise
-    return True
-
-
-def wait_for_lock(file: IO[Any]) -> None:
-    """Lock an open file as `try_lock` does, once no other process holds the lock."""
-    fcntl.flock(file, fcntl.LOCK_EX)
-
-
-def sync_folder(folder: Path) -> None:
-    """Put the names in a folder on the disk; a system that cannot do that puts them there later."""
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 @contextmanager

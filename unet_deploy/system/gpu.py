@@ -6,6 +6,7 @@ import ctypes
 from dataclasses import dataclass
 
 from unet_deploy.errors import DeviceError
+from unet_deploy.system.kernel import CUDA_DRIVER
 
 _MAJOR, _MINOR = 75, 76
 """CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR of cuda.h."""
@@ -24,9 +25,9 @@ class Gpu:
 def find_gpus() -> list[Gpu]:
     """Return all GPUs, in the driver's order. Raises DeviceError, which says why, where there is none."""
     try:
-        cuda = ctypes.CDLL("libcuda.so.1")
+        cuda = ctypes.CDLL(CUDA_DRIVER)
     except OSError as error:
-        raise DeviceError("no NVIDIA GPU: the driver's libcuda.so.1 is not on this machine") from error
+        raise DeviceError(f"no NVIDIA GPU: the driver's {CUDA_DRIVER} is not on this machine") from error
 
     def ask(function: str, *arguments: object) -> None:
         status = getattr(cuda, function)(*arguments)

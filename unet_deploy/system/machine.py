@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
-import os
 import platform
-import resource
-import sys
 from functools import cache
 from pathlib import Path
 
-_CGROUP, _CPUINFO, _MEMINFO = Path("/sys/fs/cgroup"), Path("/proc/cpuinfo"), Path("/proc/meminfo")
+import psutil
+
+from unet_deploy.system.kernel import peak_memory
+
+__all__ = [
+    "bf16_pays",
+    "default_ceiling",
+    "keep_to_share",
+    "peak_memory",
+    "processor_name",
+    "resident_memory",
+    "total_memory",
+    "usable_cores",
+    "usable_memory",
+]
+
+_CGROUP, _CPUINFO = Path("/sys/fs/cgroup"), Path("/proc/cpuinfo")
+
+_CAN_PIN = hasattr(psutil.Process, "cpu_affinity")
+"""Whether the system keeps a process to some of the processors: macOS does not."""
 
 
 def usable_cores() -> int:
     """Count the processors for this process: its affinity, cut down to the container's quota (cgroup v2 cpu.max)."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = len(psutil.Process().cpu_affinity()) if _CAN_PIN else psutil.cpu_count() or 1
     quota, _, period = _read(_CGROUP / "cpu.max").partition(" ")
     if quota.isdigit() and period.strip().isdigit():
         cores = min(cores, max(1, int(quota) // int(period)))
@@ -23,29 +39,27 @@ def usable_cores() -> int:
 
 def keep_to_share(part: int, parts: int) -> None:
     """Run this process from now on only on its share of its processors, where the system can pin a process at all."""
-    if hasattr(os, "sched_setaffinity"):
-        cores = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, cores[part % len(cores) :: parts])
+    if _CAN_PIN:
+        process = psutil.Process()
+        cores = sorted(process.cpu_affinity())
+        process.cpu_affinity(cores[part % len(cores) :: parts])
 
 
-def total_memory() -> int | None:
-    """Return the bytes of memory that the machine has, None where the system does not tell."""
-    return next(iter(_meminfo("MemTotal")), None)
+def total_memory() -> int:
+    """Return the bytes of memory that the machine has."""
+    return int(psutil.virtual_memory().total)
 
 
-def usable_memory() -> int | None:
-    """Return the bytes that this process may still take, None where the system does not tell."""
-    free = _meminfo("MemAvailable")
+def usable_memory() -> int:
+    """Return the bytes that this process may still take."""
+    free = int(psutil.virtual_memory().available)
     limit, used = _read(_CGROUP / "memory.max").strip(), _read(_CGROUP / "memory.current").strip()
-    if limit.isdigit() and used.isdigit():
-        free.append(max(0, int(limit) - int(used)))
-    return min(free, default=None)
+    return min(free, max(0, int(limit) - int(used))) if limit.isdigit() and used.isdigit() else free
 
 
-def default_ceiling() -> int | None:
+def default_ceiling() -> int:
     """Return the bytes that a run may take by default: what it holds, and a quarter of what is still free."""
-    free = usable_memory()
-    return None if free is None else resident_memory() + free // 4
+    return resident_memory() + usable_memory() // 4
 
 
 def processor_name() -> str:
@@ -62,27 +76,8 @@ def bf16_pays() -> bool:
 
 
 def resident_memory() -> int:
-    """Return the bytes of memory that this process holds now; its peak where the system does not tell."""
-    pages = _read(Path("/proc/self/statm")).split()
-    return int(pages[1]) * resource.getpagesize() if pages else peak_memory()
-
-
-def peak_memory() -> int:
-    """Return the most bytes of memory that this process ever held."""
-    for line in _read(Path("/proc/self/status")).splitlines():
-        if line.startswith("VmHWM:"):  # ru_maxrss would count what the parent held when it started this process
-            return int(line.split()[1]) * 1024
-    return peak_of(resource.getrusage(resource.RUSAGE_SELF))
-
-
-def peak_of(usage: resource.struct_rusage) -> int:
-    """Return the peak memory of an account of resources in bytes; getrusage(2) counts in kilobytes but on macOS."""
-    return usage.ru_maxrss if sys.platform == "darwin" else usage.ru_maxrss * 1024
-
-
-def _meminfo(name: str) -> list[int]:
-    """Return the bytes that the lines of this name say; there is one on Linux and none elsewhere."""
-    return [int(line.split()[1]) * 1024 for line in _read(_MEMINFO).splitlines() if line.startswith(f"{name}:")]
+    """Return the bytes of memory that this process holds now."""
+    return int(psutil.Process().memory_info().rss)
 
 
 def _read(path: Path) -> str:
