@@ -102,9 +102,9 @@ def test_every_chunk_is_in_one_job_and_every_pixel_of_a_job_in_its_tiles(network
     "options",
     [
         ("--overlay", "--objects", "csv", "--instances", "tif"),
-        ("--objects", "geojson", "--instances", "tif", "--split", "--fill-holes"),
+        pytest.param(("--objects", "geojson", "--instances", "tif", "--split", "--fill-holes"), marks=pytest.mark.long),
         ("--roi", "333,100,1500,1100", "--skip-background", "--overlay"),
-        ("--tta", "--roi", "900,900,300,300"),
+        pytest.param(("--tta", "--roi", "900,900,300,300"), marks=pytest.mark.long),
         ("--scale", "0.4", "--threshold", "0.4", "--objects", "csv"),
     ],
 )

@@ -98,7 +98,7 @@ def test_a_resumed_run_and_a_region_count_the_same(slide, small_models, tmp_path
         assert (ring.max(axis=0) == (x.max() + 1, y.max() + 1)).all()
 
 
-@pytest.mark.parametrize("split", [None, 0.05])
+@pytest.mark.parametrize("split", [pytest.param(None, marks=pytest.mark.long), 0.05])
 def test_ids_go_on_over_the_pages_of_a_stack(small_models, speckle, tmp_path, monkeypatch, split):
     stack = tmp_path / "stack.tif"
     pages = np.stack([np.roll(speckle[:400, :500], 40 * page, 1) for page in range(3)])

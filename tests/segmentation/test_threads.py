@@ -14,7 +14,7 @@ from unet_deploy.runtimes.onnxruntime import OnnxRuntime
 from unet_deploy.segmentation.run import segment, segment_array
 from unet_deploy.stream.proof import Proof, Unproved
 
-THREADS, IMAGES = 8, 2000
+THREADS = 8
 
 
 def open_on(kind, path, probabilities=True):
@@ -34,7 +34,8 @@ def pictures(speckle, count=20):
 
 
 @pytest.mark.parametrize("kind", ["openvino", "onnxruntime", "ring"])
-def test_eight_threads_get_what_one_gets(small_models, speckle, kind):
+@pytest.mark.parametrize("count", [400, pytest.param(2000, marks=pytest.mark.long)])
+def test_eight_threads_get_what_one_gets(small_models, speckle, kind, count):
     images = pictures(speckle)
     with open_on(kind, small_models["one"]) as model:
         expected = [segment(image, model=model, probabilities=True) for image in images]
@@ -45,7 +46,7 @@ def test_eight_threads_get_what_one_gets(small_models, speckle, kind):
             return np.array_equal(labels, truth[0]) and np.array_equal(scores, truth[1])
 
         with ThreadPoolExecutor(THREADS) as threads:
-            assert sum(threads.map(right, range(IMAGES))) == IMAGES
+            assert sum(threads.map(right, range(count))) == count
 
 
 @pytest.mark.parametrize("kind", ["openvino", "onnxruntime", "ring"])
