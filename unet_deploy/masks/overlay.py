@@ -21,26 +21,38 @@ MOST_SIDE = 2048
 
 _FILL, _LINE = 0.28, 0.95
 
+Contrast = tuple[float, float]
+"""The grey values that become black and white."""
 
-def canvas_bytes(height: int, width: int, channels: int, classes: int) -> int:
-    """Memory that an overlay of an image takes at most, the making of the picture included."""
-    factor = -(-max(height, width) // MOST_SIDE)
+
+def canvas_bytes(height: int, width: int, channels: int, classes: int, most: int | None = None) -> int:
+    """Memory that an overlay of an image takes at most, the making of the picture included. most: as of `Overlay`."""
+    factor = -(-max(height, width) // (most or MOST_SIDE))
     planes = (3 if channels == 3 else 1) + classes + 10  # sums, counts, and what the blending holds for a moment
     return 4 * planes * (-(-height // factor)) * (-(-width // factor))
 
 
 class Overlay:
-    """Collects regions into a canvas of at most MOST_SIDE pixels a side, by averaging whole squares of pixels.
+    """Collects regions into a canvas of bounded size, by averaging whole squares of pixels.
 
     Memory is bounded by the canvas. Regions may come in any order and need not align with the squares.
     shown: what of the image the picture shows. orientation: how the image lies; the picture is upright.
+    most: pixels a side that the picture has at most, by default MOST_SIDE.
     """
 
-    def __init__(self, shown: Region, channels: int, classes: Sequence[str], orientation: int = UPRIGHT) -> None:
+    def __init__(
+        self,
+        shown: Region,
+        channels: int,
+        classes: Sequence[str],
+        orientation: int = UPRIGHT,
+        *,
+        most: int | None = None,
+    ) -> None:
         self._orientation = orientation
         height, width = shown.sides
         self._origin = shown.origin
-        self._factor = -(-max(height, width) // MOST_SIDE)
+        self._factor = -(-max(height, width) // (most or MOST_SIDE))
         shape = (-(-height // self._factor), -(-width // self._factor))
         self._names = tuple(classes[1:])
         self._colour = channels == 3
@@ -80,14 +92,19 @@ class Overlay:
         with replacing(path, overwrite=overwrite) as beside:
             beside.write_bytes(data)
 
-    def picture(self) -> np.ndarray:
-        """(h, w, 3) uint8."""
+    @property
+    def factor(self) -> int:
+        """Pixels of the image, each way, that one of the picture stands for."""
+        return self._factor
+
+    def picture(self, contrast: Contrast | None = None) -> np.ndarray:
+        """(h, w, 3) uint8. contrast: by default the 0.5th and the 99.7th percentile of what was collected."""
         winner = np.zeros(self._pixels.shape, np.uint8)
         most = self._pixels - self._classes.sum(axis=0)
         for label, canvas in enumerate(self._classes, start=1):
             winner[canvas > most] = label
             np.maximum(most, canvas, out=most)
-        grey = self._shades()
+        grey = self._shades(contrast)
         picture = np.empty((*winner.shape, 3), np.uint8)
         picture[...] = np.moveaxis(grey, 0, -1)
         edge = _outline(winner)
@@ -97,15 +114,15 @@ class Overlay:
                 picture[pixels] = picture[pixels] * (1 - alpha) + colour * alpha
         return np.ascontiguousarray(np.moveaxis(upright(np.moveaxis(picture, -1, 0), self._orientation), 0, -1))
 
-    def _shades(self) -> np.ndarray:
+    def _shades(self, contrast: Contrast | None) -> np.ndarray:
         """The image as (1 or 3, h, w) shades from 0 to 255; a square without any data is 0."""
         if self._blank is None:
-            return _stretch(self._grey / self._pixels)
+            return _stretch(self._grey / self._pixels, contrast)
         seen = self._pixels - self._blank
         there = seen > 0
         shades = np.zeros_like(self._grey)
         if there.any():
-            shades[:, there] = _stretch(self._grey[:, there] / seen[there])
+            shades[:, there] = _stretch(self._grey[:, there] / seen[there], contrast)
         return shades
 
     @staticmethod
@@ -134,11 +151,17 @@ def legend(names: Sequence[str], width: int) -> np.ndarray:
     return np.asarray(strip)
 
 
-def _stretch(grey: np.ndarray) -> np.ndarray:
-    """Grey values to 0..255 between the 0.5th and the 99.7th percentile, all channels alike."""
+def contrast_of(grey: np.ndarray) -> Contrast:
+    """The 0.5th and the 99.7th percentile of grey values; the least and the largest where these are one."""
     low, high = np.percentile(grey, (0.5, 99.7))
     if high <= low:
         low, high = grey.min(), grey.max()
+    return low, high
+
+
+def _stretch(grey: np.ndarray, contrast: Contrast | None) -> np.ndarray:
+    """Grey values to 0..255, all channels alike."""
+    low, high = contrast or contrast_of(grey)
     grey -= low
     grey *= 255 / (high - low if high > low else 1)
     return np.clip(grey, 0, 255, out=grey)

@@ -45,6 +45,8 @@ class ObjectWriter:
         """In what places are given, where the image lies on a map."""
         self.too_large = 0
         """Components that were to be parted and are too large for it, once they were counted."""
+        self.tables: list[ObjectTable] = []
+        """The objects of each page, once they were counted."""
         self._pages = [
             Objects(
                 region,
@@ -94,7 +96,7 @@ class ObjectWriter:
         labels_of: the labels (h, w) of a region of a page, as they were added. image_of: its grey values (C, h, w).
         number: takes the ids (h, w) uint32 of the objects in each of the regions that were added.
         """
-        tables: list[ObjectTable] = []
+        tables = self.tables
         parted: dict[int, Parts] = {}
         count = 0
         for page, components in enumerate(self._pages):

@@ -32,6 +32,7 @@ from unet_deploy.tiling import Region, Tile
 if TYPE_CHECKING:
     from unet_deploy.images.ome_zarr import Axis
     from unet_deploy.masks.overlay import Overlay
+    from unet_deploy.objects.table import ObjectTable
     from unet_deploy.segmentation.counting import ObjectWriter
 
 
@@ -94,7 +95,7 @@ class OutputWriter:
                 self._add_sink(stack.enter_context(scores), write_probabilities)
             if outputs.overlay:
                 self._add_picture(subject)
-            if outputs.objects or outputs.instances:
+            if outputs.count_objects:
                 self._add_objects(rules, subject)
             self._open = stack.pop_all()
 
@@ -143,6 +144,11 @@ class OutputWriter:
     def places(self) -> str:
         """In what the places of objects are given, where the image lies on a map."""
         return self._object_writer.places if self._object_writer else ""
+
+    @property
+    def tables(self) -> list[ObjectTable]:
+        """The objects of each page, once they were counted; empty where nobody asks for them."""
+        return self._object_writer.tables if self._object_writer else []
 
     @property
     def found_nothing(self) -> bool:
