@@ -10,6 +10,7 @@ watched.py    a `Compute` that looks on while another fills a mask
 survey.py     what is seen of the tiles: a picture, the pixels of each class, where the model is least certain
 found.py      what came out: classes, and the objects as their table has them
 crops.py      which places are shown at full resolution, by a rule for each
+settings.py   how images were segmented, in words
 account.py    what is known of one segmented image
 segmented.py  the page of one image
 several.py    the page of many images, a row each, outliers first

@@ -63,7 +63,7 @@ def evaluated_page(done: Evaluated, worst: Iterable[WorstImage]) -> str:
         _curves(result),
         _worst(worst, result.classes),
         _images(result),
-        section("How it was done", facts([("Images", done.conditions), *machine_rows()])),
+        section("How it was done", facts([("images", done.conditions), *machine_rows()])),
         card_section(done.card),
     )
 
@@ -79,10 +79,8 @@ def _warnings(result: Evaluation) -> list[Markup]:
 def _curves(result: Evaluation) -> Markup:
     places = list(map(float, IOU_THRESHOLDS))
     drawn = [curve(places, result.f1, ("intersection over union that counts as found", "F1 of objects"))]
-    rows = [
-        [f"{place:.2f}", number(f"f1.{place:.2f}", f1, f"{f1:.4f}")]
-        for place, f1 in zip(places, result.f1, strict=True)
-    ]
+    heads = [f"{place:.2f}" for place in places]
+    cells = [number(f"f1.{head}", f1, f"{f1:.4f}") for head, f1 in zip(heads, result.f1, strict=True)]
     if result.cuts:
         cuts = list(map(float, CUTS))
         for words, values in (
@@ -93,7 +91,7 @@ def _curves(result: Evaluation) -> Markup:
     return section(
         "F1 of objects over IoU",
         element("div", *(element("figure", each) for each in drawn), class_="charts"),
-        grid(["IoU", "F1"], rows),
+        grid(["IoU", *heads], [["F1", *cells]]),
     )
 
 

@@ -71,15 +71,15 @@ def segmented_by(card: ModelCard, how: str = ".") -> Markup:
 
 def card_section(card: ModelCard) -> Markup:
     """Return all that the card of a model says."""
-    return section("The model", facts((f"{name[0].upper()}{name[1:]}", value) for name, value in card_rows(card)))
+    return section("The model", facts(card_rows(card)))
 
 
 def machine_rows() -> list[tuple[str, str]]:
     """What it ran on, and when."""
     return [
-        ("Written", datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %z")),
+        ("written", datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %z")),
         ("unet-deploy", __version__),
         ("Python", f"{platform.python_version()} on {platform.system()} {platform.release()}, {platform.machine()}"),
-        ("Processor", f"{processor_name()}, {usable_cores()} usable"),
-        ("Memory of the machine", bytes_text(total_memory())),
+        ("processor", f"{processor_name()}, {usable_cores()} usable"),
+        ("memory of the machine", bytes_text(total_memory())),
     ]

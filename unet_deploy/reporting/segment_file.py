@@ -13,7 +13,7 @@ from unet_deploy.reporting.page import check_page, page, write_page
 from unet_deploy.reporting.parts import facts, machine_rows, section, warning
 from unet_deploy.reporting.pictures import jpeg
 from unet_deploy.reporting.segmented import OVERVIEW, segmented_page
-from unet_deploy.reporting.several import THUMBNAIL, THUMBNAIL_BYTES, Line, Other, several_page
+from unet_deploy.reporting.several import THUMBNAIL, THUMBNAIL_BYTES, Command, Line, Other, several_page
 from unet_deploy.reporting.watched import Watched
 from unet_deploy.segmentation.batch import Failed, Interrupted, MadeBefore, Outcome
 from unet_deploy.segmentation.compute import Compute
@@ -30,7 +30,7 @@ class SegmentPage:
     def __init__(self, path: Path, *, images: int, resume: bool = False, overwrite: bool = False) -> None:
         check_page(path, resume=resume, overwrite=overwrite)
         self._path, self._images = path, images
-        self._card: ModelCard | None = None
+        self._command: Command | None = None
         self._lines: list[Line] = []
         self._others: list[Other] = []
         self._pictures = _Pictures()
@@ -38,7 +38,6 @@ class SegmentPage:
 
     def watching(self, compute: Compute, card: ModelCard) -> Watched:
         """Return who computes the next image and is looked on. card: of the model's file."""
-        self._card = card
         return Watched(compute, card, most=OVERVIEW if self._images == 1 else THUMBNAIL)
 
     def add(self, report: Report, watched: Watched) -> None:
@@ -47,6 +46,7 @@ class SegmentPage:
         if self._images == 1:
             self._single = segmented_page(account, *shown_places(watched, report))
         else:
+            self._command = Command(account.card, account.options, report.runtime)
             self._lines.append(Line.of(account))
             self._pictures.add(jpeg(account.overview, THUMBNAIL_BYTES))
 
@@ -72,7 +72,7 @@ class SegmentPage:
 
     def _page(self) -> str:
         if self._images != 1:
-            return several_page(self._lines, self._others, self._pictures.read, self._card)
+            return several_page(self._lines, self._others, self._pictures.read, self._command)
         return self._single or _without(self._others)
 
 

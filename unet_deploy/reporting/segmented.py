@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import PurePath
 
-from unet_deploy.objects.rules import Rules
 from unet_deploy.reporting.account import Account
 from unet_deploy.reporting.charts import histogram, shares
 from unet_deploy.reporting.crops import EACH, ShownPlace
@@ -26,6 +25,7 @@ from unet_deploy.reporting.parts import (
     warning,
 )
 from unet_deploy.reporting.pictures import inline, jpeg
+from unet_deploy.reporting.settings import settings_rows
 from unet_deploy.reporting.survey import FIELD
 from unet_deploy.system.colours import class_colour
 from unet_deploy.system.words import bytes_text, time_text
@@ -188,53 +188,34 @@ def _spread_rows(found: Found) -> list[list[str]]:
 def _done(account: Account) -> Markup:
     report, info = account.report, account.report.image
     rows: list[tuple[str, str]] = [
-        ("Image", account.image),
-        ("Pages x channels", f"{info.pages} x {info.channels}, {info.dtype}"),
-        ("Height x width", f"{info.height} x {info.width} pixels"),
-        ("Pixel size", info.sizes.text() or "not recorded"),
-        *([("Map", info.on_map.name)] if info.on_map else []),
-        *([("Note", info.note)] if info.note else []),
-        ("Segmented", joined(number("megapixels", report.megapixels, f"{report.megapixels:.4g}"), " megapixels")),
-        *_settings(account),
-        ("Files", joined(*(joined(element("code", str(path)), element("br")) for path in report.outputs))),
-        *([("Places of objects", report.places)] if report.places else []),
+        ("image", account.image),
+        ("pages x channels", f"{info.pages} x {info.channels}, {info.dtype}"),
+        ("height x width", f"{info.height} x {info.width} pixels"),
+        ("pixel size", info.sizes.text() or "not recorded"),
+        *([("map", info.on_map.name)] if info.on_map else []),
+        *([("note", info.note)] if info.note else []),
+        ("segmented", joined(number("megapixels", report.megapixels, f"{report.megapixels:.4g}"), " megapixels")),
+        *_of_this_image(account),
+        *settings_rows(account.options, account.card),
+        ("files", joined(*(joined(element("code", str(path)), element("br")) for path in report.outputs))),
+        *([("places of objects", report.places)] if report.places else []),
     ]
     return section("What was done", facts(rows))
 
 
-def _settings(account: Account) -> list[tuple[str, str]]:
-    """How it was segmented: what was asked for, and what follows from it and from the card."""
-    options, decision, scaled = account.options, account.card.decision, account.report.scaled
-    rows: list[tuple[str, str]] = [
-        ("Scale", joined(number("scale", scaled.scale, f"{scaled.scale:.4g}"), f": {scaled}")),
-        ("Threshold", f"{decision.threshold if options.threshold is None else options.threshold:g}"),
-        ("Objects", _rules(options.objects.decided_by(decision))),
-    ]
-    info = account.report.image
+def _of_this_image(account: Account) -> list[tuple[str, str]]:
+    """What of an image was segmented, and how it was taken."""
+    info, scaled, region = account.report.image, account.report.scaled, account.region
+    taken = joined(number("scale", scaled.scale, f"{scaled.scale:.4g}"), f": {scaled}")
+    rows: list[tuple[str, str]] = [("scale", taken)]
     if len(info.levels) > 1:
-        rows.append(("Level", f"{account.level} of {len(info.levels)}, 0 the finest"))
-    if account.region != Region(0, 0, info.height, info.width):
-        y, x, height, width = account.region.y, account.region.x, account.region.height, account.region.width
-        rows.append(("Region", f"{height} x {width} pixels at ({y}, {x}); the rest of the mask is 0"))
-    if options.channel is not None:
-        rows.append(("Channel", str(options.channel)))
-    if options.tta:
-        rows.append(("Answer", "the mean over eight orientations"))
-    if options.skip_background:
-        rows.append(("Uniform tiles", "not computed: background"))
+        rows.append(("level", f"{account.level} of {len(info.levels)}, 0 the finest"))
+    if region != info.region:
+        where = f"{region.height} x {region.width} pixels at ({region.y}, {region.x})"
+        rows.append(("region", f"{where}; the rest of the mask is 0"))
     if account.report.nodata is not None:
-        rows.append(("No data", f"{account.report.nodata} in the mask"))
+        rows.append(("no data", f"{account.report.nodata} in the mask"))
     return rows
-
-
-def _rules(rules: Rules) -> str:
-    """What counts as an object, in words."""
-    words = [f"connected by {rules.connectivity} neighbours"]
-    words += [f"of {rules.min_size} pixels and more"] if rules.min_size else []
-    words += [f"of {rules.min_share:g} squared diameters and more"] if rules.min_share else []
-    words += ["holes filled"] if rules.fill_holes else []
-    words += [f"parted at necks {rules.split:g} diameters deep"] if rules.split else []
-    return ", ".join(words)
 
 
 def _went(account: Account) -> Markup:
@@ -253,22 +234,22 @@ def _went(account: Account) -> Markup:
     )
     proof = str(report.proved) if report.proved else "none in this run: computed as the model says, or proved before"
     rows: list[tuple[str, str]] = [
-        ("Runtime", report.runtime),
-        ("Precision proved", proof),
-        ("Speed", f"{report.megapixels / timing.wall:.3g} megapixels a second"),
-        ("Peak memory", joined(number("peak_bytes", account.peak, bytes_text(account.peak)), " of the process")),
-        ("Memory allowed", bytes_text(account.allowed) if account.allowed else "by what is free"),
+        ("runtime", report.runtime),
+        ("precision proved", proof),
+        ("speed", f"{report.megapixels / timing.wall:.3g} megapixels a second"),
+        ("peak memory", joined(number("peak_bytes", account.peak, bytes_text(account.peak)), " of the process")),
+        ("memory allowed", bytes_text(account.allowed) if account.allowed else "by what is free"),
         (
-            "Tiles",
+            "tiles",
             joined(number("tiles", tiles), f" of at most {largest} pixels"),
         ),
     ]
     if timing.resumed:
-        rows.append(("Of an earlier run", joined(number("tiles_resumed", timing.resumed), " tiles")))
+        rows.append(("of an earlier run", joined(number("tiles_resumed", timing.resumed), " tiles")))
     if timing.skipped:
-        rows.append(("Skipped as background", joined(number("tiles_skipped", timing.skipped), " tiles")))
+        rows.append(("skipped as background", joined(number("tiles_skipped", timing.skipped), " tiles")))
     if report.too_large:
         large = number("objects_too_large_to_part", report.too_large)
-        rows.append(("Too large to be parted", joined(large, " objects, which stayed whole")))
+        rows.append(("too large to be parted", joined(large, " objects, which stayed whole")))
     side = note("Reading, computing and writing go on side by side: they add up to more than the time of all.")
     return section("How it went", times, side, facts([*rows, *machine_rows()]))

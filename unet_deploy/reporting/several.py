@@ -10,6 +10,7 @@ from pathlib import PurePath
 import numpy as np
 from typing_extensions import Self
 
+from unet_deploy.measure.words import Rows
 from unet_deploy.model.card import ModelCard
 from unet_deploy.reporting.account import Account
 from unet_deploy.reporting.found import Spread
@@ -27,7 +28,10 @@ from unet_deploy.reporting.parts import (
     segmented_by,
 )
 from unet_deploy.reporting.pictures import inline
-from unet_deploy.system.words import time_text
+from unet_deploy.reporting.settings import settings_rows
+from unet_deploy.segmentation.options import Options
+from unet_deploy.system.machine import peak_memory
+from unet_deploy.system.words import bytes_text, time_text
 
 THUMBNAIL, THUMBNAIL_BYTES = 256, 16_000
 """Pixels a side and bytes of a picture of an image, at most."""
@@ -74,6 +78,16 @@ class Line:
             report.timing.wall,
             report.megapixels,
         )
+
+
+@dataclass(frozen=True)
+class Command:
+    """What is the same for all images."""
+
+    card: ModelCard
+    """Of the model's file."""
+    options: Options
+    runtime: str
 
 
 @dataclass(frozen=True)
@@ -124,9 +138,12 @@ def ranked(lines: Sequence[Line]) -> list[Ranked]:
 
 
 def several_page(
-    lines: Sequence[Line], others: Sequence[Other], thumbnail: Callable[[int], bytes], card: ModelCard | None
+    lines: Sequence[Line], others: Sequence[Other], thumbnail: Callable[[int], bytes], command: Command | None
 ) -> str:
-    """Return the page of many images. thumbnail: the picture of the line of a number, as JPEG. card: of the model."""
+    """Return the page of many images. thumbnail: the picture of the line of a number, as JPEG.
+
+    command: None where no image was segmented.
+    """
     failed = [each for each in others if each.failed]
     rows = ranked(lines)
     outliers = sum(1 for row in rows if row.unlike)
@@ -134,7 +151,7 @@ def several_page(
     count, seconds = len(lines) + len(others), sum(line.seconds for line in lines)
     return page(
         f"{count} images",
-        *([segmented_by(card)] if card else []),
+        *([segmented_by(command.card, f" with {command.runtime}.")] if command else []),
         key_figures(
             [
                 ("images segmented", number("images", len(lines))),
@@ -146,9 +163,20 @@ def several_page(
             ]
         ),
         section("Images", note(_RULE), _table(rows, others, thumbnail)),
-        section("How it was done", facts(machine_rows())),
-        *([card_section(card)] if card else []),
+        section("How it was done", facts([*_settings(command, lines), *machine_rows()])),
+        *([card_section(command.card)] if command else []),
     )
+
+
+def _settings(command: Command | None, lines: Sequence[Line]) -> Rows:
+    if command is None:
+        return []
+    return [
+        ("runtime", command.runtime),
+        ("segmented", f"{sum(line.megapixels for line in lines):.4g} megapixels"),
+        ("peak memory", f"{bytes_text(peak_memory())} of the process"),
+        *settings_rows(command.options, command.card),
+    ]
 
 
 def _table(rows: Sequence[Ranked], others: Sequence[Other], thumbnail: Callable[[int], bytes]) -> Markup:
