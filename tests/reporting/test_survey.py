@@ -9,10 +9,13 @@ from unet_deploy.images import ImageInfo
 from unet_deploy.masks.overlay import Overlay
 from unet_deploy.model.card import ModelCard
 from unet_deploy.objects import Objects
+from unet_deploy.objects.parts import objects_of
+from unet_deploy.objects.rules import Rules
 from unet_deploy.reporting import survey
 from unet_deploy.reporting.crops import Place, choose
 from unet_deploy.reporting.found import Found
 from unet_deploy.reporting.survey import FIELD, Doubts, Survey
+from unet_deploy.segmentation.counting import ObjectWriter
 from unet_deploy.stream.pipeline import DoneTile
 from unet_deploy.tiling import Region, Tile
 
@@ -117,3 +120,22 @@ def test_an_overlay_may_be_drawn_between_grey_values_of_another():
     picture = Overlay(everywhere, 1, ("background", "cell"))
     picture.add(everywhere, grey, np.zeros((10, 10), np.uint8))
     assert picture.picture((0, 255))[..., 0].tolist() == grey[0].tolist()
+
+
+def test_ids_of_a_place_are_those_of_the_whole_whatever_the_tiles():
+    rng = np.random.default_rng(5)
+    labels = (rng.random((200, 300)) < 0.45).astype(np.uint8)
+    labels[60:90, 120:170] = 1
+    region, rules = Region(0, 0, 200, 300), Rules(min_size=3, fill_holes=True, split=0.05)
+    writer = ObjectWriter(rules, ImageInfo("i", 1, 1, 200, 300, labels.dtype), region, CARD.classes)
+    for y in (0, 120):
+        for x in (0, 100, 250):
+            part = Region(y, x, (120, 80)[y > 0], {0: 100, 100: 150, 250: 50}[x])
+            writer.add(DoneTile(0, Tile(part, part), labels[part.slices][None], labels[part.slices], None, part))
+
+    def labels_of(page, part):
+        return labels[part.slices]
+
+    writer.finish(labels_of, lambda page, part: labels[part.slices][None])
+    place = Region(80, 60, 100, 200)
+    assert (writer.ids(0, place, labels_of) == objects_of(labels, rules)[place.slices]).all()

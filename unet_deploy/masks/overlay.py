@@ -97,8 +97,11 @@ class Overlay:
         """Pixels of the image, each way, that one of the picture stands for."""
         return self._factor
 
-    def picture(self, contrast: Contrast | None = None) -> np.ndarray:
-        """(h, w, 3) uint8. contrast: by default the 0.5th and the 99.7th percentile of what was collected."""
+    def picture(self, contrast: Contrast | None = None, numbers: np.ndarray | None = None) -> np.ndarray:
+        """(h, w, 3) uint8. contrast: by default the 0.5th and the 99.7th percentile of what was collected.
+
+        numbers: (h, w), of objects whose outlines are drawn instead of those of the classes.
+        """
         winner = np.zeros(self._pixels.shape, np.uint8)
         most = self._pixels - self._classes.sum(axis=0)
         for label, canvas in enumerate(self._classes, start=1):
@@ -107,7 +110,7 @@ class Overlay:
         grey = self._shades(contrast)
         picture = np.empty((*winner.shape, 3), np.uint8)
         picture[...] = np.moveaxis(grey, 0, -1)
-        edge = _outline(winner)
+        edge = _outline(winner if numbers is None else numbers)
         for label in range(1, len(self._classes) + 1):
             colour = COLOURS[(label - 1) % len(COLOURS)]
             for pixels, alpha in (((winner == label) & ~edge, _FILL), ((winner == label) & edge, _LINE)):

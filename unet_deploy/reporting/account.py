@@ -10,7 +10,7 @@ from unet_deploy.errors import UnetDeployError, address
 from unet_deploy.images import open_labels
 from unet_deploy.masks import format_of
 from unet_deploy.model.card import ModelCard
-from unet_deploy.reporting.crops import ShownPlace, choose, draw
+from unet_deploy.reporting.crops import Files, ShownPlace, choose, draw
 from unet_deploy.reporting.found import Found
 from unet_deploy.reporting.watched import Watched
 from unet_deploy.segmentation.options import Options
@@ -86,6 +86,7 @@ def shown_places(watched: Watched, report: Report) -> tuple[list[ShownPlace], st
     mask = format_of(report.outputs.mask).place(report.outputs.mask)
     try:
         with task.options.reading.open(task.path, level=task.level) as image, open_labels(mask) as labels:
-            return draw(places, image, labels, watched.card.classes), ""
+            files = Files(image, labels, watched.card.classes, watched.writer.ids, task.options.outside)
+            return draw(places, files), ""
     except (UnetDeployError, OSError) as error:
         return [], f"Image or mask could not be read again: {error}"

@@ -23,6 +23,7 @@ from unet_deploy.images.orientation import UPRIGHT
 from unet_deploy.masks.overlay import Contrast, Overlay, contrast_of
 from unet_deploy.objects.table import ObjectTable
 from unet_deploy.reporting.survey import FIELD, DoubtfulField
+from unet_deploy.segmentation.counting import LabelsOf
 from unet_deploy.tiling import Region
 
 EACH = 2
@@ -75,45 +76,60 @@ def choose(tables: Sequence[ObjectTable], doubtful: Sequence[DoubtfulField], reg
     return chosen
 
 
-def draw(places: Sequence[Place], image: ImageSource, mask: ImageSource, classes: Sequence[str]) -> list[ShownPlace]:
-    """Read places of an image, at its level, and of its mask, and draw them between the same two grey values.
+@dataclass(frozen=True)
+class Files:
+    """An image, its mask, and the numbers of its objects, to be looked at again."""
 
-    Raises ImageError.
-    """
-    read = [_Pixels.of(place, image, mask, len(classes)) for place in places]
+    image: ImageSource
+    """At its level."""
+    mask: ImageSource
+    classes: tuple[str, ...]
+    ids: Callable[[int, Region, LabelsOf], np.ndarray]
+    """As `OutputWriter.ids`."""
+
+    outside: int
+    """What the mask has where there is no data; as of `Subject`."""
+
+    def labels(self, page: int, region: Region) -> np.ndarray:
+        """The classes of a region, (h, w) uint8; 0 where there is no data. Raises ImageError."""
+        found = self.mask.crop(page, region)[0]
+        if self.outside and (found == self.outside).any():
+            data = self.image.data_in(page, region, self.image.crop(page, region))
+            found = found if data is None else np.where(data, found, np.uint8(0))
+        return found
+
+
+def draw(places: Sequence[Place], files: Files) -> list[ShownPlace]:
+    """Read places again, and draw them between the same two grey values. Raises ImageError."""
+    read = [_Pixels.of(place, files) for place in places]
     if not read:
         return []
     contrast = contrast_of(np.concatenate([each.shown for each in read]))
-    return [
-        ShownPlace(
-            place,
-            each.picture(np.zeros_like(each.labels), classes, contrast),
-            each.picture(each.labels, classes, contrast),
-            is_upright=each.orientation == UPRIGHT,
-        )
-        for place, each in zip(places, read, strict=True)
-    ]
+    return [each.drawn(files.classes, contrast) for each in read]
 
 
 @dataclass(frozen=True)
 class _Pixels:
     """What is on a place."""
 
+    place: Place
     grey: np.ndarray
     """(C, h, w)."""
     labels: np.ndarray
     """(h, w) uint8."""
+    ids: np.ndarray
+    """(h, w) uint32, of the objects that were counted."""
     data: np.ndarray | None
     """(h, w) bool, which pixels hold data; None where all do."""
     orientation: int
 
     @classmethod
-    def of(cls, place: Place, image: ImageSource, mask: ImageSource, classes: int) -> _Pixels:
-        grey = image.crop(place.page, place.region)
-        data = image.data_in(place.page, place.region, grey)
-        labels = mask.crop(place.page, place.region)[0]
-        labels = np.where(labels < classes, labels, 0).astype(np.uint8)  # what stands for no data may be no class
-        return cls(grey, labels if data is None else np.where(data, labels, 0), data, image.info.orientation)
+    def of(cls, place: Place, files: Files) -> _Pixels:
+        where = place.page, place.region
+        grey = files.image.crop(*where)
+        ids = files.ids(*where, files.labels)
+        data = files.image.data_in(*where, grey)
+        return cls(place, grey, files.labels(*where), ids, data, files.image.info.orientation)
 
     @property
     def shown(self) -> np.ndarray:
@@ -121,11 +137,16 @@ class _Pixels:
         shown = self.grey if len(self.grey) == 3 else self.grey[:1]
         return shown.ravel() if self.data is None or not self.data.any() else shown[:, self.data].ravel()
 
-    def picture(self, labels: np.ndarray, classes: Sequence[str], contrast: Contrast) -> np.ndarray:
-        everywhere = Region(0, 0, *self.labels.shape)
+    def drawn(self, classes: Sequence[str], contrast: Contrast) -> ShownPlace:
+        """The place with its pictures."""
+        image, with_mask = (self._picture(labels, classes, contrast) for labels in (self.labels * 0, self.labels))
+        return ShownPlace(self.place, image, with_mask, is_upright=self.orientation == UPRIGHT)
+
+    def _picture(self, labels: np.ndarray, classes: Sequence[str], contrast: Contrast) -> np.ndarray:
+        everywhere = Region(0, 0, *labels.shape)
         picture = Overlay(everywhere, len(self.grey), classes, self.orientation)
         picture.add(everywhere, self.grey, labels, self.data)
-        return picture.picture(contrast)
+        return picture.picture(contrast, self.ids)
 
 
 def _of_most_objects(tables: Sequence[ObjectTable], region: Region) -> Iterator[Place]:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from unet_deploy.images.ome_zarr import Axis
     from unet_deploy.masks.overlay import Overlay
     from unet_deploy.objects.table import ObjectTable
-    from unet_deploy.segmentation.counting import ObjectWriter
+    from unet_deploy.segmentation.counting import LabelsOf, ObjectWriter
 
 
 @dataclass(frozen=True)
@@ -149,6 +149,11 @@ class OutputWriter:
     def tables(self) -> list[ObjectTable]:
         """The objects of each page, once they were counted; empty where nobody asks for them."""
         return self._object_writer.tables if self._object_writer else []
+
+    def ids(self, page: int, region: Region, labels_of: LabelsOf) -> np.ndarray:
+        """The ids of the objects in a region, once they were counted: as of `ObjectWriter`."""
+        assert self._object_writer
+        return self._object_writer.ids(page, region, labels_of)
 
     @property
     def found_nothing(self) -> bool:
