@@ -21,7 +21,8 @@ QUIET = ("--scale", 1, "--no-progress")
 @pytest.fixture
 def slide(tmp_path, nuclei_image, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    tifffile.imwrite("slide.tif", nuclei_image[:400, :400])
+    half_um = {"resolution": (20_000, 20_000), "resolutionunit": "CENTIMETER"}
+    tifffile.imwrite("slide.tif", nuclei_image[:400, :400], **half_um)
     return tmp_path / "slide.tif"
 
 
@@ -36,7 +37,7 @@ def test_numbers_are_those_of_mask_table_and_json(slide):
     with open("cells.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert page.number("objects") == len(rows) > 10
-    for column in ("area_px", "mean_intensity"):
+    for column in ("area_px", "area_um2", "mean_intensity"):
         values = np.array([float(row[column]) for row in rows])
         assert page.number(f"{column}.median") == np.median(values)
         assert page.number(f"{column}.mean") == pytest.approx(values.mean(), rel=1e-12)
@@ -55,6 +56,7 @@ def test_it_shows_the_places_that_its_rules_say_and_names_model_and_licence(slid
         assert sum(each == f"{rule}: with the mask" for each in said) in range(1, count + 1), rule
     for words in ("nuclei", "CC0-1.0", "slide.tif", "reading", "computing", "connected by 4 neighbours"):
         assert words in page.text, words
+    assert page.number("area_um2.median") == page.number("area_px.median") / 4
     assert "script" not in page.source
 
 

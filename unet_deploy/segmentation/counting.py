@@ -11,7 +11,6 @@ import numpy as np
 
 from unet_deploy.images import ImageInfo
 from unet_deploy.objects import Objects, write_table
-from unet_deploy.objects.frame import FINEST
 from unet_deploy.objects.geojson import write_outlines
 from unet_deploy.objects.parts import Page, Parts
 from unet_deploy.objects.rules import Rules
@@ -43,7 +42,7 @@ class ObjectWriter:
         coordinates: Coordinates = "auto",
     ) -> None:
         self._rules, self._image, self._region = rules, image, region
-        frame = frame_of(image, coordinates, table) if table else FINEST
+        frame = frame_of(image, coordinates if table else "pixels", table)
         self.places = said_of(image, frame, table) if table else ""
         """In what places are given, where the image lies on a map."""
         self.too_large = 0
