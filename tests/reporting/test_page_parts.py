@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from unet_deploy.reporting.before import lines_before
 from unet_deploy.reporting.charts import Bins, histogram, shares
 from unet_deploy.reporting.markup import element, number
 from unet_deploy.reporting.outliers import LEAST, scores
 from unet_deploy.reporting.pictures import jpeg
+from unet_deploy.reporting.several import Line, Other, several_page
 from unet_deploy.system.words import visible
 
 
@@ -75,3 +77,21 @@ def test_few_or_equal_images_have_no_outlier():
     assert scores(one).argmax() == 9
     assert scores(one)[9] > 3.5
     assert scores(np.append(one, np.nan))[-1] == 0
+
+
+def test_rows_of_a_page_are_read_back_and_what_is_none_is_left_out(tmp_path):
+    nothing = float("nan")
+    lines = [Line(f"{at}<&\"'.tif", at, 0.1, 3.5, "area_px", 7.25, 0.9, ("a <b>", "c"), 1.5, 2.0) for at in range(3)]
+    lines.append(Line("dark.tif", 0, 0.0, nothing, "area_px", nothing, nothing, (), 1.0, 1.0))
+    text = several_page(lines, [Other("x.tif", "why", failed=True)], lambda at: bytes([at] * 9), None)
+    page = tmp_path / "r.html"
+    page.write_text(text)
+    found = lines_before(page)
+    assert {name: picture for name, (_, picture) in found.items()} == {
+        line.image: bytes([at] * 9) for at, line in enumerate(lines)
+    }
+    assert [repr(found[line.image][0]) for line in lines] == list(map(repr, lines))
+    page.write_text(text.replace("&quot;objects&quot;: 1", "&quot;objects&quot;: &quot;many&quot;"))
+    assert len(lines_before(page)) == 3
+    page.write_bytes(b"\xff<![no")
+    assert lines_before(page) == {}

@@ -108,8 +108,20 @@ def test_of_several_images_the_failed_then_the_doubtful_then_the_odd_come_first(
     assert page.numbers["objects"][1:] == [each["objects"] for each in done]
     assert page.number("images") == 8
     (folder / "broken.tif").unlink()
+    tifffile.imwrite(folder / "late.tif", nuclei_image[300:500, 300:500])
     assert run(*words, "--resume") == 0
-    assert "made by an earlier run" in Page(tmp_path / "r.html").text
+    again = Page(tmp_path / "r.html")
+    assert again.number("images") == 9
+    assert {*page.numbers["area_px"]} < {*again.numbers["area_px"]}
+    assert len(again.pictures()) == 9
+
+
+def test_a_page_of_which_nothing_is_done_again_stays(slide):
+    words = ("segment", slide, "-o", "m.tif", "--report", "r.html", *QUIET)
+    assert run(*words) == 0
+    before = (slide.parent / "r.html").read_bytes()
+    assert run(*words, "--resume") == 0
+    assert (slide.parent / "r.html").read_bytes() == before
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="such names cannot be had there")

@@ -14,6 +14,7 @@ settings.py   how images were segmented, in words
 account.py    what is known of one segmented image
 segmented.py  the page of one image
 several.py    the page of many images, a row each, outliers first
+before.py     what an earlier page says, for a run that goes on
 outliers.py   which images are unlike the others
 segment_file.py  the file of a command that segments
 evaluated.py  the page of an evaluation

@@ -9,6 +9,7 @@ from tempfile import TemporaryFile
 from unet_deploy.errors import address
 from unet_deploy.model.card import ModelCard
 from unet_deploy.reporting.account import Account, shown_places
+from unet_deploy.reporting.before import lines_before
 from unet_deploy.reporting.page import check_page, page, write_page
 from unet_deploy.reporting.parts import facts, machine_rows, section, warning
 from unet_deploy.reporting.pictures import jpeg
@@ -23,13 +24,14 @@ from unet_deploy.segmentation.report import Report
 class SegmentPage:
     """What was done of the images of a command, for people. Objects are to be counted in each (`Outputs.counted`).
 
-    images: how many there are. resume: a page that an earlier run wrote is replaced.
+    images: how many there are. resume: what an earlier run says on the page of images that are not done again stays.
     Raises as `check_page`.
     """
 
     def __init__(self, path: Path, *, images: int, resume: bool = False, overwrite: bool = False) -> None:
         check_page(path, resume=resume, overwrite=overwrite)
         self._path, self._images = path, images
+        self._before = lines_before(path) if resume and not overwrite and path.exists() else {}
         self._command: Command | None = None
         self._lines: list[Line] = []
         self._others: list[Other] = []
@@ -57,8 +59,15 @@ class SegmentPage:
                 self._note(outcome)
                 yield outcome
         finally:
-            write_page(self._path, self._page(), overwrite=True)
+            if self._has_news:
+                write_page(self._path, self._page(), overwrite=True)
             self._pictures.close()
+
+    @property
+    def _has_news(self) -> bool:
+        """Whether there is more to say than that all was made before, which a page that is there says better."""
+        only_before = not self._command and not self._single and not any(other.failed for other in self._others)
+        return not (only_before and self._path.exists())
 
     def _note(self, outcome: Outcome[Report]) -> None:
         """Take why an image was not segmented, where it was not."""
@@ -67,6 +76,10 @@ class SegmentPage:
             self._others.append(Other(image, str(outcome.error), failed=True))
         elif isinstance(outcome, Interrupted):
             self._others.append(Other(image, "interrupted", failed=True))
+        elif isinstance(outcome, MadeBefore) and image in self._before:
+            line, picture = self._before[image]
+            self._lines.append(line)
+            self._pictures.add(picture)
         elif isinstance(outcome, MadeBefore):
             self._others.append(Other(image, "made by an earlier run, at which this one did not look", failed=False))
 

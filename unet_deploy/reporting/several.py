@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from itertools import islice
 from pathlib import PurePath
+from typing import Any
 
 import numpy as np
 from typing_extensions import Self
@@ -78,6 +80,13 @@ class Line:
             report.timing.wall,
             report.megapixels,
         )
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> Self:
+        """A row as it stands in a page. Raises TypeError, ValueError or KeyError for what is none."""
+        read: dict[str, Callable[[Any], Any]] = {"str": str, "int": int, "float": float}
+        known = {each.name: read[str(each.type)](plain[each.name]) for each in fields(cls) if str(each.type) in read}
+        return cls(**known, doubts=tuple(map(str, plain["doubts"])))
 
 
 @dataclass(frozen=True)
@@ -200,7 +209,7 @@ def _row(row: Ranked, picture: bytes) -> list[str]:
     reasons = [joined(each, element("br")) for each in (*line.doubts, *unlike)]
     return [
         inline(picture, f"{name} with its mask") if picture else "",
-        element("span", name, title=line.image),
+        element("span", name, title=line.image, data_line=json.dumps(asdict(line))),
         joined(*reasons),
         number("objects", line.objects),
         number("foreground", line.foreground, f"{100 * line.foreground:.2f} %"),
