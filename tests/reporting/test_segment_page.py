@@ -60,10 +60,13 @@ def test_it_shows_the_places_that_its_rules_say_and_names_model_and_licence(slid
     assert "script" not in page.source
 
 
-def test_a_mask_is_the_same_with_a_page_and_without(slide):
-    assert run("segment", slide, "-o", "one.tif", *QUIET) == 0
+def test_a_mask_is_the_same_with_a_page_and_without_and_so_are_objects_that_no_table_has(slide):
+    assert run("segment", slide, "-o", "one.tif", "--objects", "cells.csv", *QUIET) == 0
     assert run("segment", slide, "-o", "two.tif", "--report", "r.html", *QUIET) == 0
     assert (slide.parent / "one.tif").read_bytes() == (slide.parent / "two.tif").read_bytes()
+    with open("cells.csv", newline="") as file:
+        grey = [float(row["mean_intensity"]) for row in csv.DictReader(file)]
+    assert Page(slide.parent / "r.html").number("mean_intensity.least") == min(grey) > 0
 
 
 def test_pictures_of_a_page_can_never_be_five_megabytes():

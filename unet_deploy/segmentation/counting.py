@@ -88,7 +88,7 @@ class ObjectWriter:
     def finish(
         self,
         labels_of: LabelsOf,
-        image_of: Callable[[int, Region], np.ndarray],
+        image_of: Callable[[int, Region], np.ndarray] | None,
         *,
         table: Path | None = None,
         number: Callable[[int, Region, np.ndarray], None] | None = None,
@@ -96,14 +96,14 @@ class ObjectWriter:
     ) -> int:
         """Write the table, and return how many objects there are: ids go on over the pages.
 
-        image_of: the grey values (C, h, w) of a region of a page.
+        image_of: the grey values (C, h, w) of a region of a page; None where nobody asks how bright objects are.
         number: takes the ids (h, w) uint32 of the objects in each of the regions that were added.
         """
         tables = self.tables
         count = 0
         for page, components in enumerate(self._pages):
             if self._rules.measure_first:
-                grey = partial(image_of, page) if table else None
+                grey = partial(image_of, page) if image_of else None
                 pixels = Page(self._region, partial(labels_of, page), grey)
                 parts = self._parted[page] = Parts(components.finish(), pixels, self._rules, before=count)
                 self.too_large += parts.too_large

@@ -234,7 +234,7 @@ class OutputWriter:
             table = self._outputs.objects
             self.objects = writer.finish(
                 self._labels,
-                self._source.crop,
+                self._source.crop if table or self._outputs.counted else None,
                 table=table,
                 number=number if sink else None,
                 overwrite=table is not None and self._keep.replaces(table),
