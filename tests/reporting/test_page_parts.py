@@ -12,7 +12,7 @@ from unet_deploy.reporting.charts import Bins, histogram, shares
 from unet_deploy.reporting.markup import element, number
 from unet_deploy.reporting.outliers import LEAST, scores
 from unet_deploy.reporting.pictures import jpeg
-from unet_deploy.reporting.several import Line, Other, several_page
+from unet_deploy.reporting.several import THUMBNAIL_BYTES, Line, Other, several_page
 from unet_deploy.system.words import visible
 
 
@@ -41,7 +41,7 @@ def test_any_text_stays_text(text):
 @given(st.floats(allow_nan=False, allow_infinity=False) | st.integers())
 def test_a_number_is_read_back_to_the_last_bit(value):
     said = number("x", value)
-    assert float(said.split('value="')[1].split('"')[0]) == value
+    assert type(value)(said.split('value="')[1].split('"')[0]) == value
 
 
 @pytest.mark.parametrize("most", [150_000, 20_000, 2_000])
@@ -77,6 +77,13 @@ def test_few_or_equal_images_have_no_outlier():
     assert scores(one).argmax() == 9
     assert scores(one)[9] > 3.5
     assert scores(np.append(one, np.nan))[-1] == 0
+
+
+def test_a_page_of_very_many_images_is_below_five_megabytes():
+    lines = [Line("<&" * 100 + str(at), at, 0.1, 3.5, "area_px", 7.25, 0.9, (), 1.5, 2.0) for at in range(4000)]
+    text = several_page(lines, [], lambda at: bytes(THUMBNAIL_BYTES), None)
+    assert 3e6 < len(text.encode()) < 5e6
+    assert "more images have no row here" in text
 
 
 def test_rows_of_a_page_are_read_back_and_what_is_none_is_left_out(tmp_path):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 from cli.in_process import refusal, run
+from command_line import unet_deploy
 from reporting.pages import Page
 
 from unet_deploy.reporting.crops import EACH
@@ -174,3 +175,22 @@ def test_a_single_image_that_fails_has_a_page_that_says_so(slide):
     page = Page(slide.parent / "r.html")
     assert "No mask was made" in page.text
     assert "slide.tif" in page.text
+
+
+@pytest.mark.long
+def test_a_page_of_a_large_slide_is_made_within_its_memory(tmp_path, nuclei_image):
+    """Most of it is glass, so that it takes seconds; the page says what the process held."""
+
+    glass = np.full((1024, 1024), 3, np.uint8)
+
+    def tiles():
+        for at in range(20 * 20):
+            yield np.pad(nuclei_image, 128, constant_values=3) if at in (3, 211) else glass
+
+    tifffile.imwrite(tmp_path / "slide.tif", tiles(), shape=(20_480, 20_480), dtype=np.uint8, tile=(1024, 1024))
+    words = ("segment", "slide.tif", "-o", "m.tif", "--report", "r.html", "--skip-background", "--max-memory", "1.2GB")
+    unet_deploy(*words, *QUIET, cwd=tmp_path)
+    page = Page(tmp_path / "r.html")
+    assert page.number("peak_bytes") < 1.2e9
+    assert page.number("objects") > 50
+    assert page.number("pixels.background") + page.number("pixels.nucleus") == 20_480**2

@@ -81,6 +81,8 @@ def segment(
             show.outcome(outcome)
             if isinstance(outcome, Failed):
                 failures.append(outcome)
+    if page and not run.dry_run:
+        show.note(f"the report: {page.path}")
     if failures:
         show.failures(failures, len(jobs))
         raise typer.Exit(failures[0].error.exit_code)

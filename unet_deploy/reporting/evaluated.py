@@ -21,6 +21,7 @@ from unet_deploy.reporting.page import page
 from unet_deploy.reporting.parts import (
     card_section,
     facts,
+    fitting,
     grid,
     key_figures,
     legend,
@@ -33,8 +34,8 @@ from unet_deploy.reporting.pictures import inline, jpeg
 
 _SIDE, _BYTES = 640, 150_000
 """Pixels a side and bytes of a picture, at most."""
-_ROWS = 5000
-"""Images that have a row, the worst."""
+_ROOM = 2_600_000
+"""Bytes of the rows of all images: with the pictures of the worst a page is less than 5 MB."""
 
 
 @dataclass(frozen=True)
@@ -119,9 +120,10 @@ def _images(result: Evaluation) -> Markup:
     head = ["image", *(f"Dice of {name}" for name in result.classes[1:]), "object F1 at IoU 0.5", "SEG", "merged", ""]
     ranked = [result.scores[at] for at in order(result)]
     seen = frozenset(result.trained_on)
-    rows = (_row(score, result.classes, trained_on=score.name in seen) for score in ranked[:_ROWS])
-    left = [note(f"{len(ranked) - _ROWS} more images have no row here; --json has all.")] if len(ranked) > _ROWS else []
-    return section("Images, the worst first", grid(head, rows), *left)
+    rows = fitting((_row(score, result.classes, trained_on=score.name in seen) for score in ranked), _ROOM)
+    left = len(ranked) - len(rows)
+    more = [note(f"{left} more images have no row here; --json has all.")] if left else []
+    return section("Images, the worst first", grid(head, rows), *more)
 
 
 def _row(score: Score, classes: Sequence[str], *, trained_on: bool) -> list[str]:

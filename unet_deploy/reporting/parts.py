@@ -9,7 +9,7 @@ from datetime import datetime
 from unet_deploy._version import __version__
 from unet_deploy.measure.words import card_rows
 from unet_deploy.model.card import ModelCard
-from unet_deploy.reporting.markup import Markup, element
+from unet_deploy.reporting.markup import Markup, element, joined
 from unet_deploy.system.colours import Colour, hex_colour
 from unet_deploy.system.machine import processor_name, total_memory, usable_cores
 from unet_deploy.system.words import bytes_text
@@ -35,6 +35,18 @@ def grid(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Markup:
     lines = (element("tr", *(element("td", cell) for cell in row)) for row in rows)
     table = element("table", element("thead", titles), element("tbody", *lines), class_="grid")
     return element("div", table, class_="scroll")
+
+
+def fitting(rows: Iterable[Sequence[str]], room: int) -> list[list[Markup]]:
+    """Return the first rows of a table, as many as there is room for. room: in bytes, pictures included."""
+    kept, taken = [], 0
+    for row in rows:
+        cells = [joined(cell) for cell in row]
+        taken += sum(len(cell.encode()) + len("<td></td>") for cell in cells)
+        if taken > room:
+            break
+        kept.append(cells)
+    return kept
 
 
 def key_figures(figures: Cells) -> Markup:

@@ -30,7 +30,7 @@ class SegmentPage:
 
     def __init__(self, path: Path, *, images: int, resume: bool = False, overwrite: bool = False) -> None:
         check_page(path, resume=resume, overwrite=overwrite)
-        self._path, self._images = path, images
+        self.path, self._images = path, images
         self._before = lines_before(path) if resume and not overwrite and path.exists() else {}
         self._command: Command | None = None
         self._lines: list[Line] = []
@@ -60,14 +60,14 @@ class SegmentPage:
                 yield outcome
         finally:
             if self._has_news:
-                write_page(self._path, self._page(), overwrite=True)
+                write_page(self.path, self._page(), overwrite=True)
             self._pictures.close()
 
     @property
     def _has_news(self) -> bool:
         """Whether there is more to say than that all was made before, which a page that is there says better."""
         only_before = not self._command and not self._single and not any(other.failed for other in self._others)
-        return not (only_before and self._path.exists())
+        return not (only_before and self.path.exists())
 
     def _note(self, outcome: Outcome[Report]) -> None:
         """Take why an image was not segmented, where it was not."""

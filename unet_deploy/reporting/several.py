@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
-from itertools import islice
+from itertools import chain
 from pathlib import PurePath
 from typing import Any
 
@@ -22,6 +22,7 @@ from unet_deploy.reporting.page import page
 from unet_deploy.reporting.parts import (
     card_section,
     facts,
+    fitting,
     grid,
     key_figures,
     machine_rows,
@@ -37,10 +38,10 @@ from unet_deploy.system.words import bytes_text, time_text
 
 THUMBNAIL, THUMBNAIL_BYTES = 256, 16_000
 """Pixels a side and bytes of a picture of an image, at most."""
+_ROOM = 4_400_000
+"""Bytes of all rows: so that a page of any number of images is less than 5 MB."""
 PICTURED = 60
 """Images at the head of the table that are shown with a picture."""
-MOST = 5000
-"""Images that have a row."""
 
 
 @dataclass(frozen=True)
@@ -190,12 +191,14 @@ def _settings(command: Command | None, lines: Sequence[Line]) -> Rows:
 
 def _table(rows: Sequence[Ranked], others: Sequence[Other], thumbnail: Callable[[int], bytes]) -> Markup:
     head = ["", "image", "look at", "objects", "foreground", "median area", "median intensity", "confidence", "time"]
-    cells = [
-        *(_other(each) for each in others if each.failed),
-        *(_row(row, thumbnail(row.at) if at < PICTURED else b"") for at, row in enumerate(rows[:MOST])),
-        *(_other(each) for each in others if not each.failed),
-    ]
-    shown = list(islice(cells, MOST))
+    shown = fitting(
+        chain(
+            (_other(each) for each in others if each.failed),
+            (_row(row, thumbnail(row.at) if at < PICTURED else b"") for at, row in enumerate(rows)),
+            (_other(each) for each in others if not each.failed),
+        ),
+        _ROOM,
+    )
     left = len(rows) + len(others) - len(shown)
     more = [note(f"{left} more images have no row here; --report FILE.json has all.")] if left else []
     return joined(element("div", grid(head, shown), class_="rows"), *more)
