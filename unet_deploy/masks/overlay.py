@@ -12,6 +12,7 @@ import imagecodecs
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from unet_deploy.images.contrast import Contrast, stretched
 from unet_deploy.images.orientation import UPRIGHT, upright
 from unet_deploy.system.colours import COLOURS, class_colour
 from unet_deploy.system.files import replacing
@@ -20,9 +21,6 @@ from unet_deploy.tiling import Region
 MOST_SIDE = 2048
 
 _FILL, _LINE = 0.28, 0.95
-
-Contrast = tuple[float, float]
-"""The grey values that become black and white."""
 
 
 def canvas_bytes(height: int, width: int, channels: int, classes: int, most: int | None = None) -> int:
@@ -120,12 +118,12 @@ class Overlay:
     def _shades(self, contrast: Contrast | None) -> np.ndarray:
         """The image as (1 or 3, h, w) shades from 0 to 255; a square without any data is 0."""
         if self._blank is None:
-            return _stretch(self._grey / self._pixels, contrast)
+            return stretched(self._grey / self._pixels, contrast)
         seen = self._pixels - self._blank
         there = seen > 0
         shades = np.zeros_like(self._grey)
         if there.any():
-            shades[:, there] = _stretch(self._grey[:, there] / seen[there], contrast)
+            shades[:, there] = stretched(self._grey[:, there] / seen[there], contrast)
         return shades
 
     @staticmethod
@@ -152,22 +150,6 @@ def legend(names: Sequence[str], width: int) -> np.ndarray:
         draw.rectangle((x, y, x + size - 1, y + size - 1), class_colour(at + 1))
         draw.text((x + 3 * size // 2, y + size // 2), name, "white", font, anchor="lm")
     return np.asarray(strip)
-
-
-def contrast_of(grey: np.ndarray) -> Contrast:
-    """The 0.5th and the 99.7th percentile of grey values; the least and the largest where these are one."""
-    low, high = np.percentile(grey, (0.5, 99.7))
-    if high <= low:
-        low, high = grey.min(), grey.max()
-    return low, high
-
-
-def _stretch(grey: np.ndarray, contrast: Contrast | None) -> np.ndarray:
-    """Grey values to 0..255, all channels alike."""
-    low, high = contrast or contrast_of(grey)
-    grey -= low
-    grey *= 255 / (high - low if high > low else 1)
-    return np.clip(grey, 0, 255, out=grey)
 
 
 def _outline(labels: np.ndarray) -> np.ndarray:

@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from unet_deploy.images import ImageSource
+from unet_deploy.images.contrast import Contrast, contrast_of
 from unet_deploy.images.orientation import UPRIGHT
-from unet_deploy.masks.overlay import Contrast, Overlay, contrast_of
+from unet_deploy.masks.overlay import Overlay
 from unet_deploy.objects.table import ObjectTable
 from unet_deploy.reporting.survey import FIELD, DoubtfulField
 from unet_deploy.segmentation.counting import LabelsOf
