@@ -1,4 +1,4 @@
-# make demo: segment a slide on this machine, without PyTorch.
+# make demo: segment a slide on this machine, without PyTorch, and say what came out in demo/report.html.
 # make test: the whole suite but what takes minutes.   make test-long: what takes minutes.
 # make isbi DATA=path/to/isbi2012 [STEPS=3000] [WIDTH=16]: train on slices 0 to 23, evaluate on 24 to 29.
 # make reference: docs/commands.md, from the commands themselves.
@@ -16,8 +16,11 @@ MINUTES ?= 30
 demo: .venv-demo/ready
 	rm -rf demo && mkdir demo
 	.venv-demo/bin/unet-deploy sample demo/slide.tif --size $(SIZE)
-	.venv-demo/bin/unet-deploy segment demo/slide.tif -o demo/mask.tif --overlay
+	.venv-demo/bin/unet-deploy segment demo/slide.tif -o demo/mask.tif --overlay --report demo/report.html
 	.venv-demo/bin/unet-deploy score demo/mask.tif demo/slide.truth.tif
+	@echo
+	@echo "What was done, and what came out: open demo/report.html in a browser."
+	@echo "At any zoom: .venv-demo/bin/unet-deploy view demo/slide.tif demo/mask.tif"
 
 test: .venv/ready
 	.venv/bin/python -m pytest --numprocesses 2
@@ -57,7 +60,7 @@ latency: .venv/ready
 
 .venv-demo/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear .venv-demo
-	.venv-demo/bin/python $(PIP_INSTALL) '.[cpu,openvino]'
+	.venv-demo/bin/python $(PIP_INSTALL) '.[cpu,openvino,view]'
 	touch $@
 
 clean:

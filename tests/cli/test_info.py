@@ -14,9 +14,9 @@ import tifffile
 from in_process import refusal, run
 from PIL import Image
 
-from unet_deploy.cli.text import bytes_text
 from unet_deploy.measure import inspection
 from unet_deploy.runtimes.table import RUNTIMES
+from unet_deploy.system.words import bytes_text
 
 GREY = (np.indices((60, 70)).sum(0) % 251).astype(np.uint8)
 

@@ -11,8 +11,9 @@ from PIL import Image
 
 import unet_deploy
 from unet_deploy.cli import show
-from unet_deploy.cli.text import columns, table, visible
+from unet_deploy.cli.text import columns, table
 from unet_deploy.objects.files import inert, write_table
+from unet_deploy.system.words import visible
 
 NASTY = "a\x1b[31m\nb\t\r\x07\x7f\x9b2J\u202egpj\u2028c"
 SHOWN = r"a\x1b[31m\nb\t\r\x07\x7f\x9b2J\u202egpj\u2028c"

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import tifffile
 
-from unet_deploy.cli.show import image_rows
 from unet_deploy.images import open_image, sizes
 from unet_deploy.images.sizes import LevelPlace, PixelSizes
 from unet_deploy.measure.inspection import describe
+from unet_deploy.measure.words import image_rows
 
 GREY = np.random.default_rng(0).integers(0, 255, (30, 40), dtype=np.uint8)
 STACK = np.random.default_rng(1).integers(0, 255, (2, 3, 30, 40), dtype=np.uint8)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unet_deploy.cli.show import card_rows
 from unet_deploy.errors import ModelError
+from unet_deploy.measure.words import card_rows
 from unet_deploy.model import card_fields
 from unet_deploy.model.card import ModelCard, Normalization
 from unet_deploy.model.decision import Decision

@@ -11,10 +11,10 @@ import pytest
 import tifffile
 
 import unet_deploy as api
-from unet_deploy.cli.text import time_text
 from unet_deploy.segmentation.forecast import forecast
 from unet_deploy.segmentation.run import Options, Outputs, segment_file
 from unet_deploy.system.machine import resident_memory
+from unet_deploy.system.words import time_text
 from unet_deploy.tiling import Region
 
 

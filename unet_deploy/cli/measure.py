@@ -29,6 +29,34 @@ MEASURING = "Measuring"
 _SAMPLE_SIZE = parse.Size(4096, 4096)
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class ProofOptions:
+    """Where the result of a comparison goes."""
+
+    report: Annotated[
+        Path | None,
+        typer.Option(help="A page of what was compared, and the result (.html).", rich_help_panel=OUTPUTS),
+    ] = None
+    overwrite: OverwriteOption = False
+
+    def check(self, model: Path, inputs: "list[Path]") -> None:
+        """Raise where the page cannot be made, or is what is read."""
+        from unet_deploy.masks.apart import check_apart
+        from unet_deploy.reporting.page import check_page
+
+        if self.report:
+            check_page(self.report, overwrite=self.overwrite)
+            check_apart([self.report], [model, *inputs])
+
+    def write(self, page: str) -> None:
+        """Write the page that was asked for, and say where it is."""
+        from unet_deploy.reporting.page import write_page
+
+        if self.report:
+            write_page(self.report, page, overwrite=self.overwrite)
+            show.note(f"the report: {self.report}")
+
+
 @command("Trust a model")
 def verify(
     model: Annotated[str, typer.Argument(help="Model file, engine, or a shipped model's name.")],
@@ -43,26 +71,35 @@ def verify(
     ] = None,
     *,
     read: ReadingOptions,
+    proof: ProofOptions,
 ) -> None:
     """Show that tiles leave no seams, or that an engine says what its model says."""
     if tiled == (reference is not None):
         raise UsageError("verify: say what to compare: --tiled, or --reference MODEL.onnx")
+    from unet_deploy.zoo import card_of, find_model
+
+    file = find_model(model)
+    proof.check(file, [image, *([reference] if reference else [])])
     if reference is None:
-        _verify_tiled(model, image, tile_size, read.reading())
+        _verify_tiled(model, image, tile_size, read.reading(), proof)
         return
     from unet_deploy.measure.verify import verify_against
+    from unet_deploy.reporting.verified import reference_page
 
     agreement = verify_against(model, reference, image, limit_ppm=limit, reading=read.reading())
+    proof.write(reference_page(model, reference, image, agreement, card_of(file)))
     show.answer(f"{model}: {agreement}")
     agreement.require(model)
 
 
-def _verify_tiled(model: str, image: Path, tile_size: int | None, reading: "Reading") -> None:
+def _verify_tiled(model: str, image: Path, tile_size: int | None, reading: "Reading", proof: ProofOptions) -> None:
     from unet_deploy.measure.verify import verify_tiled
+    from unet_deploy.reporting.verified import tiled_page
     from unet_deploy.zoo import open_model
 
     with open_model(model, probabilities=True, device="cpu") as runtime:
         check = verify_tiled(runtime, image, tile_size=tile_size, reading=reading)
+    proof.write(tiled_page(model, check, image, runtime.card))
     show.seams(check, image)
     if not check.agreement.holds:
         raise VerificationError(f"{image}: the tiled answer is not the whole image's; do not trust masks of {model}")

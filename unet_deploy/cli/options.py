@@ -158,10 +158,10 @@ class OutputOptions:
         ),
     ] = "auto"
     report: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
             "--report",
-            help="Say what was done of each image, and how far to trust it (.json).",
+            help="Say what was done of each image, and how far to trust it: a page (.html), or .json; twice for both.",
             rich_help_panel=OUTPUTS,
         ),
     ] = None

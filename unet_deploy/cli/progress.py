@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from unet_deploy.cli.show import note
-from unet_deploy.cli.text import time_text, visible
+from unet_deploy.system.words import time_text, visible
 
 if TYPE_CHECKING:
     from unet_deploy.system.progress import Progress

@@ -59,11 +59,33 @@ class FindingOptions:
     plot: Annotated[
         Path | None, typer.Option(help="A sheet of the worst images, to look at (.png).", rich_help_panel=OUTPUTS)
     ] = None
+    report: Annotated[
+        Path | None,
+        typer.Option(help="A page of scores, curves and the worst images (.html).", rich_help_panel=OUTPUTS),
+    ] = None
     record: Annotated[
         bool, typer.Option("--record", help="Write the figures into the model's card.", rich_help_panel=OUTPUTS)
     ] = False
     as_json: JsonOption = False
     overwrite: OverwriteOption = False
+
+    def check(self, model: Path) -> list[Path]:
+        """Return the files that are written. Raises where one cannot be made."""
+        from unet_deploy.evaluation.record import check_recordable
+        from unet_deploy.reporting.page import check_page
+        from unet_deploy.system.extras import require
+        from unet_deploy.system.files import check_free, check_png
+
+        if self.record:
+            require("onnx", "train")
+            check_recordable(model)
+        if self.plot:
+            require("matplotlib", "train")
+            check_png(self.plot)
+            check_free(self.plot, overwrite=self.overwrite)
+        if self.report:
+            check_page(self.report, overwrite=self.overwrite)
+        return [*filter(None, (self.plot, self.report)), *([model] if self.record else [])]
 
 
 @command("Trust a model")
@@ -82,28 +104,19 @@ def evaluate(
     from unet_deploy.evaluation.evaluate import evaluate
     from unet_deploy.evaluation.measures import Scoring, parse_groups
     from unet_deploy.evaluation.pairs import check_no_data, find_pairs
-    from unet_deploy.evaluation.record import check_recordable
     from unet_deploy.evaluation.record import record as record_figures
     from unet_deploy.evaluation.regions import by_region
     from unet_deploy.evaluation.split import split_set
     from unet_deploy.runtimes.request import Request
     from unet_deploy.segmentation.models import Models
     from unet_deploy.system.extras import require
-    from unet_deploy.system.files import check_free, check_png
     from unet_deploy.zoo import find_model
 
     scoring, wanted = Scoring(parse_groups(measures.metrics)), rules.rules()
     file = find_model(model)
-    if findings.record:
-        require("onnx", "train")
-        check_recordable(file)
+    outputs = findings.check(file)
     if scoring.partitions:
         require("skimage", "train")
-    if findings.plot:
-        require("matplotlib", "train")
-        check_png(findings.plot)
-        check_free(findings.plot, overwrite=findings.overwrite)
-    outputs = [*([findings.plot] if findings.plot else []), *([file] if findings.record else [])]
     check_no_data(outputs, data.data, data.masks, [] if findings.record else [file])
     pairs = by_region(find_pairs(data.data, data.masks, data.marking()))
     name = data.data.resolve().name
@@ -136,6 +149,18 @@ def evaluate(
                 tta=measures.tta,
                 overwrite=findings.overwrite,
             )
+        scored, known = len(result.scores), len(result.trained_on)
+        conditions = Conditions(scored, data.data, data.validation, measures.tta, scoring.objects, known)
+        if findings.report:
+            from unet_deploy.evaluation.worst import worst_images
+            from unet_deploy.reporting.evaluated import Evaluated, evaluated_page
+            from unet_deploy.reporting.page import write_page
+
+            worst = worst_images(
+                models, result, pairs, mask_kind=data.mask_kind, reading=read.reading(), tta=measures.tta
+            )
+            done = Evaluated(result, models.card, str(conditions), scoring.groups)
+            write_page(findings.report, evaluated_page(done, worst), overwrite=findings.overwrite)
         show_scores.masks_read(result)
         show_scores.training_images(result, models.card)
     if findings.as_json:
@@ -144,9 +169,9 @@ def evaluate(
         show_scores.evaluation(result, scoring.groups)
     if findings.plot and not findings.as_json:
         show.answer(f"the worst images: {findings.plot}")
+    if findings.report and not findings.as_json:
+        show.answer(f"the report: {findings.report}")
     if findings.record:
-        scored, known = len(result.scores), len(result.trained_on)
-        conditions = Conditions(scored, data.data, data.validation, measures.tta, scoring.objects, known)
         record_figures(file, result.overall(scoring.groups), str(conditions))
         show.note(f"{file}: the figures are in its card")
 

@@ -22,15 +22,16 @@ from unet_deploy.cli.options import (
 )
 from unet_deploy.cli.progress import progress_bar
 from unet_deploy.cli.seeing import SeeingOptions
-from unet_deploy.errors import address
+from unet_deploy.errors import UsageError, address
 
 if TYPE_CHECKING:
     from unet_deploy.images import ImageSource
+    from unet_deploy.reporting.segment_file import SegmentPage
     from unet_deploy.segmentation.batch import Job, Outcome
     from unet_deploy.segmentation.compute import Compute
     from unet_deploy.segmentation.models import Models
     from unet_deploy.segmentation.options import ObjectRules
-    from unet_deploy.segmentation.report import Report
+    from unet_deploy.segmentation.report import Report, ReportFile
     from unet_deploy.segmentation.run import Options
     from unet_deploy.zoo import Request
 
@@ -52,14 +53,11 @@ def segment(
     """Segment images of any size into tiled masks of class indices, TIFF or OME-Zarr."""
     from unet_deploy.segmentation.batch import Failed, attempt_each
     from unet_deploy.segmentation.planning import first_look
-    from unet_deploy.segmentation.report import ReportFile
 
     options = _options(tiles, image, objects.rules(), resume=run.resume, overwrite=outputs.overwrite)
     options = replace(options, scaling=seeing.scaling())
     jobs = _jobs(images, model, outputs, objects, shared=bool(run.scheduler or run.workers))
-    file = None
-    if outputs.report:
-        file = ReportFile(outputs.report, resume=run.resume, overwrite=outputs.overwrite)
+    file, page = _reports(outputs, len(jobs), resume=run.resume)
     failures = []
     with ExitStack() as stack:
         pixels, source = stack.enter_context(first_look([job.image for job in jobs], options))
@@ -75,13 +73,16 @@ def segment(
         if run.dry_run:
             outcomes = attempt_each(jobs, partial(_foresee, ready, options, compute), is_made=made)
         else:
-            work = partial(_segment, ready, options, compute, source, shown=not run.no_progress)
+            work = partial(_segment, ready, options, compute, source, page, shown=not run.no_progress)
             outcomes = attempt_each(jobs, work, is_made=made)
             outcomes = file.following(outcomes) if file else outcomes
+            outcomes = page.following(outcomes) if page else outcomes
         for outcome in outcomes:
             show.outcome(outcome)
             if isinstance(outcome, Failed):
                 failures.append(outcome)
+    if page and not run.dry_run:
+        show.note(f"the report: {page.path}")
     if failures:
         show.failures(failures, len(jobs))
         raise typer.Exit(failures[0].error.exit_code)
@@ -95,6 +96,7 @@ def _jobs(
     shared: whether several processes are to fill them.
     """
     from unet_deploy.masks.apart import check_apart
+    from unet_deploy.reporting.page import is_page_name
     from unet_deploy.segmentation.batch import Job
     from unet_deploy.segmentation.inputs import find_images, name_outputs
     from unet_deploy.zoo import find_model
@@ -111,8 +113,27 @@ def _jobs(
         layout=outputs.layout,
     )
     places = [place for each in named for place in each.places]
-    check_apart([*places, *([outputs.report] if outputs.report else [])], [find_model(model), *paths])
+    check_apart([*places, *(outputs.report or ())], [find_model(model), *paths])
+    if any(map(is_page_name, outputs.report or ())):
+        named = [replace(each, counted=True) for each in named]
     return list(map(Job, paths, named))
+
+
+def _reports(outputs: OutputOptions, images: int, *, resume: bool) -> "tuple[ReportFile | None, SegmentPage | None]":
+    """The files that say what was done, for programs and for people."""
+    from unet_deploy.reporting.page import is_page_name
+    from unet_deploy.segmentation.report import ReportFile
+
+    pages = [path for path in outputs.report or () if is_page_name(path)]
+    files = [path for path in outputs.report or () if path not in pages]
+    if len(pages) > 1 or len(files) > 1:
+        raise UsageError(f"--report {(pages if len(pages) > 1 else files)[1]}: give one .html and one .json at most")
+    file = ReportFile(files[0], resume=resume, overwrite=outputs.overwrite) if files else None
+    if not pages:
+        return file, None
+    from unet_deploy.reporting.segment_file import SegmentPage
+
+    return file, SegmentPage(pages[0], images=images, resume=resume, overwrite=outputs.overwrite)
 
 
 def _options(
@@ -156,6 +177,7 @@ def _segment(
     options: "Options",
     compute: "Compute",
     source: "ImageSource | None",
+    page: "SegmentPage | None",
     job: "Job",
     *,
     shown: bool,
@@ -165,9 +187,12 @@ def _segment(
 
     with progress_bar(Path(address(job.image)).name, shown=shown) as progress:
         job.outputs.mask.parent.mkdir(parents=True, exist_ok=True)
+        watched = page.watching(compute, models.card) if page else None
         report = segment_file(
-            job.image, job.outputs, models, options, compute=compute, progress=progress, source=source
+            job.image, job.outputs, models, options, compute=watched or compute, progress=progress, source=source
         )
+    if page and watched:
+        page.add(report, watched)
     show.report(report)
     return report
 

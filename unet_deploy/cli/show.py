@@ -8,25 +8,23 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unet_deploy.cli.text import bytes_text, milliseconds, table, time_text, visible
+from unet_deploy.cli.text import table
 from unet_deploy.system.extras import install_line
+from unet_deploy.system.words import bytes_text, milliseconds, time_text, visible
 
 if TYPE_CHECKING:
     from unet_deploy.convert.adopt import AdoptReport
     from unet_deploy.convert.quantize import QuantizeReport
-    from unet_deploy.images import ImageInfo
     from unet_deploy.measure.benchmark import Figures
     from unet_deploy.measure.inspection import Diagnosis, EngineFile, ImageFile, Package
     from unet_deploy.measure.verify import SeamCheck
-    from unet_deploy.model.card import ModelCard, Normalization
-    from unet_deploy.model.decision import Decision
-    from unet_deploy.runtimes.agreement import Agreement
+    from unet_deploy.model.card import ModelCard
     from unet_deploy.segmentation.batch import Failed, Outcome
     from unet_deploy.segmentation.forecast import Disk, Forecast
     from unet_deploy.segmentation.report import Report
@@ -152,131 +150,10 @@ def _disk(disk: Disk) -> str:
 # -- info ------------------------------------------------------------------------------------------------------------
 
 
-def card_rows(card: ModelCard) -> Rows:
-    """A model's card for people."""
-    rows = [
-        ("model", card.name),
-        ("channels", str(card.channels)),
-        ("classes", _classes(enumerate(card.classes))),
-        ("margin", f"{card.margin} pixels a side"),
-        ("input sides", f"{card.base} + k x {card.stride} pixels"),
-        ("normalization", _normalization(card.normalization)),
-        ("pixel size", f"{card.pixel_size_um:g} um" if card.pixel_size_um else "not recorded"),
-        ("trained on", card.trained_on or "not recorded"),
-        *_masks(card),
-        *_decision(card.decision),
-        ("license", card.license or "not recorded"),
-        *_parent(card),
-        ("split", card.split or "not recorded"),
-        ("seed", "not recorded" if card.seed is None else str(card.seed)),
-        ("made by", card.command or "not recorded"),
-    ]
-    rows += [(name, f"{value:.4g}") for name, value in card.metrics.items()]
-    rows.append(("evaluated on", card.evaluated_on or "not recorded"))
-    return rows + [(name, f"{value:.4g}") for name, value in card.evaluation.items()]
-
-
-def _classes(named: Iterable[tuple[int, str]]) -> str:
-    return ", ".join(f"{value} {name}" for value, name in named)
-
-
-def _parent(card: ModelCard) -> Rows:
-    """Which model it was made from, where it was made from one."""
-    if card.parent is None:
-        return []
-    parent = card.parent
-    words = parent.license or "licence not recorded", parent.trained_on or "data not recorded"
-    return [("made from", f"{parent.name} (SHA-256 {parent.sha256[:12]}; {'; '.join(words)})")]
-
-
-def _masks(card: ModelCard) -> Rows:
-    """What the masks were that a model was trained on, where its card tells."""
-    from unet_deploy.evaluation.kinds import MaskCode
-
-    code = MaskCode.of_card(card)
-    return [("masks", code.words)] if code else []
-
-
-def _decision(decision: Decision) -> Rows:
-    """How a model's answer becomes a mask and objects, where its card says more than any model's does."""
-    rows = []
-    if decision.diameter:
-        known = (
-            ""
-            if decision.diameters is None
-            else " ({:.3g} to {:.3g} are taken as they are)".format(*decision.diameters)
-        )
-        rows.append(("objects known best", f"{decision.diameter:.3g} px across{known}"))
-    if decision.threshold != 0.5:
-        rows.append(("threshold", f"{decision.threshold:g}"))
-    kept = [f"of {decision.min_size:g} squared diameters and more"] if decision.min_size else []
-    kept += ["holes filled"] if decision.fill_holes else []
-    kept += [f"parted at necks {decision.split:g} diameters deep"] if decision.split else []
-    if kept:
-        rows.append(("objects", ", ".join(kept)))
-    if decision.trusted_from:
-        rows.append(("trusted", f"from a confidence of {decision.trusted_from:g} on"))
-    return rows
-
-
-def _normalization(grey: Normalization) -> str:
-    if grey.method == "fixed":
-        return f"(grey - {grey.offset:g}) * {grey.scale:g}"
-    return f"percentiles {grey.low:g} to {grey.high:g} of the whole page become 0 to 1"
-
-
-def engine_rows(engine: EngineFile) -> Rows:
-    """An engine's record for people."""
-    record, limits, options = engine.record, engine.record.limits, engine.record.options
-    sides = " to ".join(f"{high} x {wide}" for high, wide in dict.fromkeys((limits.least, limits.most)))
-    layers = ", ".join(f"{count} {kind}" for kind, count in record.layers.items())
-    unproved = "unverified: the first use on a GPU compares it with its model"
-    return [
-        ("engine", f"{engine.path.name}, {bytes_text(engine.size)}"),
-        ("model", f"{record.card.name} ({record.model}), weights {record.weights_sha256[:12]}"),
-        ("compiler", f"{record.compiler} {record.compiler_version}"),
-        ("runs on", f"{record.gpu or 'any GPU'} of compute capability {', '.join(record.capabilities)}"),
-        ("precision", f"{options.precision}; layers: {layers}"),
-        ("tiles", f"{limits.batch} of {sides} pixels, {options.pixels}"),
-        ("returns", "labels and probabilities" if options.probabilities else "labels"),
-        ("accuracy", unproved if record.accuracy is None else str(record.accuracy)),
-    ]
-
-
-def image_rows(file: ImageFile) -> Rows:
-    """What is known of an image or a mask, for people."""
-    info = file.info
-    decoded = info.pages * info.channels * info.height * info.width * info.dtype.itemsize
-    pixels = f"{info.dtype}, {bytes_text(decoded)} decoded"
-    rows = [
-        ("image" if file.classes is None else "mask", info.name),
-        ("pages", str(info.pages)),
-        ("channels", _channels(info)),
-        ("height x width", f"{info.height} x {info.width} pixels"),
-        ("pixels", pixels if file.size is None else f"{pixels}, {bytes_text(file.size)} on disk"),
-        ("pixel size", info.sizes.text() or "not recorded"),
-    ]
-    if info.on_map:
-        area = info.on_map.pixel_m2
-        rows.append(("map", info.on_map.name + (f", {area:.4g} square metres a pixel" if area else "")))
-    if info.levels:
-        rows.append(("levels", ", ".join(f"{height} x {width}" for height, width in info.levels)))
-    if file.classes:
-        rows.append(("classes", _classes(file.classes.items())))
-    return rows + ([("note", info.note)] if info.note else [])
-
-
-def _channels(info: ImageInfo) -> str:
-    from unet_deploy.images.channels import numbered_names
-
-    if info.channels == 1:
-        return f"1 ({info.channel_names[0]})" if info.channel_names else "1"
-    return numbered_names(info.channel_names) or str(info.channels)
-
-
 def file(file: ModelCard | EngineFile | ImageFile) -> None:
     """Say what a file is."""
     from unet_deploy.measure.inspection import EngineFile, ImageFile
+    from unet_deploy.measure.words import card_rows, engine_rows, image_rows
 
     if isinstance(file, EngineFile):
         print(table(engine_rows(file)))
@@ -322,20 +199,9 @@ def _package(package: Package) -> str:
 
 def seams(check: SeamCheck, image: Path) -> None:
     """Say how the tiled answer compares with the one in one pass."""
-    from unet_deploy.runtimes.agreement import TOLERANCE
+    from unet_deploy.measure.words import seam_rows
 
-    seen, area, plan = check.agreement, check.region, check.plan
-    rows = [
-        ("compared", f"{area.height} x {area.width} pixels at ({area.y}, {area.x}) of {image}"),
-        ("tiles", f"{len(plan)} of at most {plan.input_height} x {plan.input_width}, against one pass"),
-        ("labels that differ", _differing(seen)),
-        ("worst probability", f"{seen.worst_probability:.2g} apart (limit {TOLERANCE:g})"),
-    ]
-    print(table(rows))
-
-
-def _differing(seen: Agreement) -> str:
-    return f"{seen.labels_differ} of {seen.pixels} ({seen.ties} of them ties)"
+    print(table(seam_rows(check, image)))
 
 
 def quantized(made: QuantizeReport, output: Path) -> None:
@@ -347,10 +213,12 @@ def quantized(made: QuantizeReport, output: Path) -> None:
 
 def adopted(made: AdoptReport) -> None:
     """Say what became of a network of another toolkit, and what was measured of its seams."""
+    from unet_deploy.measure.words import card_rows, differing
+
     if made.whole_tile:
         note(f"note: {', '.join(made.whole_tile)} may look at a whole tile; run verify --tiled on an image")
     answer = "probabilities" if made.activation == "none" else f"scores; a {made.activation} was added"
-    rows = [*card_rows(made.card), ("its answer", answer), ("labels that differ", _differing(made.agreement))]
+    rows = [*card_rows(made.card), ("its answer", answer), ("labels that differ", differing(made.agreement))]
     margin = made.card.margin
     if made.reach is not None and margin:
         felt = (f"{made.reach.worst[depth]:.2g} at {depth}" for depth in sorted({0, margin // 2, margin}))

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Protocol
 
 from unet_deploy.cli.show import answer, block, note
-from unet_deploy.cli.text import columns, time_text
+from unet_deploy.cli.text import columns
+from unet_deploy.system.words import time_text
 
 
 class TrainingTime(Protocol):

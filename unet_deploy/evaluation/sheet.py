@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from unet_deploy.evaluation.answers import answer
-from unet_deploy.evaluation.kinds import MaskCode, MaskKind
-from unet_deploy.evaluation.pair import Pair, read_image, scales_of
+from unet_deploy.evaluation.kinds import MaskKind
+from unet_deploy.evaluation.pair import Pair
 from unet_deploy.evaluation.scores import Evaluation, Score
-from unet_deploy.evaluation.truths import Truth, leave_out, read_truth_set
+from unet_deploy.evaluation.worst import MOST, WorstImage, worst_images
+from unet_deploy.images.contrast import stretched
 from unet_deploy.images.reading import AS_SAID, Reading
 from unet_deploy.masks.apart import check_apart
 from unet_deploy.masks.overlay import Overlay
@@ -25,9 +25,6 @@ from unet_deploy.system.colours import BLUE, COLOURS, PURPLE, VERMILION
 from unet_deploy.system.extras import importing
 from unet_deploy.system.files import replacing
 from unet_deploy.tiling import Region
-
-MOST = 9
-"""Images on a sheet."""
 
 MISSED, INVENTED, MISTAKEN = VERMILION, BLUE, PURPLE
 
@@ -53,37 +50,23 @@ def draw_worst(
         from matplotlib.figure import Figure
 
     classes = evaluation.classes
-    order = sorted(range(len(evaluation.parts)), key=lambda at: _quality(evaluation.scores[at]))[:MOST]
-    truths = read_truth_set(pairs, classes, mask_kind, MaskCode.of_card(models.card)).truths
-    shown = [pairs[evaluation.parts[at].image] for at in order]
-    scales = scales_of(shown, models.card.normalization, reading)
+    count = min(MOST, len(evaluation.scores))
     panels = 2 if len(classes) > 2 else 1
-    across = math.ceil(math.sqrt(len(order) / panels))
-    down = math.ceil(len(order) / across)
+    across = math.ceil(math.sqrt(count / panels))
+    down = math.ceil(count / across)
     figure = Figure(figsize=(4.2 * across * panels, 4.5 * down), layout="constrained")
-    for place, at in enumerate(order):
-        part = evaluation.parts[at]
-        pair, truth = pairs[part.image], truths[part.image]
-        image = read_image(pair, reading)
-        pixels = image.crop(0, image.info.region)
-        data = image.data_in(0, image.info.region, pixels)
-        labels = answer(models, image, grey=scales.get(pair.image), tta=tta)[0]
-        if data is not None and data.any():
-            pixels = np.where(data, pixels, pixels[:, data].min())  # what is no data may be no number
-        inside = (part.region or pair.inside or image.info.region).slices
+    worst = worst_images(models, evaluation, pairs, mask_kind=mask_kind, reading=reading, tta=tta)
+    for place, image in enumerate(worst):
         axes = [figure.add_subplot(down, across * panels, panels * place + panel + 1) for panel in range(panels)]
-        seen = leave_out(truth, data).part(inside)
-        picture = pixels[(slice(None), *inside)], seen.of_known(labels[inside]), seen
-        _draw(axes, *picture, evaluation.scores[at], classes)
+        _draw(axes, image, classes)
     draw_legend(figure, _meanings(classes))
     with replacing(path, overwrite=overwrite) as beside:
         figure.savefig(beside, format="png", dpi=100)
 
 
-def _draw(
-    axes: Sequence[Any], pixels: np.ndarray, labels: np.ndarray, truth: Truth, score: Score, classes: Sequence[str]
-) -> None:
-    """Draw one image (C, H, W) and its labels (H, W): what is wrong in the last panel, the classes in one before it."""
+def _draw(axes: Sequence[Any], image: WorstImage, classes: Sequence[str]) -> None:
+    """Draw one image: what is wrong in the last panel, the classes in one before it."""
+    pixels, labels, truth, score = image.pixels, image.labels, image.truth, image.score
     if len(axes) > 1:
         axes[0].imshow(_classes_shown(pixels, labels, classes), interpolation="nearest")
         axes[0].set_title(f"{score.name[:32]}\nthe model's classes", fontsize=8)
@@ -129,10 +112,7 @@ def draw_legend(figure: Any, meanings: Sequence[tuple[str, Sequence[float]]]) ->
 
 def grey_picture(pixels: np.ndarray) -> np.ndarray:
     """Make the first channel of an image (C, H, W) a picture to look at: (H, W, 3) float32 of 0 to 255."""
-    grey = pixels[0].astype(np.float32)
-    low, high = np.percentile(grey, (0.5, 99.7))
-    grey = np.clip((grey - low) * (255 / max(high - low, 1e-6)), 0, 255)
-    return np.repeat(grey[..., None], 3, axis=2)
+    return np.repeat(stretched(pixels[0].astype(np.float32))[..., None], 3, axis=2)
 
 
 def compared(pixels: np.ndarray, labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -146,8 +126,3 @@ def compared(pixels: np.ndarray, labels: np.ndarray, truth: np.ndarray) -> np.nd
     ):
         picture[where] = 0.35 * picture[where] + 0.65 * np.array(colour, np.float32)
     return picture.astype(np.uint8)
-
-
-def _quality(score: Score) -> float:
-    """What the worst images are chosen by: overlap and objects alike."""
-    return float(np.mean([overlap.dice for overlap in score.overlaps])) + score.matches[0].f1

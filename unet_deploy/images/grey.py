@@ -72,6 +72,16 @@ def read_tile(source: ImageSource, page: int, region: Region, grey: GreyScale) -
     return np.where(data, pixels, nothing[:, None, None].astype(pixels.dtype)), data
 
 
+UNIFORM = 0.1
+"""Span of grey values, as a share of the page's, below which a tile has nothing in it: glass and its noise."""
+
+
+def is_uniform(pixels: np.ndarray, grey: GreyScale) -> bool:
+    """Whether (C, h, w) grey values, halo included, lie so close together that only background can be there."""
+    spans = pixels.max(axis=(1, 2)).astype(np.float64) - pixels.min(axis=(1, 2)).astype(np.float64)
+    return bool((spans * grey.scale < UNIFORM).all())
+
+
 def measure_page(
     source: ImageSource, page: int, normalization: Normalization, region: Region | None = None
 ) -> GreyScale:

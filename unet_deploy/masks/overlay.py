@@ -12,6 +12,7 @@ import imagecodecs
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from unet_deploy.images.contrast import Contrast, stretched
 from unet_deploy.images.orientation import UPRIGHT, upright
 from unet_deploy.system.colours import COLOURS, class_colour
 from unet_deploy.system.files import replacing
@@ -22,25 +23,34 @@ MOST_SIDE = 2048
 _FILL, _LINE = 0.28, 0.95
 
 
-def canvas_bytes(height: int, width: int, channels: int, classes: int) -> int:
-    """Memory that an overlay of an image takes at most, the making of the picture included."""
-    factor = -(-max(height, width) // MOST_SIDE)
+def canvas_bytes(height: int, width: int, channels: int, classes: int, most: int | None = None) -> int:
+    """Memory that an overlay of an image takes at most, the making of the picture included. most: as of `Overlay`."""
+    factor = -(-max(height, width) // (most or MOST_SIDE))
     planes = (3 if channels == 3 else 1) + classes + 10  # sums, counts, and what the blending holds for a moment
     return 4 * planes * (-(-height // factor)) * (-(-width // factor))
 
 
 class Overlay:
-    """Collects regions into a canvas of at most MOST_SIDE pixels a side, by averaging whole squares of pixels.
+    """Collects regions into a canvas of bounded size, by averaging whole squares of pixels.
 
     Memory is bounded by the canvas. Regions may come in any order and need not align with the squares.
     shown: what of the image the picture shows. orientation: how the image lies; the picture is upright.
+    most: pixels a side that the picture has at most, by default MOST_SIDE.
     """
 
-    def __init__(self, shown: Region, channels: int, classes: Sequence[str], orientation: int = UPRIGHT) -> None:
+    def __init__(
+        self,
+        shown: Region,
+        channels: int,
+        classes: Sequence[str],
+        orientation: int = UPRIGHT,
+        *,
+        most: int | None = None,
+    ) -> None:
         self._orientation = orientation
         height, width = shown.sides
         self._origin = shown.origin
-        self._factor = -(-max(height, width) // MOST_SIDE)
+        self._factor = -(-max(height, width) // (most or MOST_SIDE))
         shape = (-(-height // self._factor), -(-width // self._factor))
         self._names = tuple(classes[1:])
         self._colour = channels == 3
@@ -80,32 +90,40 @@ class Overlay:
         with replacing(path, overwrite=overwrite) as beside:
             beside.write_bytes(data)
 
-    def picture(self) -> np.ndarray:
-        """(h, w, 3) uint8."""
+    @property
+    def factor(self) -> int:
+        """Pixels of the image, each way, that one of the picture stands for."""
+        return self._factor
+
+    def picture(self, contrast: Contrast | None = None, numbers: np.ndarray | None = None) -> np.ndarray:
+        """(h, w, 3) uint8. contrast: by default the 0.5th and the 99.7th percentile of what was collected.
+
+        numbers: (h, w), of objects whose outlines are drawn instead of those of the classes.
+        """
         winner = np.zeros(self._pixels.shape, np.uint8)
         most = self._pixels - self._classes.sum(axis=0)
         for label, canvas in enumerate(self._classes, start=1):
             winner[canvas > most] = label
             np.maximum(most, canvas, out=most)
-        grey = self._shades()
+        grey = self._shades(contrast)
         picture = np.empty((*winner.shape, 3), np.uint8)
         picture[...] = np.moveaxis(grey, 0, -1)
-        edge = _outline(winner)
+        edge = _outline(winner if numbers is None else numbers)
         for label in range(1, len(self._classes) + 1):
             colour = COLOURS[(label - 1) % len(COLOURS)]
             for pixels, alpha in (((winner == label) & ~edge, _FILL), ((winner == label) & edge, _LINE)):
                 picture[pixels] = picture[pixels] * (1 - alpha) + colour * alpha
         return np.ascontiguousarray(np.moveaxis(upright(np.moveaxis(picture, -1, 0), self._orientation), 0, -1))
 
-    def _shades(self) -> np.ndarray:
+    def _shades(self, contrast: Contrast | None) -> np.ndarray:
         """The image as (1 or 3, h, w) shades from 0 to 255; a square without any data is 0."""
         if self._blank is None:
-            return _stretch(self._grey / self._pixels)
+            return stretched(self._grey / self._pixels, contrast)
         seen = self._pixels - self._blank
         there = seen > 0
         shades = np.zeros_like(self._grey)
         if there.any():
-            shades[:, there] = _stretch(self._grey[:, there] / seen[there])
+            shades[:, there] = stretched(self._grey[:, there] / seen[there], contrast)
         return shades
 
     @staticmethod
@@ -132,16 +150,6 @@ def legend(names: Sequence[str], width: int) -> np.ndarray:
         draw.rectangle((x, y, x + size - 1, y + size - 1), class_colour(at + 1))
         draw.text((x + 3 * size // 2, y + size // 2), name, "white", font, anchor="lm")
     return np.asarray(strip)
-
-
-def _stretch(grey: np.ndarray) -> np.ndarray:
-    """Grey values to 0..255 between the 0.5th and the 99.7th percentile, all channels alike."""
-    low, high = np.percentile(grey, (0.5, 99.7))
-    if high <= low:
-        low, high = grey.min(), grey.max()
-    grey -= low
-    grey *= 255 / (high - low if high > low else 1)
-    return np.clip(grey, 0, 255, out=grey)
 
 
 def _outline(labels: np.ndarray) -> np.ndarray:

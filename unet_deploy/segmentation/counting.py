@@ -11,7 +11,6 @@ import numpy as np
 
 from unet_deploy.images import ImageInfo
 from unet_deploy.objects import Objects, write_table
-from unet_deploy.objects.frame import FINEST
 from unet_deploy.objects.geojson import write_outlines
 from unet_deploy.objects.parts import Page, Parts
 from unet_deploy.objects.rules import Rules
@@ -20,6 +19,9 @@ from unet_deploy.segmentation.options import Coordinates
 from unet_deploy.segmentation.places import frame_of, said_of
 from unet_deploy.stream.pipeline import DoneTile
 from unet_deploy.tiling import Region
+
+LabelsOf = Callable[[int, Region], np.ndarray]
+"""Returns the labels (h, w) of a region of a page, as they were added."""
 
 
 class ObjectWriter:
@@ -40,11 +42,14 @@ class ObjectWriter:
         coordinates: Coordinates = "auto",
     ) -> None:
         self._rules, self._image, self._region = rules, image, region
-        frame = frame_of(image, coordinates, table) if table else FINEST
+        frame = frame_of(image, coordinates if table else "pixels", table)
         self.places = said_of(image, frame, table) if table else ""
         """In what places are given, where the image lies on a map."""
         self.too_large = 0
         """Components that were to be parted and are too large for it, once they were counted."""
+        self._parted: dict[int, Parts] = {}
+        self.tables: list[ObjectTable] = []
+        """The objects of each page, once they were counted."""
         self._pages = [
             Objects(
                 region,
@@ -82,8 +87,8 @@ class ObjectWriter:
 
     def finish(
         self,
-        labels_of: Callable[[int, Region], np.ndarray],
-        image_of: Callable[[int, Region], np.ndarray],
+        labels_of: LabelsOf,
+        image_of: Callable[[int, Region], np.ndarray] | None,
         *,
         table: Path | None = None,
         number: Callable[[int, Region, np.ndarray], None] | None = None,
@@ -91,17 +96,16 @@ class ObjectWriter:
     ) -> int:
         """Write the table, and return how many objects there are: ids go on over the pages.
 
-        labels_of: the labels (h, w) of a region of a page, as they were added. image_of: its grey values (C, h, w).
+        image_of: the grey values (C, h, w) of a region of a page; None where nobody asks how bright objects are.
         number: takes the ids (h, w) uint32 of the objects in each of the regions that were added.
         """
-        tables: list[ObjectTable] = []
-        parted: dict[int, Parts] = {}
+        tables = self.tables
         count = 0
         for page, components in enumerate(self._pages):
             if self._rules.measure_first:
-                grey = partial(image_of, page) if table else None
+                grey = partial(image_of, page) if image_of else None
                 pixels = Page(self._region, partial(labels_of, page), grey)
-                parts = parted[page] = Parts(components.finish(), pixels, self._rules, before=count)
+                parts = self._parted[page] = Parts(components.finish(), pixels, self._rules, before=count)
                 self.too_large += parts.too_large
                 found = parts.table
             else:
@@ -109,18 +113,30 @@ class ObjectWriter:
             tables.append(replace(found, steps=self._image.steps(page)))
             count += len(found)
 
-        def numbered(page: int) -> Iterator[tuple[Region, np.ndarray]]:
-            for at, region in self._regions:
-                if at == page:
-                    ids = self._pages[page].instances(region, labels_of(page, region))
-                    yield region, parted[page].ids(region, ids) if parted else ids
-
         if number:
             for page in range(len(tables)):
-                for region, ids in numbered(page):
+                for region, ids in self._numbered(page, labels_of):
                     number(page, region, ids)
         if table and table.suffix.lower() == ".geojson":
-            write_outlines(table, *((each, numbered(page)) for page, each in enumerate(tables)), overwrite=overwrite)
+            drawn = ((each, self._numbered(page, labels_of)) for page, each in enumerate(tables))
+            write_outlines(table, *drawn, overwrite=overwrite)
         elif table:
             write_table(table, *tables, overwrite=overwrite)
         return count
+
+    def ids(self, page: int, region: Region, labels_of: LabelsOf) -> np.ndarray:
+        """Return the ids (h, w) uint32 of the objects in a region, once they were counted; 0 for none."""
+        found = np.zeros(region.sides, np.uint32)
+        for part, ids in self._numbered(page, labels_of, region):
+            inside = part.intersection(region)
+            found[inside.slices_in(region)] = ids[inside.slices_in(part)]
+        return found
+
+    def _numbered(
+        self, page: int, labels_of: LabelsOf, touching: Region | None = None
+    ) -> Iterator[tuple[Region, np.ndarray]]:
+        """Yield the regions that were added, with the ids of their objects; only those that touch a region, if any."""
+        for at, region in self._regions:
+            if at == page and (touching is None or all(region.intersection(touching).sides)):
+                ids = self._pages[page].instances(region, labels_of(page, region))
+                yield region, self._parted[page].ids(region, ids) if self._parted else ids

@@ -88,6 +88,8 @@ class Outputs:
     """Their numbers, uint32."""
     layout: Layout = "auto"
     """How those of them that are TIFF lie on the disk."""
+    counted: bool = False
+    """Whether objects are counted where no file of them is made."""
 
     def __post_init__(self) -> None:
         settle(self, mask=path_of, **dict.fromkeys(("probabilities", "overlay", "objects", "instances"), path_or_none))
@@ -133,6 +135,11 @@ class Outputs:
             yield self.probabilities, MaskForm(image, classes, np.dtype(np.float32), region, layout=self.layout)
         if self.instances:
             yield self.instances, MaskForm(image, 1, np.dtype(np.uint32), region, layout=self.layout)
+
+    @property
+    def count_objects(self) -> bool:
+        """Whether objects are counted, for a file or for who asks."""
+        return self.counted or bool(self.objects or self.instances)
 
     @property
     def of_pixels(self) -> list[Path]:

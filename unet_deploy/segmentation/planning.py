@@ -86,11 +86,11 @@ def plan_file(
         region,
         runtime,
         overlay=bool(outputs.overlay),
-        objects=bool(outputs.objects or outputs.instances),
+        objects=outputs.count_objects,
     )
     written = replace(source.info, height=region.height, width=region.width)
     held = outputs.waiting_bytes(written, len(runtime.card.classes))
-    if outputs.objects or outputs.instances:
+    if outputs.count_objects:
         from unet_deploy.objects.parts import most_bytes
 
         held += most_bytes(region, options.objects.decided_by(runtime.card.decision))

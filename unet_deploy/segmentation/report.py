@@ -92,7 +92,7 @@ class ReportFile:
 
     def __init__(self, path: Path, *, resume: bool = False, overwrite: bool = False) -> None:
         if path.suffix.lower() != ".json":
-            raise UsageError(f"--report {path}: give a name that ends in .json")
+            raise UsageError(f"--report {path}: give a name that ends in .json or .html")
         check_free(path, overwrite=overwrite or resume)
         self._path = path
         self._entries = self._earlier() if resume and path.exists() and not overwrite else {}

@@ -32,7 +32,8 @@ from unet_deploy.tiling import Region, Tile
 if TYPE_CHECKING:
     from unet_deploy.images.ome_zarr import Axis
     from unet_deploy.masks.overlay import Overlay
-    from unet_deploy.segmentation.counting import ObjectWriter
+    from unet_deploy.objects.table import ObjectTable
+    from unet_deploy.segmentation.counting import LabelsOf, ObjectWriter
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class OutputWriter:
                 self._add_sink(stack.enter_context(scores), write_probabilities)
             if outputs.overlay:
                 self._add_picture(subject)
-            if outputs.objects or outputs.instances:
+            if outputs.count_objects:
                 self._add_objects(rules, subject)
             self._open = stack.pop_all()
 
@@ -143,6 +144,16 @@ class OutputWriter:
     def places(self) -> str:
         """In what the places of objects are given, where the image lies on a map."""
         return self._object_writer.places if self._object_writer else ""
+
+    @property
+    def tables(self) -> list[ObjectTable]:
+        """The objects of each page, once they were counted; empty where nobody asks for them."""
+        return self._object_writer.tables if self._object_writer else []
+
+    def ids(self, page: int, region: Region, labels_of: LabelsOf) -> np.ndarray:
+        """The ids of the objects in a region, once they were counted: as of `ObjectWriter`."""
+        assert self._object_writer
+        return self._object_writer.ids(page, region, labels_of)
 
     @property
     def found_nothing(self) -> bool:
@@ -223,7 +234,7 @@ class OutputWriter:
             table = self._outputs.objects
             self.objects = writer.finish(
                 self._labels,
-                self._source.crop,
+                self._source.crop if table or self._outputs.counted else None,
                 table=table,
                 number=number if sink else None,
                 overwrite=table is not None and self._keep.replaces(table),

@@ -20,12 +20,13 @@ import numpy as np
 
 from unet_deploy.errors import ModelError
 from unet_deploy.images import ImageSource
-from unet_deploy.images.grey import GreyScale, measure_page, read_tile, to_float32
+from unet_deploy.images.grey import GreyScale, is_uniform, measure_page, read_tile, to_float32
 from unet_deploy.model import finite
 from unet_deploy.model.card import ModelCard, Normalization
 from unet_deploy.runtimes import Answer, OutOfMemoryError, Runtime
 from unet_deploy.stream.channel import Channel, Stopped
 from unet_deploy.system.progress import Progress
+from unet_deploy.system.stopwatch import Stopwatch
 from unet_deploy.tiling import Region, Sides, Tile
 
 QUEUED = 2
@@ -115,6 +116,10 @@ class Timing:
     """Tiles that were taken for background without computing them."""
     resumed: int = 0
     """Tiles that an earlier run had finished."""
+    read: float = 0.0
+    """Seconds that reading took; the stages go on side by side, and add up to more than `wall`."""
+    write: float = 0.0
+    """Seconds that the consumers took."""
 
     def __add__(self, other: Timing) -> Timing:
         return Timing(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
@@ -184,15 +189,15 @@ def stream(
 
     scales = PageScales(source, runtime.card.normalization) if greys is None else greys
     start = time.perf_counter()
-    timing = Timing(0.0, 0.0)
+    timing, reading, writing = Timing(0.0, 0.0), Stopwatch(), Stopwatch()
     threads = [
-        stage("read", lambda: _read(source, plan, scales, resumed, read)),
-        stage("write", lambda: _write(done, consumers)),
+        stage("read", lambda: _read(source, plan, scales, resumed, read, reading)),
+        stage("write", lambda: _write(done, consumers, writing)),
     ]
     try:
         inference = _Inference(runtime, done, len(plan) * len(scales), progress, skip_background)
         inference.run(read)
-        timing = Timing(0.0, inference.compute, inference.skipped, inference.resumed)
+        timing = Timing(0.0, inference.computing.seconds, inference.skipped, inference.resumed)
         done.close()
     except Stopped:
         pass
@@ -204,7 +209,8 @@ def stream(
         thread.join()
     if failures:
         raise failures[0]
-    return replace(timing, wall=time.perf_counter() - start)
+    wall = time.perf_counter() - start
+    return replace(timing, wall=wall, read=reading.seconds, write=writing.seconds)
 
 
 def _read(
@@ -213,18 +219,21 @@ def _read(
     greys: Mapping[int, GreyScale],
     resumed: Resumed | None,
     read: Channel[ReadTile | DoneTile],
+    reading: Stopwatch,
 ) -> None:
     for page in greys:
         grey: GreyScale | None = None
         for tile in plan:
-            done = resumed(page, tile) if resumed else None
+            with reading:
+                done = resumed(page, tile) if resumed else None
             if done is not None:
                 read.put(done)
                 continue
-            grey = grey or greys[page]  # not measured where all of a page is finished
-            pixels, data = read_tile(source, page, tile.read, grey)
-            if pixels.dtype.kind == "f":
-                pixels = to_float32(pixels, source.info.name)
+            with reading:
+                grey = grey or greys[page]  # not measured where all of a page is finished
+                pixels, data = read_tile(source, page, tile.read, grey)
+                if pixels.dtype.kind == "f":
+                    pixels = to_float32(pixels, source.info.name)
             read.put(ReadTile(page, tile, pixels, grey, tile.write, data))
     read.close()
 
@@ -246,7 +255,7 @@ class _Inference:
         """What this run's submissions are made to."""
         self._most: Sides | None = self._limits.most if self._limits.hard else None
         self._finished, self._numbers_seen = 0, False
-        self.compute = 0.0
+        self.computing = Stopwatch()
 
     def run(self, read: Channel[ReadTile | DoneTile]) -> None:
         for tile in read:
@@ -289,18 +298,16 @@ class _Inference:
         return [self._waiting.popleft() for _ in range(alike)]
 
     def _submit(self, batch: list[ReadTile]) -> None:
-        start = time.perf_counter()
         self._in_flight.append((batch, None))  # before it is submitted: a submission that fails is one to start over
-        ticket = self._runtime.submit([tile.pixels for tile in batch], [tile.grey for tile in batch])
+        with self.computing:
+            ticket = self._runtime.submit([tile.pixels for tile in batch], [tile.grey for tile in batch])
         self._in_flight[-1] = batch, ticket
-        self.compute += time.perf_counter() - start
 
     def _land(self) -> None:
-        start = time.perf_counter()
         batch, ticket = self._in_flight[0]
-        answer = self._runtime.result(ticket)
+        with self.computing:
+            answer = self._runtime.result(ticket)
         self._in_flight.popleft()
-        self.compute += time.perf_counter() - start
         self._check_first(batch[0], answer)
         for index, tile in enumerate(batch):
             self._hand_on(_cut(tile, answer, index, self._runtime.card.margin), last_part=tile.last_part)
@@ -351,16 +358,6 @@ def _fits(pixels: np.ndarray, most: Sides) -> bool:
     return pixels.shape[1] <= most[0] and pixels.shape[2] <= most[1]
 
 
-UNIFORM = 0.1
-"""Span of grey values, as a share of the page's, below which a tile has nothing in it: glass and its noise."""
-
-
-def is_uniform(pixels: np.ndarray, grey: GreyScale) -> bool:
-    """Whether (C, h, w) grey values, halo included, lie so close together that only background can be there."""
-    spans = pixels.max(axis=(1, 2)).astype(np.float64) - pixels.min(axis=(1, 2)).astype(np.float64)
-    return bool((spans * grey.scale < UNIFORM).all())
-
-
 def _check_margin(read: ReadTile, answer: Answer, card: ModelCard) -> None:
     """Raise ModelError unless the answer lacks as much at each side as the card says: labels would lie elsewhere."""
     takes, gives = read.pixels.shape[1:], answer.labels.shape[1:]
@@ -395,7 +392,8 @@ def _without(
     return labels, probabilities
 
 
-def _write(done: Channel[DoneTile], consumers: Sequence[Consumer]) -> None:
+def _write(done: Channel[DoneTile], consumers: Sequence[Consumer], writing: Stopwatch) -> None:
     for tile in done:
-        for consume in consumers:
-            consume(tile)
+        with writing:
+            for consume in consumers:
+                consume(tile)

@@ -1,0 +1,74 @@
+"""The page of a comparison: one way of computing an answer against another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from unet_deploy.errors import address
+from unet_deploy.measure.verify import SeamCheck
+from unet_deploy.measure.words import Rows, differing, seam_rows
+from unet_deploy.model.card import ModelCard
+from unet_deploy.reporting.markup import Markup, element, number
+from unet_deploy.reporting.page import page
+from unet_deploy.reporting.parts import card_section, facts, key_figures, machine_rows, note, section, warning
+from unet_deploy.runtimes.agreement import Agreement
+
+
+def tiled_page(model: str, check: SeamCheck, image: Path, card: ModelCard) -> str:
+    """Return the page that sets the answer tile by tile beside that in one pass."""
+    said = "An image is cut into tiles. If the answer in tiles is that in one pass, they leave no seams."
+    rows = seam_rows(check, Path(address(image)))
+    return _page(f"{address(model)}: tiles against one pass", said, rows, check.agreement, card)
+
+
+def reference_page(model: str, reference: Path, image: Path, agreement: Agreement, card: ModelCard) -> str:
+    """Return the page that sets a model or an engine beside the float32 model that it stands for."""
+    said = "A fast or smaller model stands for another. If their labels agree, it may be used in its place."
+    rows = [
+        ("compared", address(model)),
+        ("with", address(reference)),
+        ("on", f"{agreement.tiles} tiles of {address(image)}"),
+        ("labels that differ", differing(agreement)),
+        ("labels that may", f"{agreement.limit_ppm:g} in a million"),
+        *_of_probabilities(agreement),
+    ]
+    return _page(f"{address(model)} against {address(reference)}", said, rows, agreement, card)
+
+
+def _of_probabilities(agreement: Agreement) -> Rows:
+    if agreement.worst_probability is None:
+        return []
+    worst = f"{agreement.worst_probability:.2g} apart"
+    return [("worst probability", worst), ("not finite", str(agreement.not_finite))]
+
+
+def _page(title: str, said: str, rows: Rows, agreement: Agreement, card: ModelCard) -> str:
+    return page(
+        title,
+        element("p", said, class_="lead"),
+        _verdict(agreement),
+        key_figures(_figures(agreement)),
+        section("What was compared", facts(rows)),
+        section("How it was done", facts(machine_rows())),
+        card_section(card),
+    )
+
+
+def _verdict(agreement: Agreement) -> Markup:
+    if not agreement.holds:
+        return warning("They do not agree.", "More differs than may: do not use it.")
+    if agreement.classes < 2:
+        return warning("They agree, and little is said by it.", "The image is of one class: compare on another.")
+    return note("They agree.")
+
+
+def _figures(agreement: Agreement) -> list[tuple[str, Markup]]:
+    ppm, worst = agreement.labels_differ_ppm, agreement.worst_probability
+    figures = [
+        ("labels in a million differ", number("labels_differ_ppm", ppm, f"{ppm:.3g}")),
+        ("pixels compared", number("pixels", agreement.pixels)),
+        ("of them ties", number("ties", agreement.ties)),
+    ]
+    if worst is not None:
+        figures.append(("between the farthest probabilities", number("worst_probability", worst, f"{worst:.2g}")))
+    return figures
