@@ -17,6 +17,7 @@ from unet_deploy.evaluation.kinds import MaskCode, MaskKind
 from unet_deploy.evaluation.pair import Pair, read_image, scales_of
 from unet_deploy.evaluation.scores import Evaluation, Score
 from unet_deploy.evaluation.truths import Truth, leave_out, read_truth_set
+from unet_deploy.images.contrast import stretched
 from unet_deploy.images.reading import AS_SAID, Reading
 from unet_deploy.masks.apart import check_apart
 from unet_deploy.masks.overlay import Overlay
@@ -129,10 +130,7 @@ def draw_legend(figure: Any, meanings: Sequence[tuple[str, Sequence[float]]]) ->
 
 def grey_picture(pixels: np.ndarray) -> np.ndarray:
     """Make the first channel of an image (C, H, W) a picture to look at: (H, W, 3) float32 of 0 to 255."""
-    grey = pixels[0].astype(np.float32)
-    low, high = np.percentile(grey, (0.5, 99.7))
-    grey = np.clip((grey - low) * (255 / max(high - low, 1e-6)), 0, 255)
-    return np.repeat(grey[..., None], 3, axis=2)
+    return np.repeat(stretched(pixels[0].astype(np.float32))[..., None], 3, axis=2)
 
 
 def compared(pixels: np.ndarray, labels: np.ndarray, truth: np.ndarray) -> np.ndarray:

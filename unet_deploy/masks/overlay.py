@@ -12,6 +12,7 @@ import imagecodecs
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from unet_deploy.images.contrast import stretched
 from unet_deploy.images.orientation import UPRIGHT, upright
 from unet_deploy.system.colours import COLOURS, class_colour
 from unet_deploy.system.files import replacing
@@ -100,12 +101,12 @@ class Overlay:
     def _shades(self) -> np.ndarray:
         """The image as (1 or 3, h, w) shades from 0 to 255; a square without any data is 0."""
         if self._blank is None:
-            return _stretch(self._grey / self._pixels)
+            return stretched(self._grey / self._pixels)
         seen = self._pixels - self._blank
         there = seen > 0
         shades = np.zeros_like(self._grey)
         if there.any():
-            shades[:, there] = _stretch(self._grey[:, there] / seen[there])
+            shades[:, there] = stretched(self._grey[:, there] / seen[there])
         return shades
 
     @staticmethod
@@ -132,16 +133,6 @@ def legend(names: Sequence[str], width: int) -> np.ndarray:
         draw.rectangle((x, y, x + size - 1, y + size - 1), class_colour(at + 1))
         draw.text((x + 3 * size // 2, y + size // 2), name, "white", font, anchor="lm")
     return np.asarray(strip)
-
-
-def _stretch(grey: np.ndarray) -> np.ndarray:
-    """Grey values to 0..255 between the 0.5th and the 99.7th percentile, all channels alike."""
-    low, high = np.percentile(grey, (0.5, 99.7))
-    if high <= low:
-        low, high = grey.min(), grey.max()
-    grey -= low
-    grey *= 255 / (high - low if high > low else 1)
-    return np.clip(grey, 0, 255, out=grey)
 
 
 def _outline(labels: np.ndarray) -> np.ndarray:
