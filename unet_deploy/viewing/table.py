@@ -40,9 +40,11 @@ class Table:
     """
 
     def __init__(self, name: str, columns: Mapping[str, np.ndarray]) -> None:
-        missing = [each for each in _PLACES if each not in columns]
+        missing = [each for each in _PLACES if each not in columns or columns[each].dtype.kind not in "uif"]
         if missing:
-            raise UsageError(f"{name}: has no column {missing[0]}; name a table that `segment --objects` wrote")
+            raise UsageError(
+                f"{name}: has no column {missing[0]} of numbers; name a table that `segment --objects` wrote"
+            )
         self.names = tuple(columns)
         self._columns = dict(columns)
         self._orders: LRUCache[Order, np.ndarray] = LRUCache(_ORDERS)

@@ -104,7 +104,8 @@ async function count() {
   try {
     const { share, same, only_first, only_second, other } = await ask(`counts/${scene.page}`);
     const found = [same, only_first, only_second, other];
-    differing.paints.forEach((paint, at) => { paint.count.textContent = `${found[at].toLocaleString("en")} px`; });
+    const said = (count) => share < 1 ? `${Math.floor(100 * share)} % counted` : `${count.toLocaleString("en")} px`;
+    differing.paints.forEach((paint, at) => { paint.count.textContent = said(found[at]); });
     if (share < 1) counting = setTimeout(count, 500);
   } catch (error) { complain(error); }
 }

@@ -7,8 +7,7 @@ const mark = document.createElementNS("urn:unet-deploy", "style");
 mark.setAttribute("data-openseadragon-mobile-css", "true");
 document.head.append(mark);
 
-export const newViewer = (element, more) => OpenSeadragon({
-  element,
+const SETTINGS = {
   drawer: "canvas",
   showNavigationControl: false,
   imageSmoothingEnabled: false, // a pixel of the image is a square, at any zoom
@@ -19,8 +18,18 @@ export const newViewer = (element, more) => OpenSeadragon({
   minZoomImageRatio: 0.5,
   animationTime: 0.4,
   gestureSettingsMouse: { clickToZoom: false, dblClickToZoom: true },
-  ...more,
-});
+};
+
+export function newViewer(element, more) {
+  const view = OpenSeadragon({ element, ...SETTINGS, ...more });
+  // Tiles are drawn one pixel too large, so that no gap shows between them; where their sides are whole pixels of the
+  // screen there is none, and the picture is to the pixel what the file is.
+  view.drawer.minimumOverlapRequired = (item) => {
+    const side = item.viewportToImageZoom(view.viewport.getZoom(true)) * devicePixelRatio * item.source.getTileWidth();
+    return Math.abs(side - Math.round(side)) > 1e-3;
+  };
+  return view;
+}
 
 export const viewer = newViewer(byId("picture"), {
   showNavigator: true,
@@ -70,9 +79,16 @@ export function lay(view, number, opacity) {
 // Tells others that a file is drawn otherwise: the second picture, and the address.
 export const tell = (number) => document.dispatchEvent(new CustomEvent("look", { detail: number }));
 
+const laying = new Map(); // by number, what is being laid; what is asked for meanwhile is laid once, as it is then
+
 export async function show(number) {
-  await lay(viewer, number, opacityOf(scene.files[number]));
-  tell(number);
+  if (laying.get(number)) { laying.set(number, "again"); return; }
+  do {
+    laying.set(number, "once");
+    await lay(viewer, number, opacityOf(scene.files[number]));
+  } while (laying.get(number) === "again");
+  laying.delete(number);
+  fade(number);
 }
 
 export function fade(number) {
