@@ -113,7 +113,7 @@ class Layer:
         with self._lock:
             before = self._overview
             if before is None or before.page != page:
-                self._overview = Overview(self._open, page, self.levels[-1], self.zooms, self._cut)
+                self._overview = Overview(self._open, page, self.levels[-1], self.zooms, self._cut, self._kept_as)
                 self._overview.begin(before)
                 return self._overview
             return before
