@@ -104,9 +104,8 @@ class Overview:
     def _key(self, source: ImageSource) -> str:
         """What it is kept under; empty where it is not kept. It changes when the file does. Raises ImageError."""
         state = source.state() if self._kept_as else ""
-        return (
-            key_of(_VERSION, state, self._kept_as, self.page, asdict(self._level), asdict(self.grid)) if state else ""
-        )
+        what = self._kept_as, self.page, asdict(self._level), asdict(self.grid)
+        return key_of(_VERSION, state, *what) if state else ""
 
     def _take(self, kept: Pixels | None) -> bool:
         """Have what was kept; whether there was something."""
