@@ -29,6 +29,8 @@ def test_the_wheel_carries_model_types_trainer_and_licence(wheel):
         "unet_deploy/py.typed",
         "unet_deploy/cli/__main__.py",
         "unet_deploy/viewing/page/index.html",
+        "unet_deploy/viewing/page/view.js",
+        "unet_deploy/viewing/page/scene.js",
         "unet_deploy/viewing/page/openseadragon.min.js",
         "unet_deploy/viewing/page/openseadragon.LICENSE.txt",
         "trainer/unet.py",

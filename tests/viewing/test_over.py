@@ -114,7 +114,8 @@ def test_every_pixel_that_differs_is_in_one_kind_and_swapping_the_masks_swaps_th
     np.testing.assert_array_equal(np.array([0, 1, 3, 2, 4])[kinds], difference(second, first, by_class=True))
 
 
-def test_counts_are_those_of_the_whole_page(image):
+def test_counts_are_those_of_the_whole_page(image, monkeypatch):
+    monkeypatch.setattr(differences, "_BLOCK", 100)
     other = np.roll(LABELS, 3, axis=0)
     paths = [over(image, "a.tif", LABELS[None]), over(image, "b.tif", other[None])]
     opened = [lambda path=path: Reading().open_labels(path) for path in paths]

@@ -247,6 +247,40 @@ def test_two_masks_lie_side_by_side_at_the_same_place(opened):
     assert (picture[:, int(right["x"]) :] != 17).any()
 
 
+def test_what_is_focused_stays_so_when_it_changes_what_is_shown(opened):
+    page = opened()
+    for control in page.locator("legend input").all()[1:3]:
+        control.focus()
+        page.keyboard.press("Space")
+        page.wait_for_timeout(200)
+        assert control.evaluate("element => element === document.activeElement")
+
+
+def test_the_pages_and_channels_of_a_stack_are_turned_and_chosen(browser, tmp_path):
+    grey = np.random.default_rng(0).integers(0, 4000, (3, 2, 100, 100), dtype=np.uint16)
+    named = {"axes": "ZCYX", "Channel": {"Name": ["DAPI", "actin"]}}
+    tifffile.imwrite(tmp_path / "a.ome.tif", grey, metadata=named, photometric="minisblack")
+    command = [sys.executable, "-m", "unet_deploy.cli", "view", tmp_path / "a.ome.tif", "--no-browser"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ)
+    try:
+        page = browser.new_page(viewport=WIDE)
+        page.goto(server.stdout.readline().strip())
+        page.get_by_label("DAPI", exact=True).wait_for()
+        page.keyboard.press(".")
+        page.keyboard.press(".")
+        page.get_by_label("DAPI", exact=True).uncheck()
+        page.get_by_label("colour of actin").fill("#ff0000")
+        page.keyboard.press("0")
+        found = screen(page)[300:500, 540:740]
+        assert page.locator("#page-name").text_content() == "z 2"
+        assert found[..., 0].std() > 30
+        assert not found[..., 1:].any()
+        page.close()
+    finally:
+        server.kill()
+        server.wait()
+
+
 def test_every_key_of_the_list_does_no_harm(opened):
     page = opened()
     page.locator("#keys summary").click()

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from unet_deploy.errors import UnetDeployError
-from unet_deploy.images import ImageSource
+from unet_deploy.images import ImageInfo, ImageSource
 from unet_deploy.system.colours import BLUE, PURPLE, VERMILION
 from unet_deploy.tiling import Region
 from unet_deploy.viewing.overview import Open
@@ -19,8 +18,8 @@ SAME, ONLY_FIRST, ONLY_SECOND, OTHER = range(1, 5)
 """What a pixel is that either mask has a label at: the same in both, of one alone, or of another class in each."""
 COLOURS = np.array([(110, 110, 110), VERMILION, BLUE, PURPLE], np.uint8)
 """(4, 3), theirs, as sheets of evaluations have them."""
-_BAND = 1 << 23
-"""Pixels of each mask that are read at once."""
+_BLOCK = 2048
+"""Side of the squares of each mask that are read at once."""
 
 
 def difference(first: np.ndarray, second: np.ndarray, *, by_class: bool) -> np.ndarray:
@@ -63,9 +62,14 @@ class Counts:
 
 
 class Counting:
-    """Counts a page in a thread of its own, which opens both files anew."""
+    """Counts a page in a thread of its own, which opens both files anew.
 
-    def __init__(self, first: Open, second: Open, page: int, *, by_class: bool) -> None:
+    after: one that is given up, whose thread ends first, so that only one reads the files.
+    """
+
+    def __init__(self, first: Open, second: Open, page: int, *, by_class: bool, after: Counting | None = None) -> None:
+        if after is not None:
+            after.give_up()
         self.page = page
         self.failed: UnetDeployError | None = None
         """What ended it."""
@@ -73,7 +77,7 @@ class Counting:
         self._found = np.zeros(5, np.int64)
         self._share = 0.0
         self._given_up = threading.Event()
-        self._thread = threading.Thread(target=self._count, name="counting", daemon=True)
+        self._thread = threading.Thread(target=self._count, args=(after,), name="counting", daemon=True)
         self._thread.start()
 
     @property
@@ -89,24 +93,30 @@ class Counting:
         """Wait until it has ended."""
         self._thread.join()
 
-    def _count(self) -> None:
+    def _count(self, after: Counting | None) -> None:
+        if after is not None:
+            after.wait()
         try:
             with self._open[0]() as first, self._open[1]() as second:
-                for band in _bands(first):
+                blocks = _blocks(first.info)
+                for number, block in enumerate(blocks, start=1):
                     if self._given_up.is_set():
                         return
-                    labels = [source.crop(_page_of(source, self.page), band)[0] for source in (first, second)]
+                    labels = [source.crop(_page_of(source, self.page), block)[0] for source in (first, second)]
                     kinds = difference(*labels, by_class=self._by_class)
                     self._found = self._found + np.bincount(kinds.ravel(), minlength=5)
-                    self._share = band.bottom / first.info.height
+                    self._share = number / len(blocks)
         except UnetDeployError as error:
             self.failed = error
 
 
-def _bands(source: ImageSource) -> Iterator[Region]:
-    height, width = source.info.height, source.info.width
-    rows = max(1, _BAND // width)
-    return (Region(y, 0, min(rows, height - y), width) for y in range(0, height, rows))
+def _blocks(info: ImageInfo) -> list[Region]:
+    """Squares that cover a page, those at its end cut off."""
+    return [
+        Region(y, x, _BLOCK, _BLOCK).intersection(info.region)
+        for y in range(0, info.height, _BLOCK)
+        for x in range(0, info.width, _BLOCK)
+    ]
 
 
 def _page_of(source: ImageSource, page: int) -> int:

@@ -77,10 +77,12 @@ class Layer:
             return read_upright(self._source, page, part)
 
     def close(self) -> None:
-        """Let go of the file; what makes an overview ends by itself."""
+        """Let go of the file; what makes an overview ends by itself, and one that is made is kept first."""
         with self._lock:
             if self._overview is not None:
                 self._overview.give_up()
+                if self._overview.share == 1:
+                    self._overview.wait()
             self._source.close()
 
     def __enter__(self) -> Self:

@@ -177,10 +177,8 @@ class Scene:
             raise UsageError("there are no two masks of one size to compare; name two")
         with self._lock:
             if self._counting is None or self._counting.page != page:
-                if self._counting is not None:
-                    self._counting.give_up()
                 first, second = self.difference.first.layer.reopen, self.difference.second.layer.reopen
-                self._counting = Counting(first, second, page, by_class=self.difference.by_class)
+                self._counting = Counting(first, second, page, by_class=self.difference.by_class, after=self._counting)
             counting = self._counting
         if counting.failed is not None:
             raise counting.failed

@@ -53,7 +53,11 @@ function imageRows(file, number) {
     const named = file.channels[at] ?? String(at);
     const head = made("div", { className: "row" }, box(named, shade.shown, (shown) => set({ shown })),
       colour(named, shade.colour, (value) => set({ colour: value })));
-    return made("div", {}, head, made("details", {}, made("summary", { textContent: "contrast" }), ...channelRows(file, number, at)));
+    file.unfolded ??= new Set();
+    const open = file.unfolded.has(at);
+    const fold = made("details", { open }, made("summary", { textContent: "contrast" }), ...channelRows(file, number, at));
+    fold.addEventListener("toggle", () => file.unfolded[fold.open ? "add" : "delete"](at));
+    return made("div", {}, head, fold);
   });
 }
 
@@ -76,7 +80,11 @@ function overRows(file, number) {
   return rows;
 }
 
+const controls = () => [...byId("files").querySelectorAll("input, button, summary")];
+
+// All settings anew; what is focused stays focused.
 export function panel() {
+  const focused = controls().indexOf(document.activeElement);
   byId("files").replaceChildren(...scene.files.map((file, number) => {
     const seen = box(file.name, file.visible, (visible) => setVisible(number, visible));
     const opacity = slider("opacity", { value: file.opacity, most: 1 }, (value) => { file.opacity = value; fade(number); });
@@ -84,6 +92,7 @@ export function panel() {
     const body = made("div", { className: "settings", hidden: !file.visible }, ...rows);
     return made("fieldset", { title: file.note }, made("legend", {}, seen), body);
   }));
+  controls()[focused]?.focus({ preventScroll: true });
   count();
 }
 

@@ -24,7 +24,7 @@ async function settle(box) {
 // What is on the screen, for who has no mouse.
 export function takeScreen() {
   const { x, y } = viewer.viewport.getContainerSize();
-  const box = boxOf(imagePoint(new OpenSeadragon.Point(0, 0)), imagePoint(new OpenSeadragon.Point(x - 1, y - 1)));
+  const box = boxOf(imagePoint(new OpenSeadragon.Point(0, 0)), imagePoint(new OpenSeadragon.Point(x - 0.01, y - 0.01)));
   return settle(box);
 }
 
