@@ -128,3 +128,16 @@ def test_counts_are_those_of_the_whole_page(image, monkeypatch):
         assert scene.difference is not None
         shown = tile(scene, 3, "fill")[..., 3] > 0
     np.testing.assert_array_equal(shown, (LABELS > 0) | (other > 0))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint32])
+def test_an_object_is_found_by_its_number_only_where_the_table_has_it_there(image, dtype):
+    labels = np.zeros((1, SIDE, SIDE), dtype)
+    labels[0, 10:30, 10:30], labels[0, 100:120, 50:90] = 2, 1
+    head = "id,centroid_y,centroid_x,bbox_y,bbox_x,bbox_height,bbox_width"
+    table = image.with_name("cells.csv")
+    table.write_text(f"{head}\n1,19.5,19.5,10,10,20,20\n2,109.5,69.5,100,50,20,40\n")
+    with open_scene(sort_out([image, over(image, "mask.tif", labels), table])) as scene:
+        assert scene.row_at(0, 15, 15) == 0
+        assert scene.row_at(0, 110, 60) == 1
+        assert scene.row_at(0, 200, 200) is None

@@ -148,22 +148,17 @@ class Scene:
     def row_at(self, page: int, y: int, x: int) -> int | None:
         """The row of the object under a pixel of the first file; None where there is no object or it has no row.
 
-        By its number, where a file numbers objects; by the boxes of objects otherwise.
-        Raises UsageError and ImageError.
+        By its number, where a file numbers objects and the object of that number lies there, since a truth numbers
+        its objects otherwise; by the boxes of objects otherwise. Raises UsageError and ImageError.
         """
-        table = self.objects()
-        found = [
-            (file, value[0])
-            for file, value in zip(self.files, self.values(page, y, x), strict=True)
-            if isinstance(file, ShownMask)
-        ]
-        for file, value in found:
-            if file.numbers_objects:
-                return table.numbered(int(value)) if value else None
-        if found and not any(value for _, value in found):
+        table, at = self.objects(), self.stored(Region(y, x, 1, 1))
+        values = zip(self.files, self.values(page, y, x), strict=True)
+        found = [(file, int(value[0])) for file, value in values if isinstance(file, ShownMask)]
+        if found and not any(number for _, number in found):
             return None
-        at = self.stored(Region(y, x, 1, 1))
-        return table.at(page, at.y, at.x)
+        rows = [table.numbered(number) for file, number in found if file.numbers_objects and number]
+        there = [row for row in rows if row is not None and table.lies_at(row, page, at.y, at.x)]
+        return there[0] if there else table.at(page, at.y, at.x)
 
     def place(self, row: int) -> tuple[int, Region]:
         """On which page an object lies and where, as it is shown. Raises UsageError."""

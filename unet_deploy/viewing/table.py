@@ -82,6 +82,11 @@ class Table:
         found = np.flatnonzero(self._columns["id"] == number)
         return int(found[0]) if len(found) else None
 
+    def lies_at(self, row: int, page: int, y: int, x: int) -> bool:
+        """Whether the box of an object holds a pixel as it is stored. Raises UsageError for no such row."""
+        on, box = self.place(row)
+        return (on == page or "page" not in self.names) and box.y <= y < box.bottom and box.x <= x < box.right
+
     def at(self, page: int, y: int, x: int) -> int | None:
         """The row of the object at a pixel as it is stored, by boxes: of several the one whose centroid is nearest."""
         columns = self._columns
