@@ -18,7 +18,6 @@ demo: .venv-demo/ready
 	.venv-demo/bin/unet-deploy sample demo/slide.tif --size $(SIZE)
 	.venv-demo/bin/unet-deploy segment demo/slide.tif -o demo/mask.tif --overlay
 	.venv-demo/bin/unet-deploy score demo/mask.tif demo/slide.truth.tif
-	@echo "to look at it: .venv-demo/bin/unet-deploy view demo/mask.tif demo/slide.truth.tif"
 
 test: .venv/ready
 	.venv/bin/python -m pytest --numprocesses 2
@@ -58,7 +57,7 @@ latency: .venv/ready
 
 .venv-demo/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear .venv-demo
-	.venv-demo/bin/python $(PIP_INSTALL) '.[cpu,openvino,view]'
+	.venv-demo/bin/python $(PIP_INSTALL) '.[cpu,openvino]'
 	touch $@
 
 clean:
