@@ -20,7 +20,7 @@ demo: .venv-demo/ready
 	.venv-demo/bin/unet-deploy score demo/mask.tif demo/slide.truth.tif
 	@echo
 	@echo "What was done, and what came out: open demo/report.html in a browser."
-	@echo "At any zoom: .venv-demo/bin/unet-deploy view demo/slide.tif demo/mask.tif"
+	@echo "At any zoom: .venv-demo/bin/unet-deploy view demo/mask.tif"
 
 test: .venv/ready
 	.venv/bin/python -m pytest --numprocesses 2

@@ -32,6 +32,8 @@ def test_the_wheel_carries_model_types_trainer_and_licence(wheel):
         "unet_deploy/reporting/page.css",
         "unet_deploy/viewing/page/openseadragon.min.js",
         "unet_deploy/viewing/page/openseadragon.LICENSE.txt",
+        "unet_deploy/viewing/page/view.js",
+        "unet_deploy/viewing/page/scene.js",
         "trainer/unet.py",
     ):
         assert name in names

@@ -2,6 +2,7 @@
 
 import doctest
 import io
+from dataclasses import replace
 
 import numpy as np
 import PIL.Image
@@ -13,7 +14,8 @@ from unet_deploy.evaluation.evaluate import score_files
 from unet_deploy.evaluation.pairs import find_pairs, read_image
 from unet_deploy.evaluation.truths import read_truths
 from unet_deploy.images import open_image, open_labels, orientation
-from unet_deploy.images.orientation import upright
+from unet_deploy.images.array import ArraySource
+from unet_deploy.images.orientation import shown_region, stored_region, upright
 from unet_deploy.masks.overlay import Overlay
 from unet_deploy.tiling import Region
 
@@ -23,6 +25,16 @@ ALL = range(1, 9)
 
 def test_examples_are_true():
     assert doctest.testmod(orientation).failed == 0
+
+
+@pytest.mark.parametrize("number", range(1, 9))
+def test_a_region_lies_where_its_pixels_are_shown_and_back(number):
+    pixels = np.arange(6 * 9).reshape(6, 9)
+    info = replace(ArraySource(pixels).info, orientation=number)
+    stored = Region(1, 3, 4, 2)
+    shown = shown_region(stored, info)
+    np.testing.assert_array_equal(upright(pixels, number)[shown.slices], upright(pixels[stored.slices], number))
+    assert stored_region(shown, info) == stored
 
 
 def tagged(path, pixels, number):

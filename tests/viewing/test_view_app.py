@@ -22,6 +22,7 @@ from unet_deploy.system.colours import class_colour
 from unet_deploy.viewing import layer as layers
 from unet_deploy.viewing import overview
 from unet_deploy.viewing.app import application
+from unet_deploy.viewing.named import sort_out
 from unet_deploy.viewing.scene import Place, open_scene
 from unet_deploy.viewing.serve import serve
 
@@ -42,7 +43,10 @@ def files(tmp_path):
 def asking(files):
     """A function that asks the server of both for what lies behind the token."""
     image, mask = files
-    with open_scene([image], [mask]) as scene, TestClient(application(scene, "token"), "http://127.0.0.1") as client:
+    with (
+        open_scene(sort_out([image, mask])) as scene,
+        TestClient(application(scene, "token"), "http://127.0.0.1") as client,
+    ):
         yield lambda path, **more: client.get(f"/token/{path}", **more)
 
 
@@ -127,7 +131,10 @@ def test_the_page_and_all_that_it_is_made_of_come_from_the_server_itself(asking)
 
 def test_foreign_names_and_wrong_tokens_are_refused(files):
     image, mask = files
-    with open_scene([image], [mask]) as scene, TestClient(application(scene, "token"), "http://127.0.0.1") as client:
+    with (
+        open_scene(sort_out([image, mask])) as scene,
+        TestClient(application(scene, "token"), "http://127.0.0.1") as client,
+    ):
         assert client.get("/token/scene", headers={"host": "evil.example"}).status_code == 403
         assert client.get("/wrong/scene").status_code == 404
         assert client.get("/scene").status_code == 404
@@ -138,7 +145,7 @@ def test_what_is_shown_before_its_overview_is_made_is_kept_nowhere(files, monkey
     monkeypatch.setattr(layers, "SMALL", 1000)
     monkeypatch.setattr(layers, "MOST_READ", 1000)
     monkeypatch.setattr(overview, "MOST", 1000)
-    with open_scene([files[0]], []) as scene:
+    with open_scene(sort_out([files[0]])) as scene:
         place = Place(0, 0, 0, 0)
         assert not scene.tile(0, place, AS_IT_IS).is_final
         scene.files[0].layer.overview.wait()
@@ -163,26 +170,26 @@ def test_files_of_other_images_are_not_laid_one_over_another(tmp_path, files, sh
     other = tmp_path / "other.tif"
     tifffile.imwrite(other, np.zeros(shape, np.uint8), photometric="minisblack")
     if says is None:
-        open_scene([files[0]], [other]).close()
+        open_scene(sort_out([files[0], other])).close()
         return
     with pytest.raises(UsageError, match=says):
-        open_scene([files[0]], [other])
+        open_scene(sort_out([files[0], other]))
 
 
 def test_a_mask_of_a_coarser_level_lies_on_its_image(tmp_path, files):
     coarse = tmp_path / "coarse.tif"
     tifffile.imwrite(coarse, LABELS[::3, ::3])
-    with open_scene([files[0]], [coarse]) as scene:
+    with open_scene(sort_out([files[0], coarse])) as scene:
         assert scene.values(0, 299, 399)[1] == (int(LABELS[297, 399]),)
 
 
 def test_nothing_to_look_at_is_refused():
-    with pytest.raises(UsageError, match="nothing to look at"):
-        open_scene([], [])
+    with pytest.raises(UsageError, match="name an image or a mask to look at"):
+        sort_out([])
 
 
 def test_a_port_that_is_taken_and_a_host_of_others_are_refused(files):
-    with open_scene([files[0]], []) as scene:
+    with open_scene(sort_out([files[0]])) as scene:
         with pytest.raises(UsageError, match=r"^--host 192\.0\.2\.1 --port 0: cannot be listened on"):
             serve(scene, print, host="192.0.2.1")
         with pytest.raises(UsageError, match=r"^--port 99999: there are 0 to 65535"):
@@ -192,8 +199,8 @@ def test_a_port_that_is_taken_and_a_host_of_others_are_refused(files):
 def test_a_server_of_its_own_answers_until_ctrl_c_and_ends_well(files):
     script = (
         "import sys; from pathlib import Path; from unet_deploy.viewing.scene import open_scene;"
-        "from unet_deploy.viewing.serve import serve\n"
-        "with open_scene([Path(sys.argv[1])], []) as scene: serve(scene, lambda at: print(at, flush=True))\n"
+        "from unet_deploy.viewing.serve import serve; from unet_deploy.viewing.named import sort_out\n"
+        "with open_scene(sort_out([Path(sys.argv[1])])) as scene: serve(scene, lambda at: print(at, flush=True))\n"
         "print('closed')"
     )
     command = [sys.executable, "-c", script, str(files[0])]

@@ -19,9 +19,13 @@ SERVER = "Server"
 def view(
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="IMAGE|MASK...", help="An image and masks of it; with --image, masks alone."),
+        typer.Argument(
+            metavar="IMAGE|MASK|TABLE...", help="An image and masks of it, or masks alone; a table of their objects."
+        ),
     ],
-    image: Annotated[Path | None, typer.Option("--image", help="The image that the masks lie over.")] = None,
+    image: Annotated[
+        Path | None, typer.Option("--image", help="What the masks lie over; by itself, what they were made of.")
+    ] = None,
     *,
     read: ReadingOptions,
     no_browser: Annotated[
@@ -42,6 +46,7 @@ def view(
 
     with importing("starlette", "view"), importing("uvicorn", "view"):
         from unet_deploy.viewing.serve import serve
+    from unet_deploy.viewing.named import sort_out
     from unet_deploy.viewing.scene import open_scene
 
     def ready(address: str) -> None:
@@ -49,6 +54,5 @@ def view(
         if not no_browser:  # a browser in a terminal keeps its caller
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
-    images, masks = ([image], files) if image else (files[:1], files[1:])
-    with open_scene(images, masks, read.reading()) as scene:
+    with open_scene(sort_out(files, image, read.reading())) as scene:
         serve(scene, ready, host=host, port=port)

@@ -55,6 +55,21 @@ def stored_region(region: Region, info: ImageInfo) -> Region:
     return Region(y, x, region.height, region.width)
 
 
+def shown_region(region: Region, info: ImageInfo) -> Region:
+    """Return where a region of an image as it is stored lies in the image as it is shown: `stored_region` turned back.
+
+    >>> info = ImageInfo("a.tif", 1, 1, 2, 3, np.dtype(np.uint8), orientation=6)
+    >>> shown_region(Region(0, 2, 1, 1), info), stored_region(Region(2, 1, 1, 1), info)
+    (Region(y=2, x=1, height=1, width=1), Region(y=0, x=2, height=1, width=1))
+    """
+    if info.orientation in _TURNED:
+        region = Region(region.x, region.y, region.width, region.height)
+    height, width = upright_sides(info)
+    y = height - region.bottom if info.orientation in (3, 4, 7, 8) else region.y
+    x = width - region.right if info.orientation in (2, 3, 6, 7) else region.x
+    return Region(y, x, region.height, region.width)
+
+
 def upright_order(sides: tuple[float, float], orientation: int) -> tuple[float, float]:
     """Return the height and width of a pixel as it is shown, from those as it is stored."""
     return sides[::-1] if orientation in _TURNED else sides

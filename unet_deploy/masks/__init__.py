@@ -25,6 +25,7 @@ from unet_deploy.tiling import Region
 
 if TYPE_CHECKING:
     from unet_deploy.images.ome_zarr import Axis
+    from unet_deploy.masks.origin import Origin
 
 
 _UINT8 = np.dtype(np.uint8)
@@ -52,6 +53,8 @@ class MaskForm:
     """The number of pixels that are no data, as the file is to say; None where it says none."""
     layout: Layout = "auto"
     """Of a TIFF."""
+    origin: Origin | None = None
+    """What the file says that it was made of; None where it says nothing."""
 
     @property
     def written(self) -> Region:
@@ -172,6 +175,10 @@ class MaskFormat(ABC):
     def place(self, path: Path) -> Path:
         """The file or folder that a mask of this name is. Raises UsageError where it has no room there."""
         return path
+
+    def origin(self, path: Path) -> Origin | None:
+        """What a finished mask says that it was made of; None where it says nothing, or is none of ours."""
+        return None
 
     @abstractmethod
     def is_finished(self, path: Path) -> bool:

@@ -168,6 +168,7 @@ def create_mask(tree: Path, layout: MaskLayout) -> None:
 
 def _attributes(layout: MaskLayout) -> dict[str, Any]:
     form = layout.form
+    own = {"_creator": CREATOR} | (form.origin.beside(layout.path, form.classes) if form.origin else {})
     multiscales = _multiscales(layout)
     ome: dict[str, Any] = {"multiscales": [multiscales]}
     if form.is_labels:
@@ -175,10 +176,10 @@ def _attributes(layout: MaskLayout) -> dict[str, Any]:
     elif len(form.classes) == form.planes:
         ome["omero"] = {"channels": list(map(_channel, range(form.planes), form.classes))}
     if layout.version == "0.5":
-        return {"ome": {"version": "0.5", **ome}, "_creator": CREATOR}
+        return {"ome": {"version": "0.5", **ome}, **own}
     for part in (multiscales, ome.get("image-label", {})):
         part["version"] = layout.version
-    return {**ome, "_creator": CREATOR}
+    return {**ome, **own}
 
 
 def _multiscales(layout: MaskLayout) -> dict[str, Any]:

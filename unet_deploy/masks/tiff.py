@@ -5,6 +5,7 @@ Up to a size it is a classic TIFF in strips, which every program opens; beyond i
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -12,13 +13,14 @@ from typing import Any
 
 import imagecodecs
 import numpy as np
-from tifffile import TiffWriter
+from tifffile import TiffFile, TiffWriter
 
 from unet_deploy.errors import UsageError
 from unet_deploy.images.nodata import GDAL_NODATA
 from unet_deploy.masks import Keep, MaskForm, MaskFormat, MaskSink, is_ome_name
 from unet_deploy.masks.blocks import PartialBlocks, level_sizes, packed_bytes, touched
 from unet_deploy.masks.described import band_names, described_options, has_bands, plane_axes
+from unet_deploy.masks.origin import DOCUMENT_NAME, Origin, parse_record
 from unet_deploy.masks.spool import Spool, read_key, spool_of, sweep
 from unet_deploy.system.colours import class_colour
 from unet_deploy.system.files import check_free, replacing
@@ -218,11 +220,14 @@ class TiffMaskSink(MaskSink):
         return (*(size for _, size in plane_axes(self._form)), level.height, level.width)
 
     def _tags(self) -> dict[str, Any]:
-        """What it takes over from its image, its own value of no data, colours of labels and names of bands."""
+        """What it takes over from its image, what that is, its value of no data, colours of labels, names of bands."""
         tags, nodata = dict(self._form.image.tags), self._form.nodata
         own: list[tuple[int, str, int, Any, bool]] = (
             [] if nodata is None else [(GDAL_NODATA, "s", 0, str(nodata), True)]
         )
+        if self._form.origin is not None:
+            record = json.dumps(self._form.origin.beside(self._path, self._form.classes))
+            own.append((DOCUMENT_NAME, "s", 0, record, True))
         if self._form.is_labels and self._dtype.itemsize == 1:
             own.append(_colour_map())
         if self._bands and len(self._form.classes) == self._planes:
@@ -280,6 +285,13 @@ class _Tiff(MaskFormat):
     def check(self, path: Path, form: MaskForm, keep: Keep) -> None:
         _check_size(path, form)
         check_free(path, overwrite=keep.replaces(path))
+
+    def origin(self, path: Path) -> Origin | None:
+        try:
+            with TiffFile(path) as file:
+                return parse_record(path, file.pages.first.tags.valueof(DOCUMENT_NAME))
+        except Exception:  # whatever a file holds that is none of ours
+            return None
 
     def is_finished(self, path: Path) -> bool:
         return path.exists()

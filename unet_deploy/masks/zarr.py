@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import zarr
 
 from unet_deploy.errors import UnetDeployError, UsageError
 from unet_deploy.masks import Keep, MaskForm, MaskFormat, MaskSink
 from unet_deploy.masks.chunks import ChunkWriter, drop_damaged, shrink_all
 from unet_deploy.masks.labels import enter_labels, is_mask, lay_out, place_of, register_labels
 from unet_deploy.masks.ome_zarr import CHUNK, MaskLayout, create_mask
+from unet_deploy.masks.origin import Origin, read_record
 from unet_deploy.masks.part import PartFolder, part_of, read_key, sweep
 from unet_deploy.system.files import check_name, check_writable, file_errors
 from unet_deploy.system.kernel import sync_folder
@@ -137,6 +139,12 @@ class _OmeZarr(MaskFormat):
 
     def place(self, path: Path) -> Path:
         return place_of(path)
+
+    def origin(self, path: Path) -> Origin | None:
+        try:
+            return read_record(path, zarr.open_group(str(path), mode="r").attrs.asdict())
+        except Exception:  # whatever a folder holds that is none of ours
+            return None
 
     def is_finished(self, path: Path) -> bool:
         return is_mask(place_of(path))

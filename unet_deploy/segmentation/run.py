@@ -18,10 +18,12 @@ from unet_deploy.errors import ChangedError, ImageError, UsageError
 from unet_deploy.images import ImageSource, check_fits
 from unet_deploy.images.array import ALL_CHANNELS, ArraySource, Channels
 from unet_deploy.images.grey import GreyScale, check_dtype
+from unet_deploy.images.likeness import likeness
 from unet_deploy.images.state import changed
 from unet_deploy.masks import Keep, format_of
 from unet_deploy.masks.apart import check_apart
 from unet_deploy.masks.array import ArraySink
+from unet_deploy.masks.origin import Origin
 from unet_deploy.model.contract import pixels_for
 from unet_deploy.model.decision import Decision
 from unet_deploy.runtimes import Runtime
@@ -246,7 +248,8 @@ def _run(
     plan, _ = plan_file(source, covered, ready, outputs, options)
     region = options.roi or covered
     task = Task(path, source, level, state, measured, runtime, ready, plan, region, options)
-    subject = Subject(source, covered, region, ready.card.classes, options.outside, ready.card.decision)
+    origin = Origin(path, options.reading, level, likeness(source))
+    subject = Subject(source, covered, region, ready.card.classes, options.outside, origin, ready.card.decision)
     keep = Keep(_key(task, outputs, models.fingerprint), options.resume, options.overwrite, job)
     with OutputWriter(outputs, subject, options.objects, keep) as writer:
         with _unchanged(task, writer):

@@ -21,6 +21,7 @@ from unet_deploy.masks import (
     MaskWriter,
     open_mask,
 )
+from unet_deploy.masks.origin import Origin
 from unet_deploy.model.decision import UNDECIDED, Decision
 from unet_deploy.segmentation.options import ObjectRules
 from unet_deploy.segmentation.outputs import Outputs, check_outputs
@@ -48,6 +49,8 @@ class Subject:
     classes: Sequence[str]
     outside: int = 0
     """What the mask has where there is no data; it belongs to no object all the same."""
+    origin: Origin | None = None
+    """What its files say that they were made of."""
     decision: Decision = UNDECIDED
     """What the model's card says of objects, where nobody else does."""
 
@@ -75,6 +78,7 @@ class OutputWriter:
     def __init__(self, outputs: Outputs, subject: Subject, rules: ObjectRules, keep: Keep) -> None:
         self._outputs, self._source, self._image = outputs, subject.source, subject.source.info
         self._region, self._outside = subject.region, subject.outside
+        self._origin = subject.origin
         self._axes: Sequence[Axis] | None = getattr(subject.source, "axes", None)
         self._keep = keep
         self._picture: Overlay | None = None
@@ -263,8 +267,16 @@ class OutputWriter:
         return replace(done, labels=labels)
 
     def _form(self, planes: int, dtype: type[np.generic], classes: Sequence[str] = ()) -> MaskForm:
-        layout = self._outputs.layout
-        return MaskForm(self._image, planes, np.dtype(dtype), self._region, tuple(classes), self._axes, layout=layout)
+        return MaskForm(
+            self._image,
+            planes,
+            np.dtype(dtype),
+            self._region,
+            tuple(classes),
+            self._axes,
+            layout=self._outputs.layout,
+            origin=self._origin,
+        )
 
     def __enter__(self) -> Self:
         return self

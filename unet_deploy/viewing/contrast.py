@@ -8,14 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from unet_deploy.errors import UsageError
+from unet_deploy.images.contrast import SHOWN
 from unet_deploy.images.grey import measure_grey
 from unet_deploy.model.card import Normalization
 from unet_deploy.system.colours import Colour
 from unet_deploy.tiling import Region
 from unet_deploy.viewing.layer import GreyLayer
 
-SHOWN = Normalization(method="percentile", low=0.5, high=99.7)
-"""The percentiles that become black and full colour, as in the overlay of `segment`."""
+_BETWEEN = Normalization(method="percentile", low=SHOWN[0], high=SHOWN[1])
+"""What becomes black and full colour, as in the overlay of `segment`."""
 _SQUARES, _SIDE = 6, 256
 """So many squares each way are looked at, spread evenly, of so many pixels a side."""
 
@@ -50,7 +51,7 @@ def measured_shades(layer: GreyLayer, page: int) -> tuple[Shade, ...]:
     channels = layer.info.channels
     if is_picture(layer):
         return tuple(Shade(channel, 0, 255, colour) for channel, colour in enumerate(_PICTURE))
-    scale = measure_grey(lambda: _samples(layer, page), channels, SHOWN, name=layer.info.name)
+    scale = measure_grey(lambda: _samples(layer, page), channels, _BETWEEN, name=layer.info.name)
     colours = (WHITE,) if channels == 1 else _STAINS
     shades = []
     for channel, (low, factor) in enumerate(zip(scale.offset.tolist(), scale.scale.tolist(), strict=True)):

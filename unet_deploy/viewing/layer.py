@@ -24,14 +24,15 @@ SMALL = 1 << 22
 class Layer:
     """A file that is looked at, its pixels upright. Several threads may ask it; it reads for one after another.
 
-    open_source: opens the file, and opens it anew for the overview.
+    open_source: opens the file, and opens it anew for the overview. kept_as: what tells its overviews from those of the
+    same file that is read otherwise; empty where they are not kept.
     Raises what `open_source` raises. A context manager.
     """
 
     _cut: Cut
 
-    def __init__(self, open_source: Open) -> None:
-        self._open = open_source
+    def __init__(self, open_source: Open, kept_as: str = "") -> None:
+        self._open, self._kept_as = open_source, kept_as
         self._lock = threading.Lock()
         self._overview: Overview | None = None
         self._source = open_source()
@@ -40,6 +41,11 @@ class Layer:
         """Of the finest level, as it is stored."""
         self.zooms = Zooms(*upright_sides(self.info))
         self.levels = shown_levels(self.info)
+
+    @property
+    def reopen(self) -> Open:
+        """Opens the file anew, for another thread."""
+        return self._open
 
     @property
     def overview(self) -> Overview | None:
@@ -71,10 +77,12 @@ class Layer:
             return read_upright(self._source, page, part)
 
     def close(self) -> None:
-        """Let go of the file; what makes an overview ends by itself."""
+        """Let go of the file; what makes an overview ends by itself, and one that is made is kept first."""
         with self._lock:
             if self._overview is not None:
                 self._overview.give_up()
+                if self._overview.share == 1:
+                    self._overview.wait()
             self._source.close()
 
     def __enter__(self) -> Self:
@@ -107,7 +115,7 @@ class Layer:
         with self._lock:
             before = self._overview
             if before is None or before.page != page:
-                self._overview = Overview(self._open, page, self.levels[-1], self.zooms, self._cut)
+                self._overview = Overview(self._open, page, self.levels[-1], self.zooms, self._cut, self._kept_as)
                 self._overview.begin(before)
                 return self._overview
             return before
@@ -128,19 +136,33 @@ class GreyLayer(Layer):
         return grey_tile(grid, read, tile)
 
 
-class LabelLayer(Layer):
-    """A mask: its tiles are labels. Raises UsageError for a file that has none, as probabilities have none."""
+class RimmedLayer(Layer):
+    """What is drawn with outlines: of each pixel of the screen, the first of the stored ones that it shows."""
 
     _cut = staticmethod(label_tile)
 
-    def __init__(self, open_source: Open) -> None:
-        super().__init__(open_source)
+    def tile(self, page: int, tile: ZoomTile) -> Pixels:
+        """The numbers of a tile and of one pixel around it, (C, h + 2, w + 2). Raises as that of an image."""
+        grid, read = self._grid_of(page, tile)
+        return rimmed_label_tile(grid, read, tile)
+
+
+class LabelLayer(RimmedLayer):
+    """A mask: its tiles are labels. Raises UsageError for a file that has none, as probabilities have none."""
+
+    def __init__(self, open_source: Open, kept_as: str = "") -> None:
+        super().__init__(open_source, kept_as)
         if self.info.channels != 1 or self.info.dtype.kind not in "bui":
             self.close()
             what = f"{self.info.channels} channels of {self.info.dtype}"
             raise UsageError(f"{self.info.name}: has {what} and no labels; give it as an image")
 
-    def tile(self, page: int, tile: ZoomTile) -> Pixels:
-        """The labels of a tile and of one pixel around it, (1, h + 2, w + 2). Raises as that of an image."""
-        grid, read = self._grid_of(page, tile)
-        return rimmed_label_tile(grid, read, tile)
+
+class ProbabilityLayer(RimmedLayer):
+    """Probabilities of classes, a channel each. Raises UsageError for a file that has none."""
+
+    def __init__(self, open_source: Open, kept_as: str = "") -> None:
+        super().__init__(open_source, kept_as)
+        if self.info.dtype.kind != "f":
+            self.close()
+            raise UsageError(f"{self.info.name}: has {self.info.dtype} and no probabilities; give it as an image")

@@ -1,20 +1,24 @@
 """A whole page, small: what zoomed-out tiles are made of where a file has no pyramid, or one that ends too early.
 
 It is made in the background, band by band from the top, and may be looked at meanwhile: what is not made yet holds no
-data. Its pixels are squares of a power of two of the finest level, as those of the screen are.
+data. Its pixels are squares of a power of two of the finest level, as those of the screen are. One that is finished is
+kept, so that it is there at once the next time.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 
 import numpy as np
 
 from unet_deploy.errors import ImageError, ResourceError, UnetDeployError, reason
 from unet_deploy.images import ImageSource
+from unet_deploy.system.cache import key_of
 from unet_deploy.tiling import Region
 from unet_deploy.viewing.cut import Cut
+from unet_deploy.viewing.kept import keep, load
 from unet_deploy.viewing.levels import Grid, ShownLevel
 from unet_deploy.viewing.pixels import Pixels, read_upright
 from unet_deploy.viewing.zoom import Zooms, ZoomTile
@@ -24,6 +28,9 @@ MOST = 1 << 23
 _BAND = 1 << 23
 """Numbers that are read at once, where that is a square of the image for one pixel of the overview at least."""
 
+_VERSION = 1
+"""Of what is kept: it changes when an overview of the same pixels does."""
+
 Open = Callable[[], ImageSource]
 
 
@@ -31,13 +38,16 @@ class Overview:
     """The overview of a page; a thread of its own makes it once `begin` was called.
 
     open_source: opens the file anew for that thread. level: what of it is read. cut: how its pixels become fewer.
+    kept_as: what tells it from others of the same pixels; empty for one that is not kept.
     """
 
-    def __init__(self, open_source: Open, page: int, level: ShownLevel, zooms: Zooms, cut: Cut) -> None:
+    def __init__(
+        self, open_source: Open, page: int, level: ShownLevel, zooms: Zooms, cut: Cut, kept_as: str = ""
+    ) -> None:
         self.page = page
         self.failed: UnetDeployError | None = None
         """What ended its making."""
-        self._open, self._level, self._zooms, self._cut = open_source, level, zooms, cut
+        self._open, self._level, self._zooms, self._cut, self._kept_as = open_source, level, zooms, cut, kept_as
         self.grid = overview_grid(level, zooms)
         self._values: np.ndarray | None = None
         self._there = np.zeros((self.grid.height, self.grid.width), np.bool_)
@@ -79,16 +89,40 @@ class Overview:
         try:
             with self._open() as source:
                 source.turn_to(self._level.number)
-                for block in self._blocks():
-                    if self._given_up.is_set():
-                        return
-                    self._add(block, self._cut(self._level, lambda part: read_upright(source, self.page, part), block))
+                key = self._key(source)
+                if not (key and self._take(load(key, (self._level.channels, *self._there.shape)))):
+                    self._read(source)
+                    if key and self.share == 1 and self._key(source) == key:
+                        keep(key, Pixels(self._whole(), self._there))
         except UnetDeployError as error:
             self.failed = error
         except MemoryError:
             self.failed = ResourceError("out of memory for the overview; close other programs")
         except Exception as error:
             self.failed = ImageError(f"the overview cannot be made ({reason(error)}); save the image again")
+
+    def _key(self, source: ImageSource) -> str:
+        """What it is kept under; empty where it is not kept. It changes when the file does. Raises ImageError."""
+        state = source.state() if self._kept_as else ""
+        what = self._kept_as, self.page, asdict(self._level), asdict(self.grid)
+        return key_of(_VERSION, state, *what) if state else ""
+
+    def _take(self, kept: Pixels | None) -> bool:
+        """Have what was kept; whether there was something."""
+        if kept is None or kept.there is None:
+            return False
+        self._values, self._there, self._made = kept.values, kept.there, self.grid.height
+        return True
+
+    def _read(self, source: ImageSource) -> None:
+        for block in self._blocks():
+            if self._given_up.is_set():
+                return
+            self._add(block, self._cut(self._level, lambda part: read_upright(source, self.page, part), block))
+
+    def _whole(self) -> np.ndarray:
+        assert self._values is not None
+        return self._values
 
     def _blocks(self) -> Iterator[ZoomTile]:
         """Blocks of whole pixels of it, row by row: whole rows of them, where these are not too large."""

@@ -12,6 +12,7 @@ import imagecodecs
 import numpy as np
 
 from unet_deploy.errors import UsageError
+from unet_deploy.model.decision import Decision
 from unet_deploy.system.colours import COLOURS
 from unet_deploy.viewing.contrast import Shade
 from unet_deploy.viewing.pixels import Pixels
@@ -51,19 +52,33 @@ def stretched(grey: np.ndarray, shade: Shade) -> np.ndarray:
     return light if shade.gamma == 1 else light ** np.float32(shade.gamma)
 
 
-def painted(rimmed: Pixels, colours: np.ndarray, drawn: Drawn) -> np.ndarray:
+def painted(rimmed: Pixels, colours: np.ndarray, drawn: Drawn, hidden: Sequence[int] = ()) -> np.ndarray:
     """Return labels as a picture, (h, w, 4) uint8, seen through where there is none.
 
     rimmed: (1, h + 2, w + 2), the labels with one pixel around them. colours: as `class_colours` and `object_colours`
-    return. An outline is every pixel of a label beside which another begins, inside it.
+    return. hidden: labels that are not drawn. An outline is every pixel of a label beside which another begins,
+    inside it.
     """
     labels = rimmed.values[0] if rimmed.there is None else np.where(rimmed.there, rimmed.values[0], 0)
     inside = labels[1:-1, 1:-1]
     shown = inside != 0
+    if hidden:
+        shown &= ~np.isin(inside, hidden)
     if drawn == "outline":
         neighbours = (labels[:-2, 1:-1], labels[2:, 1:-1], labels[1:-1, :-2], labels[1:-1, 2:])
         shown &= np.any([neighbour != inside for neighbour in neighbours], axis=0)
     return _with_alpha(colours[colour_numbers(inside, len(colours))], shown)
+
+
+def decided(rimmed: Pixels, threshold: float) -> Pixels:
+    """Return the labels that a threshold makes of probabilities (K, h, w), as `segment --threshold` does: (1, h, w).
+
+    A single plane is the probability of an object. What is no number belongs to the background.
+    """
+    values = np.nan_to_num(rimmed.values.astype(np.float32), nan=0)
+    if len(values) == 1:
+        values = np.concatenate([1 - values, values])
+    return Pixels(Decision(threshold=threshold).labels(values[None]), rimmed.there)
 
 
 def class_colours() -> np.ndarray:

@@ -5,19 +5,31 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 from cachetools import LRUCache
 from typing_extensions import Self
 
 from unet_deploy.errors import UsageError, address
+from unet_deploy.images import ImageSource
+from unet_deploy.images.orientation import shown_region, stored_region
 from unet_deploy.images.reading import AS_SAID, Reading
+from unet_deploy.tiling import Region
 from unet_deploy.viewing.contrast import Shade, measured_shades
-from unet_deploy.viewing.layer import GreyLayer, LabelLayer, Layer
-from unet_deploy.viewing.look import drawn_of, shades_of
-from unet_deploy.viewing.paint import class_colours, object_colours, painted, png, shaded
-from unet_deploy.viewing.zoom import ZoomTile
+from unet_deploy.viewing.difference import Counting, Counts
+from unet_deploy.viewing.layer import GreyLayer, LabelLayer, Layer, ProbabilityLayer
+from unet_deploy.viewing.named import Named, Over
+from unet_deploy.viewing.planes import as_channels
+from unet_deploy.viewing.shown import (
+    ShownDifference,
+    ShownFile,
+    ShownImage,
+    ShownMask,
+    ShownProbabilities,
+    layers_of,
+    page_of,
+)
+from unet_deploy.viewing.table import Table, TableFile
 
 CACHE_BYTES = 64 << 20
 """Of the pictures that are kept, all files together."""
@@ -43,53 +55,23 @@ class Picture:
     """Whether it looks the same when it is asked for again; not while an overview is being made."""
 
 
-@dataclass(frozen=True)
-class ShownImage:
-    """An image of a scene."""
-
-    name: str
-    layer: GreyLayer
-
-    def draw(self, page: int, tile: ZoomTile, look: str) -> bytes:
-        """A tile as PNG. look: `look.shades_of` reads it. Raises UsageError and ImageError."""
-        shades = shades_of(look)
-        return png(shaded(self.layer.tile(page, tile), shades))
-
-
-@dataclass(frozen=True)
-class ShownMask:
-    """A mask of a scene. Labels of 8 bits are classes; wider ones number objects."""
-
-    name: str
-    layer: LabelLayer
-
-    @property
-    def numbers_objects(self) -> bool:
-        """Whether its labels number objects."""
-        return self.layer.info.dtype.itemsize > 1
-
-    def draw(self, page: int, tile: ZoomTile, look: str) -> bytes:
-        """A tile as PNG, seen through where there is no label. look: fill or outline. Raises as that of an image."""
-        drawn = drawn_of(look)
-        colours = object_colours() if self.numbers_objects else class_colours()
-        return png(painted(self.layer.tile(page, tile), colours, drawn))
-
-
-ShownFile = ShownImage | ShownMask
-
-
 class Scene:
     """Files that show the same area, the lowest first. Several threads may ask it. A context manager.
 
-    Raises UsageError where there are none, and where one does not lie on the first.
+    table: of the objects of the first. Raises UsageError where there are no files, and where one does not lie on the
+    first.
     """
 
-    def __init__(self, files: Sequence[ShownFile]) -> None:
+    def __init__(self, files: Sequence[ShownFile], table: TableFile | None = None) -> None:
         if not files:
             raise UsageError("nothing to look at; name an image or a mask")
         self.files = tuple(files)
+        self.table = table
         for other in files[1:]:
             _check_lies_on(other.layer, files[0].layer)
+        self.difference = _difference_of(files)
+        """Of the first two masks; None where there are fewer."""
+        self._counting: Counting | None = None
         self._lock = threading.Lock()
         self._kept: LRUCache[object, bytes] = LRUCache(CACHE_BYTES, getsizeof=len)
 
@@ -100,18 +82,24 @@ class Scene:
         return self.files[number]
 
     def tile(self, number: int, place: Place, look: str) -> Picture:
-        """A tile of a file. look: how it is drawn. Raises UsageError for what there is not, and ImageError."""
-        file = self.file(number)
+        """A tile of a file, or of the difference after the last of them. look: how it is drawn.
+
+        Raises UsageError for what there is not, and ImageError.
+        """
+        is_file = self.difference is None or number != len(self.files)
+        file = self.file(number) if is_file else self.difference
+        assert file is not None
         self._check_page(place.page)
         key = number, place, look
         with self._lock:
             kept = self._kept.get(key)
         if kept is not None:
             return Picture(kept, is_final=True)
-        tile = file.layer.zooms.tile(place.zoom, place.column, place.row)
-        settled, overview = file.layer.is_settled, file.layer.overview
-        data = file.draw(_page_of(file.layer, place.page), tile, look)
-        is_final = settled and file.layer.overview is overview
+        layers = layers_of(file)
+        tile = layers[0].zooms.tile(place.zoom, place.column, place.row)
+        before = [(layer.is_settled, layer.overview) for layer in layers]
+        data = file.draw(place.page, tile, look)
+        is_final = before == [(True, layer.overview) for layer in layers]
         if is_final:
             with self._lock:
                 self._kept[key] = data
@@ -123,7 +111,7 @@ class Scene:
         image = self.file(number)
         if not isinstance(image, ShownImage):
             raise UsageError(f"{image.name}: is a mask, which has no contrast")
-        return measured_shades(image.layer, _page_of(image.layer, page))
+        return measured_shades(image.layer, page_of(image.layer, page))
 
     def values(self, page: int, y: int, x: int) -> tuple[tuple[float, ...], ...]:
         """The stored numbers of each file under a pixel of the first. Raises UsageError and ImageError."""
@@ -135,7 +123,7 @@ class Scene:
         for file in self.files:
             zooms = file.layer.zooms
             at = y * zooms.height // first.height, x * zooms.width // first.width
-            found.append(file.layer.value(_page_of(file.layer, page), *at))
+            found.append(file.layer.value(page_of(file.layer, page), *at))
         return tuple(found)
 
     def _check_page(self, page: int) -> None:
@@ -144,7 +132,56 @@ class Scene:
         if not 0 <= page < pages:
             raise UsageError(f"there is no page {page}; there are {pages}, counted from 0")
 
+    def stored(self, region: Region) -> Region:
+        """Where a region of the first file as it is shown lies as it is stored. Raises UsageError for one outside."""
+        zooms = self.files[0].layer.zooms
+        if region.y < 0 or region.x < 0 or region.bottom > zooms.height or region.right > zooms.width:
+            raise UsageError(f"{region.y}, {region.x}: lies outside; there are {zooms.height} x {zooms.width} pixels")
+        return stored_region(region, self.files[0].layer.info)
+
+    def objects(self) -> Table:
+        """The table of objects, once it is read. Raises UsageError where there is none."""
+        if self.table is None:
+            raise UsageError("there is no table; name one that `segment --objects` wrote")
+        return self.table.read()
+
+    def row_at(self, page: int, y: int, x: int) -> int | None:
+        """The row of the object under a pixel of the first file; None where there is no object or it has no row.
+
+        By its number, where a file numbers objects and the object of that number lies there, since a truth numbers
+        its objects otherwise; by the boxes of objects otherwise. Raises UsageError and ImageError.
+        """
+        table, at = self.objects(), self.stored(Region(y, x, 1, 1))
+        values = zip(self.files, self.values(page, y, x), strict=True)
+        found = [(file, int(value[0])) for file, value in values if isinstance(file, ShownMask)]
+        if found and not any(number for _, number in found):
+            return None
+        rows = [table.numbered(number) for file, number in found if file.numbers_objects and number]
+        there = [row for row in rows if row is not None and table.lies_at(row, page, at.y, at.x)]
+        return there[0] if there else table.at(page, at.y, at.x)
+
+    def place(self, row: int) -> tuple[int, Region]:
+        """On which page an object lies and where, as it is shown. Raises UsageError."""
+        page, region = self.objects().place(row)
+        return page, shown_region(region, self.files[0].layer.info)
+
+    def counts(self, page: int) -> Counts:
+        """How often two masks differ on a page, as far as that is counted. Raises UsageError and ImageError."""
+        self._check_page(page)
+        if self.difference is None:
+            raise UsageError("there are no two masks of one size to compare; name two")
+        with self._lock:
+            if self._counting is None or self._counting.page != page:
+                first, second = self.difference.first.layer.reopen, self.difference.second.layer.reopen
+                self._counting = Counting(first, second, page, by_class=self.difference.by_class, after=self._counting)
+            counting = self._counting
+        if counting.failed is not None:
+            raise counting.failed
+        return counting.counts
+
     def close(self) -> None:
+        if self._counting is not None:
+            self._counting.give_up()
         for file in self.files:
             file.layer.close()
 
@@ -155,27 +192,45 @@ class Scene:
         self.close()
 
 
-def open_scene(images: Sequence[Path], masks: Sequence[Path], reading: Reading = AS_SAID) -> Scene:
-    """Open images and the masks over them. reading: how images are read.
+def open_scene(named: Named) -> Scene:
+    """Open files that were named to be looked at together.
 
     Raises ImageError, and UsageError where one does not lie on the first, or a mask holds no labels.
     """
     with ExitStack() as opened:
-        files: list[ShownFile] = []
-        for path in images:
-            grey = opened.enter_context(GreyLayer(lambda path=path: reading.open(path)))  # type: ignore[misc]
-            files.append(ShownImage(address(path), grey))
-        for path in masks:
-            labels = opened.enter_context(LabelLayer(lambda path=path: reading.open_labels(path)))  # type: ignore[misc]
-            files.append(ShownMask(address(path), labels))
-        scene = Scene(files)
+        reading = named.reading
+        image = GreyLayer(lambda: reading.open(named.image), kept_as=repr(reading))
+        files: list[ShownFile] = [ShownImage(address(named.image), opened.enter_context(image))]
+        for over in named.over:
+            shown = _shown_over(over, replace(AS_SAID, timeout=reading.timeout))
+            opened.enter_context(shown.layer)
+            files.append(shown)
+        scene = Scene(files, TableFile(named.table) if named.table else None)
         opened.pop_all()
         return scene
 
 
-def _page_of(layer: Layer, page: int) -> int:
-    """The page of a file under one of the others: a single page lies under all."""
-    return 0 if layer.info.pages == 1 else page
+def _shown_over(over: Over, reading: Reading) -> ShownMask | ShownProbabilities:
+    """Open what lies over an image: floats are probabilities, integers labels."""
+
+    def opening() -> ImageSource:
+        return as_channels(reading.open_labels(over.path), len(over.classes))
+
+    with opening() as source:
+        is_float = source.info.dtype.kind == "f"
+    name = address(over.path)
+    if is_float:
+        return ShownProbabilities(name, ProbabilityLayer(opening, kept_as="probabilities"), over.classes)
+    return ShownMask(name, LabelLayer(lambda: reading.open_labels(over.path), kept_as="labels"), over.classes)
+
+
+def _difference_of(files: Sequence[ShownFile]) -> ShownDifference | None:
+    masks = [file for file in files if isinstance(file, ShownMask)]
+    if len(masks) < 2 or masks[0].layer.zooms != masks[1].layer.zooms:
+        return None
+    if masks[0].layer.info.orientation != masks[1].layer.info.orientation:
+        return None
+    return ShownDifference(masks[0], masks[1])
 
 
 def _check_lies_on(upper: Layer, lower: Layer) -> None:
