@@ -11,12 +11,12 @@ The first of these that is there is taken. Masks may lie in folders within the f
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from unet_deploy.errors import DataError
-from unet_deploy.evaluation.folders import check_lossless, is_hidden, is_picture
+from unet_deploy.evaluation.folders import check_lossless, pictures_and_zarrs
 from unet_deploy.evaluation.names import key_of, key_of_image, names_a_mask
 from unet_deploy.evaluation.pair import Pair
 from unet_deploy.images import is_zarr_folder
@@ -72,16 +72,7 @@ class _Named:
 
 def _named(masks: Path, data: set[Path]) -> list[_Named]:
     """What of a folder may be masks. data: annotated images and their true masks, which are none."""
-    return [named for file in _files(masks, masks) if file.resolve() not in data if (named := _name(masks, file))]
-
-
-def _files(root: Path, folder: Path) -> Iterator[Path]:
-    """All pictures and Zarr folders below a folder."""
-    for path in sorted(folder.iterdir()):
-        if is_zarr_folder(path) or is_picture(root, path):
-            yield path
-        elif path.is_dir() and not is_hidden(root, path):
-            yield from _files(root, path)
+    return [named for file in pictures_and_zarrs(masks) if file.resolve() not in data if (named := _name(masks, file))]
 
 
 def _name(masks: Path, file: Path) -> _Named | None:
