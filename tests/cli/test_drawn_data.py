@@ -42,6 +42,16 @@ def slide(tmp_path):
     return path
 
 
+def test_a_drawing_is_read_once_by_a_training(slide, tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    from unet_deploy.annotations import drawn
+
+    read, parsed = [], drawn.read_geojson
+    monkeypatch.setattr(drawn, "read_geojson", lambda path: read.append(path) or parsed(path))
+    assert run("train", slide, "-o", tmp_path / "w.pt", "--classes", "background,cell", *QUICK) == 0
+    assert read == [slide.with_suffix(".geojson")]
+
+
 @pytest.mark.parametrize("given", ["slide.tif", "."])
 def test_an_image_with_its_drawing_is_trained_on(slide, tmp_path, given):
     pytest.importorskip("torch")

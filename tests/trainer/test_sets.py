@@ -13,7 +13,7 @@ from trainer.data import add_weights  # noqa: E402
 from trainer.description import ModelDescription  # noqa: E402
 from trainer.fitted import diameter_of, resized  # noqa: E402
 from trainer.recipe import PRESETS, Augmentation  # noqa: E402
-from trainer.sets import DataSet, extent_of, read_sets  # noqa: E402
+from trainer.sets import DataSet, extent_of, find_sets, read_sets  # noqa: E402
 from unet_deploy.annotations.marking import Marking  # noqa: E402
 from unet_deploy.errors import DataError, UsageError  # noqa: E402
 
@@ -78,7 +78,7 @@ def test_whole_sets_are_held_back_by_their_names(laboratories):
     assert {each.name for each in found.validation} == {"far/0", "far/1"}
     assert all(each.name.startswith("near/") for each in found.training)
     assert found.held_out == "set:far held back: 2 of 8 images"
-    assert extent_of(sets(laboratories, validation="set:far")).validation == ((300, 300), (300, 300))
+    assert extent_of(find_sets(sets(laboratories, validation="set:far"))).validation == ((300, 300), (300, 300))
 
 
 @pytest.mark.parametrize("rule", ["set:nowhere", "set:near,far"])

@@ -20,14 +20,18 @@ def by_region(pairs: Sequence[Pair]) -> list[Pair]:
     """Pairs, but a pair of its own for each region of an image of which regions are annotated, in a stable order.
 
     A region is the box around a shape of the annotated class, or around several whose boxes overlap. An only one is
-    called as its image is, others by their corners too: slide[y100x200].
+    called as its image is, others by their corners too: slide[y100x200]. What is drawn is read once, and goes along.
     Raises DataError as `read_drawing`, and ImageError.
     """
     return [each for pair in pairs for each in _regions_of(pair)]
 
 
 def _regions_of(pair: Pair) -> list[Pair]:
-    if not is_drawing(pair.mask) or not (boxes := list(_boxes(pair))):
+    if not is_drawing(pair.mask):
+        return [pair]
+    drawing = read_drawing(pair.mask, pair.image)
+    pair, boxes = replace(pair, drawing=drawing), list(_boxes(drawing, pair.marking.annotated_class))
+    if not boxes:
         return [pair]
     with pair.open() as source:
         sides = upright_sides(source.info)
@@ -37,11 +41,10 @@ def _regions_of(pair: Pair) -> list[Pair]:
     return [replace(pair, name=f"{pair.name}[y{each.region.y}x{each.region.x}]", window=each) for each in windows]
 
 
-def _boxes(pair: Pair) -> Iterator[Region]:
+def _boxes(drawing: Drawing, annotated_class: str) -> Iterator[Region]:
     """The pixels that the pieces of all shapes of the annotated class lie between."""
-    drawing: Drawing = read_drawing(pair.mask, pair.image)
     for shape in drawing.shapes:
-        if are_one(shape.of, pair.marking.annotated_class):
+        if are_one(shape.of, annotated_class):
             for polygon in shape.polygons:
                 points = np.concatenate(polygon)
                 ends = np.stack([points.min(axis=0), points.max(axis=0)])
