@@ -82,13 +82,13 @@ def pair_one(image: Path, marking: Marking) -> Pair:
     return Pair(typed(image.stem), image, drawing, marking=marking)
 
 
-def drawing_of(image: Path) -> Path | None:
-    """What was drawn on an image, in its folder; None for nothing. Raises DataError for two files."""
-    images, folder = {image.stem: image}, image.parent
+def drawing_of(image: Path, folder: Path | None = None) -> Path | None:
+    """What was drawn on an image, in this folder or its own; None for nothing. Raises DataError for two files."""
+    images, folder = {image.stem: image}, folder or image.parent
     found, alone = _claimed(images, _drawings_beside(folder, folder.iterdir()))
-    only = len(_images(folder)) == 1
     for stem, drawing in alone:
-        if (only and key_of(stem) == _ROI_SET) or (drawing.suffix.lower() == ".json" and _lists(drawing, image)):
+        unnamed = key_of(stem) == _ROI_SET and len(_images(folder)) == 1
+        if unnamed or (drawing.suffix.lower() == ".json" and _lists(drawing, image)):
             _claim(found, images, image.stem, drawing)
     return found.get(image.stem)
 

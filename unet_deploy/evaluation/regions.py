@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from unet_deploy.annotations.classes import are_one
 from unet_deploy.annotations.drawn import is_drawing, read_drawing
+from unet_deploy.annotations.marking import Marking
 from unet_deploy.annotations.shapes import Drawing
+from unet_deploy.evaluation.beside import drawing_of
 from unet_deploy.evaluation.pair import Pair
 from unet_deploy.evaluation.window import Window, joined
+from unet_deploy.images import is_url, open_image
 from unet_deploy.images.orientation import upright_sides
 from unet_deploy.tiling import Region, Sides
 
@@ -50,6 +54,32 @@ def _boxes(drawing: Drawing, annotated_class: str) -> Iterator[Region]:
                 ends = np.stack([points.min(axis=0), points.max(axis=0)])
                 (left, top), (right, bottom) = np.ceil(ends - 0.5).astype(int).tolist()  # by centres, as in `fill`
                 yield Region(top, left, bottom - top, right - left)
+
+
+def annotated_already(images: Sequence[Path], drawings: Path | None, marking: Marking) -> dict[Path, list[Region]]:
+    """The boxes of images in which all is annotated, by what is drawn on them, in pixels of the image as it is shown.
+
+    drawings: a file, or a folder of one for each image, by their names; None for what lies beside each image.
+    Of stacks there are none: a drawing is of one page. Raises DataError for two drawings of an image and as
+    `read_drawing`, and ImageError.
+    """
+    found = {}
+    for image in images:
+        drawing = None if is_url(image) else _drawing(image, drawings)
+        if drawing and _has_one_page(image):
+            found[image] = list(_boxes(read_drawing(drawing, image), marking.annotated_class))
+    return found
+
+
+def _drawing(image: Path, drawings: Path | None) -> Path | None:
+    if drawings is None or drawings.is_dir():
+        return drawing_of(image, drawings)
+    return drawings
+
+
+def _has_one_page(image: Path) -> bool:
+    with open_image(image) as source:
+        return source.info.pages == 1
 
 
 def _inside(boxes: Sequence[Region], sides: Sides) -> Iterator[Region]:
