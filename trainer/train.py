@@ -205,7 +205,7 @@ def _steps(run: Run, places: Places, keeper: Keeper, pace: Pace) -> Generator[fl
     """
     if run.step and pace.is_over(run):
         return
-    with closing(batches(places, run.step)) as drawn:
+    with closing(batches(places, run.step, keeper.device)) as drawn:
         for batch in drawn:
             loss = step(run, batch, keeper.recipe, keeper.device)
             if not math.isfinite(loss):

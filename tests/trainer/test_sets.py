@@ -8,7 +8,7 @@ import tifffile
 
 torch = pytest.importorskip("torch")
 
-from trainer.augment import draw_tile  # noqa: E402
+from trainer.augment import Planes, draw_tile  # noqa: E402
 from trainer.data import add_weights  # noqa: E402
 from trainer.description import ModelDescription  # noqa: E402
 from trainer.fitted import diameter_of, resized  # noqa: E402
@@ -130,7 +130,7 @@ def test_of_an_only_image_the_share_held_back_is_that_of_its_file_whatever_size_
 def test_a_tile_shows_objects_of_that_diameter(laboratories):
     found = read_sets(sets(laboratories, validation="last:1"), CELLS, 20.0)
     for sample in add_weights(found.training, 2, PRESETS["modern"]):
-        image, labels, _ = draw_tile(sample, 284, 20, STILL, np.random.default_rng(0))
+        image, labels, _ = draw_tile(Planes.of(sample), 284, 20, STILL, np.random.default_rng(0))
         pitch = 48 if sample.name.startswith("near") else 100 / 3
         share = np.pi * 10**2 / pitch**2
         assert labels.float().mean() == pytest.approx(share, rel=0.25)
