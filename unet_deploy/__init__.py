@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from unet_deploy.segmentation.report import Report
     from unet_deploy.segmentation.run import segment_file
     from unet_deploy.segmentation.scaling import Scaling
+    from unet_deploy.suggestion.run import Suggestion, Wanted, suggest
     from unet_deploy.zoo import open_model
 
 __all__ = [
@@ -61,13 +62,16 @@ __all__ = [
     "Report",
     "ResourceError",
     "Scaling",
+    "Suggestion",
     "UnetDeployError",
     "UsageError",
     "VerificationError",
+    "Wanted",
     "__version__",
     "open_model",
     "segment",
     "segment_file",
+    "suggest",
 ]
 
 _HOMES = {
@@ -77,8 +81,11 @@ _HOMES = {
     "Outputs": "segmentation.outputs",
     "Report": "segmentation.run",
     "Scaling": "segmentation.scaling",
+    "Suggestion": "suggestion.run",
+    "Wanted": "suggestion.run",
     "open_model": "zoo",
     "segment_file": "segmentation.run",
+    "suggest": "suggestion.run",
 }
 
 
