@@ -24,7 +24,7 @@ from unet_deploy.system.files import replacing
 from unet_deploy.system.gpu import Gpu
 
 if TYPE_CHECKING:
-    from unet_deploy.runtimes.cuda import CudaMemory
+    from unet_deploy.runtimes.cuda.device import CudaMemory
 
 
 class RtxCompiler(Compiler):
