@@ -6,6 +6,7 @@ Run by tests/runtimes/test_emulated_cuda.py in a process of its own, once for ea
 import contextlib
 import ctypes
 import gc
+import itertools
 import os
 import sys
 import threading
@@ -38,7 +39,7 @@ DRIVER = ctypes.CDLL("libcuda.so.1")
 DRIVER.emulated_memory.restype = ctypes.c_void_p
 DRIVER.emulated_memory.argtypes = ctypes.c_uint64, ctypes.c_size_t
 DRIVER.emulated_room.argtypes = (ctypes.c_uint64,)
-KERNEL = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+WAITING, NUMBERS = {}, itertools.count(1)
 NEW_HOST, NEW_DEVICE = 0xA5, 0xD5
 SLOW = 20_000
 
@@ -58,6 +59,7 @@ def driver():
     DRIVER.emulated_delay(300)
     DRIVER.emulated_room(1 << 30)
     yield
+    WAITING.clear()
     assert not any(held().values()), held()
 
 
@@ -66,8 +68,15 @@ def device():
     made = CudaDevice(0)
     with made.active():
         yield made
-    gc.collect()
+        gc.collect()
     made.close()
+
+
+@ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+def kernel(number):
+    """What stands for a kernel: it computes what waits under this number, on the thread of its stream."""
+    with contextlib.suppress(KeyError, TypeError):  # of a test before this one, or memory that is not there any more
+        WAITING.pop(number)()
 
 
 class Reached:
@@ -88,19 +97,15 @@ class EmulatedProgram(ThresholdProgram):
     def __init__(self, device, card, limits, pixels="uint8", fixed=False):
         super().__init__(device, card, limits, pixels, fixed)
         self.ports = self.inputs | self.outputs
-        self.kernels = []
 
     def launch(self, slot, shapes, blocks):
         reached = {name: Reached(block, self.ports[name].size) for name, block in blocks.items()}
         super().launch(slot, shapes, reached)
 
     def put(self, compute):
-        def kernel(_):
-            with contextlib.suppress(TypeError):  # memory that is not there any more: the driver knows
-                compute()
-
-        self.kernels.append(KERNEL(kernel))
-        assert not DRIVER.cuLaunchHostFunc(ctypes.c_void_p(self.stream.handle), self.kernels[-1], None)
+        number = next(NUMBERS)
+        WAITING[number] = compute
+        assert not DRIVER.cuLaunchHostFunc(ctypes.c_void_p(self.stream.handle), kernel, ctypes.c_void_p(number))
 
 
 def runtime(device, limits=LIMITS, **options):
@@ -235,8 +240,26 @@ def test_a_buffer_may_outlive_its_device():
     made.close()
     buffer[:] = 1
     del buffer, queue
-    if cuda.__name__ == "pycuda.driver":  # which leaves them to the end of the process
+    if cuda.__name__.endswith(".pycuda"):  # which leaves them to the end of the process
         DRIVER.emulated_forget()
+
+
+def test_a_device_is_closed_on_any_thread_and_leaves_no_context_behind():
+    for close_on in (lambda close: close(), on_another_thread):
+        made = CudaDevice(0)
+        with made.active():
+            made.memory(10).free()
+        close_on(made.close)
+        context = ctypes.c_void_p()
+        DRIVER.cuCtxGetCurrent(ctypes.byref(context))
+        assert context.value is None
+        assert held()["contexts"] == 0
+
+
+def on_another_thread(work):
+    other = threading.Thread(target=work)
+    other.start()
+    other.join()
 
 
 def test_two_devices_share_the_primary_context_with_whoever_else_uses_it(device):
@@ -284,12 +307,7 @@ def test_what_other_threads_do_does_not_spoil_a_capture(device):
         with device.active():
             blocks.append(device.memory(10))
 
-    def work():
-        other = threading.Thread(target=elsewhere)
-        other.start()
-        other.join()
-
-    CudaGraph(queue, work).close()
+    CudaGraph(queue, lambda: on_another_thread(elsewhere)).close()
     blocks[0].free()
 
 

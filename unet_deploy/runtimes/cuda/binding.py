@@ -1,7 +1,7 @@
 """Which Python package speaks with CUDA's driver: PyCUDA where it is there, otherwise NVIDIA's cuda-bindings.
 
 PyCUDA is compiled on installation, and JetPack and many laboratories have it; cuda-bindings comes as wheels.
-`device.py` speaks PyCUDA's words, and `nvidia.py` is as much of them as it needs by cuda-bindings.
+`device.py` speaks PyCUDA's words; `pycuda.py` and `nvidia.py` are as much of them as it needs, by either package.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Binding:
         return is_here(self.package)
 
 
-PYCUDA = Binding("pycuda", "pycuda.driver", "pycuda")
+PYCUDA = Binding("pycuda", "unet_deploy.runtimes.cuda.pycuda", "pycuda")
 NVIDIA = Binding("cuda.bindings", "unet_deploy.runtimes.cuda.nvidia", "gpu")
 BINDINGS = (PYCUDA, NVIDIA)
 """In order of preference."""
