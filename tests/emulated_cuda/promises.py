@@ -105,7 +105,8 @@ class EmulatedProgram(ThresholdProgram):
     def put(self, compute):
         number = next(NUMBERS)
         WAITING[number] = compute
-        assert not DRIVER.cuLaunchHostFunc(ctypes.c_void_p(self.stream.handle), kernel, ctypes.c_void_p(number))
+        if status := DRIVER.cuLaunchHostFunc(ctypes.c_void_p(self.stream.handle), kernel, ctypes.c_void_p(number)):
+            raise DeviceError(f"no launch: {'illegal memory access' if status == 700 else status}")
 
 
 def runtime(device, limits=LIMITS, **options):
@@ -340,6 +341,7 @@ def answers(device, ring_type=Ring, wrap=lambda device: device, program_type=Emu
                     landed.append((ring.result(ticket)["labels"], answer))
                 in_flight.append((ring.submit(inputs), expected))
             landed += [(ring.result(ticket)["labels"], answer) for ticket, answer in in_flight]
+            DRIVER.emulated_drain()  # what nobody waits for must not meet memory that is freed below
     finally:
         in_flight.clear()
         program.close()

@@ -32,6 +32,7 @@ class RtxCompiler(Compiler):
 
     name: ClassVar[Name] = "tensorrt_rtx"
     without_gpu: ClassVar[str] = "name what to compile for: --target sm86,sm89"
+    takes: ClassVar[str] = "under a minute"
 
     def with_timings(self, file: Path | None) -> Self:
         """Itself: kernels are timed on the user's GPU, and none when it compiles."""
