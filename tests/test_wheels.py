@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[1]
 
 EVERYWHERE = ("cpu", "openvino", "onnx", "objects", "imagej", "geo", "zarr", "distributed", "view")
 """Extras for every system."""
-WINDOWS, MACOS, LINUX = "win_amd64", "macosx_14_0_arm64", "manylinux_2_28_x86_64 manylinux_2_27_x86_64 manylinux2014_x86_64"
+WINDOWS, MACOS = "win_amd64", "macosx_14_0_arm64"
+LINUX = "manylinux_2_28_x86_64 manylinux_2_27_x86_64 manylinux2014_x86_64"
 WITH_A_GPU = ("gpu", "tensorrt-rtx")
 """Extras for Linux and Windows. TensorRT's own libraries are wheels too, but of NVIDIA's index, which fetches them."""
 LISTS = {"tensorrt-rtx": ("tensorrt-rtx-cu13-libs", "tensorrt-rtx-cu13-bindings")}
