@@ -242,7 +242,7 @@ def _run(
     scaled = measured.scaled
     runtime = models.at(scaled.scale)
     options = models.options_for(runtime, options)
-    proved = prove(runtime, source, lambda: proof_plan(runtime, info.region))
+    proved = prove(runtime, source, lambda: proof_plan(runtime, info.region), progress)
     ready = averaged(runtime, options.tta)
     covered = covered_region(info, ready.card, options)
     plan, _ = plan_file(source, covered, ready, outputs, options)
