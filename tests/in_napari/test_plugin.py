@@ -141,7 +141,7 @@ def test_the_widget_makes_numbered_objects_with_their_table(panel, files, qtbot)
     assert np.array_equal(layer.data, tifffile.imread(files / "slide.mask.instances.tif"))
     assert list(layer.features["index"]) == list(range(1, layer.data.max() + 1))
     assert (layer.scale == panel.image.value.scale).all()
-    assert panel.said.value.startswith(f"{layer.data.max()} objects in ")
+    assert panel.said.text().startswith(f"{layer.data.max()} objects in ")
 
 
 def test_a_region_is_segmented_where_it_lies(panel, qtbot):
@@ -170,11 +170,11 @@ def test_a_turned_layer_has_its_answer_turned(panel, qtbot):
 def test_what_is_missing_is_said_in_a_line(panel, qtbot):
     panel.region.value = panel._viewer.add_shapes(name="drawn")
     panel.begin()
-    assert panel.said.value == "drawn: has no shape; draw a rectangle around what is to be segmented"
+    assert panel.said.text() == "drawn: has no shape; draw a rectangle around what is to be segmented"
     panel.model.value = FROM_FILE
     panel.region.value = "whole layer"
     panel.begin()
-    assert panel.said.value == "there is no model; choose its file"
+    assert panel.said.text() == "there is no model; choose its file"
 
 
 def test_cancel_ends_it_and_makes_no_layer(panel, qtbot):
@@ -183,11 +183,11 @@ def test_cancel_ends_it_and_makes_no_layer(panel, qtbot):
     panel.begin()
     panel.cancel()
     qtbot.waitUntil(lambda: panel._begun is None, timeout=60_000)
-    assert panel.said.value == "Cancelled"
+    assert panel.said.text() == "Cancelled"
     assert [layer.name for layer in panel._viewer.layers] == ["slide.tif", "large"]
 
 
 def test_without_an_image_there_is_nothing_to_segment(viewer):
     panel = SegmentPanel(viewer)
     panel.begin()
-    assert panel.said.value.startswith("there is no image")
+    assert panel.said.text().startswith("there is no image")

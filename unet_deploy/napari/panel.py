@@ -15,9 +15,10 @@ from unet_deploy.system.extras import importing
 from unet_deploy.zoo import DEFAULT_MODEL, shipped_models
 
 with importing("napari", "napari"):
-    from magicgui.widgets import ComboBox, Container, FileEdit, Label, ProgressBar, PushButton
+    from magicgui.widgets import ComboBox, Container, FileEdit, ProgressBar, PushButton
     from napari.layers import Image, Shapes
     from qtpy.QtCore import Qt, QTimer
+    from qtpy.QtWidgets import QLabel
 
 WHOLE = "whole layer"
 FROM_FILE = "from a file"
@@ -54,11 +55,12 @@ class SegmentPanel(Container):
         self.run = PushButton(text="Segment")
         self.stop = PushButton(text="Cancel", visible=False)
         self.bar = ProgressBar(min=0, max=1000, visible=False)
-        self.said = Label(value="", visible=False)
+        self.said = QLabel()
         asked = [self.image, self.region, self.model, self.file, self.result]
-        super().__init__(widgets=[*asked, self.run, self.stop, self.bar, self.said])
+        super().__init__(widgets=[*asked, self.run, self.stop, self.bar])
         self.native.setStyleSheet(_LABELS_ALIKE)
-        self.said.native.setWordWrap(True)
+        self.said.setWordWrap(True)
+        self.native.layout().addWidget(self.said)
         self.native.layout().setAlignment(Qt.AlignmentFlag.AlignTop)
         self._timer = QTimer(self.native)
         self._timer.setInterval(_LOOKS_EVERY_MS)
@@ -74,9 +76,9 @@ class SegmentPanel(Container):
             image, wish = self._chosen()
             self._begun = _Begun(Work(LayerSource(image), wish), image, wish)
         except UnetDeployError as error:
-            self._say(in_python(str(error)))
+            self.said.setText(in_python(str(error)))
             return
-        self._say("")
+        self.said.setText("")
         self._show_running(True)
         self._timer.start()
 
@@ -106,7 +108,7 @@ class SegmentPanel(Container):
         self._timer.stop()
         begun, self._begun = self._begun, None
         self._show_running(False)
-        self._say("Cancelled" if work.is_cancelled else work.failed)
+        self.said.setText("Cancelled" if work.is_cancelled else work.failed)
         if work.made and not work.is_cancelled:
             self._show(work.made, begun)
 
@@ -114,20 +116,16 @@ class SegmentPanel(Container):
         try:
             data, how, _ = answer_layer(made, begun.image, begun.wish.region)
         except UnetDeployError as error:
-            self._say(str(error))
+            self.said.setText(str(error))
             return
         self._kept.append(made)
         self._viewer.add_labels(data, **how)
-        self._say(summary(made))
+        self.said.setText(summary(made))
 
     def _show_running(self, running: bool) -> None:
         self.bar.value = 0
         self.bar.visible = self.stop.visible = running
         self.run.visible = not running
-
-    def _say(self, text: str) -> None:
-        self.said.value = text
-        self.said.visible = bool(text)
 
     def _ask_for_file(self, model: str) -> None:
         self.file.visible = model == FROM_FILE
