@@ -15,6 +15,7 @@ from npe2 import PluginManifest
 from unet_deploy import Outputs, segment_file
 from unet_deploy.measure.sample import write_sample
 from unet_deploy.napari.layers import LOADED
+from unet_deploy.napari.lazy import LazyArray
 from unet_deploy.napari.panel import CLASSES, FROM_FILE, SegmentPanel
 from unet_deploy.napari.reader import get_reader
 from unet_deploy.system.colours import ORANGE
@@ -103,6 +104,25 @@ def test_channels_are_layers_of_their_names(viewer, tmp_path):
     assert np.array_equal(np.asarray(layers[1].data), stored[:, 1])
 
 
+def test_an_ome_zarr_and_the_mask_in_it_are_opened_by_their_folders(viewer, files, tmp_path):
+    zarr = pytest.importorskip("zarr")
+    slide = tifffile.imread(files / "slide.tif")
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w")
+    axes = [{"name": name, "type": "space", "unit": "micrometer"} for name in "yx"]
+    levels = []
+    for level in range(2):
+        group.create_array(str(level), data=slide[:: 2**level, :: 2**level])
+        scale = {"type": "scale", "scale": [0.5 * 2**level] * 2}
+        levels.append({"path": str(level), "coordinateTransformations": [scale]})
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": levels}]}
+    segment_file(tmp_path / "a.zarr", tmp_path / "a.zarr" / "labels" / "cells")
+    (image,) = viewer.open(tmp_path / "a.zarr", plugin=PLUGIN)
+    (mask,) = viewer.open(tmp_path / "a.zarr" / "labels" / "cells", plugin=PLUGIN)
+    assert [each.shape for each in image.data] == [(SIDE, SIDE), (SIDE // 2, SIDE // 2)]
+    assert image.scale.tolist() == mask.scale.tolist() == [0.5, 0.5]
+    assert np.array_equal(mask.data, tifffile.imread(files / "slide.mask.tif"))
+
+
 def test_what_is_no_image_is_left_to_others(tmp_path):
     (tmp_path / "a.tif").write_text("none")
     assert get_reader(str(tmp_path / "a.tif")) is None
@@ -167,6 +187,25 @@ def test_a_turned_layer_has_its_answer_turned(panel, qtbot):
     assert np.allclose(layer.data_to_world((9, 4)), image.data_to_world((59, 64)))
 
 
+def test_a_region_of_a_stack_is_that_of_every_plane(panel, qtbot):
+    slide = np.asarray(panel.image.value.data)
+    panel.image.value = panel._viewer.add_image(np.stack([slide, slide[::-1]]), scale=(3, 2, 2), name="stack")
+    panel.region.value = panel._viewer.add_shapes([np.array([[40, 60], [40, 239], [139, 239], [139, 60]]) * 2])
+    panel.result.value = CLASSES
+    layer = segmented(panel, qtbot)
+    assert layer.data.shape == (2, 100, 180)
+    assert layer.translate.tolist() == [0, 80, 120]
+
+
+def test_an_answer_too_large_to_load_is_read_where_it_is_looked_at(panel, files, qtbot, monkeypatch):
+    monkeypatch.setattr("unet_deploy.napari.answer.LOADED", 1)
+    monkeypatch.setattr("unet_deploy.napari.layers.LOADED", 1)
+    layer = segmented(panel, qtbot)
+    assert isinstance(layer.data, LazyArray)
+    assert np.array_equal(np.asarray(layer.data), tifffile.imread(files / "slide.mask.instances.tif"))
+    assert layer.get_value(np.argwhere(np.asarray(layer.data) == 3)[0] * 0.5, world=True) == 3
+
+
 def test_what_is_missing_is_said_in_a_line(panel, qtbot):
     panel.region.value = panel._viewer.add_shapes(name="drawn")
     panel.begin()
@@ -185,6 +224,17 @@ def test_cancel_ends_it_and_makes_no_layer(panel, qtbot):
     qtbot.waitUntil(lambda: panel._begun is None, timeout=60_000)
     assert panel.said.text() == "Cancelled"
     assert [layer.name for layer in panel._viewer.layers] == ["slide.tif", "large"]
+
+
+def test_closing_the_widget_ends_what_it_does(panel, viewer, qtbot):
+    slide = np.asarray(panel.image.value.data)
+    panel.image.value = viewer.add_image(np.tile(slide, (8, 8)), name="large")
+    panel.begin()
+    work = panel._begun.work
+    viewer.window.remove_dock_widget("all")
+    qtbot.waitUntil(lambda: not work.is_running, timeout=60_000)
+    assert work.is_cancelled
+    assert work.made is None
 
 
 def test_without_an_image_there_is_nothing_to_segment(viewer):

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from unet_deploy.errors import UnetDeployError, UsageError, in_python
 from unet_deploy.napari.answer import answer_layer, summary
 from unet_deploy.napari.region import region_of
@@ -68,7 +70,7 @@ class SegmentPanel(Container):
         self.model.changed.connect(self._ask_for_file)
         self.run.changed.connect(self.begin)
         self.stop.changed.connect(self.cancel)
-        self.native.destroyed.connect(self.cancel)
+        self.parent_changed.connect(self._end_with_its_window)
 
     def begin(self) -> None:
         """Begin to segment what is chosen; say what is missing where that cannot be."""
@@ -86,6 +88,11 @@ class SegmentPanel(Container):
         """End what was begun; nothing is made of it."""
         if self._begun:
             self._begun.work.cancel()
+
+    def _end_with_its_window(self) -> None:
+        """Without a window nobody could end it any more."""
+        if self.native.parent() is None:
+            self.cancel()
 
     def _chosen(self) -> tuple[Any, Wish]:
         """The layer and what is wished of it. Raises UsageError and ImageError."""
@@ -118,7 +125,8 @@ class SegmentPanel(Container):
         except UnetDeployError as error:
             self.said.setText(str(error))
             return
-        self._kept.append(made)
+        if not isinstance(data, np.ndarray):
+            self._kept.append(made)
         self._viewer.add_labels(data, **how)
         self.said.setText(summary(made))
 

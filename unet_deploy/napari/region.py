@@ -20,7 +20,7 @@ def region_of(shapes: Any, image: Any) -> Region:
     chosen = [shapes.data[at] for at in sorted(shapes.selected_data)] or list(shapes.data)
     if not chosen:
         raise UsageError(f"{shapes.name}: has no shape; draw a rectangle around what is to be segmented")
-    corners = np.array([image.world_to_data(shapes.data_to_world(each)) for each in np.concatenate(chosen)])
+    corners = np.array([_carried(each, shapes, image) for each in np.concatenate(chosen)])
     height, width = sides_of(image)
     y, x = (max(0, math.floor(least + 0.5)) for least in corners.min(axis=0)[-2:])
     bottom, right = (math.ceil(most + 0.5) for most in corners.max(axis=0)[-2:])
@@ -35,3 +35,10 @@ def sides_of(image: Any) -> tuple[int, int]:
     shape = (image.data[0] if image.multiscale else image.data).shape
     height, width = shape[-3:-1] if image.rgb else shape[-2:]
     return height, width
+
+
+def _carried(point: np.ndarray, shapes: Any, image: Any) -> np.ndarray:
+    """A point of one layer in the pixels of another, which may have axes that the first has not."""
+    world = np.zeros(max(image.ndim, shapes.ndim))
+    world[-shapes.ndim :] = shapes.data_to_world(point)
+    return np.asarray(image.world_to_data(world[-image.ndim :]))
