@@ -70,7 +70,7 @@ class SegmentPanel(Container):
         self.model.changed.connect(self._ask_for_file)
         self.run.changed.connect(self.begin)
         self.stop.changed.connect(self.cancel)
-        self.parent_changed.connect(self._end_with_its_window)
+        self.native_parent_changed.connect(self._end_with_its_window)
 
     def begin(self) -> None:
         """Begin to segment what is chosen; say what is missing where that cannot be."""
