@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-EVERYWHERE = ("cpu", "openvino", "onnx", "objects", "imagej", "geo", "zarr", "distributed", "view")
+EVERYWHERE = ("cpu", "openvino", "onnx", "objects", "imagej", "geo", "zarr", "distributed", "view", "napari")
 """Extras for every system."""
 WINDOWS, MACOS = "win_amd64", "macosx_14_0_arm64"
 LINUX = "manylinux_2_28_x86_64 manylinux_2_27_x86_64 manylinux2014_x86_64"

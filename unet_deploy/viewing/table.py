@@ -53,6 +53,11 @@ class Table:
     def __len__(self) -> int:
         return len(self._columns["id"])
 
+    @property
+    def columns(self) -> Mapping[str, np.ndarray]:
+        """All of it, (n,) each, by the names of columns."""
+        return self._columns
+
     def rows(self, order: Order, first: int, count: int = 100) -> tuple[np.ndarray, list[list[Any]]]:
         """Some rows of an order from its `first` on: their numbers in the file, and their cells.
 
