@@ -75,7 +75,7 @@ def test_an_onnx_runtime_for_cpus_alone_is_said(small_models, monkeypatch):
         ({"device": "cpu:1"}, "there are auto, cpu"),
         ({"device": "cuda:x"}, "there are auto, cpu"),
         ({"runtime": "torch"}, "there are auto, onnxruntime"),
-        ({"precision": "int4"}, "there are fp32, fp16, bf16"),
+        ({"precision": "int4"}, "there are auto, fp32, fp16, bf16"),
         ({"batch_size": 0}, "take at least 1"),
     ],
 )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 from weakref import WeakKeyDictionary
@@ -14,6 +16,7 @@ from typing_extensions import Unpack
 from unet_deploy.errors import DeviceError, MissingPackageError, ModelError, UsageError, VerificationError
 from unet_deploy.model.change import AS_IT_IS, Change
 from unet_deploy.model.contract import Pixels
+from unet_deploy.model.metadata import peek_card
 from unet_deploy.runtimes import Runtime
 from unet_deploy.runtimes.request import Opened, Opener, Request
 from unet_deploy.stream.proof import Proof, Unproved
@@ -103,6 +106,8 @@ def open_model(
     runtime: auto, onnxruntime, openvino, tensorrt or tensorrt_rtx; auto is the fastest that is installed.
     precision: fp32, fp16 (on a GPU), bf16 (OpenVINO) or int8 (a quantized model); by default fp32 on a CPU, fp16 on a
     GPU, and int8 of a model that was quantized and proved. All but fp32 are compared with it on their first image.
+    auto is bf16 on a CPU that computes it itself, once it agreed with fp32 on tiles of an image and was faster; what
+    came of that is kept. Until then, and where it does not, fp32; on a GPU as by default.
     probabilities: whether it answers with class probabilities as well as with labels.
     pixels: the widest pixels that will come, which makes a GPU's bus faster: uint8, uint16 or float32.
     tile_size: largest side of a tile as it is read, in pixels of the image. batch_size: tiles in one submission, on a
@@ -135,11 +140,11 @@ def _open_best(
     from unet_deploy.runtimes.tensorrt.record import ENGINE_SUFFIXES
 
     if path.suffix in ENGINE_SUFFIXES:
-        return _open_engine(path, request)
+        return _open_engine(path, request.unproved)
     if not _wants_gpu(request):
         return _open_on_cpu(path, request)
     try:
-        return _open_on_gpu(path, request, progress)
+        return _open_on_gpu(path, request.unproved, progress)
     except (DeviceError, MissingPackageError) as error:
         if request.device != "auto" or request.runtime not in ("auto", "onnxruntime"):
             raise
@@ -167,7 +172,35 @@ def _open_on_cpu(path: Path, request: Request) -> Runtime:
     """The first runtime that is installed; the last says what is missing where none is."""
     rows = request.rows_or_raise("cpu")
     row = next((row for row in rows if row.installed), rows[-1])
-    return _open(row, path, request)
+    card = peek_card(path) if request.precision == "auto" else None
+    if card is None or card.precision != "fp32":
+        return _open(row, path, request.unproved)
+    return _open_by_proof(row, path, request)
+
+
+def _open_by_proof(row: Row, path: Path, request: Request) -> Runtime:
+    """A model of float32 layers, in bfloat16 where that may be taken: by what is known of it, or is shown later."""
+    from unet_deploy.runtimes.choice import Choice, keep_choice, kept_choice
+    from unet_deploy.runtimes.cpu import fingerprint_of
+    from unet_deploy.stream.precision import ByProof
+    from unet_deploy.system.cache import key_of
+    from unet_deploy.system.machine import bf16_pays, processor_name
+
+    opener: Opener = row.load()
+    key = ""
+    if "bf16" not in row.precisions:
+        choice: Choice | None = Choice(against=f"{row.title} has no bfloat16 on a CPU")
+    elif not bf16_pays():
+        choice = Choice(against="this processor has no bfloat16")
+    else:
+        key = key_of(fingerprint_of(path, request.change), row.name, version(row.name), processor_name(), "auto")
+        choice = kept_choice(key)
+
+    def open_one(precision: str, *, probabilities: bool = request.probabilities) -> Runtime:
+        wanted = replace(request, runtime=row.name, precision=precision, probabilities=probabilities)
+        return opener(path, wanted, None).runtime
+
+    return ByProof(open_one, lambda: open_one("fp32", probabilities=True), choice, partial(keep_choice, key))
 
 
 def _open_on_gpu(path: Path, request: Request, progress: Progress | None) -> Runtime:

@@ -11,7 +11,16 @@ CODES = {0, 1, 2, 3, 4, 5, 6}
 """Of docs/exit-codes.md, without that of an interrupt."""
 
 STARTS = (
-    *("error: ", "note: ", "resumed: ", "objects: ", "proved on first use: ", "skipped as background: ", "export: "),
+    *(
+        "error: ",
+        "note: ",
+        "resumed: ",
+        "objects: ",
+        "proved on first use: ",
+        "precision: ",
+        "skipped as background: ",
+        "export: ",
+    ),
     "about ",  # how long a training takes
 )
 """How lines on stderr begin that are ours."""

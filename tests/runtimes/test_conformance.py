@@ -5,6 +5,7 @@ from runtimes.conformance import TILE, RuntimeConformance
 from runtimes.test_onnx_program import streamed
 
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime
+from unet_deploy.stream.precision import ByProof
 from unet_deploy.stream.proof import Proof, Unproved
 from unet_deploy.stream.tta import Averaging
 
@@ -31,6 +32,14 @@ class TestUnproved(RuntimeConformance):
     def open(self, path, *, probabilities=True, pixels="uint8"):
         inner = streamed(path, "fp32", pixels, tile=TILE, batch=2, probabilities=probabilities)
         return Unproved(inner, Proof(lambda: self.reference(path), lambda agreement: None))
+
+
+class TestByProof(RuntimeConformance):
+    def open(self, path, *, probabilities=True, pixels="uint8"):
+        def open_one(precision):
+            return OnnxRuntime(path, probabilities=probabilities, tile_size=TILE)
+
+        return ByProof(open_one, lambda: self.reference(path), None, lambda choice: None)
 
 
 class TestAveraging(RuntimeConformance):

@@ -91,3 +91,21 @@ def test_the_callers_floating_point_is_left_alone(small_models, speckle):
         with runtime(small_models["one"]) as ready:
             segment_array(speckle, ready, 300)
         assert np.float32(1e-42) * np.float32(1) > 0
+
+
+@needs_bf16
+def test_auto_tries_bfloat16_once_on_this_processor(undecided, nuclei_image, tmp_path, monkeypatch):
+    from unet_deploy.stream.precision import ByProof
+
+    monkeypatch.setenv("UNET_DEPLOY_CACHE", str(tmp_path))
+    monkeypatch.setattr("unet_deploy.system.machine.bf16_pays", lambda: True)
+    with open_model(undecided, device="cpu", runtime="openvino", precision="auto") as runtime:
+        assert isinstance(runtime, ByProof)
+        labels, _ = segment_array(nuclei_image, runtime, None)
+        choice = runtime.choice
+        assert choice
+        assert choice.agreement.holds
+    with open_model(undecided, device="cpu", runtime="openvino", precision="auto") as runtime:
+        assert runtime.choice == choice
+        assert runtime.name == f"OpenVINO {choice.precision}, CPU"
+        np.testing.assert_array_equal(segment_array(nuclei_image, runtime, None)[0], labels)

@@ -52,3 +52,19 @@ def test_workers_share_the_processors_among_them():
     cores = set(map(str, os.sched_getaffinity(0)))
     assert set.union(*shares) == cores
     assert len(cores) == 1 or not set.intersection(*shares)
+
+
+@pytest.mark.parametrize(
+    ("says", "pays"),
+    [
+        ("flags\t\t: fpu avx512f avx512_bf16", True),
+        ("flags\t\t: fpu amx_bf16 amx_tile", True),
+        ("Features\t: fp asimd bf16 i8mm", True),
+        ("flags\t\t: fpu avx512f avx512_fp16", False),
+        ("model name\t: a bf16 of the maker's", False),
+        ("", False),
+    ],
+)
+def test_bfloat16_pays_where_the_processor_says_that_it_has_it(monkeypatch, says, pays):
+    monkeypatch.setattr(machine, "_read", lambda path: f"processor\t: 0\n{says}\n")
+    assert machine.bf16_pays.__wrapped__() is pays

@@ -101,6 +101,8 @@ def report(report: Report) -> None:
         note(f"{report.image.name}: {report.scaled}")
     if report.proved:
         note(f"proved on first use: {report.proved}")
+    if report.precision == "bf16":
+        note(f"precision: {report.why}")
     tiles = report.image.pages * len(report.plan)
     if report.timing.resumed:
         note(f"resumed: {report.timing.resumed} of {tiles} tiles were finished already")

@@ -232,7 +232,7 @@ def _went(account: Account) -> Markup:
         ["stage", "time"],
         ([stage, number(f"seconds.{name}", value, f"{value:.3g} s")] for stage, name, value in stages),
     )
-    proof = str(report.proved) if report.proved else "none in this run: computed as the model says, or proved before"
+    proof = report.why or str(report.proved or "none in this run: computed as the model says, or proved before")
     rows: list[tuple[str, str]] = [
         ("runtime", report.runtime),
         ("precision proved", proof),

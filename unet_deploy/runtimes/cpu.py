@@ -55,6 +55,12 @@ def check_listens(
         raise finite.deaf(str(model))
 
 
+def fingerprint_of(model: Path, change: Change) -> str:
+    """What tells a model file's answers, with a change made, from those of any other model."""
+    file = sha256_of(model)
+    return file if change == AS_IT_IS else key_of(file, asdict(change))
+
+
 def graph_to_run(model: Path, change: Change) -> bytes:
     """The ONNX model with the change made. Raises MissingPackageError without the package onnx."""
     from unet_deploy.model.changed import read_to_run
@@ -90,8 +96,7 @@ class CpuRuntime(ABC):
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of the whole file: a card that differs may mean another answer; and of what is changed of it."""
-        file = sha256_of(self._model)
-        return file if self._change == AS_IT_IS else key_of(file, asdict(self._change))
+        return fingerprint_of(self._model, self._change)
 
     def require_layers(self, precision: str | None) -> None:
         """Close, and raise UsageError, unless the layers are in 8 bits where that was asked for, and only there."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, cast, get_args
 
@@ -26,7 +26,10 @@ class Request:
     runtime: str = "auto"
     """auto, or one of RUNTIMES."""
     precision: str | None = None
-    """fp32, fp16 on a GPU, bf16 on a CPU, int8 of a quantized model; by default int8, fp32 on a CPU, fp16 on a GPU."""
+    """fp32, fp16 on a GPU, bf16 on a CPU, int8 of a quantized model; by default int8, fp32 on a CPU, fp16 on a GPU.
+
+    auto: as by default, but bf16 on a CPU that computes it itself and where it is proved on the image, and faster.
+    """
     probabilities: bool = False
     """Whether class probabilities are answered as well as labels."""
     pixels: Pixels = "float32"
@@ -49,8 +52,8 @@ class Request:
             raise UsageError(f"--device {self.device}: there are auto, cpu, cuda and cuda:N")
         if self.runtime not in ("auto", *RUNTIMES):
             raise UsageError(f"--runtime {self.runtime}: there are auto, {', '.join(RUNTIMES)}")
-        if self.precision not in (None, *PRECISIONS):
-            raise UsageError(f"--precision {self.precision}: there are {', '.join(PRECISIONS)}")
+        if self.precision not in (None, "auto", *PRECISIONS):
+            raise UsageError(f"--precision {self.precision}: there are auto, {', '.join(PRECISIONS)}")
         if self.pixels not in get_args(Pixels):
             raise UsageError(f"pixels {self.pixels}: there are {', '.join(get_args(Pixels))}")
         if self.batch_size < 1:
@@ -63,13 +66,18 @@ class Request:
         return Change(self.scale, self.threshold)
 
     @property
+    def unproved(self) -> Request:
+        """The same where there is nothing that auto could choose between."""
+        return replace(self, precision=None) if self.precision == "auto" else self
+
+    @property
     def gpu_index(self) -> int:
         """N of cuda:N, otherwise 0."""
         return int(self.device.partition(":")[2] or 0)
 
     def rows(self, device: Device) -> tuple[Row, ...]:
         """The runtimes of the table to try on a kind of device, in order; empty where none can do it."""
-        return tuple(row for row in self._named(device) if self.precision in (None, *row.precisions))
+        return tuple(row for row in self._named(device) if self.precision in (None, "auto", *row.precisions))
 
     def rows_or_raise(self, device: Device) -> tuple[Row, ...]:
         """As `rows`, but DeviceError or UsageError says why there is none, and what to take."""

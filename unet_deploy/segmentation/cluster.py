@@ -216,11 +216,14 @@ class Cluster:
     def work(self, task: Task, writer: OutputWriter) -> Work:
         """What is to be done, with the names of files as other machines see them."""
         scale = task.measured.scaled.scale  # 1 where the caller had opened the model: then the request says it
+        request = self._request if scale == 1 else replace(self._request, scale=scale)
+        if request.precision == "auto":  # chosen once for all
+            request = replace(request, precision=task.settled.precision)
         return Work(
             model=self._model,
-            request=self._request if scale == 1 else replace(self._request, scale=scale),
-            fingerprint=task.runtime.fingerprint,
-            runtime=task.runtime.name,
+            request=request,
+            fingerprint=task.settled.runtime.fingerprint,
+            runtime=task.settled.runtime.name,
             image=task.path if is_url(task.path) else task.path.resolve(),
             channel=task.options.channel,
             palette=task.options.palette,

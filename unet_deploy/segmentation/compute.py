@@ -12,6 +12,7 @@ from unet_deploy.segmentation.measuring import Measured
 from unet_deploy.segmentation.options import Options
 from unet_deploy.segmentation.writer import OutputWriter
 from unet_deploy.stream.pipeline import PageScales, Timing, stream
+from unet_deploy.stream.precision import Settled
 from unet_deploy.system.progress import Progress
 from unet_deploy.tiling import Region, TilePlan
 
@@ -29,8 +30,8 @@ class Task:
     """Of the image when its first tile was to be read."""
     measured: Measured
     """At which scale the model was opened for it, and what was seen to know that."""
-    runtime: Runtime
-    """The model as it was opened."""
+    settled: Settled
+    """The model as it was opened, and in which precision."""
     ready: Runtime
     """What answers: the model, or the mean of its answers over all orientations."""
     plan: TilePlan

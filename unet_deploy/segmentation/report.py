@@ -48,6 +48,10 @@ class Report:
     """What is known of the mask's quality."""
     model: str = ""
     """Its name."""
+    precision: str | None = None
+    """Which precision `auto` has taken, `bf16` or `fp32`; None where it was not asked, or had no choice."""
+    why: str = ""
+    """Why that, in words."""
 
     @property
     def off_map(self) -> list[Path]:
@@ -67,6 +71,7 @@ class Report:
             "files": list(map(str, self.outputs)),
             "model": self.model,
             "runtime": self.runtime,
+            **({"precision": self.precision, "precision_why": self.why} if self.precision else {}),
             "scale": asdict(self.scaled),
             "objects": self.objects,
             "objects_too_large_to_part": self.too_large,

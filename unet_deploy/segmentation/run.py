@@ -31,15 +31,15 @@ from unet_deploy.segmentation.compute import Compute, Task, stream_here
 from unet_deploy.segmentation.measuring import scale_for
 from unet_deploy.segmentation.models import Given, Model, Models, models_of
 from unet_deploy.segmentation.options import DEFAULTS, Options
-from unet_deploy.segmentation.outputs import Outputs, check_ours, check_outputs, finished, sweep
+from unet_deploy.segmentation.outputs import Outputs, check_ours, check_outputs, finished, sweep, unfinished_key
 from unet_deploy.segmentation.planning import covered_region, open_file, plan_file, turn_to_level
 from unet_deploy.segmentation.report import Report
 from unet_deploy.segmentation.scaling import AS_THE_CARD_SAYS, Scaling
 from unet_deploy.segmentation.trust import judge
 from unet_deploy.segmentation.writer import OutputWriter, Subject, write_labels, write_probabilities
 from unet_deploy.stream.pipeline import NOTHING_KNOWN, Consumer, PageScales, stream
-from unet_deploy.stream.planner import Budget, plan_for, proof_plan
-from unet_deploy.stream.proof import prove
+from unet_deploy.stream.planner import Budget, plan_for
+from unet_deploy.stream.precision import settle_precision
 from unet_deploy.stream.tta import averaged
 from unet_deploy.system.arguments import callable_or_none, kind_of, yes_or_no
 from unet_deploy.system.arguments import path as path_of
@@ -123,8 +123,7 @@ def segment_array(
     check_fits(info, card, remedy=f"it is {read}: {how}, or say with `channel_axis` where its channels are")
     measured = scale_for(models, source, scaling, greys=greys)
     opened = models.at(measured.scaled.scale)
-    prove(opened, source, lambda: proof_plan(opened, info.region))
-    runtime = averaged(opened, tta)
+    runtime = averaged(settle_precision(opened, source, measured.greys).runtime, tta)
     budget = Budget.of(source, info.region, runtime, overlay=False)
     plan = plan_for(runtime, info.region, tile_size, budget)
     labels = ArraySink((info.pages, 1, info.height, info.width), np.dtype(np.uint8))
@@ -240,14 +239,15 @@ def _run(
     check_outputs(outputs, info, len(models.card.classes), Keep(None, options.resume, options.overwrite, job))
     measured = scale_for(models, source, options.scaling, options.max_memory)
     scaled = measured.scaled
-    runtime = models.at(scaled.scale)
+    recorded = unfinished_key(outputs.mask).get("runtime") if options.resume else None
+    settled = settle_precision(models.at(scaled.scale), source, measured.greys, recorded, progress)
+    runtime = settled.runtime
     options = models.options_for(runtime, options)
-    proved = prove(runtime, source, lambda: proof_plan(runtime, info.region), progress)
     ready = averaged(runtime, options.tta)
     covered = covered_region(info, ready.card, options)
     plan, _ = plan_file(source, covered, ready, outputs, options)
     region = options.roi or covered
-    task = Task(path, source, level, state, measured, runtime, ready, plan, region, options)
+    task = Task(path, source, level, state, measured, settled, ready, plan, region, options)
     origin = Origin(path, options.reading, level, likeness(source))
     subject = Subject(source, covered, region, ready.card.classes, options.outside, origin, ready.card.decision)
     keep = Keep(_key(task, outputs, models.fingerprint), options.resume, options.overwrite, job)
@@ -258,7 +258,8 @@ def _run(
     nothing = writer.objects == 0 or writer.found_nothing
     trust = judge(writer.confidence, _calibrated(models.card.decision, ready), scaled, found_nothing=nothing)
     found = (writer.objects, subject.noted, writer.places, writer.too_large)
-    return Report(info, plan, outputs, ready.name, timing, proved, *found, scaled, trust, models.card.name)
+    made = Report(info, plan, outputs, ready.name, timing, settled.proved, *found, scaled, trust, models.card.name)
+    return replace(made, precision=settled.precision, why=settled.why)
 
 
 def _calibrated(decision: Decision, runtime: Runtime) -> Decision:
@@ -340,8 +341,8 @@ def _key(task: Task, outputs: Outputs, fingerprint: str) -> dict[str, Any]:
     return {
         "version of this program": __version__,
         **_key_of_job(task.state, outputs, fingerprint, task.options),
-        "scale": task.runtime.fingerprint,
-        "runtime": task.runtime.name,
+        "scale": task.settled.runtime.fingerprint,
+        "runtime": task.settled.runtime.name,
         "tile size": json.loads(json.dumps(asdict(task.plan))),
     }
 

@@ -13,13 +13,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from typing_extensions import Self
 
 from unet_deploy.images import ImageSource
 from unet_deploy.images.grey import GreyScale, measure_page, read_tile
-from unet_deploy.model.card import ModelCard
-from unet_deploy.runtimes import Answer, Limits, OutOfMemoryError, Runtime
+from unet_deploy.runtimes import Answer, OutOfMemoryError, Runtime
 from unet_deploy.runtimes.agreement import LIMIT_PPM, Agreement, compare, together
+from unet_deploy.stream.stand_in import StandIn
 from unet_deploy.system.progress import Progress
 from unet_deploy.tiling import Tile, TilePlan
 
@@ -37,66 +36,25 @@ class Proof:
     """Writes the result down, so that it is not asked for again."""
 
 
-class Unproved:
+class Unproved(StandIn):
     """A Runtime that answers as another one does, and carries what that one has still to show.
 
     proof: None once it was shown. proving: held by the thread that is showing it; others wait for what comes of it.
     """
 
     def __init__(self, runtime: Runtime, proof: Proof) -> None:
-        self.runtime = runtime
+        self._runtime = runtime
         self.proof: Proof | None = proof
         self.proving = threading.Lock()
 
     @property
-    def card(self) -> ModelCard:
-        return self.runtime.card
-
-    @property
-    def name(self) -> str:
-        return self.runtime.name
-
-    @property
-    def fingerprint(self) -> str:
-        return self.runtime.fingerprint
-
-    @property
-    def probabilities(self) -> bool:
-        return self.runtime.probabilities
-
-    @property
-    def slots(self) -> int:
-        return self.runtime.slots
-
-    @property
-    def limits(self) -> Limits:
-        return self.runtime.limits
-
-    def submit(self, tiles: Sequence[np.ndarray], greys: Sequence[GreyScale]) -> Any:
-        return self.runtime.submit(tiles, greys)
-
-    def result(self, ticket: Any) -> Answer:
-        return self.runtime.result(ticket)
-
-    def memory(self, height: int, width: int) -> int | None:
-        return self.runtime.memory(height, width)
-
-    def shrink(self, below: Limits) -> None:
-        self.runtime.shrink(below)
-
-    def close(self) -> None:
-        self.runtime.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
+    def runtime(self) -> Runtime:
+        return self._runtime
 
 
 def without_proof(runtime: Runtime) -> Runtime:
     """The runtime itself, for those who measure it and do not use its answer."""
-    return runtime.runtime if isinstance(runtime, Unproved) else runtime
+    return runtime.runtime if isinstance(runtime, StandIn) else runtime
 
 
 def prove(
@@ -141,18 +99,20 @@ def compare_on_tiles(
     runtime: Runtime,
     reference: Runtime,
     source: ImageSource,
-    plan: TilePlan,
+    plan: Sequence[Tile],
     *,
     tiles: int | None = None,
     limit_ppm: float = LIMIT_PPM,
+    grey: GreyScale | None = None,
 ) -> Agreement:
     """Compare a runtime with a reference that answers with probabilities, on tiles of the first page.
 
     tiles: how many, spread over the plan; all by default. Where the runtime keeps several submissions in flight, each
     of its slots is filled to the last place at least twice, and of all its answers to a tile the worst counts.
+    grey: the page's grey scale, where it is known.
     """
-    grey = measure_page(source, 0, runtime.card.normalization)
-    chosen = _spread(plan, tiles or len(plan))
+    grey = grey or measure_page(source, 0, runtime.card.normalization)
+    chosen = spread(plan, tiles or len(plan))
     rounds = 1 if runtime.slots == 1 else -(-2 * runtime.slots // len(chosen))
     answers = _answers(runtime, [tile for tile in chosen for _ in range(rounds)], source, grey)
     classes: set[int] = set()
@@ -198,7 +158,7 @@ def _answers(runtime: Runtime, tiles: list[Tile], source: ImageSource, grey: Gre
         yield runtime.result(in_flight.popleft())
 
 
-def _spread(plan: TilePlan, count: int) -> list[Tile]:
+def spread(plan: Sequence[Tile], count: int) -> list[Tile]:
     """So many tiles at even distances through the plan, from its middle outwards for one."""
     count = min(count, len(plan))
     return [plan[(2 * index + 1) * len(plan) // (2 * count)] for index in range(count)]

@@ -23,8 +23,8 @@ from unet_deploy.segmentation.options import DEFAULTS, Options
 from unet_deploy.segmentation.planning import check_inside, first_look, open_file, turn_to_level
 from unet_deploy.segmentation.scaling import Scaled
 from unet_deploy.stream.pipeline import PageScales, stream
-from unet_deploy.stream.planner import Budget, plan_for, proof_plan
-from unet_deploy.stream.proof import prove
+from unet_deploy.stream.planner import Budget, plan_for
+from unet_deploy.stream.precision import settle_precision
 from unet_deploy.stream.tta import averaged
 from unet_deploy.suggestion import cells
 from unet_deploy.suggestion.cells import Cells, Grid
@@ -200,9 +200,9 @@ def _look(
     check_inside(part, info)
     Grid.over(part, wanted.side or 2, info.name)
     measured = scale_for(models, source, options.scaling, options.max_memory)
-    runtime = models.at(measured.scaled.scale)
+    opened = models.at(measured.scaled.scale)
     grid = Grid.over(part, wanted.side_in(part, measured.scaled.scale), info.name)
-    prove(runtime, source, lambda: proof_plan(runtime, info.region))
+    runtime = settle_precision(opened, source, measured.greys).runtime
     ready = averaged(runtime, options.tta)
     held = cells.held_bytes(grid, info.channels, len(ready.card.classes)) + _COMPARING
     options = models.options_for(runtime, options)

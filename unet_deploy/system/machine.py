@@ -71,8 +71,9 @@ def processor_name() -> str:
 @cache
 def bf16_pays() -> bool:
     """Return whether the processor multiplies bfloat16 itself: only there is it faster."""
-    flags = _read(_CPUINFO)
-    return "avx512_bf16" in flags or "amx_bf16" in flags
+    lines = _read(_CPUINFO).splitlines()
+    flags = {flag for line in lines if line.startswith(("flags", "Features")) for flag in line.split()}
+    return not flags.isdisjoint(("avx512_bf16", "amx_bf16", "bf16"))  # the last is Arm's
 
 
 def resident_memory() -> int:
