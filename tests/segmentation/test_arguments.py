@@ -261,7 +261,7 @@ def test_options_of_another_type_are_said_in_one_line(wrong, said):
         (lambda image: api.segment("slide.tif", 5), "output: give a path, not an int"),
         (lambda image: api.open_model(5), "model: give a path, not an int"),
         (lambda image: api.open_model(batch_size="2"), "batch_size: give a whole number"),
-        (lambda image: api.open_model(precision=16), "there are fp32"),
+        (lambda image: api.open_model(precision=16), "there are auto, fp32"),
         (lambda image: api.open_model(pixels="int7"), "there are uint8, uint16, float32"),
         (lambda image: ObjectRules(connectivity=6), "there are 4 and 8"),
     ],

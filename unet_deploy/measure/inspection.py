@@ -153,6 +153,8 @@ _PACKAGES = (
     ("distributed", "distributed", "distributed"),
     ("starlette", "starlette", "view"),
     ("uvicorn", "uvicorn", "view"),
+    ("napari", "napari", "napari"),
+    ("magicgui", "magicgui", "napari"),
     ("torch", "torch", "train"),
     ("matplotlib", "matplotlib", "train"),
     ("skimage", "skimage", "train"),
