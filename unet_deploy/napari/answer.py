@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from unet_deploy.images import open_labels
-from unet_deploy.masks import format_of
+from unet_deploy.masks import origin_of
 from unet_deploy.napari.layers import LOADED, LayerData, class_looks, mask_layer, table_features
 from unet_deploy.napari.work import Made
 from unet_deploy.tiling import Region
@@ -52,7 +52,7 @@ def _looks(made: Made) -> dict[str, Any]:
     outputs = made.report.outputs
     if outputs.objects:
         return {"features": table_features(outputs.objects)}
-    origin = format_of(outputs.mask).origin(outputs.mask)
+    origin = origin_of(outputs.mask)
     return class_looks(origin.classes if origin else ())
 
 

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from unet_deploy.errors import address
-from unet_deploy.images import ImageSource, is_url
+from unet_deploy.images import ImageSource
 from unet_deploy.images.reading import AS_SAID
-from unet_deploy.masks import format_of
+from unet_deploy.masks import origin_of
 from unet_deploy.masks.origin import Origin
 from unet_deploy.napari.lazy import LazyArray
 from unet_deploy.napari.levels import Levels, opened_data
 from unet_deploy.napari.placed import axes_of, said_to_napari
-from unet_deploy.system.colours import COLOURS
+from unet_deploy.system.colours import class_colour
 from unet_deploy.system.extras import importing
 from unet_deploy.viewing.contrast import WHITE, Shade, is_picture, measured_shades
 from unet_deploy.viewing.cut import grey_tile, label_tile
@@ -39,7 +39,7 @@ def file_layers(path: Path) -> list[LayerData]:
 
     Files stay open as long as their layers are there. Raises ImageError and MissingPackageError.
     """
-    origin = None if is_url(path) else format_of(path).origin(path)
+    origin = origin_of(path)
     if origin is None:
         return image_layers(path)
     with AS_SAID.open_labels(path) as source:
@@ -91,7 +91,7 @@ def probability_layers(path: Path, classes: Sequence[str]) -> list[LayerData]:
     for number in range(min(1, layer.info.channels - 1), layer.info.channels):
         arrays = levels.arrays(number)
         called = classes[number] if number < len(classes) else str(number)
-        shade = Shade(number, 0, 1, tuple(COLOURS[(number - 1) % len(COLOURS)].astype(int).tolist()))
+        shade = Shade(number, 0, 1, class_colour(number))
         how = {"name": f"{_name_of(path)}: {called}", **opened_data(arrays), **_shown(shade)}
         found.append((_data(arrays), how | said_to_napari(axes_of(layer.info)), "image"))
     return found
@@ -104,7 +104,7 @@ def class_looks(classes: Sequence[str]) -> dict[str, Any]:
 
     clear = (0.0, 0.0, 0.0, 0.0)
     colours: dict[int | None, tuple[float, ...]] = {
-        label: (*(COLOURS[(label - 1) % len(COLOURS)] / 255).tolist(), 1.0) for label in range(1, 256)
+        label: (*(part / 255 for part in class_colour(label)), 1.0) for label in range(1, 256)
     }
     looks: dict[str, Any] = {"colormap": DirectLabelColormap(color_dict={None: clear, 0: clear} | colours)}
     if classes:

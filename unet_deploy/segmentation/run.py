@@ -258,8 +258,8 @@ def _run(
     nothing = writer.objects == 0 or writer.found_nothing
     trust = judge(writer.confidence, _calibrated(models.card.decision, ready), scaled, found_nothing=nothing)
     found = (writer.objects, subject.noted, writer.places, writer.too_large)
-    made = Report(info, plan, outputs, ready.name, timing, settled.proved, *found, scaled, trust, models.card.name)
-    return replace(made, precision=settled.precision, why=settled.why)
+    by = (models.card.name, settled.precision, settled.why)
+    return Report(info, plan, outputs, ready.name, timing, settled.proved, *found, scaled, trust, *by)
 
 
 def _calibrated(decision: Decision, runtime: Runtime) -> Decision:

@@ -9,8 +9,7 @@ from pathlib import Path
 from unet_deploy.errors import UsageError, address
 from unet_deploy.images import is_url
 from unet_deploy.images.reading import AS_SAID, Reading
-from unet_deploy.masks import format_of
-from unet_deploy.masks.origin import Origin
+from unet_deploy.masks import origin_of
 
 TABLES = (".csv", ".parquet")
 
@@ -46,7 +45,7 @@ def sort_out(files: Sequence[Path], image: Path | None = None, reading: Reading 
     if len(tables) > 1:
         raise UsageError(f"{tables[1]}: is the second table; name one")
     table = tables[0] if tables else None
-    origins = [_origin(path) for path in pictures]
+    origins = [origin_of(path) for path in pictures]
     over = [Over(path, origin.classes if origin else ()) for path, origin in zip(pictures, origins, strict=True)]
     if image is not None:
         return Named(image, tuple(over), table, reading)
@@ -62,7 +61,3 @@ def sort_out(files: Sequence[Path], image: Path | None = None, reading: Reading 
     if first is None:
         return Named(shown, tuple(over[1:]), table, reading)
     return Named(shown, tuple(over), table, first.reading if reading == AS_SAID else reading)
-
-
-def _origin(path: Path) -> Origin | None:
-    return None if is_url(path) else format_of(path).origin(path)
