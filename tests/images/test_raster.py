@@ -1,6 +1,7 @@
 """PNG and JPEG: grey, colour, alpha, 16 bits, and what is broken."""
 
 import zlib
+from pathlib import Path
 
 import imagecodecs
 import numpy as np
@@ -156,6 +157,20 @@ def test_a_picture_that_is_something_else_is_refused(tmp_path):
     path.write_bytes(b"GIF89a" + bytes(100))
     with pytest.raises(ImageError, match="is neither PNG nor JPEG"):
         open_image(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("folder", r"folder: is a folder and no OME-Zarr; name the images in it"),
+        ("https://lab.example/a/b.TIF", r"https://lab\.example/a/b\.TIF: only OME-Zarr is read from a server"),
+    ],
+)
+def test_a_folder_and_a_file_on_a_server_are_refused_with_what_to_do(tmp_path, monkeypatch, name, said):
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    with pytest.raises(ImageError, match=said):
+        open_image(Path(name))
 
 
 def test_suffixes_that_are_not_read_name_those_that_are(tmp_path):

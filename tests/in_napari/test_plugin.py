@@ -1,5 +1,6 @@
 """The plugin in a real napari: what it opens, what it segments, and that a big slide is not read whole."""
 
+import shutil
 import subprocess
 import sys
 
@@ -38,6 +39,14 @@ def files(tmp_path_factory):
     named = {"objects": folder / "slide.mask.objects.csv", "instances": folder / "slide.mask.instances.tif"}
     segment_file(folder / "slide.tif", Outputs.beside(folder / "slide.mask.tif", probabilities=True, **named))
     return folder
+
+
+def test_a_mask_whose_table_is_broken_opens_without_it(viewer, files, tmp_path):
+    shutil.copy(files / "slide.mask.instances.tif", tmp_path / "a.mask.instances.tif")
+    (tmp_path / "a.mask.objects.csv").write_text("id\n1\n")
+    with pytest.warns(UserWarning, match=r"a\.mask\.objects\.csv: has no column"):
+        viewer.open(tmp_path / "a.mask.instances.tif", plugin=PLUGIN)
+    assert len(viewer.layers) == 1
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
-EMPTY = {"br", "img", "meta"}
+EMPTY = {"br", "img", "meta", "wbr"}
 KNOWN = EMPTY | {"html", "head", "title", "style", "body", "main", "h1", "h2", "p", "b", "code", "span", "div"}
 KNOWN |= {"dl", "dt", "dd", "section", "figure", "figcaption", "footer", "data"}
 KNOWN |= {"table", "thead", "tbody", "tr", "th", "td", "svg", "rect", "line", "circle", "polyline", "text"}
@@ -16,7 +16,7 @@ class Page(HTMLParser):
     def __init__(self, source):
         super().__init__()
         self.numbers, self.elements, self.texts = {}, [], []
-        self._open = []
+        self._open, self._goes_on = [], False
         self.source = source.read_text(encoding="utf-8") if isinstance(source, Path) else source
         self.feed(self.source)
         assert not self._open, self._open
@@ -39,6 +39,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         self.elements.append((tag, dict(attributes)))
+        self._goes_on = tag == "wbr"
         if tag not in EMPTY:
             self._open.append(tag)
         if tag == "data":
@@ -49,6 +50,9 @@ class Page(HTMLParser):
         assert self._open.pop() == tag
 
     def handle_data(self, data):
+        if self._goes_on:
+            data = self.texts.pop() + data
+        self._goes_on = False
         self.texts.append(data)
 
     @property

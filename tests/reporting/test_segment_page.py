@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -166,6 +167,8 @@ def test_what_is_not_its_own_is_not_replaced(slide, capsys):
     assert "no run of ours wrote it" in refusal(capsys, *words, other, "--resume")
     assert "is what is to be read" in refusal(capsys, *words, "image.html", "--overwrite")
     assert "would be written there too" in refusal(capsys, *words, "r.html", "--report", "r.html")
+    if Path("/proc/version").is_file():
+        assert "cannot be written" in refusal(capsys, *words, "/proc/r.html", code=1)
     assert "give one .html and one .json at most" in refusal(capsys, *words, "r.html", "--report", "s.html")
     assert other.read_text() == "<p>mine</p>"
     assert not (slide.parent / "m.tif").exists()

@@ -63,6 +63,15 @@ def test_doubts_of_a_large_page_are_added_up_in_larger_fields(monkeypatch):
     assert field.region == Region(1024, 1024, 476, 476)
 
 
+def test_a_field_in_which_the_model_is_certain_of_all_but_a_few_pixels_is_not_shown_as_doubtful():
+    scores = np.zeros((3, 300, 300), np.float32)
+    scores[0] = 1
+    scores[:, 10, 10:19] = 1 / 3
+    doubts = Doubts(Region(0, 0, 300, 300), CARD.decision)
+    doubts.add(0, Region(0, 0, 300, 300), scores)
+    assert doubts.most() == []
+
+
 def tables_of(pages, region):
     tables = []
     for labels in pages:
@@ -81,7 +90,7 @@ def test_places_are_the_fullest_fields_and_the_extreme_objects():
     places = choose(tables_of(pages, region), [], region)
     assert [place.why for place in places] == ["most objects", "most objects", "largest object", "smallest object"]
     fullest, next_to_it, largest, smallest = places
-    assert (fullest.page, fullest.region) == (1, Region(612, 712, 88, 88))
+    assert (fullest.page, fullest.region, fullest.box) == (1, Region(444, 544, 256, 256), Region(612, 712, 88, 88))
     assert fullest.note == "16 objects by centroid"
     assert (next_to_it.page, next_to_it.region) == (0, Region(100, 456, 256, 256))
     assert (largest.page, largest.box) == (1, Region(400, 220, 40, 40))
@@ -98,6 +107,16 @@ def test_a_place_is_shown_once_and_nothing_is_shown_of_nothing():
     one[0, 40:50, 40:50] = 1
     (place,) = choose(tables_of(one, region), [], region)
     assert place == Place("most objects", 0, region, "1 object by centroid")
+
+
+@pytest.mark.parametrize("region", [Region(0, 0, 600, 300), Region(7, 9, 20, 2000), Region(0, 0, 1, 1)])
+def test_a_field_is_shown_with_all_of_it_inside_the_image_and_no_narrower_than_the_image_is(region):
+    ends = np.zeros((1, *region.sides), np.uint8)
+    ends[0, -1, -1] = 1
+    place = choose(tables_of(ends, region), [], region)[0]
+    assert place.region.intersection(region) == place.region
+    assert place.region.sides == tuple(min(FIELD, side) for side in region.sides)
+    assert place.box is None or place.box.intersection(place.region) == place.box
 
 
 def test_found_is_the_table():

@@ -44,7 +44,8 @@ def test_who_knows_the_token_is_let_in(method):
     ("asked", "status"),
     [
         ({"path": "/"}, 404),
-        ({"path": "/secret"}, 404),
+        ({"path": "/secret/" + "9" * 5000}, 414),
+        ({"path": "/secret/values/0/1/" + "9" * 5000}, 414),
         ({"path": "/secre/scene"}, 404),
         ({"path": "/secretive/scene"}, 404),
         ({"path": "/SECRET/scene"}, 404),
@@ -64,6 +65,12 @@ def test_all_others_are_refused_without_a_word(asked, status):
     let_in, first = answer(**asked)
     assert not let_in
     assert first["status"] == status
+
+
+def test_an_address_without_its_last_slash_leads_to_the_page():
+    let_in, first = answer("/secret")
+    assert not let_in
+    assert (first["status"], dict(first["headers"])[b"location"]) == (307, b"secret/")
 
 
 def test_a_web_socket_is_closed():

@@ -8,10 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unet_deploy.errors import UsageError
+from unet_deploy.images.array import ArraySource
 from unet_deploy.tiling import Region
 from unet_deploy.viewing import described
 from unet_deploy.viewing.table import Order, Table, TableFile, read_table
 
+IMAGE = ArraySource(np.zeros((40, 300), np.uint8)).info
 HEAD = "id,class_name,area_px,centroid_y,centroid_x,bbox_y,bbox_x,bbox_height,bbox_width,eccentricity"
 
 
@@ -60,7 +62,7 @@ def test_the_table_is_what_the_file_holds(tmp_path, name):
         found = read_table(tmp_path / "cells.csv")
         cells = zip(*found.rows(Order(), 0)[1], strict=True)
         write_table(pyarrow.table(dict(zip(found.names, map(list, cells), strict=True))), path)
-    table = TableFile(path).read()
+    table = TableFile(path, IMAGE).read()
     _, (first, second) = table.rows(Order(), 0)
     assert first[:-1] == [1, "a, b", 309, 5.5, 107.5, 0, 95, 14, 26]
     assert np.isnan(first[-1])
@@ -90,4 +92,28 @@ def test_what_is_no_table_of_objects_is_refused_on_one_line(tmp_path, text):
 
 def test_a_table_that_is_not_there_is_refused_at_once(tmp_path):
     with pytest.raises(UsageError, match=r"none\.csv: no such file"):
-        TableFile(tmp_path / "none.csv")
+        TableFile(tmp_path / "none.csv", IMAGE)
+
+
+@pytest.mark.parametrize("name", ["cells.csv", "cells.parquet"])
+@pytest.mark.parametrize("text", ["", "a,b\n1,2\n"])
+def test_what_has_not_the_head_of_a_table_is_refused_before_a_page_is_shown(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    if name.endswith("parquet"):
+        pytest.importorskip("pyarrow")
+    with pytest.raises(UsageError, match=rf"{name}: (is no table of objects|has no column)"):
+        TableFile(tmp_path / name, IMAGE)
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        ("1,nucleus,309,5.5,107.5,nan,95,14,26,1", "row 0 has no number in column bbox_y"),
+        ("1,nucleus,309,5.5,107.5,30,95,14,26,1", "object 1 lies outside array, which is 40 x 300 pixels"),
+        ("1,nucleus,309,5.5,107.5,-1,95,14,26,1", "object 1 lies outside array"),
+    ],
+)
+def test_a_table_of_another_image_or_with_places_that_are_no_numbers_is_refused(tmp_path, cells, said):
+    (tmp_path / "cells.csv").write_text(f"{HEAD}\n{cells}\n")
+    with pytest.raises(UsageError, match=said):
+        TableFile(tmp_path / "cells.csv", IMAGE).read()

@@ -77,6 +77,7 @@ def test_a_mask_of_another_image_is_not_shown_over_one_unless_that_is_asked_for(
         sort_out([other, mask])
     assert sort_out([mask], other).image == other
     assert sort_out([copy, mask]).image == copy
+    assert [each.is_said for each in sort_out([copy, mask, copy]).over] == [True, False]
 
 
 def test_tables_are_told_by_their_names(image, tmp_path):

@@ -306,6 +306,24 @@ def test_on_a_narrow_screen_and_at_200_percent_all_can_be_reached(opened, viewpo
     assert panel["x"] + panel["width"] <= viewport["width"]
 
 
+def test_on_a_narrow_screen_a_row_and_a_region_are_seen_with_the_settings_folded_away(opened, files):
+    page = opened(viewport={"width": 400, "height": 800})
+    page.keyboard.press("n")
+    page.keyboard.press("r")
+    page.locator("#roi", has_text="--roi").wait_for()
+    assert page.locator("#panel").get_attribute("open") is None
+    box = page.locator("#found").bounding_box()
+    assert (box["x"], box["width"], box["y"] + box["height"]) == (0, 400, 800)
+    assert page.locator("#object dd").first.is_visible()
+    page.locator("#close-found").click()
+    page.wait_for_function("document.querySelector('#found').hidden")
+
+
+@pytest.mark.parametrize("at", ["0,0,0", "1e300,0,1", "0,0,-1", "x,y,z", "0.5,0.5,1e300"])
+def test_an_address_that_leads_nowhere_shows_the_whole_image(opened, at):
+    assert (screen(opened(f"#at={at}")) == screen(opened())).all()
+
+
 def status(address, path="", host=None):
     """What the server answers."""
     request = urllib.request.Request(address + path, headers={"Host": host} if host else {})

@@ -1,6 +1,7 @@
 """Colours on the screen are those that the numbers of a file stand for."""
 
 import doctest
+import warnings
 
 import imagecodecs
 import numpy as np
@@ -73,6 +74,14 @@ def test_an_image_of_one_value_or_of_none_has_a_contrast_too(tmp_path, value):
     assert shade.low < shade.high
 
 
+def test_an_image_of_one_value_is_grey_and_of_nothing_black(tmp_path):
+    shown = []
+    for value in (7, 0):
+        tifffile.imwrite(tmp_path / "a.tif", np.full((20, 20), value, np.uint16))
+        shown.append(int(shaded(Pixels(np.array([[[value]]])), shades_of(tmp_path / "a.tif"))[0, 0, 0]))
+    assert shown == [128, 0]
+
+
 @pytest.mark.parametrize("wrong", [{"low": np.nan}, {"high": np.inf}, {"gamma": 0.0}, {"gamma": np.nan}])
 def test_a_contrast_that_cannot_be_shown_is_refused(wrong):
     with pytest.raises(UsageError, match=r"^contrast .*: give finite numbers$"):
@@ -100,6 +109,13 @@ def test_what_is_no_number_is_black_and_what_holds_no_data_is_seen_through():
     pixels = Pixels(np.array([[[np.nan, np.inf, 1.0]]], np.float32), np.array([[True, True, False]]))
     shown = shaded(pixels, [Shade(0, 0, 1)])
     assert shown[0].tolist() == [[0, 0, 0, 255], [255, 255, 255, 255], [0, 0, 0, 0]]
+
+
+def test_a_contrast_beyond_all_numbers_of_an_image_is_drawn_without_a_word():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        shown = shaded(Pixels(np.full((1, 1, 1), 9, np.uint8)), [Shade(0, -1e300, 1e300)])
+    assert shown.shape == (1, 1, 3)
 
 
 def test_a_channel_that_there_is_not_is_refused():

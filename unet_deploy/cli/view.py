@@ -54,5 +54,9 @@ def view(
         if not no_browser:  # a browser in a terminal keeps its caller
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
-    with open_scene(sort_out(files, image, read.reading())) as scene:
+    named = sort_out(files, image, read.reading())
+    for over in named.over:
+        if not over.is_said:
+            show.note(f"note: {over.path}: does not say what it is, and is shown as a mask")
+    with open_scene(named) as scene:
         serve(scene, ready, host=host, port=port)

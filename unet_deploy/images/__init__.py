@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from typing_extensions import Self
 
-from unet_deploy.errors import ImageError
+from unet_deploy.errors import ImageError, address
 from unet_deploy.images.channels import Channel, numbered_names
 from unet_deploy.images.nodata import holds_data
 from unet_deploy.images.samples import Meaning
@@ -219,12 +219,16 @@ def open_image(
     Raises ImageError, and UsageError where the zarr package is wanted and missing.
     """
     check_stored(path)
+    suffix = path.suffix.lower()
+    if is_url(path) and suffix in TIFF_SUFFIXES + RASTER_SUFFIXES:
+        raise ImageError(f"{address(url_of(path))}: only OME-Zarr is read from a server; download the file first")
+    if path.is_dir() and not is_zarr(path):
+        raise ImageError(f"{path}: is a folder and no OME-Zarr; name the images in it")
     if is_zarr(path):
         require("zarr", "zarr")
         from unet_deploy.images.zarr_image import ZarrSource
 
         return ZarrSource(url_of(path) if is_url(path) else path, channel=channel, level=level, timeout=timeout)
-    suffix = path.suffix.lower()
     if suffix == NPY_SUFFIX and meaning == "labels":
         from unet_deploy.images.npy import open_npy
 

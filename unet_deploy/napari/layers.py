@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from unet_deploy.errors import address
+from unet_deploy.errors import UnetDeployError, address
 from unet_deploy.images import ImageSource
 from unet_deploy.images.reading import AS_SAID
 from unet_deploy.masks import origin_of
@@ -119,11 +119,18 @@ def table_features(path: Path) -> dict[str, np.ndarray]:
 
 
 def _table_beside(mask: Path) -> dict[str, np.ndarray]:
-    """The table that `segment` names when it names this file; nothing where it is not there."""
+    """The table that `segment` names when it names this file; nothing where it is not there, or cannot be read."""
     stem = mask.name.removesuffix(".ome.tif").removesuffix(mask.suffix).removesuffix(".instances")
     beside = [mask.with_name(f"{stem}{end}") for end in _TABLES]
     found = next((path for path in beside if path.is_file()), None)
-    return table_features(found) if found else {}
+    try:
+        return table_features(found) if found else {}
+    except UnetDeployError as error:
+        with importing("napari", "napari"):
+            from napari.utils.notifications import show_warning
+
+        show_warning(str(error))
+        return {}
 
 
 def _shown(shade: Shade) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 Rules, in this order; a place that is shown already is not shown again:
 
     most objects     the fields with the most objects, by their centroids
-    least certain    the fields in which the model is most in doubt, where it gives probabilities
+    least certain    the fields in which the model is most in doubt, where it gives probabilities and doubts something
     largest object   its middle
     smallest object  its middle
 
@@ -48,7 +48,7 @@ class Place:
     note: str
     """What was counted or measured there, in words."""
     box: Region | None = None
-    """Of the object that it is about, in the same pixels; None for a field."""
+    """What of the region is framed, in the same pixels: the box of an object, or a field that the edge cut narrower."""
 
 
 @dataclass(frozen=True)
@@ -167,14 +167,23 @@ def _of_most_objects(tables: Sequence[ObjectTable], region: Region) -> Iterator[
         row, column = divmod(field, columns)
         count = int(counts[most])
         note = f"{count} object{'s' if count > 1 else ''} by centroid"
-        yield Place("most objects", page, field_at(row, column, FIELD, region), note)
+        yield _of_field("most objects", page, field_at(row, column, FIELD, region), region, note)
 
 
-def _of_doubt(field: DoubtfulField, region: Region) -> Place:
-    mean = field.doubt / (field.height * field.width)
+def _of_doubt(doubtful: DoubtfulField, region: Region) -> Place:
+    field = doubtful.region
+    mean = doubtful.doubt / (field.height * field.width)
+    return _of_field(
+        "least certain", doubtful.page, field, region, f"mean squared doubt {mean:.4f}; 1 is a coin's toss"
+    )
+
+
+def _of_field(why: str, page: int, field: Region, region: Region, note: str) -> Place:
+    """A field with what lies beside it where the edge of the image cut it, or the middle of a large one."""
     middle = field.y + field.height // 2, field.x + field.width // 2
-    shown = field.region if max(field.region.sides) <= _MOST else _around(middle, _MOST, region)
-    return Place("least certain", field.page, shown, f"mean squared doubt {mean:.4f}; 1 is a coin's toss")
+    shown = _around(middle, min(_MOST, max(FIELD, *field.sides)), region)
+    is_part = shown != field and shown.intersection(field) == field
+    return Place(why, page, shown, note, field if is_part else None)
 
 
 def _of_object(why: str, extreme: Extreme, tables: Sequence[ObjectTable], region: Region) -> Iterator[Place]:

@@ -6,11 +6,12 @@
 
 from __future__ import annotations
 
+import re
 from html import escape
 
 from unet_deploy.system.words import visible
 
-_EMPTY = frozenset({"br", "img", "meta"})
+_EMPTY = frozenset({"br", "img", "meta", "wbr"})
 """Elements that have no inside, and no end."""
 
 
@@ -32,6 +33,16 @@ def element(name: str, *inside: str, **attributes: str | float) -> Markup:
 def joined(*parts: str) -> Markup:
     """Return parts one after another."""
     return Markup("".join(part if isinstance(part, Markup) else _escaped(part) for part in parts))
+
+
+def file_name(name: str) -> Markup:
+    """Return a name that a line may break after its joints, and not between any two letters.
+
+    >>> print(file_name("plate_7-B.tif"))
+    plate_<wbr>7-<wbr>B.<wbr>tif
+    """
+    first, *more = re.split(r"(?<=[_.-])(?=[^_.-])", name)
+    return joined(first, *(part for each in more for part in (element("wbr"), each)))
 
 
 def number(name: str, value: float, text: str | None = None) -> Markup:

@@ -9,7 +9,7 @@ from pathlib import Path
 from unet_deploy._version import __version__
 from unet_deploy.errors import UsageError
 from unet_deploy.reporting.markup import Markup, element, joined
-from unet_deploy.system.files import check_free, replacing
+from unet_deploy.system.files import check_free, check_room, replacing
 
 _MAKER = "unet-deploy"
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -29,6 +29,7 @@ def check_page(path: Path, *, resume: bool = False, overwrite: bool = False) -> 
     if not is_page_name(path):
         raise UsageError(f"--report {path}: give a name that ends in .html")
     check_free(path, overwrite=overwrite or resume)
+    check_room(path, 1)
     if resume and not overwrite and path.exists() and not _is_ours(path):
         raise UsageError(f"--report {path}: exists, and no run of ours wrote it; give another name, or --overwrite")
 

@@ -36,14 +36,17 @@ OVERVIEW = 1024
 _OVERVIEW_BYTES, _PLACE_BYTES = 1_200_000, 150_000
 """Of a picture, at most: with two of each place, all together are less than 4.1 MB in the page."""
 
+_TALL = 512
+"""Pixels of the screen that a place takes from top to bottom, at most."""
+
 _UNITS = {"area_px": "pixels", "area_um2": "square micrometres"}
 
 _QUARTILES = ("least", "quarter", "median", "three_quarters", "most")
 
 _RULES = (
     f"The {EACH} fields of {FIELD} x {FIELD} pixels with the most objects; the {EACH} in which the model is least "
-    "certain, where it tells; the largest object and the smallest. A pixel of a picture is one of the image, and all "
-    "lie between the same two grey values."
+    "certain, where it tells; the largest object and the smallest. No pixel is left out, and all pictures lie between "
+    "the same two grey values; a frame is around the object, or around a field at the edge."
 )
 
 
@@ -122,7 +125,12 @@ def _place(shown: ShownPlace) -> Markup:
     mark = [_mark(place.box, region)] if place.box and shown.is_upright else []
     both = ((shown.image, "the image"), (shown.with_mask, "with the mask"))
     pictures = (
-        element("div", inline(jpeg(picture, _PLACE_BYTES), f"{place.why}: {said}", width=width, height=height), *mark)
+        element(
+            "div",
+            inline(jpeg(picture, _PLACE_BYTES), f"{place.why}: {said}", width=width, height=height),
+            *mark,
+            style=f"max-width:{_TALL * width / height:.0f}px",
+        )
         for picture, said in both
     )
     where = f"--roi {region.y},{region.x},{region.height},{region.width}"

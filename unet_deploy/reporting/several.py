@@ -16,7 +16,7 @@ from unet_deploy.measure.words import Rows
 from unet_deploy.model.card import ModelCard
 from unet_deploy.reporting.account import Account
 from unet_deploy.reporting.found import Spread
-from unet_deploy.reporting.markup import Markup, element, joined, number
+from unet_deploy.reporting.markup import Markup, element, file_name, joined, number
 from unet_deploy.reporting.outliers import LEAST, UNLIKE, scores
 from unet_deploy.reporting.page import page
 from unet_deploy.reporting.parts import (
@@ -212,7 +212,7 @@ def _row(row: Ranked, picture: bytes) -> list[str]:
     reasons = [joined(each, element("br")) for each in (*line.doubts, *unlike)]
     return [
         inline(picture, f"{name} with its mask") if picture else "",
-        element("span", name, title=line.image, data_line=json.dumps(asdict(line))),
+        element("span", file_name(name), title=line.image, data_line=json.dumps(asdict(line))),
         joined(*reasons),
         number("objects", line.objects),
         number("foreground", line.foreground, f"{100 * line.foreground:.2f} %"),
@@ -228,6 +228,6 @@ def _measured(name: str, value: float, text: str) -> Markup:
 
 
 def _other(other: Other) -> list[str]:
-    name = element("span", PurePath(other.image).name, title=other.image)
+    name = element("span", file_name(PurePath(other.image).name), title=other.image)
     why = element("b", "failed: ", other.why) if other.failed else other.why
     return ["", name, why, *[Markup("-")] * 6]

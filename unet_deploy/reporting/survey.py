@@ -27,6 +27,9 @@ _BAND = 256
 _KEPT = 8
 """Of the fields of all pages, those of most doubt."""
 
+_LEAST_DOUBT = 10.0
+"""Of a field, in pixels that might as well be of another class: with less the model is certain of all of it."""
+
 
 @dataclass(frozen=True, order=True)
 class DoubtfulField:
@@ -88,7 +91,7 @@ class Doubts:
     def _settle(self) -> None:
         for at in np.argsort(self._sums, axis=None)[::-1][:_KEPT].tolist():
             row, column = divmod(at, self._sums.shape[1])
-            if doubt := float(self._sums[row, column]):
+            if (doubt := float(self._sums[row, column])) >= _LEAST_DOUBT:
                 place = field_at(row, column, self._side, self._region)
                 self._most.append(DoubtfulField(doubt, self._page, *place.origin, *place.sides))
         self._most = nlargest(_KEPT, self._most)

@@ -46,7 +46,8 @@ def measured_shades(layer: GreyLayer, page: int) -> tuple[Shade, ...]:
     """Return how each channel of a page is best shown at first. Raises ImageError.
 
     Colour of 8 bits is shown as it is. All else is shown between percentiles, each channel by itself, of squares that
-    are spread evenly over the coarsest level of a pyramid; values that are not finite do not count.
+    are spread evenly over the coarsest level of a pyramid; values that are not finite do not count. A channel of one
+    value is grey, and black where that is 0.
     """
     channels = layer.info.channels
     if is_picture(layer):
@@ -55,8 +56,8 @@ def measured_shades(layer: GreyLayer, page: int) -> tuple[Shade, ...]:
     colours = (WHITE,) if channels == 1 else _STAINS
     shades = []
     for channel, (low, factor) in enumerate(zip(scale.offset.tolist(), scale.scale.tolist(), strict=True)):
-        high = low + 1 / factor if factor else low + 1
-        shades.append(Shade(channel, low, high, colours[channel % len(colours)]))
+        between = (low, low + 1 / factor) if factor else (low - bool(low), low + 1)
+        shades.append(Shade(channel, *between, colours[channel % len(colours)]))
     return tuple(shades)
 
 

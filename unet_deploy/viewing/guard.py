@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 Scope = MutableMapping[str, Any]
@@ -37,12 +37,16 @@ HEADERS = (
     (b"cross-origin-opener-policy", b"same-origin"),
 )
 """Of every answer: nothing is loaded from anywhere else, and nobody else may load it."""
+_ELSEWHERE = 307
+MOST_PATH = 4096
+"""Letters of a path: those of the page have a few hundred."""
 
 
 class Guard:
     """Answers 403 to foreign names, 404 without the token, and 405 to what is no question; the rest is for `app`.
 
-    The token is the first part of the path, and `app` sees what follows it. host: the name that the server was given.
+    The token is the first part of the path, and `app` sees what follows it; an address without its last / leads to the
+    page as well. host: the name that the server was given.
     """
 
     def __init__(self, app: App, token: str, host: str) -> None:
@@ -57,7 +61,8 @@ class Guard:
             return
         refused = self._refusal(scope)
         if refused:
-            await _refuse(refused, send)
+            there = [(b"location", self._token + b"/")] if refused == _ELSEWHERE else []
+            await _refuse(refused, send, *there)
             return
         await self._app(dict(scope, root_path=f"/{self._token.decode()}"), receive, _with_headers(send))
 
@@ -67,9 +72,13 @@ class Guard:
         if len(names) != 1 or not is_own_name(names[0], self._host):
             return 403
         given, _, rest = scope["path"].encode("utf-8", "replace").removeprefix(b"/").partition(b"/")
-        if not hmac.compare_digest(given, self._token) or not (rest or scope["path"].endswith("/")):
+        if not hmac.compare_digest(given, self._token):
             return 404
-        return 0 if scope["method"] in ("GET", "HEAD") else 405
+        if len(rest) > MOST_PATH:
+            return 414
+        if scope["method"] not in ("GET", "HEAD"):
+            return 405
+        return 0 if rest or scope["path"].endswith("/") else _ELSEWHERE
 
 
 def is_own_name(given: str, host: str) -> bool:
@@ -98,10 +107,10 @@ def is_own_name(given: str, host: str) -> bool:
     return True
 
 
-async def _refuse(status: int, send: Send) -> None:
-    """Answer with a status and nothing else."""
-    headers: Iterable[tuple[bytes, bytes]] = (*HEADERS, (b"content-length", b"0"))
-    await send({"type": "http.response.start", "status": status, "headers": list(headers)})
+async def _refuse(status: int, send: Send, *more: tuple[bytes, bytes]) -> None:
+    """Answer with a status and nothing but headers."""
+    headers = [*HEADERS, (b"content-length", b"0"), *more]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": b""})
 
 

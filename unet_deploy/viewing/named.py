@@ -21,6 +21,8 @@ class Over:
     path: Path
     classes: tuple[str, ...] = ()
     """What it says of its numbers, the background first."""
+    is_said: bool = True
+    """Whether it says that it is a mask or probabilities; a truth says nothing, nor does another image."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,10 @@ def sort_out(files: Sequence[Path], image: Path | None = None, reading: Reading 
         raise UsageError(f"{tables[1]}: is the second table; name one")
     table = tables[0] if tables else None
     origins = [origin_of(path) for path in pictures]
-    over = [Over(path, origin.classes if origin else ()) for path, origin in zip(pictures, origins, strict=True)]
+    over = [
+        Over(path, origin.classes if origin else (), is_said=origin is not None)
+        for path, origin in zip(pictures, origins, strict=True)
+    ]
     if image is not None:
         return Named(image, tuple(over), table, reading)
     if not pictures:

@@ -46,7 +46,7 @@ def stretched(grey: np.ndarray, shade: Shade) -> np.ndarray:
     [0.0, 0.0, 0.5, 1.0, 1.0]
     """
     span = shade.high - shade.low
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         light = (grey.astype(np.float32) - np.float32(shade.low)) / np.float32(span if span else 1)
     light = np.nan_to_num(light, nan=0, posinf=1, neginf=0).clip(0, 1)
     return light if shade.gamma == 1 else light ** np.float32(shade.gamma)

@@ -205,7 +205,7 @@ def open_scene(named: Named) -> Scene:
             shown = _shown_over(over, replace(AS_SAID, timeout=reading.timeout))
             opened.enter_context(shown.layer)
             files.append(shown)
-        scene = Scene(files, TableFile(named.table) if named.table else None)
+        scene = Scene(files, TableFile(named.table, image.info) if named.table else None)
         opened.pop_all()
         return scene
 

@@ -6,7 +6,8 @@ It is read once, as numbers: a million objects of 17 columns take 130 MB. An ord
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 from cachetools import LRUCache
 
 from unet_deploy.errors import UnetDeployError, UsageError, reason
+from unet_deploy.images import ImageInfo
 from unet_deploy.tiling import Region
 
 MOST_ROWS = 500
@@ -36,16 +38,17 @@ class Order:
 class Table:
     """The objects of an image. name: the file, as errors name it. columns: (n,) each, by their names.
 
-    Raises UsageError where columns are missing by which an object is found. Several threads may ask it.
+    Raises UsageError where columns are missing by which an object is found, or hold what is no number. Several threads
+    may ask it.
     """
 
     def __init__(self, name: str, columns: Mapping[str, np.ndarray]) -> None:
-        missing = [each for each in _PLACES if each not in columns or columns[each].dtype.kind not in "uif"]
-        if missing:
-            raise UsageError(
-                f"{name}: has no column {missing[0]} of numbers; name a table that `segment --objects` wrote"
-            )
+        check_columns(name, [each for each in columns if columns[each].dtype.kind in "uif"])
+        for each in _PLACES:
+            if gone := np.flatnonzero(~np.isfinite(columns[each])).tolist():
+                raise UsageError(f"{name}: row {gone[0]} has no number in column {each}; write it again")
         self.names = tuple(columns)
+        self._name = name
         self._columns = dict(columns)
         self._orders: LRUCache[Order, np.ndarray] = LRUCache(_ORDERS)
         self._lock = threading.Lock()
@@ -57,6 +60,21 @@ class Table:
     def columns(self) -> Mapping[str, np.ndarray]:
         """All of it, (n,) each, by the names of columns."""
         return self._columns
+
+    def check_of(self, info: ImageInfo) -> None:
+        """Raise UsageError where an object lies outside an image, whose table it then is not."""
+        columns = self._columns
+        for axis, side, end in (("y", "height", info.height), ("x", "width", info.width)):
+            begins = columns[f"bbox_{axis}"]
+            outside = np.flatnonzero((begins < 0) | (begins + columns[f"bbox_{side}"] > end)).tolist()
+            if outside:
+                raise UsageError(
+                    f"{self._name}: object {columns['id'][outside[0]]} lies outside {info.name}, which is "
+                    f"{info.height} x {info.width} pixels; name the table of this image"
+                )
+        pages = columns.get("page", np.zeros(0))
+        if len(pages) and not (pages.min() >= 0 and pages.max() < info.pages):
+            raise UsageError(f"{self._name}: has objects of page {pages.max()}, and {info.name} {info.pages} pages")
 
     def rows(self, order: Order, first: int, count: int = 100) -> tuple[np.ndarray, list[list[Any]]]:
         """Some rows of an order from its `first` on: their numbers in the file, and their cells.
@@ -117,16 +135,18 @@ class Table:
 
 
 class TableFile:
-    """A table that a thread of its own reads, so that a page need not wait for it.
+    """A table that a thread of its own reads, so that a page need not wait for it. image: what its objects are of.
 
-    Raises UsageError where there is no such file.
+    Raises UsageError where there is no such file, or its head is not that of a table.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, image: ImageInfo) -> None:
         if not path.is_file():
             raise UsageError(f"{path}: no such file")
+        with _as_table(path):
+            check_columns(str(path), _head(path))
         self.name = str(path)
-        self._path = path
+        self._path, self._image = path, image
         self._table: Table | None = None
         self._failed: UnetDeployError | None = None
         self._thread = threading.Thread(target=self._read, name="table", daemon=True)
@@ -138,7 +158,7 @@ class TableFile:
         return not self._thread.is_alive()
 
     def read(self) -> Table:
-        """The table, once it is read. Raises UsageError for what is none."""
+        """The table, once it is read. Raises UsageError for what is none, and for that of another image."""
         self._thread.join()
         if self._table is None:
             raise self._failed or UsageError(f"{self.name}: cannot be read")
@@ -146,7 +166,9 @@ class TableFile:
 
     def _read(self) -> None:
         try:
-            self._table = read_table(self._path)
+            table = read_table(self._path)
+            table.check_of(self._image)
+            self._table = table
         except UnetDeployError as error:
             self._failed = error
         except MemoryError:
@@ -158,12 +180,41 @@ def read_table(path: Path) -> Table:
 
     Raises UsageError for what is none, and MissingPackageError where Parquet needs what is not installed.
     """
-    read: Callable[[Path], dict[str, np.ndarray]] = _parquet if path.suffix.lower() == ".parquet" else _csv
+    with _as_table(path):
+        columns = _parquet(path) if _is_parquet(path) else _csv(path)
+    return Table(str(path), columns)
+
+
+def check_columns(name: str, columns: Iterable[str]) -> None:
+    """Raise UsageError unless these are among a table's columns of numbers by which objects are found."""
+    if missing := [each for each in _PLACES if each not in columns]:
+        raise UsageError(f"{name}: has no column {missing[0]} of numbers; name a table that `segment --objects` wrote")
+
+
+@contextmanager
+def _as_table(path: Path) -> Iterator[None]:
+    """Make what a reader raises of a file that is no table one line."""
     try:
-        columns = read(path)
+        yield
     except (OSError, ValueError, StopIteration) as error:
         raise UsageError(f"{path}: is no table of objects ({reason(error)}); write it again") from error
-    return Table(str(path), columns)
+
+
+def _is_parquet(path: Path) -> bool:
+    return path.suffix.lower() == ".parquet"
+
+
+def _head(path: Path) -> list[str]:
+    """The names of a table's columns."""
+    if not _is_parquet(path):
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return _cells(file.readline())
+    from unet_deploy.system.extras import importing
+
+    with importing("pyarrow", "objects"):
+        from pyarrow.parquet import read_schema
+
+    return list(read_schema(path).names)
 
 
 def _parquet(path: Path) -> dict[str, np.ndarray]:

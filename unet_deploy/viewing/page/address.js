@@ -26,7 +26,8 @@ export function recall() {
   try { JSON.parse(said.get("files") ?? "[]").slice(0, scene.files.length).forEach((look, number) => put(scene.files[number], look)); }
   catch { /* no address of ours */ }
   const at = (said.get("at") ?? "").split(",").map(Number);
-  return at.length === 3 && at.every(Number.isFinite) ? at : null;
+  const [x, y, zoom] = at;
+  return at.length === 3 && Math.abs(x) < 10 && Math.abs(y) < 10 && zoom > 1e-3 && zoom < 1e6 ? at : null;
 }
 
 function put(file, look) {

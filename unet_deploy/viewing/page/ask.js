@@ -23,6 +23,14 @@ export function complain({ message, path = "" }) {
   if (message) byId("panel").open = true;
 }
 
+// What was found stands apart from the settings, so that it is seen where these are folded away.
+export function tellFound(name, isThere) {
+  byId(name).hidden = !isThere;
+  byId("found").hidden = [...byId("found").querySelectorAll("p, dl")].every((each) => each.hidden);
+}
+
+export const isNarrow = () => window.innerWidth <= 640;
+
 // Does something once no more calls come for a while: a slider that is dragged asks once.
 export const settled = (act, wait = 120) => {
   let waiting = 0;

@@ -1,5 +1,5 @@
 // A rectangle that is drawn, as `segment --roi` takes it: with shift held, or once the button is pressed.
-import { ask, byId, complain } from "./ask.js";
+import { ask, byId, complain, isNarrow, tellFound } from "./ask.js";
 import { frame, imagePoint, scene, viewer } from "./scene.js";
 
 let corner = null;
@@ -18,7 +18,7 @@ async function settle(box) {
   if (box.height < 1 || box.width < 1) return;
   frame("drawn", box);
   byId("roi").textContent = `--roi ${await ask(`region/${box.y}/${box.x}/${box.height}/${box.width}`)}`;
-  byId("copy").hidden = false;
+  tellFound("drawn-region", true);
 }
 
 // What is on the screen, for who has no mouse.
@@ -44,5 +44,7 @@ viewer.addHandler("canvas-drag-end", (event) => {
 byId("draw").addEventListener("click", () => {
   const pressed = byId("draw").getAttribute("aria-pressed") === "true";
   byId("draw").setAttribute("aria-pressed", String(!pressed));
+  if (!pressed && isNarrow()) byId("panel").open = false;
 });
+byId("close-found").addEventListener("click", () => { frame("drawn"); tellFound("drawn-region", false); });
 byId("copy").addEventListener("click", () => navigator.clipboard.writeText(byId("roi").textContent).catch(complain));

@@ -1,5 +1,5 @@
 // The table of objects: sorted by the server, some rows at a time; a click on an object shows its row, a row its object.
-import { ask, byId, made, complain } from "./ask.js";
+import { ask, byId, made, complain, tellFound } from "./ask.js";
 import { frame, imagePoint, scene, viewer } from "./scene.js";
 import { turnTo } from "./panel.js";
 
@@ -70,7 +70,7 @@ async function step(wanted) {
 async function select(found) {
   selected = found?.row ?? null;
   frame("selected", found?.box);
-  byId("object").hidden = !found;
+  tellFound("object", found);
   byId("object").replaceChildren(...(found ? about.columns.flatMap((name, at) =>
     [made("dt", { textContent: name }), made("dd", { textContent: short(found.cells[at]) })]) : []));
   if (byId("table").hidden) return;
@@ -111,6 +111,7 @@ byId("before").addEventListener("click", () => step(first - AT_ONCE));
 byId("after").addEventListener("click", () => step(first + AT_ONCE));
 byId("as-stored").addEventListener("click", () => sortBy("stored"));
 byId("close-table").addEventListener("click", toggle);
+byId("close-found").addEventListener("click", () => select(null).catch(complain));
 byId("table").addEventListener("keydown", (event) => {
   const line = event.target.closest("tbody tr");
   if (!line) return;

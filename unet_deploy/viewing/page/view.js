@@ -1,5 +1,5 @@
 // The page of `unet-deploy view`: files one over another; all it asks for comes from its own server.
-import { ask, byId, complain } from "./ask.js";
+import { ask, byId, complain, isNarrow } from "./ask.js";
 import { isOver, scene, showAll, viewer } from "./scene.js";
 import { pages, panel } from "./panel.js";
 import * as address from "./address.js";
@@ -26,7 +26,7 @@ async function begin() {
   document.title = `${scene.files[0].name} - unet-deploy view`;
   scene.files.forEach(prepare);
   const at = address.recall();
-  byId("panel").open = window.innerWidth > 640;
+  byId("panel").open = !isNarrow();
   await showAll();
   panel();
   pages();
