@@ -55,6 +55,15 @@ def test_of_a_folder_each_image_is(tmp_path):
     assert [pair.name for pair in find_pairs(tmp_path)] == ["a", "b"]
 
 
+def test_an_annotated_image_beside_that_is_no_zarr_is_not_left_out_without_a_word(tmp_path):
+    labelled(tmp_path / "a.zarr", "cells")
+    tifffile.imwrite(tmp_path / "b.tif", noise(40, 50))
+    assert [pair.name for pair in find_pairs(tmp_path)] == ["a"]
+    (tmp_path / "b.geojson").write_text("{}")
+    with pytest.raises(DataError, match=r"b\.tif: is annotated, .* put it into a folder of its own"):
+        find_pairs(tmp_path)
+
+
 def test_pages_pair_up(tmp_path):
     path = labelled(tmp_path / "stack.zarr", "cells", axes="zyx", shape=(3, 40, 50))
     pairs = find_pairs(path)

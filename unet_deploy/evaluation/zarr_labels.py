@@ -12,7 +12,7 @@ from pathlib import Path
 from unet_deploy.annotations.marking import Marking
 from unet_deploy.errors import DataError
 from unet_deploy.evaluation import beside
-from unet_deploy.evaluation.folders import typed
+from unet_deploy.evaluation.folders import is_picture, typed
 from unet_deploy.evaluation.pair import Pair, count_pages
 from unet_deploy.images import is_zarr_folder, open_image
 from unet_deploy.system.extras import require
@@ -41,11 +41,16 @@ def held(data: Path) -> tuple[Path, ...]:
 def pair_files(data: Path, marking: Marking, labels: str | None = None) -> list[Pair]:
     """Pair images with their labels, page by page where they have several.
 
-    labels: which of several. Raises DataError for an image without labels or with several, ImageError, and UsageError
-    without the zarr package.
+    labels: which of several. Raises DataError for an image without labels or with several, and for an annotated one
+    beside them that is no Zarr, ImageError, and UsageError without the zarr package.
     """
     require("zarr", "zarr")
-    images = [data] if is_zarr_folder(data) else _images_in(data)
+    if is_zarr_folder(data):
+        return _pairs(data, marking, labels)
+    images = _images_in(data)
+    for path in sorted(data.iterdir()):
+        if is_picture(data, path) and beside.drawing_of(path):
+            raise DataError(f"{path}: is annotated, but the folder is one of {NAME}; put it into a folder of its own")
     return [pair for image in images for pair in _pairs(image, marking, labels)]
 
 
