@@ -158,7 +158,7 @@ BAD = {
             (root / "images" / "cell9.tif").mkdir(),
             rewrite(root / "masks" / "cell9.tif", np.ones((90, 90), np.uint8)),
         ],
-        r"images/cell9\.tif: cannot be read",
+        r"images/cell9\.tif: is a folder and no OME-Zarr",
     ),
     "twice": (
         lambda root: (root / "images" / "cell1.png").write_bytes(imagecodecs.png_encode(np.ones((9, 9), np.uint8))),

@@ -2,6 +2,7 @@
 
 import doctest
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from unet_deploy.annotations.paint import Paint, paint
 from unet_deploy.errors import DataError
 from unet_deploy.evaluation import window as room
 from unet_deploy.evaluation.answers import answer
+from unet_deploy.evaluation.drawn import drawing_on
 from unet_deploy.evaluation.pair import read_image, scales_of
 from unet_deploy.evaluation.pairs import find_pairs
 from unet_deploy.evaluation.regions import by_region
@@ -100,14 +102,32 @@ def test_examples_are_true():
     assert doctest.testmod(room).failed == 0
 
 
-def test_of_an_image_that_lies_turned_a_region_is_what_is_seen_there(slide):
-    shown = pixels_of(slide)
-    tag = [(274, "H", 1, 6, False)]
-    tifffile.imwrite(slide / "slide.tif", np.rot90(shown), tile=(64, 64), extratags=tag)
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_drawing_has_the_places_of_pixels_as_they_are_stored_and_is_turned_with_them(slide, orientation):
+    grey = pixels_of(slide)
+    tifffile.imwrite(slide / "slide.tif", grey, tile=(64, 64), extratags=[(274, "H", 1, orientation, False)])
     draw(slide / "slide.geojson", *CELLS, *TWO)
-    for pair in by_region(find_pairs(slide)):
-        image = read_image(pair).crop(0, Region(0, 0, *pair.window.frame.sides))[0]
-        np.testing.assert_array_equal(image, shown[pair.window.frame.slices])
+    drawn = paint(read_drawing(slide / "slide.geojson", slide / "slide.tif"), SIZE, UNNAMED)
+    shown, known = upright(grey, orientation), upright(drawn.known, orientation)
+    pairs = by_region(find_pairs(slide))
+    assert len(pairs) == 2
+    for pair, truth in zip(pairs, read_truth_set(pairs, UNNAMED).truths, strict=True):
+        frame = pair.window.frame
+        image = read_image(pair).crop(0, Region(0, 0, *frame.sides))[0]
+        np.testing.assert_array_equal(image, shown[frame.slices])
+        np.testing.assert_array_equal(
+            truth.labels > 0, (upright(drawn.labels, orientation) > 0)[frame.slices] & truth.known
+        )
+        assert known[pair.window.region.slices].all()
+
+
+def test_a_drawing_that_says_the_size_of_the_image_as_it_is_shown_is_not_turned(tmp_path):
+    info = ImageInfo("a.tif", 1, 1, 7, 11, np.dtype(np.uint8), orientation=6)
+    shape = {"label": "cell", "points": [[1, 8], [4, 8], [4, 10], [1, 10]], "shape_type": "polygon"}
+    said = {"version": "5", "shapes": [shape], "imagePath": "a.tif", "imageData": None}
+    (tmp_path / "a.json").write_text(json.dumps(said | {"imageHeight": 11, "imageWidth": 7}))
+    found = paint(drawing_on(Path("a.tif"), info, tmp_path / "a.json"), (11, 7), UNNAMED)
+    assert np.argwhere(found.labels).tolist() == [[y, x] for y in (8, 9) for x in (1, 2, 3)]
 
 
 def test_each_region_is_a_pair_that_is_read_with_what_lies_around_it(slide):

@@ -156,8 +156,7 @@ def _read_drawn(mask: Path, truth: Path, kind: MaskKind, marking: Marking, readi
     with reading.open_labels(mask) as ours:
         if ours.info.pages > 1:
             raise DataError(f"{mask}: has {ours.info.pages} pages, but {truth} is drawn on one image; score each alone")
-        masks, size = [read_mask(ours)], upright_sides(ours.info)
-    truths = [numbered(truth, mask, size, marking)]
+        masks, truths = [read_mask(ours)], [numbered(truth, ours.info, mask, marking)]
     code, note = code_of_score(masks, kind), note_of_ignored(marking.ignore, ())
     return _Compared(_paged(mask, masks, truths), code, MaskCode("instances"), notes=(note,))
 

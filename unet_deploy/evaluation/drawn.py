@@ -12,10 +12,12 @@ from unet_deploy.annotations.classes import UNNAMED
 from unet_deploy.annotations.drawn import read_drawing
 from unet_deploy.annotations.marking import Marking
 from unet_deploy.annotations.paint import Paint, Painted, paint
+from unet_deploy.annotations.shapes import Drawing, Polygon
 from unet_deploy.evaluation.kinds import Mask, MaskCode, MaskKind
 from unet_deploy.evaluation.objects import connected_objects
 from unet_deploy.evaluation.pair import Pair, check_pages
-from unet_deploy.images.orientation import upright_sides
+from unet_deploy.images import ImageInfo
+from unet_deploy.images.orientation import UPRIGHT, shown_points, upright_sides
 from unet_deploy.system.machine import usable_cores
 from unet_deploy.tiling import Region
 
@@ -52,9 +54,30 @@ def paint_pairs(pairs: Sequence[Pair], classes: Sequence[str], kind: MaskKind = 
     return PaintedSet(painted, code, notes)
 
 
-def numbered(drawing: Path, image: Path, size: tuple[int, int], marking: Marking) -> Mask:
-    """What was drawn on an image (H, W) as numbered objects, of whatever class. Raises DataError as `paint`."""
-    painted = paint(read_drawing(drawing, image), size, UNNAMED, marking)
+def drawing_on(image: Path, info: ImageInfo, drawing: Path) -> Drawing:
+    """Read what was drawn on an image, and bring it upright with it. Raises DataError as `read_drawing`.
+
+    QuPath, Fiji and our own outlines heed no orientation tag: their places are those of the pixels as they are stored,
+    but for a drawing whose file says the size of the image as it is shown.
+    """
+    found = read_drawing(drawing, image)
+    stored, shown = (info.height, info.width), upright_sides(info)
+    if info.orientation == UPRIGHT or (found.size == shown != stored):
+        return found
+    return replace(
+        found,
+        size=shown if found.size == stored else found.size,
+        shapes=tuple(replace(shape, polygons=_turned(shape.polygons, info)) for shape in found.shapes),
+    )
+
+
+def _turned(polygons: Sequence[Polygon], info: ImageInfo) -> tuple[Polygon, ...]:
+    return tuple(tuple(shown_points(ring, info) for ring in polygon) for polygon in polygons)
+
+
+def numbered(drawing: Path, info: ImageInfo, image: Path, marking: Marking) -> Mask:
+    """What was drawn on an image as numbered objects, of whatever class. Raises DataError as `paint`."""
+    painted = paint(drawing_on(image, info, drawing), upright_sides(info), UNNAMED, marking)
     return Mask(str(drawing), painted.objects, painted.known)
 
 
@@ -68,8 +91,8 @@ def _paint(regions: Sequence[Pair], classes: Sequence[str]) -> list[Painted]:
     pair = regions[0]
     with pair.open() as source:
         check_pages(source.info, pair)
-        size = upright_sides(source.info)
-    found = Paint.of(pair.drawing or read_drawing(pair.mask, pair.image), size, classes, pair.marking)
+        info, size = source.info, upright_sides(source.info)
+    found = Paint.of(pair.drawing or drawing_on(pair.image, info, pair.mask), size, classes, pair.marking)
     windows = [each.window for each in regions]
     return [found.on(each.frame, each.region) if each else found.on(Region(0, 0, *size)) for each in windows]
 

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from unet_deploy.annotations.classes import are_one
-from unet_deploy.annotations.drawn import is_drawing, read_drawing
+from unet_deploy.annotations.drawn import is_drawing
 from unet_deploy.annotations.marking import Marking
 from unet_deploy.annotations.shapes import Drawing
 from unet_deploy.evaluation.beside import drawing_of
+from unet_deploy.evaluation.drawn import drawing_on
 from unet_deploy.evaluation.pair import Pair
 from unet_deploy.evaluation.window import Window, joined
 from unet_deploy.images import is_url, open_image
@@ -33,12 +34,11 @@ def by_region(pairs: Sequence[Pair]) -> list[Pair]:
 def _regions_of(pair: Pair) -> list[Pair]:
     if not is_drawing(pair.mask):
         return [pair]
-    drawing = read_drawing(pair.mask, pair.image)
+    with pair.open() as source:
+        drawing, sides = drawing_on(pair.image, source.info, pair.mask), upright_sides(source.info)
     pair, boxes = replace(pair, drawing=drawing), list(_boxes(drawing, pair.marking.annotated_class))
     if not boxes:
         return [pair]
-    with pair.open() as source:
-        sides = upright_sides(source.info)
     windows = [Window(region, sides) for region in joined(_inside(boxes, sides))]
     if len(windows) < 2:
         return [replace(pair, window=window) for window in windows] or [pair]  # what is wrong is said in painting it
@@ -66,8 +66,12 @@ def annotated_already(images: Sequence[Path], drawings: Path | None, marking: Ma
     found = {}
     for image in images:
         drawing = None if is_url(image) else _drawing(image, drawings)
-        if drawing and _has_one_page(image):
-            found[image] = list(_boxes(read_drawing(drawing, image), marking.annotated_class))
+        if drawing is None:
+            continue
+        with open_image(image) as source:
+            info = source.info
+        if info.pages == 1:
+            found[image] = list(_boxes(drawing_on(image, info, drawing), marking.annotated_class))
     return found
 
 
@@ -75,11 +79,6 @@ def _drawing(image: Path, drawings: Path | None) -> Path | None:
     if drawings is None or drawings.is_dir():
         return drawing_of(image, drawings)
     return drawings
-
-
-def _has_one_page(image: Path) -> bool:
-    with open_image(image) as source:
-        return source.info.pages == 1
 
 
 def _inside(boxes: Sequence[Region], sides: Sides) -> Iterator[Region]:

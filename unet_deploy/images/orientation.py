@@ -70,6 +70,20 @@ def shown_region(region: Region, info: ImageInfo) -> Region:
     return Region(y, x, region.height, region.width)
 
 
+def shown_points(points: np.ndarray, info: ImageInfo) -> np.ndarray:
+    """Return points (n, 2), the x and y from the corner of an image as it is stored, from that of it as it is shown.
+
+    >>> info = ImageInfo("a.tif", 1, 1, 2, 3, np.dtype(np.uint8), orientation=6)
+    >>> shown_points(np.array([[2.5, 0.5]]), info).tolist()
+    [[1.5, 2.5]]
+    """
+    height, width = upright_sides(info)
+    x, y = points.T if info.orientation not in _TURNED else points.T[::-1]
+    x = width - x if info.orientation in (2, 3, 6, 7) else x
+    y = height - y if info.orientation in (3, 4, 7, 8) else y
+    return np.stack([x, y], axis=1)
+
+
 def upright_order(sides: tuple[float, float], orientation: int) -> tuple[float, float]:
     """Return the height and width of a pixel as it is shown, from those as it is stored."""
     return sides[::-1] if orientation in _TURNED else sides
