@@ -128,7 +128,26 @@ def open_handle(path, flags, *rest, **options):
 def open_file(path, *rest, **options):
     if hidden(path):
         raise FileNotFoundError(errno.ENOENT, "not on this system", os.fspath(path))
+    if isinstance(path, str | os.PathLike) and ":" in os.path.basename(path):
+        return Stream(*os.fspath(path).rsplit(":", 1), *rest[:1])
     return OPEN(path, *rest, **options)
+
+
+class Stream(io.BytesIO):
+    """A stream of NTFS beside a file, kept as an attribute of it."""
+
+    def __init__(self, path, name, mode="r"):
+        self._kept = path, f"user.{name}"
+        try:
+            super().__init__(b"" if "w" in mode else GETXATTR(*self._kept))
+        except OSError as error:
+            raise FileNotFoundError(errno.ENOENT, "no such stream", path) from error
+        self._is_new = "w" in mode
+
+    def close(self):
+        if self._is_new and not self.closed:
+            SETXATTR(*self._kept, self.getvalue())
+        super().close()
 
 
 class Process:
@@ -144,6 +163,7 @@ class Process:
 
 
 LISTDIR, OPEN, RENAME, FSYNC, OPEN_HANDLE = os.listdir, io.open, os.rename, os.fsync, os.open
+GETXATTR, SETXATTR = os.getxattr, os.setxattr
 os_affinity, os_pin, disk_of = os.sched_getaffinity, os.sched_setaffinity, os.statvfs
 
 

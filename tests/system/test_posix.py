@@ -12,6 +12,7 @@ from unet_deploy.system.kernel import try_lock
 fcntl = pytest.importorskip("fcntl")
 resource = pytest.importorskip("resource")
 
+from unet_deploy.system import posix  # noqa: E402
 from unet_deploy.system.posix import peak_of  # noqa: E402  (only where there is POSIX)
 
 
@@ -47,6 +48,20 @@ def test_where_no_room_can_be_set_aside_what_is_free_counts(tmp_path, monkeypatc
     check_room(tmp_path / "w.pt", 1000)
     with pytest.raises(ResourceError, match="no space left"):
         check_room(tmp_path / "w.pt", 1 << 60)
+
+
+@pytest.mark.parametrize("platform", ["linux", "darwin"])
+def test_what_is_kept_beside_the_bytes_of_a_file_is_read_again(tmp_path, monkeypatch, platform):
+    path = tmp_path / "mask.tif"
+    path.write_bytes(b"1")
+    monkeypatch.setattr(posix.sys, "platform", platform)  # Linux answers both ways of asking
+    try:
+        posix.put_attribute(path, "user.a", b"one")
+    except OSError:
+        pytest.skip("the file system keeps no attributes")
+    assert posix.attribute_of(path, "user.a") == b"one"
+    with pytest.raises(OSError, match="No data available"):
+        posix.attribute_of(path, "user.b")
 
 
 def test_peak_memory_is_in_bytes_on_linux_and_on_macos(monkeypatch):

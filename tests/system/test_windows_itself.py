@@ -9,7 +9,7 @@ if sys.platform != "win32":
     pytest.skip("runs on Windows, and in test_as_on_windows.py", allow_module_level=True)
 
 from unet_deploy.errors import UnetDeployError, UsageError
-from unet_deploy.system import machine, windows
+from unet_deploy.system import machine, marks, windows
 from unet_deploy.system.files import check_free, replacing
 
 
@@ -47,6 +47,15 @@ def test_a_lock_keeps_nobody_from_reading_and_writing(tmp_path):
         second.flush()
         assert first.read() == b"12"
         assert not windows.try_lock(second)
+
+
+def test_a_file_that_no_job_marked_is_not_taken_for_one_of_it(tmp_path):
+    path, strange = tmp_path / "mask.tif", tmp_path / "mine.tif"
+    with marks.marking("job"):
+        write(path, "made")
+    strange.write_text("mine")
+    assert [marks.bears(each, "job") for each in (path, strange)] == [True, False]
+    assert not marks.bears(path, "another")
 
 
 def test_memory_and_processors_are_known():

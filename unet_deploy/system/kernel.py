@@ -5,12 +5,14 @@ import sys
 if sys.platform == "win32":
     from unet_deploy.system.windows import (
         CUDA_DRIVER,
+        attribute_of,
         fault_of_name,
         is_own,
         longest_path,
         name_open,
         open_no_link,
         peak_memory,
+        put_attribute,
         remove_folder_of,
         remove_open,
         rename_folder,
@@ -24,12 +26,14 @@ if sys.platform == "win32":
 else:
     from unet_deploy.system.posix import (
         CUDA_DRIVER,
+        attribute_of,
         fault_of_name,
         is_own,
         longest_path,
         name_open,
         open_no_link,
         peak_memory,
+        put_attribute,
         remove_folder_of,
         remove_open,
         rename_folder,
@@ -43,12 +47,14 @@ else:
 
 __all__ = [
     "CUDA_DRIVER",
+    "attribute_of",
     "fault_of_name",
     "is_own",
     "longest_path",
     "name_open",
     "open_no_link",
     "peak_memory",
+    "put_attribute",
     "remove_folder_of",
     "remove_open",
     "rename_folder",

@@ -1,13 +1,14 @@
-"""Marks on files that say which job made them, beside their bytes: extended attributes, where there are such."""
+"""Marks on files that say which job made them, beside their bytes, where a file system keeps such."""
 
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
+
+from unet_deploy.system.kernel import attribute_of, put_attribute
 
 _NAME = "user.unet_deploy.job"
 
@@ -26,16 +27,14 @@ def marking(mark: str) -> Iterator[None]:
 
 def put_mark(path: Path) -> None:
     """Put the mark of the `marking` around the call on a file or folder, where its file system keeps marks."""
-    if (mark := _current.get()) and hasattr(os, "setxattr"):
+    if mark := _current.get():
         with suppress(OSError):
-            os.setxattr(path, _NAME, mark.encode())
+            put_attribute(path, _NAME, mark.encode())
 
 
 def bears(path: Path, mark: str) -> bool:
     """Whether a file or folder carries this mark, or lies where no file can carry one."""
-    if not hasattr(os, "getxattr"):
-        return True
     try:
-        return os.getxattr(path, _NAME) == mark.encode()
+        return attribute_of(path, _NAME) == mark.encode()
     except OSError as error:
         return error.errno in (errno.ENOTSUP, errno.ENOSYS)

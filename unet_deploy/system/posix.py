@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import os
@@ -17,6 +18,8 @@ assert sys.platform != "win32"
 CUDA_DRIVER = "libcuda.so.1"
 """The library of NVIDIA's driver."""
 
+_LONGEST_ATTRIBUTE = 4096
+
 
 def longest_path() -> int:
     """Return the most bytes of a path, with room for what is beside it or in it: PATH_MAX is 4,096 on Linux."""
@@ -26,6 +29,43 @@ def longest_path() -> int:
 def fault_of_name(name: str) -> str:
     """Return an empty text: every name that a path can hold is one."""
     return ""
+
+
+def put_attribute(path: Path, name: str, value: bytes) -> None:
+    """Keep something with a file or folder, beside its bytes. Raises OSError where its file system keeps none."""
+    if sys.platform == "linux":
+        os.setxattr(path, name, value)
+    else:
+        _checked(_libc().setxattr(os.fsencode(path), name.encode(), value, len(value), 0, 0))
+
+
+def attribute_of(path: Path, name: str) -> bytes:
+    """Return what is kept with a file or folder by `put_attribute`.
+
+    Raises OSError: of ENOTSUP where the file system keeps none, of another number where there is no such thing.
+    """
+    if sys.platform == "linux":
+        return os.getxattr(path, name)
+    value = ctypes.create_string_buffer(_LONGEST_ATTRIBUTE)
+    size = _libc().getxattr(os.fsencode(path), name.encode(), value, len(value), 0, 0)
+    return value.raw[: _checked(size)]
+
+
+def _libc() -> ctypes.CDLL:
+    """The library of macOS, whose attributes Python does not know: `getxattr(2)`, `setxattr(2)`."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.getxattr.restype = ctypes.c_ssize_t
+    place = [ctypes.c_size_t, ctypes.c_uint32, ctypes.c_int]
+    libc.getxattr.argtypes = libc.setxattr.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, *place]
+    return libc
+
+
+def _checked(answer: int) -> int:
+    """What a function of the library answered. Raises OSError where that is a failure."""
+    if answer < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return answer
 
 
 def try_lock(file: IO[Any]) -> bool:

@@ -167,6 +167,29 @@ def rename_folder(folder: Path, name: Path) -> None:
     _patiently(lambda: folder.rename(name))
 
 
+def put_attribute(path: Path, name: str, value: bytes) -> None:
+    """Keep something with a file or folder, beside its bytes: a stream of NTFS. Raises OSError where there are none."""
+    with _stream(path, name).open("wb") as stream:
+        stream.write(value)
+
+
+def attribute_of(path: Path, name: str) -> bytes:
+    """Return what is kept with a file or folder by `put_attribute`.
+
+    Raises OSError: ENOENT where there is no such thing, ENOTSUP where the file system keeps none.
+    """
+    try:
+        return _stream(path, name).read_bytes()
+    except OSError as error:
+        if error.errno == errno.EINVAL:  # FAT and exFAT know no colon in a name
+            raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP), str(path)) from error
+        raise
+
+
+def _stream(path: Path, name: str) -> Path:
+    return Path(f"{path.absolute()}:{name}")  # a name of one letter before a colon would be a drive
+
+
 def _patiently(act: Callable[[], object]) -> None:
     """Do what an open file stands in the way of, now or within two seconds."""
     for pause in _PAUSES:
