@@ -1,6 +1,7 @@
 """The table of objects: what is asked of it, and that a million rows do not stall it."""
 
 import doctest
+import warnings
 
 import numpy as np
 import pytest
@@ -87,6 +88,30 @@ def test_a_table_without_objects_is_one(tmp_path):
 def test_what_is_no_table_of_objects_is_refused_on_one_line(tmp_path, text):
     (tmp_path / "cells.csv").write_text(text)
     with pytest.raises(UsageError, match=r"cells\.csv: (is no table of objects|has no column)"):
+        read_table(tmp_path / "cells.csv")
+
+
+def test_blank_cells_are_no_numbers_and_blank_lines_no_rows(tmp_path):
+    rows = ["", "1,nucleus,,5.5,107.5,0,95,14,26,", "2,nucleus,210,4.9,207.6,0,198,12,20,0.8", ""]
+    (tmp_path / "cells.csv").write_text("\n".join([HEAD, *rows]) + "\n")
+    table = read_table(tmp_path / "cells.csv")
+    assert table.columns["id"].tolist() == [1, 2]
+    for name, value in (("area_px", 210), ("eccentricity", 0.8)):
+        assert np.isnan(table.columns[name][0])
+        assert table.columns[name][1] == value
+
+
+def test_numbers_beyond_all_integers_stay_what_they_are(tmp_path):
+    (tmp_path / "cells.csv").write_text(HEAD + "\n1,nucleus,inf,5.5,107.5,0,95,14,26,1e300\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        table = read_table(tmp_path / "cells.csv")
+    assert [table.columns[name][0] for name in ("area_px", "eccentricity")] == [np.inf, 1e300]
+
+
+def test_a_row_of_more_cells_than_the_head_is_told(tmp_path):
+    (tmp_path / "cells.csv").write_text(HEAD + "\n1,nucleus,309,5,5,107,5,0,95,14,26,1\n")
+    with pytest.raises(UsageError, match="a row has 12 cells, and the head 10"):
         read_table(tmp_path / "cells.csv")
 
 

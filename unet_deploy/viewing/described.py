@@ -9,6 +9,7 @@ import numpy as np
 
 from unet_deploy.images.orientation import upright_order
 from unet_deploy.system.colours import hex_colour
+from unet_deploy.viewing.contrast import is_picture
 from unet_deploy.viewing.difference import COLOURS
 from unet_deploy.viewing.paint import class_colours
 from unet_deploy.viewing.scene import Scene
@@ -23,6 +24,8 @@ from unet_deploy.viewing.shown import (
 from unet_deploy.viewing.table import Order
 from unet_deploy.viewing.zoom import TILE
 
+_PICTURE = ("red", "green", "blue")
+
 
 def describe_scene(scene: Scene) -> list[dict[str, Any]]:
     """Say of each file, from below to above, what it is called, how large it is, and what its numbers are.
@@ -34,12 +37,16 @@ def describe_scene(scene: Scene) -> list[dict[str, Any]]:
 
 
 def describe_progress(scene: Scene) -> list[dict[str, Any]]:
-    """Say of each file how much of its overview is made, 0 to 1, and what ended its making; 1 where none is made."""
+    """Say of each file of which page an overview is made, how much of it, 0 to 1, and what ended its making.
+
+    Where none is made the page is null, and all of it is there.
+    """
     found = []
     for file in scene.files:
         overview = file.layer.overview
         failed = overview.failed if overview else None
-        found.append({"share": overview.share if overview else 1.0, "failed": str(failed) if failed else ""})
+        page, share = (overview.page, overview.share) if overview else (None, 1.0)
+        found.append({"page": page, "share": share, "failed": str(failed) if failed else ""})
     return found
 
 
@@ -70,7 +77,8 @@ def _described(file: ShownFile) -> dict[str, Any]:
         "note": info.note,
     }
     if isinstance(file, ShownImage):
-        names = info.channel_names or tuple(str(channel) for channel in range(info.channels))
+        named = _PICTURE if is_picture(file.layer) else tuple(str(channel) for channel in range(info.channels))
+        names = info.channel_names or named
         return common | {"kind": "image", "channels": names}
     common |= {"objects": isinstance(file, ShownMask) and file.numbers_objects, "classes": file.classes}
     common |= {"colours": _hex(class_colours())}

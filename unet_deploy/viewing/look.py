@@ -15,7 +15,7 @@ from unet_deploy.viewing.table import Order
 
 MOST_SHADES = 16
 """Channels that are shown together."""
-_LABELS = re.compile(r"(fill|outline)(?:@(0\.\d{1,4}))?((?:;(?:[0-9a-f]{6}|-)){0,16})", re.ASCII)
+_LABELS = re.compile(r"(fill|outline)(?:@(0\.\d{1,4}))?((?:;(?:[0-9a-f]{6}|-)){0,64})", re.ASCII)
 _SHADE = re.compile(r"(\d{1,4}),([^,;]{1,32}),([^,;]{1,32}),([^,;]{1,32}),([0-9a-f]{6})", re.ASCII)
 
 

@@ -70,7 +70,7 @@ class Scene:
         for other in files[1:]:
             _check_lies_on(other.layer, files[0].layer)
         self.difference = _difference_of(files)
-        """Of the first two masks; None where there are fewer."""
+        """Of the first mask and the last; None where there is but one, or they are of two sizes."""
         self._counting: Counting | None = None
         self._lock = threading.Lock()
         self._kept: LRUCache[object, bytes] = LRUCache(CACHE_BYTES, getsizeof=len)
@@ -226,20 +226,22 @@ def _shown_over(over: Over, reading: Reading) -> ShownMask | ShownProbabilities:
 
 def _difference_of(files: Sequence[ShownFile]) -> ShownDifference | None:
     masks = [file for file in files if isinstance(file, ShownMask)]
-    if len(masks) < 2 or masks[0].layer.zooms != masks[1].layer.zooms:
+    if len(masks) < 2:
         return None
-    if masks[0].layer.info.orientation != masks[1].layer.info.orientation:
+    first, last = masks[0], masks[-1]
+    if (first.layer.zooms, first.layer.info.orientation) != (last.layer.zooms, last.layer.info.orientation):
         return None
-    return ShownDifference(masks[0], masks[1])
+    return ShownDifference(first, last)
 
 
 def _check_lies_on(upper: Layer, lower: Layer) -> None:
     """Raise UsageError unless two files show the same area: of one size, or of levels of one pyramid."""
-    (height, width), (lower_height, lower_width) = ((layer.zooms.height, layer.zooms.width) for layer in (upper, lower))
-    expected = lower_height * width / lower_width
-    if abs(height - expected) > max(1, width / lower_width):
+    ours, theirs = ((layer.zooms.height, layer.zooms.width) for layer in (upper, lower))
+    steps = [whole / part for whole, part in zip(theirs, ours, strict=True)]
+    is_level = min(steps) > 1.5 and abs(ours[0] - theirs[0] / steps[1]) <= 1
+    if ours != theirs and not is_level:
         raise UsageError(
-            f"{upper.info.name}: is {height} x {width} pixels, and {lower.info.name} {lower_height} x {lower_width}; "
+            f"{upper.info.name}: is {ours[0]} x {ours[1]} pixels, and {lower.info.name} {theirs[0]} x {theirs[1]}; "
             "name files of the same image"
         )
     if 1 not in (upper.info.pages, lower.info.pages) and upper.info.pages != lower.info.pages:

@@ -6,9 +6,10 @@ It is read once, as numbers: a million objects of 17 columns take 130 MB. An ord
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ MOST_ROWS = 500
 """That are handed out at once."""
 _ORDERS = 4
 """That are kept."""
+_FIRST = 1000
+"""Rows of a CSV that tell which of its columns are numbers."""
 _PLACES = ("id", "bbox_y", "bbox_x", "bbox_height", "bbox_width", "centroid_y", "centroid_x")
 """The columns that say where an object lies."""
 
@@ -228,12 +231,15 @@ def _parquet(path: Path) -> dict[str, np.ndarray]:
 
 
 def _csv(path: Path) -> dict[str, np.ndarray]:
-    """The columns of a CSV; those whose first cell is a number are numbers."""
+    """The columns of a CSV; those whose first cells are numbers are numbers, and blank ones among them NaN."""
     with path.open(encoding="utf-8-sig", newline="") as file:
-        head, first = _cells(file.readline()), _cells(file.readline())
-    numbers = [at for at, cell in enumerate(first) if _is_number(cell)]
+        head = _cells(file.readline())
+        first = [row for line in islice(file, _FIRST) if (row := _cells(line))]
     if not first:
         return {name: np.empty(0) for name in head}
+    if odd := next((row for row in first if len(row) != len(head)), None):
+        raise ValueError(f"a row has {len(odd)} cells, and the head {len(head)}")
+    numbers = [at for at, cells in enumerate(zip(*first, strict=True)) if _are_numbers(cells)]
     said: dict[str, Any] = {
         "delimiter": ",",
         "skiprows": 1,
@@ -242,7 +248,10 @@ def _csv(path: Path) -> dict[str, np.ndarray]:
         "encoding": "utf-8-sig",
     }
     found = dict.fromkeys(head, np.empty(0))
-    table = np.loadtxt(path, usecols=numbers, ndmin=2, **said)
+    try:
+        table = np.loadtxt(path, usecols=numbers, ndmin=2, **said)
+    except ValueError:  # a blank cell, or what is no number; this way takes ten times as long
+        table = np.loadtxt(path, usecols=numbers, ndmin=2, converters=_number, **said)
     for at, place in enumerate(numbers):
         found[head[place]] = _whole(table[:, at])
     for place in set(range(len(head))) - set(numbers):
@@ -256,17 +265,22 @@ def _cells(line: str) -> list[str]:
     return next(csv.reader([line])) if line.strip() else []
 
 
-def _is_number(cell: str) -> bool:
+def _are_numbers(cells: Sequence[str]) -> bool:
+    """Whether cells are numbers, but for blank ones, and not all of them are blank."""
     try:
-        float(cell)
+        return len([_number(cell) for cell in cells if cell.strip()]) > 0
     except ValueError:
         return False
-    return True
+
+
+def _number(cell: str) -> float:
+    return float(cell) if cell.strip() else np.nan
 
 
 def _whole(column: np.ndarray) -> np.ndarray:
-    """Numbers that are all whole as integers."""
-    return column.astype(np.int64) if (column == np.rint(column)).all() else np.ascontiguousarray(column)
+    """Numbers that are all whole as integers, where float64 has them exactly."""
+    is_whole = np.all(np.abs(column) < 1 << 53) and np.all(column == np.rint(column))
+    return column.astype(np.int64) if is_whole else np.ascontiguousarray(column)
 
 
 def _sorted(column: np.ndarray, is_falling: bool) -> np.ndarray:

@@ -33,12 +33,19 @@ function cut(by) {
   panel();
 }
 
+function zoom(by) {
+  viewer.viewport.zoomBy(by);
+  viewer.viewport.applyConstraints();
+}
+
 function outline() {
   onOver((file, at) => { file.drawn = file.drawn === "fill" ? "outline" : "fill"; show(at); });
   panel();
 }
 
 const acts = {
+  "+": ["zoom in", () => zoom(1.5)],
+  "-": ["zoom out", () => zoom(1 / 1.5)],
   "0": ["the whole image", () => viewer.viewport.goHome()],
   "1": ["one pixel on one", () => viewer.viewport.zoomTo(viewer.world.getItemAt(0).imageToViewportZoom(1 / devicePixelRatio))],
   "m": ["masks on or off", blink],
@@ -61,15 +68,15 @@ const acts = {
 const typed = (target) => target.closest?.("select, input:not([type=range], [type=checkbox])");
 
 export function begin() {
-  const rows = [["+ -", "zoom"], ["arrows", "move"], ...Object.entries(acts).map(([key, [what]]) => [key, what])];
+  const rows = [["arrows", "move"], ...Object.entries(acts).map(([key, [what]]) => [key, what])];
   byId("keys").querySelector("dl").append(...rows.flatMap(([key, what]) =>
     [made("dt", {}, made("kbd", { textContent: key })), made("dd", { textContent: what })]));
   document.addEventListener("keydown", (event) => {
-    const act = acts[event.key];
+    const act = acts[event.key === "=" ? "+" : event.key];
     if (!act || event.ctrlKey || event.metaKey || event.altKey || typed(event.target)) return;
     event.preventDefault();
     Promise.resolve(act[1]()).catch(complain);
   });
-  // OpenSeadragon would turn and mirror the picture with letters of its own.
-  viewer.addHandler("canvas-key", (event) => { if (event.originalEvent.key.length === 1 && !"+=-_".includes(event.originalEvent.key)) event.preventDefaultAction = true; });
+  // OpenSeadragon would zoom once more, and turn and mirror the picture with letters of its own.
+  viewer.addHandler("canvas-key", (event) => { if (event.originalEvent.key.length === 1) event.preventDefaultAction = true; });
 }

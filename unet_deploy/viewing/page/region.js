@@ -47,4 +47,8 @@ byId("draw").addEventListener("click", () => {
   if (!pressed && isNarrow()) byId("panel").open = false;
 });
 byId("close-found").addEventListener("click", () => { frame("drawn"); tellFound("drawn-region", false); });
-byId("copy").addEventListener("click", () => navigator.clipboard.writeText(byId("roi").textContent).catch(complain));
+byId("copy").addEventListener("click", async () => {
+  await navigator.clipboard.writeText(byId("roi").textContent).catch(complain);
+  byId("copy").textContent = "copied";
+  setTimeout(() => { byId("copy").textContent = "copy"; }, 1500);
+});

@@ -17,6 +17,7 @@ const SETTINGS = {
   maxZoomPixelRatio: 16,
   minZoomImageRatio: 0.5,
   animationTime: 0.4,
+  preserveImageSizeOnResize: true,
   gestureSettingsMouse: { clickToZoom: false, dblClickToZoom: true },
 };
 
@@ -62,19 +63,41 @@ export function sourceOf(number) {
   const file = scene.files[number];
   const { height, width, tile, lastZoom } = file;
   const [shown, look] = [scene.page, encodeURIComponent(lookOf(file))];
+  const again = file.renewed ? `?${file.renewed}` : ""; // what is kept of the same address is of before
   return {
     height, width, tileSize: tile, minLevel: 0, maxLevel: lastZoom,
-    getTileUrl: (zoom, column, row) => `tile/${number}/${shown}/${zoom}/${column}/${row}/${look}`,
+    getTileUrl: (zoom, column, row) => `tile/${number}/${shown}/${zoom}/${column}/${row}/${look}${again}`,
     hasTransparency: () => true,
   };
 }
 
+// A file that is laid anew takes the place of what was there once it is loaded, so that nothing is blank meanwhile.
 export function lay(view, number, opacity) {
+  const before = view.world.getItemAt(number);
+  const first = { opacity: before ? 0 : opacity, preload: Boolean(before && opacity) };
   return new Promise((done) => view.addTiledImage({
-    tileSource: sourceOf(number), index: number, replace: number < view.world.getItemCount(),
-    width: 1, opacity, success: done, error: (event) => { complain(event); done(); },
+    tileSource: sourceOf(number), width: 1, ...first,
+    success: async ({ item }) => {
+      if (before) await exchange(view, number, item, opacity);
+      done();
+    },
+    error: (event) => { complain(event); done(); },
   }));
 }
+
+async function exchange(view, number, item, opacity) {
+  if (opacity) await loaded(item);
+  view.world.removeItem(view.world.getItemAt(number));
+  view.world.setItemIndex(item, number);
+  item.setPreload(false);
+  item.setOpacity(opacity);
+}
+
+// All that the screen wants of it, or what came of that within some seconds.
+const loaded = (item) => new Promise((done) => {
+  item.addHandler("fully-loaded-change", ({ fullyLoaded }) => fullyLoaded && done());
+  setTimeout(done, item.getFullyLoaded() ? 0 : 5000);
+});
 
 // Tells others that a file is drawn otherwise: the second picture, and the address.
 export const tell = (number) => document.dispatchEvent(new CustomEvent("look", { detail: number }));
@@ -91,6 +114,12 @@ export async function show(number) {
   fade(number);
 }
 
+// More of a file can be seen by now: its overview was made further.
+export function renew(number) {
+  scene.files[number].renewed = (scene.files[number].renewed ?? 0) + 1;
+  return show(number);
+}
+
 export function fade(number) {
   viewer.world.getItemAt(number)?.setOpacity(opacityOf(scene.files[number]));
   tell(number);
@@ -103,6 +132,8 @@ export async function showAll() {
   }
 }
 
+const [AT_FIRST, FEW] = [6, 3]; // of more channels than these have colours of their own, the first few are shown at first
+
 const hex = (colour) => `#${colour.map((part) => part.toString(16).padStart(2, "0")).join("")}`;
 
 // What the server proposes for a page; what somebody chose stays.
@@ -111,7 +142,8 @@ async function measure(number) {
   const proposed = (await ask(`shades/${number}/${scene.page}`)).shades;
   file.shades = proposed.map((shade) => {
     const before = file.shades?.[shade.channel];
-    const found = { ...shade, colour: hex(shade.colour), shown: true, chosen: false, proposed: [shade.low, shade.high] };
+    const shownFirst = proposed.length <= AT_FIRST || shade.channel < FEW;
+    const found = { ...shade, colour: hex(shade.colour), shown: shownFirst, chosen: false, proposed: [shade.low, shade.high] };
     if (!before) return found;
     const kept = { shown: before.shown, gamma: before.gamma, colour: before.colour };
     return { ...found, ...kept, ...(before.chosen ? { low: before.low, high: before.high, chosen: true } : {}) };

@@ -12,6 +12,7 @@ let selected = null;
 export async function begin() {
   const found = await ask("table");
   if (!found.name) return;
+  byId("reading").hidden = found.ready;
   if (!found.ready) { setTimeout(() => begin().catch(complain), 500); return; }
   about = found;
   const open = made("button", { type: "button", textContent: `table of ${about.count.toLocaleString("en")} objects`, id: "open-table" });
@@ -37,7 +38,9 @@ async function fill() {
     cell.setAttribute("aria-sort", sorted ? (way === "up" ? "ascending" : "descending") : "none");
     return cell;
   });
+  const focused = [...byId("table").querySelectorAll("th button")].indexOf(document.activeElement);
   byId("table").querySelector("thead").replaceChildren(made("tr", {}, ...head));
+  head[focused]?.firstChild.focus({ preventScroll: true });
   byId("table").querySelector("tbody").replaceChildren(...rows.map(lineOf));
   byId("which").textContent = about.count
     ? `${first + 1} to ${first + rows.length} of ${about.count.toLocaleString("en")}` : "no objects";

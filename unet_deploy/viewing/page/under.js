@@ -1,6 +1,6 @@
 // What lies under the cursor, how large it is, and how far overviews are.
 import { ask, byId, complain } from "./ask.js";
-import { imagePoint, scene, viewer } from "./scene.js";
+import { imagePoint, isOver, renew, scene, viewer } from "./scene.js";
 
 let asking = false;
 
@@ -11,15 +11,18 @@ async function under(event) {
   asking = true;
   try {
     const values = await ask(`values/${scene.page}/${y}/${x}`);
-    byId("under").textContent = `y ${y}, x ${x}: ${values.map(said).join("  |  ")}`;
+    byId("under").textContent = [`y ${y}, x ${x}`, ...values.map(said)].join("\n");
   } catch { byId("under").textContent = `y ${y}, x ${x}`; }
   finally { asking = false; }
 }
 
 function said(values, number) {
   const file = scene.files[number];
-  const name = file.kind === "mask" && !file.objects ? file.classes[values[0]] : null;
-  return values.map((value) => typeof value === "number" ? Number(value.toPrecision(5)) : value).join(" ") + (name ? ` ${name}` : "");
+  const plain = (value) => typeof value === "number" ? Number(value.toPrecision(5)) : value;
+  if (file.kind === "mask" && !file.objects) return `${file.name}: ${values[0]} ${file.classes[values[0]] ?? ""}`;
+  const names = file.kind === "probabilities" ? file.classes : file.channels ?? [];
+  if (values.length === 1) return `${file.name}: ${plain(values[0])}`;
+  return `${file.name}: ${values.map((value, at) => `${names[at] ?? at} ${plain(value)}`).join(", ")}`;
 }
 
 function scaleBar() {
@@ -37,7 +40,9 @@ function scaleBar() {
 }
 
 let following = 0;
+let known = []; // of each file, how far its overview was when it was asked for last
 
+// Overviews begin with the first tile that needs them, so there is no end to asking.
 export async function follow() {
   clearTimeout(following);
   try {
@@ -45,13 +50,16 @@ export async function follow() {
     const failed = found.find((each) => each.failed);
     if (failed) complain(new Error(failed.failed));
     const least = Math.min(...found.map((each) => each.share));
-    const wasMade = !byId("progress").hidden;
     byId("progress").hidden = failed || least === 1;
     byId("progress").value = least;
-    if (wasMade) scene.files.forEach((_, number) => viewer.world.getItemAt(number)?.reset());
-    if (least < 1 && !failed) following = setTimeout(follow, 1000);
-    else if (!wasMade) following = setTimeout(follow, 3000); // one may begin with the first tile that needs it
+    const now = found.map(({ page, share }) => page === null ? "" : `${page} ${share}`);
+    const grown = now.flatMap((each, number) => each && each !== known[number] ? [number] : []);
+    known = now;
+    for (const number of grown) await renew(number);
+    const difference = scene.files.findIndex((file) => file.kind === "difference");
+    if (difference >= 0 && grown.some((number) => isOver(scene.files[number]))) await renew(difference);
   } catch (error) { complain(error); }
+  following = setTimeout(follow, 2000);
 }
 
 export function begin() {

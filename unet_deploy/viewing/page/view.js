@@ -14,7 +14,7 @@ function prepare(file, number) {
   Object.assign(file, { visible: !isOver(file) || number === first, opacity: { image: 1, difference: 0.8 }[file.kind] ?? 0.5 });
   if (!isOver(file)) return;
   file.drawn = "fill";
-  const names = file.classes.slice(1, 17);
+  const names = file.classes.slice(1, 65);
   file.paints = names.map((name, at) => {
     const own = file.colours[at % file.colours.length];
     return { name, own, colour: own, shown: true };
