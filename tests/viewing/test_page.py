@@ -7,6 +7,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from contextlib import contextmanager
 
 import imagecodecs
 import numpy as np
@@ -80,7 +81,13 @@ def write(folder, name, planes):
 def address(files):
     """Where a server shows all of them; the image is not named."""
     names = ("mask.tif", "slide.truth.tif", "mask.probabilities.tif", "cells.csv")
-    named = [files / name for name in names]
+    with served(*(files / name for name in names)) as address:
+        yield address
+
+
+@contextmanager
+def served(*named):
+    """A server of some files; its address."""
     command = [sys.executable, "-m", "unet_deploy.cli", "view", *named, "--no-browser"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ)
     try:
@@ -322,6 +329,34 @@ def test_on_a_narrow_screen_a_row_and_a_region_are_seen_with_the_settings_folded
 @pytest.mark.parametrize("at", ["0,0,0", "1e300,0,1", "0,0,-1", "x,y,z", "0.5,0.5,1e300"])
 def test_an_address_that_leads_nowhere_shows_the_whole_image(opened, at):
     assert (screen(opened(f"#at={at}")) == screen(opened())).all()
+
+
+def test_side_by_side_keeps_the_zoom(opened):
+    page = opened()
+    page.keyboard.press("1")
+    page.wait_for_timeout(900)
+    before = page.locator("#scale-bar").bounding_box()["width"], page.locator("#scale-text").text_content()
+    page.keyboard.press("b")
+    page.wait_for_timeout(900)
+    assert page.locator("#other").is_visible()
+    assert (page.locator("#scale-bar").bounding_box()["width"], page.locator("#scale-text").text_content()) == before
+
+
+def test_the_minimap_shows_an_image_whose_overview_is_made_while_it_is_looked_at(browser, tmp_path):
+    tifffile.imwrite(tmp_path / "white.tif", np.full((4200, 4200), 200, np.uint8), tile=(256, 256), compression="zlib")
+    with served(tmp_path / "white.tif") as address:
+        page = browser.new_page(viewport=WIDE)
+        page.goto(address)
+        page.wait_for_selector(".navigator")
+        minimap = page.locator(".navigator").bounding_box()
+        y, x = int(minimap["y"] + minimap["height"] / 2), int(minimap["x"] + minimap["width"] / 2)
+        for _ in range(40):
+            page.wait_for_timeout(500)
+            if screen(page)[y - 20 : y + 20, x - 20 : x + 20].min() > 60:
+                break
+        else:
+            pytest.fail("the minimap stays black")
+        page.close()
 
 
 def status(address, path="", host=None):

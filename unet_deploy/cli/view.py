@@ -10,6 +10,7 @@ import typer
 from unet_deploy.cli import show
 from unet_deploy.cli.app import command
 from unet_deploy.cli.options import ReadingOptions
+from unet_deploy.errors import address
 
 SERVER = "Server"
 """The theme of how the page is reached."""
@@ -57,6 +58,6 @@ def view(
     named = sort_out(files, image, read.reading())
     for over in named.over:
         if not over.is_said:
-            show.note(f"note: {over.path}: does not say what it is, and is shown as a mask")
+            show.note(f"note: {address(over.path)}: does not say what it is, and is shown as a mask")
     with open_scene(named) as scene:
         serve(scene, ready, host=host, port=port)

@@ -229,5 +229,6 @@ def _measured(name: str, value: float, text: str) -> Markup:
 
 def _other(other: Other) -> list[str]:
     name = element("span", file_name(PurePath(other.image).name), title=other.image)
-    why = element("b", "failed: ", other.why) if other.failed else other.why
+    said = other.why.removeprefix(f"{other.image}: ")
+    why = element("b", "failed: ", said) if other.failed else said
     return ["", name, why, *[Markup("-")] * 6]

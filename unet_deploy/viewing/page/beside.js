@@ -26,7 +26,9 @@ async function set(number) {
   byId("other").hidden = shown === null;
   if (shown === null) return;
   if (!other) open();
+  following = true; // the second picture begins with the whole image, and is not to lead there
   for (let at = 0; at < scene.files.length; at++) await lay(other, at, opacityThere(scene.files[at], at));
+  following = false;
   follow(viewer, other);
 }
 
