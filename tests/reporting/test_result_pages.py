@@ -35,6 +35,10 @@ def test_scores_of_a_page_are_those_of_the_json(folder, tmp_path, undecided, cap
     assert all(picture["alt"].endswith("errors in colour") for picture in page.pictures())
     assert "missed" in page.text
     assert "invented" in page.text
+    assert page.number("seconds") > 0
+    assert page.number("peak_bytes") > 1e7
+    for told in ("runtime", "threshold", "scale"):
+        assert told in page.texts
 
 
 def test_a_page_is_no_image_and_replaces_no_file(folder, tmp_path, capsys, undecided):  # noqa: F811

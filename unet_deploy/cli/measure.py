@@ -99,7 +99,7 @@ def _verify_tiled(model: str, image: Path, tile_size: int | None, reading: "Read
 
     with open_model(model, probabilities=True, device="cpu") as runtime:
         check = verify_tiled(runtime, image, tile_size=tile_size, reading=reading)
-    proof.write(tiled_page(model, check, image, runtime.card))
+    proof.write(tiled_page(model, check, image, runtime))
     show.seams(check, image)
     if not check.agreement.holds:
         raise VerificationError(f"{image}: the tiled answer is not the whole image's; do not trust masks of {model}")

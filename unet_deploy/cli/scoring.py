@@ -160,7 +160,7 @@ def evaluate(
             worst = worst_images(
                 models, result, pairs, mask_kind=data.mask_kind, reading=read.reading(), tta=measures.tta
             )
-            done = Evaluated(result, models.card, str(conditions), scoring.groups)
+            done = Evaluated(result, models.card, str(conditions), models.at(1.0).name, scoring.groups)
             write_page(findings.report, evaluated_page(done, worst), overwrite=findings.overwrite)
         show_scores.masks_read(result)
         show_scores.training_images(result, models.card)

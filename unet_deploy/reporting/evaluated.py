@@ -14,6 +14,7 @@ from unet_deploy.evaluation.scores import CUTS, Evaluation, Score
 from unet_deploy.evaluation.sheet import INVENTED, MISSED, MISTAKEN, compared
 from unet_deploy.evaluation.worst import MOST as SHOWN
 from unet_deploy.evaluation.worst import WorstImage, order
+from unet_deploy.measure.words import Rows
 from unet_deploy.model.card import ModelCard
 from unet_deploy.reporting.charts import curve
 from unet_deploy.reporting.markup import Markup, element, number
@@ -27,6 +28,7 @@ from unet_deploy.reporting.parts import (
     legend,
     machine_rows,
     note,
+    process_rows,
     section,
     warning,
 )
@@ -46,6 +48,8 @@ class Evaluated:
     card: ModelCard
     conditions: str
     """What was scored and how, in words."""
+    runtime: str
+    """Runtime and device that answered."""
     groups: frozenset[str]
     """Of measures, those that were asked for."""
 
@@ -64,9 +68,20 @@ def evaluated_page(done: Evaluated, worst: Iterable[WorstImage]) -> str:
         _curves(result),
         _worst(worst, result.classes),
         _images(result),
-        section("How it was done", facts([("images", done.conditions), *machine_rows()])),
+        section("How it was done", facts([*_how(done), *process_rows(), *machine_rows()])),
         card_section(done.card),
     )
+
+
+def _how(done: Evaluated) -> Rows:
+    decision = done.card.decision
+    known = f"as they are, or where objects are not of a size that the model knows, at {decision.diameter or 0:g} px"
+    return [
+        ("images", done.conditions),
+        ("scale", known if decision.diameter else "as they are"),
+        ("threshold", f"{decision.threshold:g}"),
+        ("runtime", done.runtime),
+    ]
 
 
 def _warnings(result: Evaluation) -> list[Markup]:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from time import time
+
+from psutil import Process
 
 from unet_deploy._version import __version__
 from unet_deploy.measure.words import card_rows
 from unet_deploy.model.card import ModelCard
-from unet_deploy.reporting.markup import Markup, element, joined
+from unet_deploy.reporting.markup import Markup, element, joined, number
 from unet_deploy.system.colours import Colour, hex_colour
-from unet_deploy.system.machine import processor_name, total_memory, usable_cores
-from unet_deploy.system.words import bytes_text
+from unet_deploy.system.machine import peak_memory, processor_name, total_memory, usable_cores
+from unet_deploy.system.words import bytes_text, time_text
 
 Cells = Iterable[tuple[str, str]]
 """Names and values; a value that is Markup is taken as it is."""
@@ -84,6 +87,15 @@ def segmented_by(card: ModelCard, how: str = ".") -> Markup:
 def card_section(card: ModelCard) -> Markup:
     """Return all that the card of a model says."""
     return section("The model", facts(card_rows(card)))
+
+
+def process_rows() -> Cells:
+    """What the command took so far, its start included."""
+    seconds = time() - Process().create_time()
+    return [
+        ("time of the command", number("seconds", seconds, time_text(seconds))),
+        ("peak memory", joined(number("peak_bytes", peak_memory(), bytes_text(peak_memory())), " of the process")),
+    ]
 
 
 def machine_rows() -> list[tuple[str, str]]:

@@ -10,15 +10,25 @@ from unet_deploy.measure.words import Rows, differing, seam_rows
 from unet_deploy.model.card import ModelCard
 from unet_deploy.reporting.markup import Markup, element, number
 from unet_deploy.reporting.page import page
-from unet_deploy.reporting.parts import card_section, facts, key_figures, machine_rows, note, section, warning
+from unet_deploy.reporting.parts import (
+    card_section,
+    facts,
+    key_figures,
+    machine_rows,
+    note,
+    process_rows,
+    section,
+    warning,
+)
+from unet_deploy.runtimes import Runtime
 from unet_deploy.runtimes.agreement import Agreement
 
 
-def tiled_page(model: str, check: SeamCheck, image: Path, card: ModelCard) -> str:
-    """Return the page that sets the answer tile by tile beside that in one pass."""
+def tiled_page(model: str, check: SeamCheck, image: Path, runtime: Runtime) -> str:
+    """Return the page that sets the answer tile by tile beside that in one pass, both by a runtime."""
     said = "An image is cut into tiles. If the answer in tiles is that in one pass, they leave no seams."
-    rows = seam_rows(check, Path(address(image)))
-    return _page(f"{address(model)}: tiles against one pass", said, rows, check.agreement, card)
+    rows = [*seam_rows(check, Path(address(image))), ("runtime", runtime.name)]
+    return _page(f"{address(model)}: tiles against one pass", said, rows, check.agreement, runtime.card)
 
 
 def reference_page(model: str, reference: Path, image: Path, agreement: Agreement, card: ModelCard) -> str:
@@ -49,7 +59,7 @@ def _page(title: str, said: str, rows: Rows, agreement: Agreement, card: ModelCa
         _verdict(agreement),
         key_figures(_figures(agreement)),
         section("What was compared", facts(rows)),
-        section("How it was done", facts(machine_rows())),
+        section("How it was done", facts([*process_rows(), *machine_rows()])),
         card_section(card),
     )
 
