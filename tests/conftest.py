@@ -18,6 +18,12 @@ settings.load_profile("ours")
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
+@pytest.fixture(autouse=True)
+def in_float32(monkeypatch):
+    """What a test computes in its own process is exact on every processor; who wants bfloat16 asks for it."""
+    monkeypatch.setattr("unet_deploy.system.machine.bf16_pays", lambda: False)
+
+
 @pytest.fixture(scope="session")
 def data() -> Path:
     """The folder of real images and odd TIFFs; without it the test is skipped."""

@@ -109,3 +109,21 @@ def test_auto_tries_bfloat16_once_on_this_processor(undecided, nuclei_image, tmp
         assert runtime.choice == choice
         assert runtime.name == f"OpenVINO {choice.precision}, CPU"
         np.testing.assert_array_equal(segment_array(nuclei_image, runtime, None)[0], labels)
+
+
+@needs_bf16
+def test_segmenting_takes_auto_by_itself_and_float32_where_that_is_asked_for(
+    undecided, nuclei_image, tmp_path, monkeypatch
+):
+    import tifffile
+
+    from unet_deploy.segmentation.run import segment_file
+
+    monkeypatch.setenv("UNET_DEPLOY_CACHE", str(tmp_path))
+    monkeypatch.setattr("unet_deploy.system.machine.bf16_pays", lambda: True)
+    image = tmp_path / "image.tif"
+    tifffile.imwrite(image, nuclei_image)
+    report = segment_file(image, tmp_path / "auto.tif", undecided, device="cpu")
+    assert report.runtime == f"OpenVINO {report.precision}, CPU"
+    with open_model(undecided, device="cpu", precision="fp32") as exact:
+        assert segment_file(image, tmp_path / "exact.tif", exact).precision is None

@@ -180,15 +180,13 @@ def test_a_choice_is_kept_and_a_damaged_file_is_none(tmp_path, monkeypatch):
     assert kept_choice("it") is None
 
 
-def test_without_bfloat16_auto_is_float32_and_says_so(small_models, speckle, monkeypatch):
-    monkeypatch.setattr("unet_deploy.system.machine.bf16_pays", lambda: False)
+def test_without_bfloat16_auto_is_float32_and_says_so(small_models, speckle):
     with open_model(small_models["one"], device="cpu", precision="auto") as runtime:
         assert runtime.name.endswith("fp32, CPU")
         assert settled(runtime, speckle).why.startswith("float32: ")
 
 
-def test_float32_is_the_same_whoever_chose_it(small_models, speckle, monkeypatch):
-    monkeypatch.setattr("unet_deploy.system.machine.bf16_pays", lambda: False)
+def test_float32_is_the_same_whoever_chose_it(small_models, speckle):
     answers = []
     for precision in ("auto", "fp32"):
         with open_model(small_models["one"], device="cpu", precision=precision) as runtime:

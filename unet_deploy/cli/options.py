@@ -56,7 +56,7 @@ PrecisionOption = Annotated[
     str | None,
     typer.Option(
         "--precision",
-        help="auto, fp32, fp16, bf16 or int8. auto: bf16 on a CPU where it is proved on the image, and faster.",
+        help="fp32, fp16, bf16 or int8.",
         show_default="fp32 on a CPU, fp16 on a GPU",
         rich_help_panel=MODEL,
     ),

@@ -217,7 +217,7 @@ class Cluster:
         """What is to be done, with the names of files as other machines see them."""
         scale = task.measured.scaled.scale  # 1 where the caller had opened the model: then the request says it
         request = self._request if scale == 1 else replace(self._request, scale=scale)
-        if request.precision == "auto":  # chosen once for all
+        if request.precision == "auto" or task.settled.precision:  # chosen once for all
             request = replace(request, precision=task.settled.precision)
         return Work(
             model=self._model,

@@ -86,7 +86,8 @@ def forecast(
     """
     check_apart(outputs.places, [path])
     options = replace(options, max_memory=compute.share(options.max_memory))
-    request = Request(probabilities=options.tta or outputs.probabilities is not None, threshold=options.threshold)
+    scores = options.tta or outputs.probabilities is not None
+    request = Request(precision="auto", probabilities=scores, threshold=options.threshold)
     with open_file(path, options) as source, models_of(model, request) as models:
         turn_to_level(source, models.card, options)
         info = source.info

@@ -90,7 +90,8 @@ def segment(
     tta, probabilities = yes_or_no(tta, "tta"), yes_or_no(asked.pop("probabilities", False), "probabilities")
     progress = callable_or_none(progress, "progress")
     check_dtype(image.dtype, "array")
-    request = replace(Request(pixels=pixels_for(image.dtype), probabilities=probabilities or tta), **asked)
+    request = Request(precision="auto", pixels=pixels_for(image.dtype), probabilities=probabilities or tta)
+    request = replace(request, **asked)
     with models_of(model, request) as models:
         labels, scores = segment_array(
             image, models, request.tile_size, scaling=scaling, probabilities=probabilities, tta=tta, progress=progress
@@ -188,6 +189,7 @@ def segment_file(
         opened = source or stack.enter_context(open_file(path, options))
         request = Request(
             device=device,
+            precision="auto",
             probabilities=options.tta or outputs.probabilities is not None,
             pixels=pixels_for(opened.info.dtype),
             tile_size=options.tile_size,
