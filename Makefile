@@ -1,5 +1,6 @@
 # make demo: segment a slide on this machine, without PyTorch, and say what came out in demo/report.html.
 # make test: the whole suite but what takes minutes.   make test-long: what takes minutes.
+# make test-napari: the plugin in a real napari, in an environment of its own, on a screen of its own (Xvfb).
 # make isbi DATA=path/to/isbi2012 [STEPS=3000] [WIDTH=16]: train on slices 0 to 23, evaluate on 24 to 29.
 # make reference: docs/commands.md, from the commands themselves.
 # make fuzz [MINUTES=30] [SEED=1]: mutated files of every kind; those that show a fault go to fuzz-found/.
@@ -11,7 +12,7 @@ STEPS ?= 3000
 WIDTH ?= 16
 MINUTES ?= 30
 
-.PHONY: demo test test-long fuzz lint reference isbi latency clean
+.PHONY: demo test test-long test-napari fuzz lint reference isbi latency clean
 
 demo: .venv-demo/ready
 	rm -rf demo && mkdir demo
@@ -27,6 +28,9 @@ test: .venv/ready
 
 test-long: .venv/ready
 	.venv/bin/python -m pytest --numprocesses 2 -m long
+
+test-napari: .venv-napari/ready
+	xvfb-run --auto-servernum --server-args "-screen 0 1400x900x24" .venv-napari/bin/python -m pytest tests/in_napari
 
 fuzz: .venv/ready
 	PYTHONPATH=tests .venv/bin/python -m fuzz --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
@@ -58,10 +62,15 @@ latency: .venv/ready
 	.venv/bin/python $(PIP_INSTALL) -e '.[train,test]'
 	touch $@
 
+.venv-napari/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv --clear .venv-napari
+	.venv-napari/bin/python $(PIP_INSTALL) -e '.[test-napari]'
+	touch $@
+
 .venv-demo/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear .venv-demo
 	.venv-demo/bin/python $(PIP_INSTALL) '.[cpu,openvino,view]'
 	touch $@
 
 clean:
-	rm -rf .venv .venv-demo demo build dist fuzz-found
+	rm -rf .venv .venv-napari .venv-demo demo build dist fuzz-found

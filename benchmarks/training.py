@@ -19,7 +19,7 @@ from record import Spread, save
 
 from trainer import optimizer
 from trainer import step as stepping
-from trainer.augment import TileBatch, draw_batch
+from trainer.augment import Source, TileBatch, draw_batch
 from trainer.batches import batches
 from trainer.data import Sample
 from trainer.places import Place, Places
@@ -121,7 +121,7 @@ class Loop:
         for at in range(recipe.steps):
             picked = np.random.default_rng(at).choice(len(samples), recipe.batch)
             places = [Place(int(index)) for index in picked]
-            yield draw_batch(samples, places, recipe.tile, self._run.model.margin, recipe.augmentation, [at])
+            yield draw_batch(Source(samples), places, recipe.tile, self._run.model.margin, recipe.augmentation, [at])
 
 
 def generated(seed: int) -> Sample:

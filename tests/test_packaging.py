@@ -30,6 +30,7 @@ def test_the_wheel_carries_model_types_trainer_and_licence(wheel):
         "unet_deploy/cli/__main__.py",
         "unet_deploy/viewing/page/index.html",
         "unet_deploy/reporting/page.css",
+        "unet_deploy/napari/napari.yaml",
         "unet_deploy/viewing/page/openseadragon.min.js",
         "unet_deploy/viewing/page/openseadragon.LICENSE.txt",
         "unet_deploy/viewing/page/view.js",
@@ -65,6 +66,13 @@ def test_a_shipped_model_is_small_and_says_where_it_is_from_and_how_good_it_is(n
 @pytest.mark.parametrize("module", ["unet_deploy", "unet_deploy.cli"])
 def test_importing_is_light(module):
     script = f"import sys, {module}; assert not {{'numpy', 'torch', 'onnxruntime', 'scipy'}} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_only_the_widget_needs_napari():
+    others = ("reader", "sample", "source", "work", "answer", "region")
+    imports = "; ".join(f"import unet_deploy.napari.{name}" for name in others)
+    script = f"import sys; {imports}; assert not {{'napari', 'qtpy', 'magicgui'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True)
 
 

@@ -9,8 +9,16 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-EVERYWHERE = ("cpu", "openvino", "onnx", "objects", "imagej", "geo", "zarr", "distributed")
+EVERYWHERE = ("cpu", "openvino", "onnx", "objects", "imagej", "geo", "zarr", "distributed", "view", "napari")
 """Extras for every system."""
+WINDOWS, MACOS = "win_amd64", "macosx_14_0_arm64"
+LINUX = "manylinux_2_28_x86_64 manylinux_2_27_x86_64 manylinux2014_x86_64"
+WITH_A_GPU = ("gpu", "tensorrt-rtx")
+"""Extras for Linux and Windows. TensorRT's own libraries are wheels too, but of NVIDIA's index, which fetches them."""
+LISTS = {"tensorrt-rtx": ("tensorrt-rtx-cu13-libs", "tensorrt-rtx-cu13-bindings")}
+"""What lists other packages in a source archive of pure Python, and what it lists, where the code is."""
+CASES = [(extra, system) for extra in EVERYWHERE for system in (WINDOWS, MACOS)]
+CASES += [(extra, system) for extra in WITH_A_GPU for system in (WINDOWS, LINUX)]
 
 
 def requirements(extra):
@@ -20,16 +28,17 @@ def requirements(extra):
     needed = []
     for each in project["optional-dependencies"][extra]:
         own = re.fullmatch(r"unet-deploy\[(\w+)\]", each)
-        needed += requirements(own[1]) if own else [each]
+        name = re.match(r"[\w-]+", each)[0]
+        needed += requirements(own[1]) if own else LISTS.get(name, [each])
     return [*project["dependencies"], *needed]
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("platform", ["win_amd64", "macosx_14_0_arm64"])
-@pytest.mark.parametrize("extra", EVERYWHERE)
-def test_an_extra_installs_from_wheels_on_every_system(extra, platform, tmp_path):
+@pytest.mark.parametrize(("extra", "platform"), CASES)
+def test_an_extra_installs_from_wheels_on_every_system_that_it_is_for(extra, platform, tmp_path):
     command = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--only-binary", ":all:"]
-    where = ["--platform", platform, "--python-version", "3.11", "--target", str(tmp_path)]
+    platforms = [word for each in platform.split() for word in ("--platform", each)]
+    where = [*platforms, "--python-version", "3.11", "--target", str(tmp_path)]
     versions = ["-c", str(ROOT / "constraints.txt")]
     done = subprocess.run(
         [*command, *where, *versions, *requirements(extra)], capture_output=True, text=True, check=False

@@ -8,6 +8,7 @@ import pytest
 from unet_deploy import zoo as models
 from unet_deploy.errors import DeviceError, UsageError
 from unet_deploy.runtimes import table
+from unet_deploy.runtimes.cuda import binding
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime
 from unet_deploy.runtimes.request import Opened
 from unet_deploy.stream.proof import Unproved
@@ -117,7 +118,8 @@ def test_the_default_runtime_is_the_one_that_auto_opens(nuclei):
 
 def test_the_default_runtime_on_a_gpu_is_named_without_compiling(monkeypatch):
     monkeypatch.setattr(gpu, "find_gpus", lambda: [Gpu(0, "NVIDIA T4", "7.5", "12.9")])
-    monkeypatch.setattr(models, "find_spec", lambda name: True)
+    monkeypatch.setattr(models, "is_here", lambda name: True)
+    monkeypatch.setattr(binding, "is_here", lambda name: True)
     monkeypatch.setattr(table, "find_spec", lambda name: True if name == "tensorrt_rtx" else None)
     assert default_runtime() == "tensorrt_rtx on NVIDIA T4"
 

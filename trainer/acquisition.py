@@ -52,7 +52,7 @@ def _dim(image: Tensor, rng: np.random.Generator) -> Tensor:
 def _debris(image: Tensor, rng: np.random.Generator) -> Tensor:
     """A few specks that outshine everything, out of focus as they lie above it."""
     height, width = image.shape[1:]
-    specks = torch.zeros(1, height, width)
+    specks = torch.zeros(1, height, width, device=image.device)
     for _ in range(int(rng.integers(1, 5))):
         y, x = int(rng.integers(height)), int(rng.integers(width))
         specks[0, y : y + int(rng.integers(1, 9)), x : x + int(rng.integers(1, 9))] = float(rng.uniform(1, 4))
@@ -66,7 +66,7 @@ def _out_of_focus(image: Tensor, rng: np.random.Generator) -> Tensor:
 def _photons(image: Tensor, rng: np.random.Generator) -> Tensor:
     """Noise of counting, which grows with the root of the light, and noise of reading, which does not."""
     light = image.clamp(0, 4).sqrt() * float(rng.uniform(0, 0.15)) + float(rng.uniform(0, 0.05))
-    return image + light * torch.from_numpy(rng.standard_normal(image.shape, np.float32))
+    return image + light * torch.from_numpy(rng.standard_normal(image.shape, np.float32)).to(image.device)
 
 
 def _saturated(image: Tensor, rng: np.random.Generator) -> Tensor:
@@ -81,10 +81,10 @@ def _few_bits(image: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def _compressed(image: Tensor, rng: np.random.Generator) -> Tensor:
-    """Each channel through JPEG."""
+    """Each channel through JPEG, which is the processor's, wherever the tile is."""
     quality = int(rng.integers(20, 90))
-    planes = [_through_jpeg(plane, quality) for plane in image.numpy()]
-    return torch.from_numpy(np.stack(planes))
+    planes = [_through_jpeg(plane, quality) for plane in image.cpu().numpy()]
+    return torch.from_numpy(np.stack(planes)).to(image.device)
 
 
 def _through_jpeg(plane: np.ndarray, quality: int) -> np.ndarray:
@@ -111,7 +111,7 @@ _CHANGES: tuple[Change, ...] = (
 
 def _field(image: Tensor, rng: np.random.Generator) -> Tensor:
     """A smooth random field (1, h, w), of standard deviation 1 at its 16 knots."""
-    knots = torch.from_numpy(rng.standard_normal((1, 1, 4, 4), np.float32))
+    knots = torch.from_numpy(rng.standard_normal((1, 1, 4, 4), np.float32)).to(image.device)
     return interpolate(knots, size=image.shape[1:], mode="bicubic", align_corners=True)[0]
 
 
@@ -120,7 +120,7 @@ def _blurred(image: Tensor, sigma: float) -> Tensor:
     step = max(1, int(sigma / 2))
     small = image if step == 1 else interpolate(image[None], scale_factor=1 / step, mode="area")[0]
     reach = int(min(np.ceil(3 * sigma / step), min(small.shape[1:]) - 1))
-    axis = torch.arange(-reach, reach + 1, dtype=torch.float32)
+    axis = torch.arange(-reach, reach + 1, dtype=torch.float32, device=image.device)
     kernel = torch.exp(-((axis * step / sigma) ** 2) / 2)
     kernel = (kernel / kernel.sum())[None, None, None]
     rows = conv2d(pad(small[:, None], (reach, reach, 0, 0), mode="reflect"), kernel)

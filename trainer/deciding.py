@@ -36,13 +36,13 @@ SECONDS = 8e-6
 
 def seconds_to_decide(data: AnnotatedSet) -> float:
     """How long choosing will take, about."""
-    return SECONDS * sum(each.labels.size for each in _shown(data)) if numbers_objects(data) else 0.0
+    return SECONDS * sum(each.labels.size for each in _shown(data)) if data.numbers_objects else 0.0
 
 
 def usual(decision: Decision, data: AnnotatedSet) -> Decision:
     """A decision as it is, or where it says nothing of objects and masks number them, the usual one."""
     plain = replace(decision, diameter=None, diameters=None, trusted_from=UNDECIDED.trusted_from)
-    if plain != UNDECIDED or not numbers_objects(data):
+    if plain != UNDECIDED or not data.numbers_objects:
         return decision
     return replace(decision, split=USUAL.split, min_size=USUAL.min_size, fill_holes=USUAL.fill_holes)
 
@@ -52,19 +52,14 @@ def decide(network: UNet, data: AnnotatedSet, decision: Decision, device: torch.
     """Choose threshold, splitting, least size and filling of holes as `unet-deploy calibrate` does.
 
     decision: what to begin with. What it says of diameters and of confidence stays: a few images tell nothing of these.
-    None where masks number no objects, or too few are held back to overrule what was decided before.
+    None where too few objects are held back to overrule what was decided before.
     """
     shown = _shown(data)
     count = sum(len(np.unique(each.objects[each.objects > 0])) for each in shown)
-    if not numbers_objects(data) or count < FEW:
+    if count < FEW:
         return None
     found = calibrate([_seen(network, each, device) for each in shown], decision)
     return replace(found, decision=replace(found.decision, trusted_from=decision.trusted_from))
-
-
-def numbers_objects(data: AnnotatedSet) -> bool:
-    """Whether objects are what the masks are about."""
-    return data.code.kind == "instances"
 
 
 def _shown(data: AnnotatedSet) -> Sequence[Annotated]:

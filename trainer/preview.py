@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.description import UNDESCRIBED, ModelDescription
 from trainer.device import find_device
-from trainer.forecast import Forecast, foresee
+from trainer.forecast import Forecast
 from trainer.found import SetFound
+from trainer.plan import Plan
 from trainer.recipe import Recipe
-from trainer.run import check_memory, check_tile
-from trainer.selection import selection_of
-from trainer.sets import DataSet, extent_of, read_sets
+from trainer.sets import DataSet
+from trainer.told import NOBODY, Told
 from trainer.weights import Files
-from unet_deploy.evaluation.pairs import check_no_data
 
 
 @dataclass(frozen=True)
@@ -26,8 +24,6 @@ class Preview:
     sets: tuple[SetFound, ...]
     """Of each data set, in the order that they were given."""
     forecast: Forecast
-    notes: tuple[str, ...] = ()
-    """What a person should know of the data, in lines."""
 
 
 def preview(
@@ -38,28 +34,17 @@ def preview(
     output: Path | None = None,
     evaluate_every: int | None = None,
     overwrite: bool = False,
+    told: Told = NOBODY,
 ) -> Preview:
     """Read all that a training would, and measure this machine for some seconds; nothing is written.
 
     recipe, description, evaluate_every: as `train` takes them. output: where the weights would go; None where that is
-    not known yet. Raises what a new training would before its first step, but for want of room on the disk.
+    not known yet. told: what a person should know of the data, in lines. Raises what a new training would before its
+    first step, but for want of room on the disk.
     """
-    sets = [data] if isinstance(data, DataSet) else list(data)
-    recipe = recipe or description.recipe
-    files = Files(output) if output else None
-    if description.parent:
-        description.parent.check(recipe, files.all if files else ())
-    check_tile(recipe)
-    check_memory(recipe)
-    if files:
-        files.check_new(overwrite=overwrite)
-        for each in sets:
-            check_no_data(files.all, each.path, each.masks)
-    annotated = read_sets(sets, description, recipe.diameter)
-    selection = selection_of(annotated.validation, description.classes)
-    pace = (0, evaluate_every or description.evaluate_every)
-    forecast = foresee(recipe, len(description.classes), extent_of(sets), pace, find_device())
-    forecast = forecast.of_this_width if description.parent else forecast
-    limit = 60 * recipe.max_minutes if recipe.max_minutes else math.inf
-    notes = filter(None, (*description.notes, *annotated.notes, annotated.note, selection.note))
-    return Preview(annotated.found, forecast.within(limit), tuple(notes))
+    plan = Plan.of(data, recipe, description, evaluate_every)
+    plan.check_new(Files(output) if output else None, overwrite=overwrite)
+    told.say(*description.notes)
+    found = plan.find()
+    annotated, _ = plan.read(found, told)
+    return Preview(annotated.found, plan.foresee(found, find_device()))

@@ -79,9 +79,23 @@ class AnnotatedSet:
         return f"note: there is but one image, so blocks of it are: {self.held_out}" if self.is_only_image else None
 
     @property
+    def numbers_objects(self) -> bool:
+        """Whether objects are what the masks are about."""
+        return self.code.kind == "instances"
+
+    @property
     def is_only_image(self) -> bool:
         """Whether what is held back are blocks of the one image that there is."""
         return len(self.images) == 1
+
+
+@dataclass(frozen=True)
+class FoundSet:
+    """The files of a data set, and what of it is held back."""
+
+    data: DataSet
+    found: Found
+    split: Split
 
 
 @dataclass(frozen=True)
@@ -116,27 +130,33 @@ def classes_of(
     return named[0].names if named else UNDESCRIBED.classes
 
 
-def extent_of(sets: Sequence[DataSet]) -> Extent:
-    """Look at data sets before they are read. Raises UsageError, DataError and ImageError as `read_sets`."""
+def extent_of(sets: Sequence[FoundSet]) -> Extent:
+    """Look at data sets before they are read. Raises ImageError as `read_found`."""
     sizes, channels = [], 1
-    for data, found, split in _found(sets):
-        for part in split.validation:
-            with found.pairs[part.image].open(data.reading) as source:
-                window = found.pairs[part.image].window
+    for each in sets:
+        for part in each.split.validation:
+            pair = each.found.pairs[part.image]
+            with pair.open(each.data.reading) as source:
+                window = pair.window
                 sizes.append((part.region or (window.frame if window else source.info.region)).sides)
                 channels = source.info.channels
     return Extent(channels, tuple(sizes))
 
 
 def read_sets(sets: Sequence[DataSet], description: ModelDescription, diameter: float | None = None) -> AnnotatedSet:
+    """Find and read data sets. Raises as `find_sets` and `read_found`."""
+    return read_found(find_sets(sets), description, diameter)
+
+
+def read_found(sets: Sequence[FoundSet], description: ModelDescription, diameter: float | None = None) -> AnnotatedSet:
     """Read all images and part those that are for validation; of an only image, blocks.
 
     Each set is drawn from as often as its weight says, whatever its size. diameter: that objects are brought to, in
     pixels; None leaves images as they are.
-    Raises UsageError for a rule that leaves none on either side, DataError as `read_annotated`, for a class that occurs
-    in no image to train on, for nothing annotated to validate on, and for sets of different numbers of channels.
+    Raises DataError as `read_annotated`, for a class that occurs in no image to train on, for nothing annotated to
+    validate on, and for sets of different numbers of channels.
     """
-    every = [_read(*found, description, diameter, several=len(sets) > 1) for found in _found(sets)]
+    every = [_read(each, description, diameter, several=len(sets) > 1) for each in sets]
     images, training, validation = (
         [each for one in every for each in getattr(one, side)] for side in ("images", "training", "validation")
     )
@@ -145,14 +165,11 @@ def read_sets(sets: Sequence[DataSet], description: ModelDescription, diameter: 
             f"{odd[0].name}: {len(odd[0].image)} channels, but {images[0].name} has {len(images[0].image)}; "
             "train on images of the same channels"
         )
-    where = ", ".join(str(each.path) for each in sets)
+    where, rule = ", ".join(str(each.data.path) for each in sets), sets[0].data.validation
     if not validation:
-        raise DataError(
-            f"{where}: nothing of what --validation {sets[0].validation} holds back is annotated; hold back others"
-        )
+        raise DataError(f"{where}: nothing of what --validation {rule} holds back is annotated; hold back others")
     codes = {one.code for one in every}
     code = codes.pop() if len(codes) == 1 else MaskCode("")  # type: ignore[arg-type]
-    rule = sets[0].validation
     if absent := absent_class((each.said for each in training), description.classes):
         raise DataError(
             f"{where}: class {absent!r} occurs only in what --validation {rule} holds back; hold back others"
@@ -162,17 +179,9 @@ def read_sets(sets: Sequence[DataSet], description: ModelDescription, diameter: 
     return AnnotatedSet(images, training, validation, rule, code, tuple(notes), found)
 
 
-def _read(
-    data: DataSet,
-    found: Found,
-    split: Split,
-    description: ModelDescription,
-    diameter: float | None,
-    *,
-    several: bool,
-) -> AnnotatedSet:
+def _read(each: FoundSet, description: ModelDescription, diameter: float | None, *, several: bool) -> AnnotatedSet:
     """One set, its images brought to size, those to train on with their share."""
-    pairs = found.pairs
+    data, found, split, pairs = each.data, each.found, each.split, each.found.pairs
     masks: TruthSet = read_truth_set(pairs, description.classes, data.mask_kind)
     images = annotate(pairs, masks, description.classes, description.normalization, data.reading)
     sides = [
@@ -204,8 +213,11 @@ def _regions_found(data: DataSet) -> Found:
     return replace(found, pairs=by_region(found.pairs))
 
 
-def _found(sets: Sequence[DataSet]) -> list[tuple[DataSet, Found, Split]]:
-    """The files of each set and what of it is held back. Raises UsageError and DataError."""
+def find_sets(sets: Sequence[DataSet]) -> list[FoundSet]:
+    """Find the files of data sets, and what of each is held back.
+
+    Raises UsageError for a rule that leaves none on either side, DataError and ImageError.
+    """
     names = [data.name for data in sets]
     if len(set(names)) < len(names):
         raise UsageError(f"DATA: two sets are named {max(names, key=names.count)}; rename a folder")
@@ -213,7 +225,9 @@ def _found(sets: Sequence[DataSet]) -> list[tuple[DataSet, Found, Split]]:
     rule = sets[0].validation
     if strange := [name for name in sets_held_back(rule) or () if name not in names]:
         raise UsageError(f"--validation {rule}: no set is named {strange[0]}; there are {', '.join(names)}")
-    found = [(data, each, split_set(data.name, each.pairs, data.validation, data.reading)) for data, each in every]
-    if not all(any(getattr(split, side) for _, _, split in found) for side in ("training", "validation")):
+    found = [
+        FoundSet(data, each, split_set(data.name, each.pairs, data.validation, data.reading)) for data, each in every
+    ]
+    if not all(any(getattr(each.split, side) for each in found) for side in ("training", "validation")):
         raise UsageError(f"--validation {rule}: leaves no set to train on; hold back fewer")
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
@@ -16,14 +17,17 @@ from trainer.run import Run
 from trainer.unet import UNet
 from unet_deploy.system.machine import bf16_pays
 
+Loss = Callable[[UNet, TileBatch, torch.device], Tensor]
+"""What a step makes smaller, of a network and some tiles."""
 
-def step(run: Run, batch: TileBatch, recipe: Recipe, device: torch.device) -> float:
-    """Take one step of the optimizer; returns the loss."""
+
+def step(run: Run, batch: TileBatch, recipe: Recipe, device: torch.device, loss_by: Loss | None = None) -> float:
+    """Take one step of the optimizer; returns the loss, by default that of the paper."""
     torch.manual_seed(_mix(recipe.seed, run.step))  # dropout, the same after a resume
     for group in run.optimizer.param_groups:
         group["lr"] = learning_rate(recipe, run.position(recipe))
     run.model.train()
-    loss = loss_of(run.model, batch, device)
+    loss = (loss_by or loss_of)(run.model, batch, device)
     run.optimizer.zero_grad(set_to_none=True)
     loss.backward()
     if recipe.clip:
@@ -37,7 +41,7 @@ def step(run: Run, batch: TileBatch, recipe: Recipe, device: torch.device) -> fl
 def loss_of(model: UNet, batch: TileBatch, device: torch.device) -> Tensor:
     """The loss of a network on some tiles."""
     image, labels, weights = (part.to(device, non_blocking=True) for part in (batch.image, batch.labels, batch.weights))
-    with _mixed_precision(device):
+    with mixed_precision(device):
         logits = model(image)
     # Equation 1: softmax cross-entropy, each pixel weighted; averaged so that the step does not grow with the tile.
     entropy = nn.functional.cross_entropy(logits.float(), labels, reduction="none")
@@ -54,7 +58,8 @@ def learning_rate(recipe: Recipe, step: float) -> float:
     return recipe.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
-def _mixed_precision(device: torch.device) -> Any:
+def mixed_precision(device: torch.device) -> Any:
+    """In which a network computes its answer on a device: bfloat16 where that is faster."""
     if device.type == "cuda":
         return torch.autocast("cuda", torch.bfloat16)
     return torch.autocast("cpu", torch.bfloat16) if bf16_pays() else nullcontext()

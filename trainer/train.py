@@ -13,27 +13,27 @@ import torch
 
 from trainer.batches import batches
 from trainer.data import add_weights
-from trainer.deciding import decide, numbers_objects, seconds_to_decide, usual
+from trainer.deciding import decide, seconds_to_decide, usual
 from trainer.description import UNDESCRIBED, ModelDescription
 from trainer.device import find_device
-from trainer.forecast import foresee, steps_of_answers
+from trainer.forecast import steps_of_answers
 from trainer.keeper import Keeper
 from trainer.pace import Pace
 from trainer.parent import ParentModel
 from trainer.pictures import compare_blocks, draw_curves, draw_validation
 from trainer.places import Places
+from trainer.plan import Plan
 from trainer.predict import validate
 from trainer.recipe import Recipe
-from trainer.run import Run, check_memory, check_tile, start
-from trainer.selection import Selection, selection_of
-from trainer.sets import AnnotatedSet, DataSet, extent_of, read_sets
-from trainer.settings import changes, check_parent, fingerprint_of, settings_of
+from trainer.run import Run, start
+from trainer.selection import Selection
+from trainer.sets import AnnotatedSet, DataSet
+from trainer.settings import changes, fingerprint_of, settings_of
 from trainer.step import learning_rate, step
 from trainer.told import NOBODY, State, Told, Trained
 from trainer.unet import UNet
-from trainer.weights import Files, load_checkpoint, load_weights, restore, words_of
+from trainer.weights import Files, load_weights, restore
 from unet_deploy.errors import ResourceError, UsageError
-from unet_deploy.evaluation.pairs import check_no_data
 from unet_deploy.system.interrupt import held_interrupt
 
 
@@ -59,19 +59,16 @@ def train(
     more: what was good before is kept.
     """
     began, files, device = now(), Files(output), find_device()
-    recipe, evaluate_every = recipe or description.recipe, evaluate_every or description.evaluate_every
-    sets = [data] if isinstance(data, DataSet) else list(data)
-    saved = _begin(files, recipe, description, resume=resume, overwrite=overwrite)
-    for each in sets:
-        check_no_data(files.all, each.path, each.masks)
-    if saved:
-        description = description.going_on(words_of(output))
+    plan, saved = Plan.of(data, recipe, description, evaluate_every), None
+    if resume:
+        saved = plan.check_resumed(files, overwrite=overwrite)
+        plan = plan.going_on(files)
+    else:
+        plan.check_new(files, overwrite=overwrite)
+    recipe, description = plan.recipe, plan.description
     told.say(*description.notes)
     with _out_of_memory():
-        _foretell(sets, recipe, description, evaluate_every, saved, device, told)
-        annotated = read_sets(sets, description, recipe.diameter)
-        selection = selection_of(annotated.validation, description.classes)
-        told.say(*annotated.notes, annotated.note, selection.note)
+        annotated, selection = _read(plan, saved, device, told)
         run = start(recipe, len(annotated.images[0].image), len(description.classes), device)
         settings = settings_of(recipe, description, annotated)
         decision = usual(description.first_decision(recipe.diameter), annotated)
@@ -82,7 +79,7 @@ def train(
             keeper.finish_last_save(run)
         keeper.check_room(run)
         expected = _expected(recipe, annotated, run)
-        pace = Pace(recipe, evaluate_every, selection, expected, seconds_to_decide(annotated), began)
+        pace = Pace(recipe, plan.evaluate_every, selection, expected, seconds_to_decide(annotated), began)
         if told.log:
             told.log.begin(run.step)
         if description.parent and not saved:
@@ -98,52 +95,12 @@ def train(
 # -- before the first step -------------------------------------------------------------------------------------------
 
 
-def _begin(
-    files: Files, recipe: Recipe, description: ModelDescription, *, resume: bool, overwrite: bool
-) -> dict[str, Any] | None:
-    """Look at tile, memory, parent and what has the names of a run's files; returns the checkpoint to go on from.
-
-    Raises UsageError and ResourceError.
-    """
-    if description.parent:
-        description.parent.check(recipe, files.all)
-    check_tile(recipe)
-    check_memory(recipe)
-    if not resume:
-        files.check_new(overwrite=overwrite)
-        return None
-    files.check_resumed(overwrite=overwrite)
-    saved = load_checkpoint(files.checkpoint)
-    check_parent(files.checkpoint, saved.get("settings", {}), description)
-    if saved.get("step", 0) > recipe.steps:
-        raise UsageError(
-            f"{files.checkpoint}: has taken {saved['step']} steps already; --steps {recipe.steps} is fewer"
-        )
-    return saved
-
-
-def _foretell(
-    sets: Sequence[DataSet],
-    recipe: Recipe,
-    description: ModelDescription,
-    evaluate_every: int,
-    saved: dict[str, Any] | None,
-    device: torch.device,
-    told: Told,
-) -> None:
-    """Measure how long a training will take, where somebody wants to know."""
-    first = saved["step"] if saved else 0
-    if told.forecast and first < recipe.steps:
-        found = foresee(recipe, len(description.classes), extent_of(sets), (first, evaluate_every), device)
-        found = found.of_this_width if saved or description.parent else found
-        told.forecast(found.within(_seconds_left(recipe, saved or {})))
-
-
-def _seconds_left(recipe: Recipe, saved: dict[str, Any]) -> float:
-    """What a limit leaves to a run, or to one that goes on; infinite without one."""
-    if not recipe.max_minutes:
-        return math.inf
-    return max(0.0, 60 * recipe.max_minutes - saved.get("seconds", 0.0) - saved.get("prepared", 0.0))
+def _read(plan: Plan, saved: dict[str, Any] | None, device: torch.device, told: Told) -> tuple[AnnotatedSet, Selection]:
+    """Say how long a training will take, where somebody wants to know, and read all images."""
+    found = plan.find()
+    if told.forecast and (saved["step"] if saved else 0) < plan.recipe.steps:
+        told.forecast(plan.foresee(found, device, saved))
+    return plan.read(found, told)
 
 
 def _expected(recipe: Recipe, data: AnnotatedSet, run: Run) -> float:
@@ -248,7 +205,7 @@ def _steps(run: Run, places: Places, keeper: Keeper, pace: Pace) -> Generator[fl
     """
     if run.step and pace.is_over(run):
         return
-    with closing(batches(places, run.step)) as drawn:
+    with closing(batches(places, run.step, keeper.device)) as drawn:
         for batch in drawn:
             loss = step(run, batch, keeper.recipe, keeper.device)
             if not math.isfinite(loss):
@@ -272,7 +229,7 @@ def _ended(run: Run, pace: Pace) -> str | None:
 
 def _decide(run: Run, best: UNet, keeper: Keeper) -> str | None:
     """Choose how the answer of the best weights becomes objects, and keep it with them; returns what a person reads."""
-    if not numbers_objects(keeper.data):
+    if not keeper.data.numbers_objects:
         return None
     inherited = keeper.decision == keeper.description.first_decision(keeper.recipe.diameter)
     before = "as its parent decides" if inherited else "as usual"

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from unet_deploy.segmentation.report import Report
     from unet_deploy.segmentation.run import segment_file
     from unet_deploy.segmentation.scaling import Scaling
+    from unet_deploy.suggestion.run import Suggestion, Wanted, suggest
     from unet_deploy.zoo import open_model
 
 __all__ = [
@@ -61,13 +62,16 @@ __all__ = [
     "Report",
     "ResourceError",
     "Scaling",
+    "Suggestion",
     "UnetDeployError",
     "UsageError",
     "VerificationError",
+    "Wanted",
     "__version__",
     "open_model",
     "segment",
     "segment_file",
+    "suggest",
 ]
 
 _HOMES = {
@@ -77,8 +81,11 @@ _HOMES = {
     "Outputs": "segmentation.outputs",
     "Report": "segmentation.run",
     "Scaling": "segmentation.scaling",
+    "Suggestion": "suggestion.run",
+    "Wanted": "suggestion.run",
     "open_model": "zoo",
     "segment_file": "segmentation.run",
+    "suggest": "suggestion.run",
 }
 
 
@@ -123,7 +130,7 @@ def segment(image: Any, output: str | Path | None = None, **how: Any) -> Any:
     that takes one. channel_axis: where they are; None for what the image says, as Pillow's and xarray's do, else last
     where that axis of three is 1 to 4 long and the first is longer, and otherwise first, or after the pages.
     scale, diameter or pixel_size, each a number, the latter two or "auto": at which scale the image is taken, as
-    `Scaling` says. threshold: the probability above which a pixel is not background.
+    `Scaling` says; or scaling, one of those. threshold: the probability above which a pixel is not background.
     Or a file: see `segment_file`, which takes model, device, compute and progress, and returns a Report. Here the
     fields of `Options` are given by their names; `probabilities` and `overlay` write files beside the mask.
     output: the mask to write, of a file.
@@ -138,9 +145,17 @@ def segment(image: Any, output: str | Path | None = None, **how: Any) -> Any:
     from unet_deploy.errors import UsageError
     from unet_deploy.images.array import Channels
     from unet_deploy.segmentation import run
-    from unet_deploy.segmentation.scaling import Scaling
+    from unet_deploy.segmentation.scaling import AS_THE_CARD_SAYS, Scaling
+    from unet_deploy.system.arguments import kind_of
 
-    how["scaling"] = Scaling(*(how.pop(name, None) for name in ("scale", "diameter", "pixel_size")))
+    scaling = Scaling(*(how.pop(name, None) for name in ("scale", "diameter", "pixel_size")))
+    if scaling != AS_THE_CARD_SAYS and how.get("scaling") is not None:
+        raise UsageError(
+            "scaling: says at which scale the image is taken, as scale, diameter or pixel_size do; give one"
+        )
+    how["scaling"] = how.get("scaling") or scaling
+    if not isinstance(how["scaling"], Scaling):
+        raise UsageError(f"scaling: give a Scaling, not {kind_of(how['scaling'])}; or scale=, diameter=, pixel_size=")
     if isinstance(image, (str, os.PathLike)):
         if how.pop("channel_axis", None) is not None:
             raise UsageError("segment(file): channel_axis: is for arrays; files say where their channels are")

@@ -7,7 +7,6 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 from weakref import WeakKeyDictionary
@@ -22,6 +21,7 @@ from unet_deploy.runtimes import Runtime
 from unet_deploy.runtimes.request import Opened, Opener, Request
 from unet_deploy.stream.proof import Proof, Unproved
 from unet_deploy.system.arguments import path as path_of
+from unet_deploy.system.extras import is_here
 
 if TYPE_CHECKING:
     from unet_deploy.model.card import ModelCard
@@ -260,11 +260,12 @@ def default_runtime() -> str:
 
 def _default_on_gpu() -> str:
     """Raises DeviceError where there is no GPU, or nothing that runs on it."""
+    from unet_deploy.runtimes.cuda import binding
     from unet_deploy.system.gpu import find_gpus
 
     name = find_gpus()[0].name
-    if not (find_spec("pycuda") and find_spec("onnx")):
-        raise DeviceError(f"{name}: pycuda and onnx are not installed")
+    if not (binding.is_installed() and is_here("onnx")):
+        raise DeviceError(f"{name}: onnx, and cuda.bindings or pycuda, are not installed")
     compiler = next((row.name for row in Request().rows("cuda") if row.compiles and row.installed), None)
     if compiler:
         return f"{compiler} on {name}"

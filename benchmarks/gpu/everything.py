@@ -120,7 +120,7 @@ def throughput(runtime: Runtime, slide: Path) -> dict[str, Any]:
 
 def pinned_against_pageable(index: int) -> dict[str, Any]:
     """GB/s to the device from memory that it reads by itself, and from memory that the driver copies first."""
-    from unet_deploy.runtimes.cuda import CudaDevice
+    from unet_deploy.runtimes.cuda.device import CudaDevice
 
     device, size = CudaDevice(index), 64 << 20
     with device.active():

@@ -82,7 +82,7 @@ def test_dry_run_prints_the_plan_and_writes_nothing(slide, tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize("more", [(), ("--resume",)])
+@pytest.mark.parametrize("more", [(), pytest.param(("--resume",), marks=pytest.mark.long)])
 def test_dry_run_refuses_what_the_run_would(slide, tmp_path, more):
     for name in ("mask.tif", "mask.overlay.png", "cells.csv"):
         (tmp_path / name).write_bytes(b"precious")

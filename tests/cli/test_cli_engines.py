@@ -86,7 +86,8 @@ def test_what_an_engine_needs_and_is_not_here_is_one_line(engine, slide, small_m
 def test_what_cannot_be_built_is_one_line(small_models, tmp_path, options, code, says):
     pytest.importorskip("tensorrt_rtx")
     target = () if "--target" in options else TARGETS
-    assert says in error("build-engine", small_models["one"], "-o", tmp_path / "e.engine", *target, *options, code=code)
+    silent = ("-o", tmp_path / "e.engine", "--no-progress", *target)
+    assert says in error("build-engine", small_models["one"], *silent, *options, code=code)
     assert not list(tmp_path.iterdir())
 
 
@@ -96,7 +97,8 @@ def test_a_full_disk_leaves_no_engine(small_models, tmp_path):
     def no_room():
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 
-    line = error("build-engine", small_models["one"], "-o", tmp_path / "e.engine", *TARGETS, code=6, preexec_fn=no_room)
+    silent = ("-o", tmp_path / "e.engine", "--no-progress", *TARGETS)
+    line = error("build-engine", small_models["one"], *silent, code=6, preexec_fn=no_room)
     assert "no space left" in line
     assert not list(tmp_path.iterdir())
 

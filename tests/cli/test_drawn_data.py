@@ -1,6 +1,7 @@
 """train, evaluate and score take what people drew on images, and refuse what has no one meaning on one line."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -40,6 +41,16 @@ def slide(tmp_path):
         shapes.append(feature("Cell", box(*map(int, (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)))))
     draw(path.with_suffix(".geojson"), *shapes, feature("Annotated", box(0, 0, 40, 80)))
     return path
+
+
+def test_a_drawing_is_read_once_by_a_training(slide, tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    from unet_deploy.annotations import drawn
+
+    read, parsed = [], drawn.read_geojson
+    monkeypatch.setattr(drawn, "read_geojson", lambda path: read.append(path) or parsed(path))
+    assert run("train", slide, "-o", tmp_path / "w.pt", "--classes", "background,cell", *QUICK) == 0
+    assert read == [slide.with_suffix(".geojson")]
 
 
 @pytest.mark.parametrize("given", ["slide.tif", "."])
@@ -106,30 +117,65 @@ def refused(capsys, *words):
 CELL = feature("Cell", box(5, 5, 15, 15))
 BAD = {
     "lies outside its image of 80 x 80 pixels": [CELL, feature("Cell", box(200, 5, 240, 15))],
+    "is of another image, or its places are in other units": [feature("Cell", box(1e5, 2e5, 1e5 + 9, 2e5 + 9))],
     "crosses its own line": [CELL, feature("Cell", [[5, 20], [30, 40], [30, 20], [5, 40], [5, 20]])],
     "is open": [CELL, feature("Cell", box(5, 20, 15, 30)[:-1])],
-    "is of class 'Debris', but the classes are background, cell": [CELL, feature("Debris", box(5, 20, 15, 30))],
     "nothing is drawn in it": [],
     "is a line, which has no area": [CELL, feature("Cell", [[5, 20], [15, 30]], "LineString")],
     "too small to hold a pixel": [feature("Cell", box(0.1, 0.1, 0.2, 0.2))],
 }
 
 
-@pytest.mark.parametrize(
-    ("command", "said"),
-    [*(("train", said) for said in BAD), *(("score", said) for said in BAD if "class" not in said)],
-)
+COMMANDS = ("train", "train --dry-run", "evaluate", "score", "score a folder")
+
+
+@pytest.fixture(params=COMMANDS)
+def command(request, slide, tmp_path, small_models):
+    """The words of a command that reads what is drawn on the slide; its name is the first of them."""
+    if request.param.startswith("train"):
+        pytest.importorskip("torch")
+    model = tmp_path / "model.onnx"
+    shutil.copy(small_models["one"], model)
+    (tmp_path / "masks").mkdir()
+    mask = tmp_path / "masks" / "slide.mask.tif"
+    tifffile.imwrite(mask, np.eye(80, dtype=np.uint8))
+    train = ["train", slide.parent, "-o", tmp_path / "w.pt", "--classes", "background,cell", *QUICK]
+    evaluate = [
+        "evaluate",
+        model,
+        slide.parent,
+        "--mask-kind=instances",
+        "--plot",
+        tmp_path / "worst.png",
+        "--record",
+        "--no-progress",
+    ]
+    score = [["score", mask, slide.with_suffix(".geojson")], ["score", mask.parent, slide.parent]]
+    return dict(zip(COMMANDS, (train, [*train, "--dry-run"], evaluate, *score), strict=True))[request.param]
+
+
+def refused_without_a_trace(tmp_path, capsys, command):
+    """The line that a command is refused with, which writes and changes nothing."""
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    line = refused(capsys, *command)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    return line
+
+
+@pytest.mark.parametrize("said", BAD)
 def test_bad_shapes_are_one_line_and_nothing_is_written(slide, tmp_path, capsys, command, said):
     drawing = draw(slide.with_suffix(".geojson"), *BAD[said])
-    words = ["train", slide.parent, "-o", tmp_path / "w.pt", "--classes", "background,cell", *QUICK]
-    if command == "score":
-        tifffile.imwrite(tmp_path / "mask.tif", np.eye(80, dtype=np.uint8))
-        words = ["score", tmp_path / "mask.tif", drawing]
-    before = sorted(tmp_path.rglob("*"))
-    line = refused(capsys, *words)
+    line = refused_without_a_trace(tmp_path, capsys, command)
     assert said in line
-    assert "slide.geojson" in line
-    assert sorted(tmp_path.rglob("*")) == before
+    assert drawing.name in line
+
+
+@pytest.mark.parametrize("command", COMMANDS[:3], indirect=True)
+def test_a_class_that_is_not_named_is_one_line_and_nothing_is_written(slide, tmp_path, capsys, command):
+    draw(slide.with_suffix(".geojson"), CELL, feature("Debris", box(5, 20, 15, 30)))
+    line = refused_without_a_trace(tmp_path, capsys, [each for each in command if each != "--mask-kind=instances"])
+    assert "slide.geojson: shape " in line
+    assert "but the classes are " in line
 
 
 def two_files(folder):
@@ -150,10 +196,20 @@ def no_drawing(folder):
     ("change", "said"),
     [(two_files, "keep one of them"), (one_image_more, "has no annotation beside"), (no_drawing, "slide.tif: has no")],
 )
-def test_what_does_not_pair_up_is_one_line(slide, tmp_path, capsys, change, said):
+@pytest.mark.parametrize("command", [each for each in COMMANDS if each != "score"], indirect=True)
+def test_what_does_not_pair_up_is_one_line(slide, tmp_path, capsys, command, change, said):
     change(slide.parent)
-    assert said in refused(capsys, "train", slide.parent, "-o", tmp_path / "w.pt", *QUICK)
-    assert not list(tmp_path.glob("w*"))
+    assert said in refused_without_a_trace(tmp_path, capsys, command)
+
+
+@pytest.mark.parametrize("command", COMMANDS, indirect=True)
+def test_a_drawing_of_an_image_of_another_size_is_one_line(slide, tmp_path, capsys, command):
+    slide.with_suffix(".geojson").unlink()
+    shapes = [{"label": "cell", "shape_type": "rectangle", "points": [[2, 2], [12, 12]]}]
+    drawing = {"shapes": shapes, "imageHeight": 40, "imageWidth": 60}
+    slide.with_suffix(".json").write_text(json.dumps(drawing))
+    line = refused_without_a_trace(tmp_path, capsys, [str(each).replace("geojson", "json") for each in command])
+    assert "slide.json: was drawn on an image of 40 x 60 pixels, but its image is 80 x 80" in line
 
 
 def test_outlines_of_ours_are_the_mask_that_they_were_drawn_of(speckle, small_models, tmp_path, capsys):

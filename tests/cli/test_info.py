@@ -128,8 +128,8 @@ def test_info_of_nothing_is_one_line(capsys, tmp_path, name):
 
 
 def test_doctor_lists_every_runtime_and_every_optional_package(capsys, monkeypatch):
-    missing = {"tensorrt", "zarr"}
-    monkeypatch.setattr(inspection, "find_spec", lambda name: None if name in missing else object())
+    missing = {"tensorrt", "zarr", "pycuda"}
+    monkeypatch.setattr(inspection, "is_here", lambda name: name not in missing)
     answers = {
         "torch": (1, "", "Traceback\nImportError: libcudart.so.13 is not here\n"),
         "openvino": (0, "2026.4\n", ""),
@@ -151,12 +151,19 @@ def test_doctor_lists_every_runtime_and_every_optional_package(capsys, monkeypat
     assert set(RUNTIMES) <= found.keys()
     assert found["openvino"] == "2026.4"
     assert found["onnxruntime"] == "1.2.3, for CPU CUDA"
+    assert found["cuda.bindings"] == "1.2.3"
+    assert found["CUDA"].split(None, 1) == ["through", "cuda.bindings; pycuda is not installed"]
     assert found["tensorrt"] == "not installed; run: pip install 'unet-deploy[tensorrt]'"
     assert found["zarr"] == "not installed; run: pip install 'unet-deploy[zarr]'"
     assert found["torch"] == "installed, but cannot be loaded: ImportError: libcudart.so.13 is not here"
 
 
-IMPORTED_AS = {"scikit-image": "skimage", "tensorrt-rtx": "tensorrt_rtx", "onnxruntime-gpu": "onnxruntime"}
+IMPORTED_AS = {
+    "scikit-image": "skimage",
+    "tensorrt-rtx": "tensorrt_rtx",
+    "onnxruntime-gpu": "onnxruntime",
+    "cuda-bindings": "cuda.bindings",
+}
 
 
 def test_doctor_looks_at_all_that_an_extra_brings():
@@ -164,9 +171,8 @@ def test_doctor_looks_at_all_that_an_extra_brings():
     extras = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"][
         "optional-dependencies"
     ]
-    brought = {re.match("[a-z-]+", line)[0] for name, lines in extras.items() if name != "test" for line in lines} - {
-        "unet-deploy"
-    }
+    asked_for = [line for name, lines in extras.items() if not name.startswith("test") for line in lines]
+    brought = {re.match("[a-z-]+", line)[0] for line in asked_for} - {"unet-deploy"}
     shown = {name: extra for name, _, extra in inspection._PACKAGES}
     assert {IMPORTED_AS.get(name, name) for name in brought} == shown.keys()
     assert set(shown.values()) <= extras.keys()

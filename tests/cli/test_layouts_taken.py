@@ -75,6 +75,21 @@ def test_calibrate_takes_it(place, capsys):
     assert (place / "decided.onnx").exists()
 
 
+def test_calibrate_and_score_take_a_stack(tmp_path, small_models, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pages = [cells(np.random.default_rng(at)) for at in range(2)]
+    for name, planes in zip(("stack.tif", "labels.tif"), zip(*pages, strict=True), strict=True):
+        tifffile.imwrite(name, np.stack(planes), photometric="minisblack")
+    stack = ("stack.tif", "--masks", "labels.tif")
+    assert run("calibrate", small_models["one"], *stack, "-o", "decided.onnx", "--no-progress") == 0
+    capsys.readouterr()
+    several = ("calibrate", small_models["one"], "a", *stack, "-o", "b.onnx")
+    assert "belongs to one image stack" in refusal(capsys, *several)
+    shutil.copy("labels.tif", "found.tif")
+    assert run("score", "found.tif", *stack, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["images"].keys() == {"stack[0]", "stack[1]"}
+
+
 @pytest.mark.parametrize("words", ["evaluate model.onnx DATA --plot", "calibrate model.onnx DATA --plot"])
 def test_no_file_of_it_is_written_over(place, words, capsys):
     read = next(path for path in sorted((place / "DATA").rglob("*")) if path.is_file() and path.suffix != ".json")

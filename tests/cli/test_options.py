@@ -37,6 +37,7 @@ def test_examples_are_true(module):
         (["sample", "s.tif", "--size", "12by12"], "--size 12by12: give height and width in pixels, for example"),
         (["sample", "s.tif", "--size", "0x12"], "--size 0x12: give height and width in pixels"),
         (["sample", "s.tif", "--bits", "12"], "--bits 12: there are 8, 16"),
+        (["train", "D", "-o", "w.pt", "--log", "foo"], "--log foo: there is tensorboard"),
         (["build-engine", "m.onnx", "-o", "e", "--tile-size", "1x2x3"], "--tile-size 1x2x3: give a side, or height"),
         (["build-engine", "m.onnx", "-o", "e", "--min-shapes", "5x5"], "--min-shapes 5x5: give tiles, height and"),
         (["build-engine", "m.onnx", "-o", "e", "--workspace", "much"], "--workspace much: give bytes"),

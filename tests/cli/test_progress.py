@@ -2,9 +2,11 @@
 
 import io
 import sys
+import time
 from types import SimpleNamespace
 
-from unet_deploy.cli.progress import progress_bar, training_bar
+from unet_deploy.cli import progress as bars
+from unet_deploy.cli.progress import compiling_bar, progress_bar, training_bar
 
 
 class Terminal(io.StringIO):
@@ -29,6 +31,23 @@ def test_on_a_terminal_a_bar_is_drawn_from_the_first_step_on(monkeypatch):
         progress(2, 2, "writing")
     assert "writing" in terminal.getvalue()
     assert "2/2" in terminal.getvalue()
+
+
+def test_off_a_terminal_compiling_says_what_begins_and_then_that_it_goes_on(capsys, monkeypatch):
+    monkeypatch.setattr(bars, "SILENCE", 0.05)
+    with compiling_bar("compiling") as progress:
+        progress(0, 1, "compiling nuclei by tensorrt 10.3 for NVIDIA T4: some minutes, once")
+        progress(2, 7, "Building")
+        time.sleep(0.3)
+    first, second, *_ = capsys.readouterr().err.splitlines()
+    assert first == "compiling nuclei by tensorrt 10.3 for NVIDIA T4: some minutes, once"
+    assert second.startswith("Building, step 2 of 7, ")
+
+
+def test_what_need_not_be_compiled_says_nothing(capsys):
+    with compiling_bar("compiling"):
+        pass
+    assert capsys.readouterr() == ("", "")
 
 
 def test_no_bar_is_drawn_where_none_is_wanted(monkeypatch):

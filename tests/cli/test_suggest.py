@@ -14,11 +14,12 @@ from scipy import ndimage
 
 import unet_deploy as api
 from unet_deploy.errors import UsageError
+from unet_deploy.images import open_image
 from unet_deploy.segmentation.models import Given
 from unet_deploy.segmentation.options import Options
 from unet_deploy.segmentation.scaling import Scaling
 from unet_deploy.suggestion.files import RegionFiles
-from unet_deploy.suggestion.run import Wanted, suggest, views
+from unet_deploy.suggestion.run import Wanted, _at_level, suggest, views
 from unet_deploy.system.colours import YELLOW
 from unet_deploy.tiling import Region
 
@@ -161,6 +162,52 @@ def test_what_is_shown_of_a_region_is_what_segment_says_of_it(slide, nuclei, sid
     np.testing.assert_array_equal(view.labels, mask[there])
     np.testing.assert_array_equal(view.pixels[0], tifffile.imread(slide)[there])
     np.testing.assert_allclose(view.doubts, 1 - np.abs(2 * scores[1] - 1)[there], atol=1e-3)
+
+
+# -- a second time ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["beside", "folder", "file"])
+def test_what_is_annotated_already_is_not_suggested_again(tmp_path, slide, capsys, where):
+    first = {"beside": slide.with_suffix(".geojson"), "folder": tmp_path / "done" / "slide.geojson"}
+    first = first.get(where, tmp_path / "one.geojson")
+    first.parent.mkdir(exist_ok=True)
+    assert run("suggest", slide, "-o", first, "-n", 3, *AS_IT_IS) == 0
+    given = {"beside": [], "folder": ["--avoid", first.parent], "file": ["--avoid", first]}[where]
+    assert run("suggest", slide, "-o", tmp_path / "two.geojson", "-n", 3, *given, *AS_IT_IS) == 0
+    assert "note: left out, as annotated already: 3 regions of slide.tif" in capsys.readouterr().err
+    files = first, tmp_path / "two.geojson"
+    old, new = ([Region(y, x, bottom - y, right - x) for y, x, bottom, right in boxes(path)] for path in files)
+    assert len(new) == 3
+    assert not any(all(one.intersection(other).sides) for one in old for other in new)
+
+
+@pytest.mark.parametrize("level", [0, 1])
+def test_what_is_annotated_is_found_again_on_each_level(slide, level, tmp_path):
+    with tifffile.TiffWriter(tmp_path / "p.tif") as tiff:
+        pixels = tifffile.imread(slide)
+        tiff.write(pixels, subifds=1, tile=(64, 64))
+        tiff.write(pixels[::2, ::2], subfiletype=1, tile=(64, 64))
+    with open_image(tmp_path / "p.tif", level=level) as source:
+        expected = (Region(101, 40, 20, 21), Region(50, 20, 11, 11))[level]
+        assert _at_level(Region(101, 40, 20, 21), source.info) == expected
+
+
+def test_python_has_the_same(slide, undecided):
+    with api.open_model(undecided, device="cpu", probabilities=True) as model:
+        options = Options(scaling=Scaling(1))
+        (first,) = api.suggest([str(slide)], model, api.Wanted(1), options)
+        (second,) = api.suggest([slide], model, api.Wanted(1, apart_from={str(slide): [first.region]}), options)
+    assert not all(first.region.intersection(second.region).sides)
+
+
+def test_where_all_is_annotated_that_is_said(tmp_path, slide, capsys):
+    ring = [[0, 0], [768, 0], [768, 768], [0, 768], [0, 0]]
+    shape = {"geometry": {"type": "Polygon", "coordinates": [ring]}}
+    properties = {"classification": {"name": "Annotated"}}
+    slide.with_suffix(".geojson").write_text(json.dumps([{"type": "Feature", **shape, "properties": properties}]))
+    assert run("suggest", slide, "-o", tmp_path / "r.geojson", *AS_IT_IS) == 3
+    assert "nothing is unsure beside what is annotated already" in capsys.readouterr().err
 
 
 # -- what cannot be ---------------------------------------------------------------------------------------------------

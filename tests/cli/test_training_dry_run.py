@@ -123,6 +123,15 @@ def test_what_is_wrong_is_the_same_line_as_without_it(cellpose, case, words, tmp
     assert files(tmp_path) == before
 
 
+def test_notes_come_before_what_is_wrong(cellpose, monkeypatch, capsys):
+    pytest.importorskip("onnx")
+    (cellpose / "cell1_cp_masks.tif").unlink()
+    assert run("train", cellpose, "--from", "nuclei", "--classes", "background,nucleus", "--dry-run") == 3
+    note, error = capsys.readouterr().err.splitlines()
+    assert note == "note: classes are background,nucleus, as of model 'nuclei'"
+    assert error.startswith("error: ")
+
+
 def test_a_file_that_is_there_and_words_that_contradict_are_refused(cellpose, tmp_path, capsys):
     (tmp_path / "w.pt").write_text("mine")
     train = ("train", cellpose, *SMALL, "-o", tmp_path / "w.pt", "--dry-run")
@@ -139,7 +148,7 @@ def test_a_model_to_begin_with_is_looked_at_too(cellpose, monkeypatch, capsys):
     pytest.importorskip("onnx")
     from trainer.forecast import Forecast
 
-    monkeypatch.setattr("trainer.preview.foresee", lambda *_: Forecast(5, 16, 1.0, "two cores"))
+    monkeypatch.setattr("trainer.plan.foresee", lambda *_: Forecast(5, 16, 1.0, "two cores"))
     assert run("train", cellpose, "--from", "nuclei", "--dry-run", "--steps", 5) == 0
     out, err = capsys.readouterr()
     assert "nucleus" in out

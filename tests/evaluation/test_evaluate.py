@@ -12,7 +12,8 @@ from command_line import error, unet_deploy
 
 from unet_deploy import open_model, segment
 from unet_deploy.errors import DataError, UsageError
-from unet_deploy.evaluation.evaluate import evaluate, score_files, score_labels
+from unet_deploy.evaluation.against_truth import score_files
+from unet_deploy.evaluation.evaluate import evaluate, score_labels
 from unet_deploy.evaluation.measures import GROUPS, Scoring
 from unet_deploy.evaluation.objects import Jaccard
 from unet_deploy.evaluation.overlap import Overlap

@@ -221,7 +221,7 @@ def test_masks_are_stored_numbers_however_they_are_shown(folder, kind):
 
 @pytest.mark.parametrize("kind", ["an inverting table", "min-is-white", "a palette"])
 def test_score_reads_the_same_numbers(folder, kind):
-    from unet_deploy.evaluation.evaluate import score_files
+    from unet_deploy.evaluation.against_truth import score_files
 
     pair = find_pairs(folder)[0]
     labels = (tifffile.imread(pair.mask) > 0).astype(np.uint8) * 255

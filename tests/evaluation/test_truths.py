@@ -11,7 +11,8 @@ from command_line import error, unet_deploy
 from unet_deploy import open_model
 from unet_deploy.annotations.marking import Marking
 from unet_deploy.errors import DataError
-from unet_deploy.evaluation.evaluate import evaluate, score_files
+from unet_deploy.evaluation.against_truth import score_files
+from unet_deploy.evaluation.evaluate import evaluate
 from unet_deploy.evaluation.pairs import find_pairs
 from unet_deploy.evaluation.truths import read_truth_set, read_truths
 from unet_deploy.objects.rules import Rules

@@ -1,9 +1,11 @@
 """OME-Zarr images are paired with the labels that lie in them."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
 zarr = pytest.importorskip("zarr")
 
@@ -11,6 +13,7 @@ from sample_zarr import noise, write_image  # noqa: E402
 
 from unet_deploy.errors import DataError, ImageError, UsageError  # noqa: E402
 from unet_deploy.evaluation.pairs import check_no_data, find_data, find_pairs, read_pixels  # noqa: E402
+from unet_deploy.evaluation.regions import by_region  # noqa: E402
 from unet_deploy.evaluation.truths import check_size, read_truths  # noqa: E402
 
 CLASSES = ("background", "cell")
@@ -84,7 +87,7 @@ def test_labels_of_another_number_of_pages_are_refused(tmp_path):
 def test_an_image_without_labels_is_refused(tmp_path):
     labelled(tmp_path / "a.zarr", "cells")
     labelled(tmp_path / "b.zarr")
-    with pytest.raises(DataError, match=r"b\.zarr: has no mask in labels/; draw one there, or give a label stack"):
+    with pytest.raises(DataError, match=r"b\.zarr: has no mask in labels/; draw one there, or in b\.geojson beside it"):
         find_pairs(tmp_path)
 
 
@@ -125,3 +128,61 @@ def test_nothing_is_written_into_an_image(tmp_path):
         with pytest.raises(UsageError):
             check_no_data([path / output], tmp_path, None)
     check_no_data([tmp_path / "w.pt"], tmp_path, None)
+
+
+# -- drawn on --------------------------------------------------------------------------------------------------------
+
+
+def drawn_on(path):
+    """A cell that is drawn beside an image."""
+    ring = [[2, 2], [12, 2], [12, 12], [2, 12], [2, 2]]
+    shape = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]}, "properties": {}}
+    drawing = path.with_suffix(".geojson")
+    drawing.write_text(json.dumps([shape]))
+    return drawing
+
+
+@pytest.mark.parametrize("name", ["slide.zarr", "slide.ome.zarr"])
+@pytest.mark.parametrize("given", ["image", "folder"])
+def test_a_drawing_beside_an_image_is_found(tmp_path, name, given):
+    path = write_image(tmp_path / name, noise(40, 50), "yx")
+    drawing = drawn_on(path)
+    (tmp_path / "slide.mask.zarr").mkdir()
+    (tmp_path / "slide.mask.zarr" / "zarr.json").write_text("{}")
+    found = find_data(path if given == "image" else tmp_path)
+    assert found.layout.startswith("drawings beside images")
+    assert [(pair.image, pair.mask) for pair in found.pairs] == [(path, drawing)]
+    assert read_truths(found.pairs, CLASSES)[0].labels.sum() == 100
+
+
+def test_images_of_both_kinds_are_drawn_on(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", noise(40, 50))
+    for path in (tmp_path / "a.tif", write_image(tmp_path / "b.zarr", noise(40, 50), "yx")):
+        drawn_on(path)
+    assert [pair.name for pair in find_pairs(tmp_path)] == ["a", "b"]
+
+
+def test_drawings_in_a_folder_of_their_own_are_found(tmp_path):
+    path = write_image(tmp_path / "images" / "day1" / "b.zarr", noise(40, 50), "yx")
+    (tmp_path / "annotations" / "day1").mkdir(parents=True)
+    drawn_on(tmp_path / "annotations" / "day1" / "b.zarr")
+    assert [(pair.name, pair.image) for pair in find_pairs(tmp_path)] == [("day1/b", path)]
+
+
+def test_of_labels_and_a_drawing_one_is_to_be_chosen(tmp_path):
+    path = labelled(tmp_path / "a.zarr", "cells")
+    drawn_on(path)
+    for data in (path, tmp_path):
+        with pytest.raises(DataError, match=r"a\.zarr: holds labels cells, and .*a\.geojson is drawn on it; choose"):
+            find_pairs(data)
+    assert find_pairs(path, Path("cells"))[0].mask == path / "labels" / "cells"
+
+
+def test_a_region_that_is_annotated_is_read_alone(tmp_path):
+    path = write_image(tmp_path / "a.zarr", noise(40, 50), "yx")
+    ring = [[4, 2], [24, 2], [24, 22], [4, 22], [4, 2]]
+    marked = {"type": "Polygon", "coordinates": [ring]}, {"classification": {"name": "Annotated"}}
+    shape = {"type": "Feature", "geometry": marked[0], "properties": marked[1]}
+    path.with_suffix(".geojson").write_text(json.dumps([shape]))
+    (pair,) = by_region(find_pairs(path))
+    np.testing.assert_array_equal(read_pixels(pair)[0][pair.inside.slices], noise(40, 50)[2:22, 4:24])

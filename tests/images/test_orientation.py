@@ -10,7 +10,7 @@ import PIL.ImageOps
 import pytest
 import tifffile
 
-from unet_deploy.evaluation.evaluate import score_files
+from unet_deploy.evaluation.against_truth import score_files
 from unet_deploy.evaluation.pairs import find_pairs, read_image
 from unet_deploy.evaluation.truths import read_truths
 from unet_deploy.images import open_image, open_labels, orientation

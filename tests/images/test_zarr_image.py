@@ -333,3 +333,13 @@ def test_an_array_that_names_its_axes_is_read_by_them(tmp_path, names, zarr_form
         assert (source.info.pages, source.info.channels) == (2 if "time" in names else 1, 3)
         for page, expected in enumerate(ordered):
             np.testing.assert_array_equal(source.crop(page, source.info.region), expected)
+
+
+def test_a_zarr_of_both_formats_is_read_without_a_word(tmp_path, recwarn):
+    """zarr's own warning names the store, with the password that its URL may hold."""
+    pixels = noise(64, 48)
+    write_image(tmp_path / "image.zarr", pixels, "yx")
+    (tmp_path / "image.zarr" / ".zgroup").write_text('{"zarr_format": 2}')
+    with open_image(tmp_path / "image.zarr") as source:
+        np.testing.assert_array_equal(source.crop(0, source.info.region)[0], pixels)
+    assert not [each for each in recwarn if "zarr" in str(each.category).lower()]

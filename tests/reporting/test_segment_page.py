@@ -126,6 +126,8 @@ def test_a_page_of_which_nothing_is_done_again_stays(slide):
     before = (slide.parent / "r.html").read_bytes()
     assert run(*words, "--resume") == 0
     assert (slide.parent / "r.html").read_bytes() == before
+    assert run(*words, "--resume", "--threshold", "0.7") == 2  # no run of these settings made the mask
+    assert (slide.parent / "r.html").read_bytes() == before
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="such names cannot be had there")

@@ -70,6 +70,7 @@ def test_the_shipped_model_compiles_and_its_record_says_what_it_is(nuclei, compi
     assert not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.long
 def test_the_original_network_of_31_million_parameters_compiles(compiler, tmp_path):
     torch = pytest.importorskip("torch")
     from trainer.export import build

@@ -96,7 +96,7 @@ gpu = Gpu(0, "RTX A4000", "8.6", "13.0")
 engine = engine_cache.cached_engine(
     model, asked, find_compiler("tensorrt_rtx"), gpu, progress=lambda *step: steps.append(step)
 )
-print(engine, bool(steps))
+print(engine, any("compiling" in title for _, _, title in steps))
 """
     command = [sys.executable, "-c", script, str(small_models["deep"])]
     both = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]

@@ -121,9 +121,10 @@ def played(monkeypatch, tmp_path):
     module, device = Played(), Device()
     monkeypatch.setenv("UNET_DEPLOY_CACHE", str(tmp_path / "cache"))
     PlayedGraph.calls = module.calls
-    cuda = SimpleNamespace(CudaDevice=lambda index: device, CudaGraph=PlayedGraph)
+    cuda = "unet_deploy.runtimes.cuda"
     room = "unet_deploy.runtimes.tensorrt.engine"
-    monkeypatch.setitem(sys.modules, "unet_deploy.runtimes.cuda", cuda)
+    monkeypatch.setitem(sys.modules, f"{cuda}.device", SimpleNamespace(CudaDevice=lambda index: device))
+    monkeypatch.setitem(sys.modules, f"{cuda}.graph", SimpleNamespace(CudaGraph=PlayedGraph))
     monkeypatch.delitem(sys.modules, room, raising=False)
     opened = import_module(room)
     monkeypatch.setattr(opened, "load", lambda name: module)

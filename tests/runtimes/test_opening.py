@@ -47,7 +47,7 @@ def engine(small_models, tmp_path, monkeypatch):
     monkeypatch.setenv("UNET_DEPLOY_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(gpu, "find_gpus", lambda: [Gpu(0, "NVIDIA RTX A4000", "8.6", "13.0")])
     monkeypatch.setitem(sys.modules, "unet_deploy.runtimes.tensorrt.engine", SimpleNamespace(open_engine=open_engine))
-    monkeypatch.setitem(sys.modules, "unet_deploy.runtimes.cuda", SimpleNamespace(CudaDevice=CudaDevice))
+    monkeypatch.setitem(sys.modules, "unet_deploy.runtimes.cuda.device", SimpleNamespace(CudaDevice=CudaDevice))
     return path
 
 

@@ -174,6 +174,9 @@ class ThresholdProgram:
             blocks[LABELS].data[: labels.size] = labels.reshape(-1)
             self.running -= 1
 
+        self.put(compute)
+
+    def put(self, compute):
         self.stream.do(compute)
 
     def close(self):

@@ -261,7 +261,7 @@ def test_options_of_another_type_are_said_in_one_line(wrong, said):
         (lambda image: api.segment("slide.tif", 5), "output: give a path, not an int"),
         (lambda image: api.open_model(5), "model: give a path, not an int"),
         (lambda image: api.open_model(batch_size="2"), "batch_size: give a whole number"),
-        (lambda image: api.open_model(precision=16), "there are fp32"),
+        (lambda image: api.open_model(precision=16), "there are auto, fp32"),
         (lambda image: api.open_model(pixels="int7"), "there are uint8, uint16, float32"),
         (lambda image: ObjectRules(connectivity=6), "there are 4 and 8"),
     ],
@@ -270,3 +270,14 @@ def test_arguments_of_another_type_are_said_in_one_line(call, said):
     with pytest.raises(UsageError, match=said) as caught:
         call(np.zeros((90, 90), np.uint8))
     assert "\n" not in str(caught.value)
+
+
+def test_at_which_scale_may_be_said_by_numbers_or_as_a_whole(speckle, small_models):
+    image, model = speckle[:120, :150], small_models["one"]
+    by_number = api.segment(image, model=model, scale=0.5)
+    np.testing.assert_array_equal(api.segment(image, model=model, scaling=api.Scaling(scale=0.5)), by_number)
+    assert (api.segment(image, model=model) != by_number).any()
+    with pytest.raises(UsageError, match="give one"):
+        api.segment(image, model=model, scale=0.5, scaling=api.Scaling(scale=0.5))
+    with pytest.raises(UsageError, match="scaling: give a Scaling, not the float"):
+        api.segment(image, model=model, scaling=0.5)

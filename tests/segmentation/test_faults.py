@@ -28,6 +28,8 @@ from unet_deploy.stream.pipeline import QUEUED, stream
 from unet_deploy.tiling import plan_tiles
 
 FORMATS = ("tif", "zarr")
+SQUARES = 9
+"""Of an image, that are read before its first tile, for what a mask records of it."""
 
 
 @pytest.fixture(scope="module")
@@ -176,10 +178,14 @@ FULL, BAD = disk(errno.ENOSPC), disk(errno.EIO)
 NO_SPACE, NO_WRITE = "no space left", "cannot be written .Input/output error"
 TIFF, CHUNKS, PART = "unet_deploy.masks.tiff", "unet_deploy.masks.chunks", "unet_deploy.masks.part"
 FAULTS = {
-    "decode": Fault("unet_deploy.images.tiff:TiffSource.crop", 20, broken(ImageError), ImageError, kept=0.3),
+    "decode": Fault("unet_deploy.images.tiff:TiffSource.crop", SQUARES + 20, broken(ImageError), ImageError, kept=0.3),
     "decode: memory": Fault("unet_deploy.images.tiff_planes:TiffPlanes._segment", 20, broken(MemoryError), MemoryError),
-    "decode: a bug": Fault("unet_deploy.images.tiff:TiffSource.crop", 20, broken(KeyError), KeyError, kept=0.3),
-    "reader's thread ends": Fault("unet_deploy.images.tiff:TiffSource.crop", 20, broken(SystemExit), SystemExit),
+    "decode: a bug": Fault(
+        "unet_deploy.images.tiff:TiffSource.crop", SQUARES + 20, broken(KeyError), KeyError, kept=0.3
+    ),
+    "reader's thread ends": Fault(
+        "unet_deploy.images.tiff:TiffSource.crop", SQUARES + 20, broken(SystemExit), SystemExit
+    ),
     "grey": Fault("unet_deploy.stream.pipeline:measure_page", 2, broken(RuntimeError), RuntimeError),
     "submit": Fault("model:submit", 17, broken(RuntimeError), RuntimeError, kept=0.3),
     "submit: memory": Fault("model:submit", 3, broken(MemoryError), MemoryError),
@@ -260,7 +266,7 @@ def test_what_fails_while_it_ends_does_not_hide_the_cause(form, slide, model, un
     calls, crop = itertools.count(1), TiffSource.crop
 
     def failing(self, page, region):
-        if next(calls) == 3:
+        if next(calls) == SQUARES + 3:
             break_from(monkeypatch, "pathlib:Path.unlink", 1, BAD)
             raise ImageError("broken")
         return crop(self, page, region)
@@ -272,7 +278,7 @@ def test_what_fails_while_it_ends_does_not_hide_the_cause(form, slide, model, un
     goes_on(slide, tmp_path, form, model, unbroken)
 
 
-@pytest.mark.parametrize("call", [3, 20])
+@pytest.mark.parametrize("call", [SQUARES + 3, SQUARES + 20])
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_folder_that_disappears_is_one_line(form, call, slide, model, tmp_path, monkeypatch):
     folder, calls, crop = tmp_path / "out", itertools.count(1), TiffSource.crop

@@ -8,7 +8,7 @@ import tifffile
 from broken import pull_the_plug
 
 from unet_deploy.errors import ImageError, UsageError
-from unet_deploy.evaluation.evaluate import score_files
+from unet_deploy.evaluation.against_truth import score_files
 from unet_deploy.images import open_labels
 from unet_deploy.measure.sample import write_sample
 from unet_deploy.segmentation.run import Options, Outputs, segment_file

@@ -64,7 +64,7 @@ def test_a_table_and_numbers_are_those_of_the_whole_mask(slide, small_models, tm
     np.testing.assert_allclose([float(row["mean_intensity"]) for row in rows], means)
 
 
-@pytest.mark.parametrize("split", [False, True])
+@pytest.mark.parametrize("split", [pytest.param(False, marks=pytest.mark.long), True])
 def test_a_resumed_run_and_a_region_count_the_same(slide, small_models, tmp_path, monkeypatch, split):
     region = Region(210, 330, 500, 603)
     options = Options(120, roi=region, objects=ObjectRules(8, 5, fill_holes=True, split=split), resume=True)
@@ -171,7 +171,7 @@ def polygons(feature):
     return geometry["coordinates"] if geometry["type"] == "MultiPolygon" else [geometry["coordinates"]]
 
 
-def test_names_of_tables_are_checked_before_anything_is_computed(slide, nuclei, tmp_path):
+def test_names_of_tables_are_checked_before_anything_is_computed(slide, small_models, tmp_path):
     words = ("segment", slide, "-o", tmp_path / "mask.tif")
     assert "ends in .csv" in error(*words, "--objects", tmp_path / "cells.xls", code=2)
     (tmp_path / "cells.csv").write_text("mine")
@@ -181,5 +181,5 @@ def test_names_of_tables_are_checked_before_anything_is_computed(slide, nuclei, 
     other.write_bytes(slide.read_bytes())
     several = ("segment", slide, other, "-o", tmp_path / "masks")
     assert "one file for 2 images; give just csv" in error(*several, "--objects", tmp_path / "x.csv", code=2)
-    unet_deploy(*several, "--objects", "csv", "-m", nuclei)
+    unet_deploy(*several, "--objects", "csv", "-m", small_models["three"])
     assert (tmp_path / "masks" / "other.mask.objects.csv").exists()

@@ -203,6 +203,9 @@ def test_the_face_has_what_a_script_needs_and_all_errors():
         "Report",
         "ObjectRules",
         "Scaling",
+        "suggest",
+        "Suggestion",
+        "Wanted",
     }
     kinds = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)}
     assert set(unet_deploy.__all__) == needed | kinds | {"__version__"}

@@ -39,9 +39,9 @@ def labels_of(path):
 
 
 def test_in_and_out_in_every_form(image, nuclei, speckle, tmp_path):
-    expected = api.segment(speckle[:, :480], model=nuclei)
+    expected = api.segment(speckle[:, :480], model=nuclei, scaling=api.Scaling(scale=1))
     for mask in (tmp_path / "mask.zarr", image / "labels" / "nuclei"):
-        shown, _ = unet_deploy("segment", image, "-o", mask, "--objects", "csv", "--overlay", "--precision", "fp32")
+        shown, _ = unet_deploy("segment", image, "-o", mask, "--objects", "csv", "--overlay", "--scale", "1")
         assert str(mask) in shown
         np.testing.assert_array_equal(labels_of(mask), expected)
         assert "exists" in error("segment", image, "-o", mask, code=2)
@@ -49,10 +49,10 @@ def test_in_and_out_in_every_form(image, nuclei, speckle, tmp_path):
         *("image.zarr", "mask.zarr"),
         *(f"{stem}.{kind}" for stem in ("image", "mask") for kind in ("objects.csv", "overlay.png")),
     }
-    unet_deploy("segment", image, "-o", tmp_path / "mask.tif", "--precision", "fp32")
+    unet_deploy("segment", image, "-o", tmp_path / "mask.tif", "--scale", "1")
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "mask.tif"), expected)
     tifffile.imwrite(tmp_path / "image.tif", speckle[:, :480])
-    unet_deploy("segment", tmp_path / "image.tif", "-o", tmp_path / "other.zarr", "--precision", "fp32")
+    unet_deploy("segment", tmp_path / "image.tif", "-o", tmp_path / "other.zarr", "--scale", "1")
     np.testing.assert_array_equal(zarr.open_array(tmp_path / "other.zarr" / "0", mode="r"), expected)
 
 
@@ -92,7 +92,7 @@ def test_by_url(image, nuclei, speckle, tmp_path):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         url = f"http://127.0.0.1:{server.server_port}/image.zarr"
-        unet_deploy("segment", url, "-o", tmp_path / "mask.tif", "--precision", "fp32")
+        unet_deploy("segment", url, "-o", tmp_path / "mask.tif")
         assert "give the mask with --output" in error("segment", url, code=2)
     finally:
         server.shutdown()

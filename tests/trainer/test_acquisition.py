@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 
 from trainer import acquisition  # noqa: E402
 from trainer.acquisition import elsewhere  # noqa: E402
-from trainer.augment import draw_tile  # noqa: E402
+from trainer.augment import Planes, draw_tile  # noqa: E402
 from trainer.data import Sample  # noqa: E402
 from trainer.recipe import (  # noqa: E402
     PRESETS,
@@ -54,7 +54,7 @@ def test_tiles_are_changed_only_where_that_is_asked_for_and_their_truth_never():
     sample = Sample("cells", image.numpy(), objects.astype(np.uint8), objects, np.ones(objects.shape, np.float32))
     here = Augmentation(grey=0, noise=0, blur=0)
     plain, again, there = (
-        draw_tile(sample, 84, 20, augmentation, np.random.default_rng(1))
+        draw_tile(Planes.of(sample), 84, 20, augmentation, np.random.default_rng(1))
         for augmentation in (here, here, replace(here, elsewhere=1.0))
     )
     assert torch.equal(plain[0], again[0])

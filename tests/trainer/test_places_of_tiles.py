@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
-from trainer.augment import draw_batch  # noqa: E402
+from trainer.augment import Source, draw_batch  # noqa: E402
 from trainer.batches import batches  # noqa: E402
 from trainer.data import Sample  # noqa: E402
 from trainer.places import OFTEN, Place, Places  # noqa: E402
@@ -100,5 +100,5 @@ def test_a_pixel_of_a_rare_class_that_is_not_known_is_not_drawn_around():
 def test_the_middle_of_a_tile_is_the_pixel_it_is_drawn_around():
     labels = np.zeros((200, 200), np.uint8)
     labels[71, 133] = 1
-    tile = draw_batch([sample_of(labels)], [Place(0, (133.0, 71.0))], 85, MARGIN, STILL, [3])
+    tile = draw_batch(Source([sample_of(labels)]), [Place(0, (133.0, 71.0))], 85, MARGIN, STILL, [3])
     assert torch.argwhere(tile.labels[0]).tolist() == [[22, 22]]

@@ -8,12 +8,12 @@ import tifffile
 
 torch = pytest.importorskip("torch")
 
-from trainer.augment import draw_tile  # noqa: E402
+from trainer.augment import Planes, draw_tile  # noqa: E402
 from trainer.data import add_weights  # noqa: E402
 from trainer.description import ModelDescription  # noqa: E402
 from trainer.fitted import diameter_of, resized  # noqa: E402
 from trainer.recipe import PRESETS, Augmentation  # noqa: E402
-from trainer.sets import DataSet, extent_of, read_sets  # noqa: E402
+from trainer.sets import DataSet, extent_of, find_sets, read_sets  # noqa: E402
 from unet_deploy.annotations.marking import Marking  # noqa: E402
 from unet_deploy.errors import DataError, UsageError  # noqa: E402
 
@@ -78,7 +78,7 @@ def test_whole_sets_are_held_back_by_their_names(laboratories):
     assert {each.name for each in found.validation} == {"far/0", "far/1"}
     assert all(each.name.startswith("near/") for each in found.training)
     assert found.held_out == "set:far held back: 2 of 8 images"
-    assert extent_of(sets(laboratories, validation="set:far")).validation == ((300, 300), (300, 300))
+    assert extent_of(find_sets(sets(laboratories, validation="set:far"))).validation == ((300, 300), (300, 300))
 
 
 @pytest.mark.parametrize("rule", ["set:nowhere", "set:near,far"])
@@ -130,7 +130,7 @@ def test_of_an_only_image_the_share_held_back_is_that_of_its_file_whatever_size_
 def test_a_tile_shows_objects_of_that_diameter(laboratories):
     found = read_sets(sets(laboratories, validation="last:1"), CELLS, 20.0)
     for sample in add_weights(found.training, 2, PRESETS["modern"]):
-        image, labels, _ = draw_tile(sample, 284, 20, STILL, np.random.default_rng(0))
+        image, labels, _ = draw_tile(Planes.of(sample), 284, 20, STILL, np.random.default_rng(0))
         pitch = 48 if sample.name.startswith("near") else 100 / 3
         share = np.pi * 10**2 / pitch**2
         assert labels.float().mean() == pytest.approx(share, rel=0.25)

@@ -213,6 +213,7 @@ def test_the_papers_preset_is_the_papers():
     assert tailored(paper, strength=2).augmentation == paper.augmentation.times(2)
 
 
+@pytest.mark.long
 def test_the_papers_preset_learns_cells(folder, tmp_path):
     recipe = replace(PRESETS["paper"], width=8, depth=2, tile=84, steps=200, learning_rate=3e-3)
     assert run(folder, tmp_path / "w.pt", recipe).score > 0.7

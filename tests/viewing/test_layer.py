@@ -1,5 +1,7 @@
 """What a tile shows of a file is what the file holds there, whatever its pyramid, its orientation and its size."""
 
+from contextlib import suppress
+
 import numpy as np
 import pytest
 import tifffile
@@ -150,7 +152,8 @@ def test_what_ends_the_making_of_an_overview_is_the_error_of_its_tiles(tmp_path,
     data[offset : offset + 40] = bytes(40)
     path.write_bytes(data)
     with grey_layer(path) as layer:
-        layer.tile(0, layer.zooms.tile(0, 0, 0))
+        with suppress(ImageError):  # the overview may have ended already
+            layer.tile(0, layer.zooms.tile(0, 0, 0))
         layer.overview.wait()
         with pytest.raises(ImageError, match=r"a\.tif: page 0 cannot be decoded"):
             layer.tile(0, layer.zooms.tile(0, 0, 0))

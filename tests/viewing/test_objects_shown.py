@@ -68,6 +68,13 @@ def test_the_table_is_what_the_file_holds(tmp_path, name):
     assert table.place(1) == (0, Region(0, 198, 12, 20))
 
 
+def test_a_table_that_excel_saved_is_read(tmp_path):
+    (tmp_path / "cells.csv").write_text(HEAD + "\n1,nucleus,309,5.5,107.5,0,95,14,26,0.5\n", encoding="utf-8-sig")
+    table = read_table(tmp_path / "cells.csv")
+    assert table.names[0] == "id"
+    assert len(table) == 1
+
+
 def test_a_table_without_objects_is_one(tmp_path):
     (tmp_path / "cells.csv").write_text(HEAD + "\n")
     table = read_table(tmp_path / "cells.csv")

@@ -69,6 +69,16 @@ def test_an_image_that_was_replaced_is_not_shown_below_its_mask_unless_it_is_nam
     assert sort_out([mask], image).image == image
 
 
+def test_a_mask_of_another_image_is_not_shown_over_one_unless_that_is_asked_for(image, tmp_path):
+    mask, other, copy = over(image, "mask.tif", LABELS[None]), tmp_path / "other.tif", tmp_path / "copy.tif"
+    tifffile.imwrite(other, GREY[::-1])
+    tifffile.imwrite(copy, GREY)
+    with pytest.raises(UsageError, match=r"was made of another image than .*other\.tif, of .*image\.tif"):
+        sort_out([other, mask])
+    assert sort_out([mask], other).image == other
+    assert sort_out([copy, mask]).image == copy
+
+
 def test_tables_are_told_by_their_names(image, tmp_path):
     named = sort_out([image, tmp_path / "cells.csv"])
     assert (named.image, named.over, named.table) == (image, (), tmp_path / "cells.csv")

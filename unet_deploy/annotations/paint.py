@@ -149,7 +149,7 @@ def _labels(drawing: Drawing, shapes: Sequence[Shape], classes: Sequence[str]) -
     found = {of: label_of(of, classes) for of in {shape.of for shape in shapes}}
     if strange := next((shape for shape in shapes if found[shape.of] is None), None):
         drawn = Counter(each.class_words for each in drawing.shapes)
-        ways = ["give it one" if strange.of is None else "name all with --classes"]
+        ways = ["give it one"] if strange.of is None else ["call it as one of them", "train with all in --classes"]
         ways += ["say --mask-kind instances if all are objects alike"] if len(classes) == 2 else []
         raise DataError(
             f"{drawing.name}: {strange.words} is of {strange.class_words}, but the classes are {', '.join(classes)}; "

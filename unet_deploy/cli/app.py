@@ -57,7 +57,7 @@ def _reading(error: typer.TyperException, command: str | None) -> str:
         value, said = reasons[0]["input"], str(reasons[0]["msg"]).removeprefix("Value error, ")
         _, is_choice, choices = said.partition(" is not one of ")
         if is_choice:
-            said = "there are " + choices.replace("'", "")
+            said = f"there {'are' if ',' in choices else 'is'} " + choices.replace("'", "")
         return f"{option} {value}: {_in_a_sentence(said)}"
     said = _in_a_sentence(error.format_message())
     program = f"unet-deploy {command}" if command else "unet-deploy"

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,18 +15,28 @@ from unet_deploy.cli.options import (
     IgnoreOption,
     JsonOption,
     MaskKindOption,
+    MasksOption,
     NoProgressOption,
     OverwriteOption,
     ReadingOptions,
 )
 from unet_deploy.cli.progress import progress_bar
+from unet_deploy.errors import UsageError
+
+if TYPE_CHECKING:
+    from unet_deploy.evaluation.answers import Folder
+    from unet_deploy.images.reading import Reading
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CalibrationData:
     """Annotated images to choose by."""
 
-    data: Annotated[list[Path], typer.Argument(help="Folders of annotated images that it was not trained on.")]
+    data: Annotated[
+        list[Path],
+        typer.Argument(help="Folders of annotated images that it was not trained on, or a stack (with --masks)."),
+    ]
+    masks: MasksOption = None
     validation: Annotated[
         str | None,
         typer.Option(help="Only what training held back of each folder, in the same words.", rich_help_panel=DATA),
@@ -34,6 +44,16 @@ class CalibrationData:
     mask_kind: MaskKindOption = "auto"
     ignore: IgnoreOption = None
     annotated_class: AnnotatedClassOption = "Annotated"
+
+    def folders(self, reading: "Reading") -> "list[Folder]":
+        """What was named. Raises UsageError for several of which one is a stack."""
+        from unet_deploy.annotations.marking import Marking
+        from unet_deploy.evaluation.answers import Folder
+
+        if self.masks and len(self.data) > 1:
+            raise UsageError("--masks: belongs to one image stack; give several sets as folders")
+        marking = Marking(self.ignore, self.annotated_class)
+        return [Folder(path, self.mask_kind, self.validation, reading, marking, self.masks) for path in self.data]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -63,8 +83,7 @@ def calibrate(
     no_progress: NoProgressOption = False,
 ) -> None:
     """Choose threshold, splitting, least size and holes of a model by annotated images it never saw."""
-    from unet_deploy.annotations.marking import Marking
-    from unet_deploy.evaluation.answers import Folder, see
+    from unet_deploy.evaluation.answers import see
     from unet_deploy.evaluation.calibration import calibrate
     from unet_deploy.evaluation.curves import draw_curves
     from unet_deploy.evaluation.pairs import check_no_data
@@ -87,10 +106,9 @@ def calibrate(
         check_free(output, overwrite=outputs.overwrite)
     else:
         check_recordable(file, "calibrate")
-    for folder in data.data:
-        check_no_data([each for each in (output, plot) if each], folder, None, [file])
-    marking = Marking(data.ignore, data.annotated_class)
-    folders = [Folder(path, data.mask_kind, data.validation, read.reading(), marking) for path in data.data]
+    folders = data.folders(read.reading())
+    for folder in folders:
+        check_no_data([each for each in (output, plot) if each], folder.path, folder.masks, [file])
     with Models(file, Request(probabilities=True)) as models:
         decision = models.card.decision
         with progress_bar("answers", "images", shown=not no_progress) as progress:

@@ -9,7 +9,7 @@ import typer
 from unet_deploy.cli import parse, show
 from unet_deploy.cli.app import command
 from unet_deploy.cli.options import MODEL, OUTPUTS, NoProgressOption, OverwriteOption, ReadingOptions
-from unet_deploy.cli.progress import progress_bar
+from unet_deploy.cli.progress import compiling_bar, progress_bar
 from unet_deploy.errors import UsageError
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ def build_engine(
     )
     chosen = find_compiler(build.compiler, targets=bool(targets)).with_timings(build.timing_cache)
     proved = ProofImage(proof.image, proof.limit, proof.reading()) if proof.image else None
-    with progress_bar(engine.name, "steps", shown=not no_progress) as progress:
+    with compiling_bar(engine.name, shown=not no_progress) as progress:
         make_engine(
             source, engine, options, chosen, proof=proved, overwrite=overwrite, progress=progress, notify=show.note
         )

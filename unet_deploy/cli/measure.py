@@ -17,7 +17,7 @@ from unet_deploy.cli.options import (
     ReadingOptions,
     RuntimeOptions,
 )
-from unet_deploy.cli.progress import progress_bar
+from unet_deploy.cli.progress import compiling_bar, progress_bar
 from unet_deploy.errors import UsageError, VerificationError
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def benchmark(
         figures = [each for each in found if isinstance(each, Figures)]
     else:
         request = Request(runtime.device, runtime.runtime, runtime.precision, tile_size=tile_size)
-        with progress_bar("compiling", "steps") as progress:
+        with compiling_bar("compiling") as progress:
             figures = [benchmark(model, request, size=measuring.size, runs=measuring.runs, progress=progress)]
         show.figures(figures[0], as_json=as_json)
     if plot:

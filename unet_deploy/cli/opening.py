@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from unet_deploy.cli import show
 from unet_deploy.cli.options import TileOptions
-from unet_deploy.cli.progress import progress_bar
+from unet_deploy.cli.progress import compiling_bar
 from unet_deploy.cli.seeing import SeeingOptions
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def models_at_any_scale(model: str | None, request: "Request", *, shown: bool) -
     from unet_deploy.zoo import open_model
 
     def open_one(path: Path, request: "Request") -> "Runtime":
-        with progress_bar("compiling", "steps", shown=shown) as progress:
+        with compiling_bar("compiling", shown=shown) as progress:
             return open_model(path, request, notify=show.note, progress=progress)
 
     return Models(model, request, open_one)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
@@ -12,6 +14,10 @@ from unet_deploy.system.words import time_text, visible
 
 if TYPE_CHECKING:
     from unet_deploy.system.progress import Progress
+
+
+SILENCE = 30.0
+"""Seconds that a compiler may be at work before a log says so again."""
 
 
 class TrainingState(Protocol):
@@ -68,6 +74,35 @@ def progress_bar(title: str, unit: str = "tiles", *, shown: bool = True) -> Iter
         yield update
     finally:
         bar.stop()
+
+
+@contextmanager
+def compiling_bar(title: str, *, shown: bool = True) -> Iterator[Progress]:
+    """Draw a bar of a compiler's steps; off a terminal, say at once what begins, and every half minute what goes on."""
+    if not shown or sys.stderr.isatty():
+        with progress_bar(title, "steps", shown=shown) as progress:
+            yield progress
+        return
+    now: list[str] = []
+    ended = threading.Event()
+
+    def update(done: int, total: int, what: str = "") -> None:
+        begins = not now
+        now[:] = [what or title, f"step {done} of {total}"]
+        if begins:
+            note(now[0])
+            teller.start()
+
+    def tell() -> None:
+        begun = time.monotonic()
+        while not ended.wait(SILENCE):
+            note(f"{', '.join(now)}, {time_text(time.monotonic() - begun)} since it began")
+
+    teller = threading.Thread(target=tell, name="compiling", daemon=True)
+    try:
+        yield update
+    finally:
+        ended.set()
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from unet_deploy.cli.options import (
     DataOptions,
     JsonOption,
     MarkingOptions,
+    MasksOption,
     NodataOption,
     NoProgressOption,
     OverwriteOption,
@@ -176,19 +177,31 @@ def evaluate(
         show.note(f"{file}: the figures are in its card")
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class TruthOptions(MarkingOptions):
+    """What is true, and how it is to be read."""
+
+    masks: MasksOption = None
+
+
 @command("Trust a model")
 def score(
-    mask: Annotated[Path, typer.Argument(help="A mask that `segment` wrote.")],
-    truth: Annotated[Path, typer.Argument(help="The true mask, numbered objects, or a drawing, of the same size.")],
+    mask: Annotated[Path, typer.Argument(help="A mask that `segment` wrote, or a folder of them.")],
+    truth: Annotated[
+        Path,
+        typer.Argument(
+            help="The true mask, numbered objects, or a drawing, of the same size; or DATA as `evaluate` takes it."
+        ),
+    ],
     *,
-    marked: MarkingOptions,
+    marked: TruthOptions,
     rules: RuleOptions,
     nodata: NodataOption = None,
     timeout: TimeoutOption = 20,
     as_json: JsonOption = False,
 ) -> None:
-    """Score a mask against the truth."""
-    from unet_deploy.evaluation.evaluate import score_files
+    """Score masks against the truth: one, or all of a folder."""
+    from unet_deploy.evaluation.against_truth import score_masks
     from unet_deploy.evaluation.measures import USUAL
     from unet_deploy.images.reading import Reading
     from unet_deploy.model.decision import UNDECIDED
@@ -196,7 +209,9 @@ def score(
     reading = Reading(nodata=nodata, timeout=timeout)
     decided = rules.rules().decided_by(UNDECIDED)
     kind, marking = marked.mask_kind, marked.marking()
-    result = score_files(mask, truth, mask_kind=kind, marking=marking, objects=decided, reading=reading)
+    result = score_masks(
+        mask, truth, labels=marked.masks, mask_kind=kind, marking=marking, objects=decided, reading=reading
+    )
     show_scores.masks_read(result)
     if as_json:
         show_scores.evaluation_json(result)

@@ -177,6 +177,7 @@ def diagnosis(found: Diagnosis) -> None:
         ("memory", f"{bytes_text(found.memory)} free" if found.memory else "unknown"),
         *map(_gpu_row, found.gpus),
         *([("GPU", found.no_gpu)] if found.no_gpu else []),
+        *([("CUDA through", found.binding)] if found.binding else []),
         *((package.name, _package(package)) for package in found.packages),
         ("shipped models", ", ".join(found.shipped_models) or "none"),
         ("segment uses", found.default_runtime or f"nothing: {found.no_runtime}"),

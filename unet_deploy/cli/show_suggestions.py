@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING
 from unet_deploy.cli.show import answer, note
 
 if TYPE_CHECKING:
-    from unet_deploy.suggestion.run import Suggestion
+    from unet_deploy.suggestion.run import Suggestion, Wanted
+
+
+def annotated(wanted: Wanted) -> None:
+    """Say where nothing is suggested, because it is annotated already."""
+    counts = {image: len(regions) for image, regions in wanted.apart_from.items() if regions}
+    if counts:
+        image, count = next(iter(counts.items()))
+        more = f", and {sum(counts.values()) - count} of {len(counts) - 1} more images" if len(counts) > 1 else ""
+        regions = f"{count} region{'s' if count > 1 else ''} of {image.name}"
+        note(f"note: left out, as annotated already: {regions}{more}")
 
 
 def suggestions(found: Sequence[Suggestion], files: Sequence[Path], wanted: int) -> None:

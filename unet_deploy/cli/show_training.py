@@ -87,8 +87,6 @@ class Preview(Protocol):
     def sets(self) -> Sequence[SetFound]: ...
     @property
     def forecast(self) -> TrainingTime: ...
-    @property
-    def notes(self) -> Sequence[str]: ...
 
 
 _ROWS = ("data", "layout", "images", "pixels", "channels", "objects", "annotated", "held back")
@@ -96,8 +94,6 @@ _ROWS = ("data", "layout", "images", "pixels", "channels", "objects", "annotated
 
 def preview(found: Preview) -> None:
     """Say what each data set holds, side by side, and how long a training would take."""
-    for line in found.notes:
-        note(line)
     names = (*_ROWS, *(each.name for each in found.sets[0].classes))
     head, *rows = zip(names, *map(_cells, found.sets), strict=True)
     block(columns(head, rows))

@@ -1,6 +1,7 @@
 """The command that says what to annotate next: suggest."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,7 @@ from unet_deploy.cli.seeing import SeeingOptions
 
 if TYPE_CHECKING:
     from unet_deploy.segmentation.options import Options
+    from unet_deploy.suggestion.run import Wanted
 
 REGIONS = "Regions"
 
@@ -49,10 +51,30 @@ class RegionOptions:
         str,
         typer.Option("--annotated-class", help="The class of regions in the file.", rich_help_panel=REGIONS),
     ] = "Annotated"
+    avoid: Annotated[
+        Path | None,
+        typer.Option(
+            "--avoid",
+            help="Drawing, or folder of them, whose regions of that class are annotated already.",
+            show_default="what is drawn beside each image",
+            rich_help_panel=REGIONS,
+        ),
+    ] = None
     sheet: Annotated[
         Path | None, typer.Option("--sheet", help="Draw them to look at (.png).", rich_help_panel=OUTPUTS)
     ] = None
     overwrite: OverwriteOption = False
+
+    def wanted(self, images: "Sequence[Path]") -> "Wanted":
+        """What is to be suggested. Raises UsageError, DataError and ImageError."""
+        from unet_deploy.annotations.marking import Marking
+        from unet_deploy.evaluation.regions import annotated_already
+        from unet_deploy.suggestion.run import Wanted
+
+        wanted = Wanted(self.number, self.side)
+        return replace(
+            wanted, apart_from=annotated_already(images, self.avoid, Marking(annotated_class=self.annotated_class))
+        )
 
 
 @command("Use a model")
@@ -72,13 +94,14 @@ def suggest(
     from unet_deploy.segmentation.inputs import find_images
     from unet_deploy.segmentation.planning import first_look
     from unet_deploy.suggestion.files import RegionFiles
-    from unet_deploy.suggestion.run import Wanted, suggest, views
+    from unet_deploy.suggestion.run import suggest, views
     from unet_deploy.zoo import find_model
 
     paths = find_images(images, show.note)
     files = RegionFiles.of(paths, regions.output, regions.sheet, overwrite=regions.overwrite)
     files.check([find_model(model), *paths])
-    wanted, options = Wanted(regions.number, regions.side), _options(seeing, tiles, part)
+    wanted, options = regions.wanted(paths), _options(seeing, tiles, part)
+    show_suggestions.annotated(wanted)
     with first_look(paths, options) as (pixels, source):
         request = request_of(seeing, tiles, pixels, probabilities=True)
         with models_at_any_scale(model, request, shown=not no_progress) as models:

@@ -327,10 +327,11 @@ def train(
     description, recipe = data.description(sets, parent, card), training.recipe(parent)
     if run.dry_run:
         from trainer.preview import preview
+        from trainer.told import Told
 
-        every = training.evaluate_every
+        every, told = training.evaluate_every, Told(note=show.note)
         show_training.preview(
-            preview(sets, recipe, description, output=output, evaluate_every=every, overwrite=overwrite)
+            preview(sets, recipe, description, output=output, evaluate_every=every, overwrite=overwrite, told=told)
         )
     elif output:
         _train(sets, output, recipe, description, training, run, overwrite=overwrite)

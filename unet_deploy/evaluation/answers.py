@@ -40,6 +40,8 @@ class Folder:
     """Only what this rule holds back; None for all."""
     reading: Reading = AS_SAID
     marking: Marking = AS_MARKED
+    masks: Path | None = None
+    """The label stack of an image stack, or the name of labels in OME-Zarr images."""
 
     def split(self, pairs: Sequence[Pair]) -> Split | None:
         """What the rule holds back; None for no rule. Raises as `split_set`."""
@@ -123,7 +125,7 @@ def see(models: Models, folders: Sequence[Folder], progress: Progress | None = N
     Returns that, and how many images were left out because it was. Raises DataError where none is left.
     """
     card, seen, known = models.card, list[Seen](), 0
-    every = [(folder, by_region(find_pairs(folder.path, marking=folder.marking))) for folder in folders]
+    every = [(folder, by_region(find_pairs(folder.path, folder.masks, folder.marking))) for folder in folders]
     found = [(folder, pairs, folder.split(pairs)) for folder, pairs in every]
     total = sum(len(split.validation) if split else len(pairs) for _, pairs, split in found)
     for folder, pairs, split in found:

@@ -1,6 +1,6 @@
 """Images with what was drawn on them beside, or one file for all of them.
 
-    slide.tif  slide.geojson             QuPath, or our own outlines
+    slide.tif  slide.geojson             QuPath, or our own outlines; slide.ome.zarr too
     cell.tif   cell_RoiSet.zip           Fiji; or cell.zip, cell.roi, and of an only image RoiSet.zip
     a.png      a.json                    LabelMe
     a.png      b.png  annotations.json   COCO, of all images by the names in it
@@ -19,7 +19,14 @@ from unet_deploy.annotations.coco import files_listed, lists
 from unet_deploy.annotations.drawn import is_drawing, kind_of
 from unet_deploy.annotations.marking import Marking
 from unet_deploy.errors import DataError
-from unet_deploy.evaluation.folders import by_stem, is_hidden, typed
+from unet_deploy.evaluation.folders import (
+    by_stem,
+    is_hidden,
+    is_image_zarr,
+    is_picture,
+    pictures_and_zarrs,
+    typed,
+)
 from unet_deploy.evaluation.names import key_of
 from unet_deploy.evaluation.pair import Pair
 from unet_deploy.images import RASTER_SUFFIXES, TIFF_SUFFIXES
@@ -69,15 +76,21 @@ def pair_files(data: Path, marking: Marking) -> list[Pair]:
 
 def pair_one(image: Path, marking: Marking) -> Pair:
     """Pair an image with what was drawn on it in its folder. Raises DataError where that is nothing, or two files."""
-    images = {image.stem: image}
-    found, alone = _claimed(images, _drawings_beside(image.parent, image.parent.iterdir()))
-    only = len(_images(image.parent)) == 1
-    for stem, drawing in alone:
-        if (only and key_of(stem) == _ROI_SET) or (drawing.suffix.lower() == ".json" and _lists(drawing, image)):
-            _claim(found, images, image.stem, drawing)
-    if not found:
+    drawing = drawing_of(image)
+    if drawing is None:
         raise DataError(f"{image}: {_missing(image.stem)}; annotate it, or give its label stack with --masks")
-    return Pair(typed(image.stem), image, found[image.stem], marking=marking)
+    return Pair(typed(image.stem), image, drawing, marking=marking)
+
+
+def drawing_of(image: Path, folder: Path | None = None) -> Path | None:
+    """What was drawn on an image, in this folder or its own; None for nothing. Raises DataError for two files."""
+    images, folder = {image.stem: image}, folder or image.parent
+    found, alone = _claimed(images, _drawings_beside(folder, folder.iterdir()))
+    for stem, drawing in alone:
+        unnamed = key_of(stem) == _ROI_SET and len(_images(folder)) == 1
+        if unnamed or (drawing.suffix.lower() == ".json" and _lists(drawing, image)):
+            _claim(found, images, image.stem, drawing)
+    return found.get(image.stem)
 
 
 # -- what lies there -------------------------------------------------------------------------------------------------
@@ -86,9 +99,16 @@ def pair_one(image: Path, marking: Marking) -> Pair:
 def _images(data: Path) -> dict[str, Path]:
     """The images of a folder by their stems."""
     folder = data / "images"
-    if folder.is_dir():
-        return by_stem(folder, folder.rglob("*"))
-    return by_stem(data, (path for path in data.iterdir() if not is_of_a_run(path)))
+    there = pictures_and_zarrs(folder) if folder.is_dir() else _images_beside(data)
+    return by_stem(folder if folder.is_dir() else data, there)
+
+
+def _images_beside(data: Path) -> Iterator[Path]:
+    """Those that lie in the folder itself, where masks may lie beside them."""
+    for path in data.iterdir():
+        ours = is_of_a_run(path) or (path.suffix == ".zarr" and path.stem.endswith(".mask"))
+        if not ours and (is_picture(data, path) or is_image_zarr(data, path)):
+            yield path
 
 
 def _drawings(data: Path) -> Iterator[tuple[str, Path]]:
@@ -136,7 +156,7 @@ def _named(stem: str, by_key: Mapping[str, list[str]]) -> list[str]:
     """
     key = key_of(stem)
     suffix = Path(key).suffix
-    bare = key.removesuffix(suffix) if suffix in TIFF_SUFFIXES + RASTER_SUFFIXES else key
+    bare = key.removesuffix(suffix) if suffix in (*TIFF_SUFFIXES, *RASTER_SUFFIXES, ".zarr") else key
     keys = (key, _ENDING.sub("", key).removesuffix(".ome"), bare.removesuffix(".ome"))
     return next((by_key[each] for each in keys if each in by_key), [])
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from unet_deploy.annotations.marking import Marking
 from unet_deploy.errors import DataError
-from unet_deploy.evaluation.folders import by_stem, check_lossless, is_picture, typed
+from unet_deploy.evaluation.folders import by_stem, check_lossless, is_picture, pictures, typed
 from unet_deploy.evaluation.names import key_of, key_of_image, names_a_mask
 from unet_deploy.evaluation.pair import Pair
 from unet_deploy.segmentation.inputs import is_of_a_run
@@ -47,16 +47,17 @@ def pair_files(data: Path, marking: Marking) -> list[Pair]:
 
     Raises DataError for an image without mask or with two, and a mask without image.
     """
-    pictures = _without_made(by_stem(data, (path for path in data.iterdir() if not is_of_a_run(path))))
-    masks = _masks_among(pictures)
-    images = {stem: path for stem, path in pictures.items() if stem not in masks}
+    there = (path for path in pictures(data, data.iterdir()) if not is_of_a_run(path))
+    kept = _without_made(by_stem(data, there))
+    masks = _masks_among(kept)
+    images = {stem: path for stem, path in kept.items() if stem not in masks}
     if not images:
         raise DataError(f"{data}: no image beside its masks; put each image where its mask is")
     found = _masks_of(images, masks)
-    kept = {key_of(path.name.removesuffix(_KEPT)): path for path in data.glob(f"*{_KEPT}")}
+    window = {key_of(path.name.removesuffix(_KEPT)): path for path in data.glob(f"*{_KEPT}")}
     pairs = []
     for stem, image in sorted(images.items()):
-        mask = found.get(stem) or kept.get(key_of(stem))
+        mask = found.get(stem) or window.get(key_of(stem))
         if mask is None:
             raise DataError(
                 f"{image}: has no mask beside it, such as {stem}_cp_masks.png or {stem}_masks.tif; "
@@ -67,21 +68,21 @@ def pair_files(data: Path, marking: Marking) -> list[Pair]:
     return pairs
 
 
-def _without_made(pictures: Mapping[str, Path]) -> dict[str, Path]:
+def _without_made(there: Mapping[str, Path]) -> dict[str, Path]:
     """Pictures but those that Cellpose made of another one of them."""
-    keys = set(map(key_of, pictures))
+    keys = set(map(key_of, there))
     return {
         stem: path
-        for stem, path in pictures.items()
+        for stem, path in there.items()
         if not (_MADE.search(key_of(stem)) and _MADE.sub("", key_of(stem)) in keys)
     }
 
 
-def _masks_among(pictures: Mapping[str, Path]) -> dict[str, Path]:
+def _masks_among(there: Mapping[str, Path]) -> dict[str, Path]:
     """The pictures that are masks by their names, unless one of them has a mask of its own."""
-    named = [stem for stem in pictures if names_a_mask(stem)]
+    named = [stem for stem in there if names_a_mask(stem)]
     of = set(map(key_of_image, named))
-    return {stem: pictures[stem] for stem in named if key_of(stem) not in of}
+    return {stem: there[stem] for stem in named if key_of(stem) not in of}
 
 
 def _masks_of(images: Mapping[str, Path], masks: Mapping[str, Path]) -> dict[str, Path]:

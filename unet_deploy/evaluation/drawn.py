@@ -69,7 +69,7 @@ def _paint(regions: Sequence[Pair], classes: Sequence[str]) -> list[Painted]:
     with pair.open() as source:
         check_pages(source.info, pair)
         size = upright_sides(source.info)
-    found = Paint.of(read_drawing(pair.mask, pair.image), size, classes, pair.marking)
+    found = Paint.of(pair.drawing or read_drawing(pair.mask, pair.image), size, classes, pair.marking)
     windows = [each.window for each in regions]
     return [found.on(each.frame, each.region) if each else found.on(Region(0, 0, *size)) for each in windows]
 

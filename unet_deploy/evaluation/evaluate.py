@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
-from unet_deploy.annotations.drawn import is_drawing
-from unet_deploy.annotations.marking import AS_MARKED, Marking
-from unet_deploy.errors import DataError
 from unet_deploy.evaluation.answers import Scored, annotated_parts, answer
 from unet_deploy.evaluation.displacement import displacement
-from unet_deploy.evaluation.drawn import numbered
-from unet_deploy.evaluation.kinds import Mask, MaskCode, MaskKind, code_of_score, codes_of_two
+from unet_deploy.evaluation.kinds import MaskCode, MaskKind
 from unet_deploy.evaluation.measures import USUAL, Scoring
 from unet_deploy.evaluation.objects import (
     IOU_THRESHOLDS,
@@ -23,7 +18,6 @@ from unet_deploy.evaluation.objects import (
     match_objects,
     objects_found,
     seg_measure,
-    without_small,
 )
 from unet_deploy.evaluation.overlap import Overlap, soft_dice
 from unet_deploy.evaluation.pair import Pair, scales_of
@@ -33,17 +27,9 @@ from unet_deploy.evaluation.seen import was_trained_on
 from unet_deploy.evaluation.split import Split
 from unet_deploy.evaluation.truths import (
     Truth,
-    known_of,
-    notes_of,
-    read_mask,
     read_truth_set,
-    truth_of,
-    where_both,
-    without,
 )
-from unet_deploy.images.orientation import upright_sides
 from unet_deploy.images.reading import AS_SAID, Reading
-from unet_deploy.objects.rules import COMPONENTS, Rules
 from unet_deploy.runtimes.request import Request
 from unet_deploy.segmentation.models import Model, models_of
 from unet_deploy.segmentation.options import ObjectRules
@@ -96,86 +82,6 @@ def evaluate(
     return Evaluation(card.classes, tuple(scores), tuple(trained_on), parts, masks.notes)
 
 
-def score_files(
-    mask: Path,
-    truth: Path,
-    *,
-    mask_kind: MaskKind = "auto",
-    marking: Marking = AS_MARKED,
-    objects: Rules = COMPONENTS,
-    reading: Reading = AS_SAID,
-) -> Evaluation:
-    """Score a mask file against a file of the truth, page by page, in memory.
-
-    Both are read as the masks of a training are; the truth may be a drawing. Classes are scored one by one where both
-    files hold classes, and the foreground elsewhere. Objects are as they are drawn or numbered, or else connected
-    components. Pixels that are no data in either are left out, but for those of 0, the background, and so are pages of
-    such pixels alone.
-    mask_kind: what the numbers of both are. marking: how the truth is to be read.
-    objects: what counts as one in the mask; numbered ones by `min_size` alone.
-    Raises DataError when the two do not fit, or hold no labels.
-    """
-    read = _read_drawn if is_drawing(truth) else _read_both
-    masks, truths, codes = read(mask, truth, mask_kind, marking, reading)
-    classes = _names(*codes)
-    scores = []
-    for page, both in enumerate(zip(masks, truths, strict=True)):
-        data = where_both(*map(known_of, both, codes))
-        if data is not None and not data.any():
-            continue  # nobody can be wrong on this page
-        found, there = (
-            _seen(replace(each, data=data), code, len(classes)) for each, code in zip(both, codes, strict=True)
-        )
-        if codes[0].kind == "instances":
-            numbered = without_small(found.objects, objects.min_size)
-        else:
-            numbered = objects_found(found.labels, objects)
-        scores.append(_score(f"{mask.name}[{page}]", replace(found, objects=numbered), there, len(classes)))
-    if not scores:
-        raise DataError(f"{truth}: nothing of it is annotated, so that there is nothing to score")
-    notes = dict.fromkeys([*notes_of(masks, codes[0]), *notes_of(truths, codes[1])])
-    return Evaluation(classes, tuple(scores), notes=tuple(notes))
-
-
-def _read_both(
-    mask: Path, truth: Path, kind: MaskKind, marking: Marking, reading: Reading
-) -> tuple[list[Mask], list[Mask], tuple[MaskCode, MaskCode]]:
-    """Read the pages of two masks, and what their numbers mean. Raises DataError where they do not fit."""
-    with reading.open_labels(mask) as ours, reading.open_labels(truth) as theirs:
-        shapes = [(s.info.pages, s.info.channels, *upright_sides(s.info)) for s in (ours, theirs)]
-        if (shapes[0][0], *shapes[0][2:]) != (shapes[1][0], *shapes[1][2:]):
-            texts = [" x ".join(map(str, shape)) for shape in shapes]
-            raise DataError(f"{mask}: is {texts[0]} (pages, channels, pixels), but {truth} is {texts[1]}")
-        pages = range(ours.info.pages)
-        masks = [read_mask(ours, page) for page in pages]
-        truths = [without(read_mask(theirs, page), marking.ignore) for page in pages]
-    return masks, truths, codes_of_two(masks, truths, kind)
-
-
-def _read_drawn(
-    mask: Path, truth: Path, kind: MaskKind, marking: Marking, reading: Reading
-) -> tuple[list[Mask], list[Mask], tuple[MaskCode, MaskCode]]:
-    """Read a mask of one page, and a drawing as numbered objects. Raises DataError where they do not fit."""
-    with reading.open_labels(mask) as ours:
-        if ours.info.pages > 1:
-            raise DataError(f"{mask}: has {ours.info.pages} pages, but {truth} is drawn on one image; score each alone")
-        masks, size = [read_mask(ours)], upright_sides(ours.info)
-    return masks, [numbered(truth, mask, size, marking)], (code_of_score(masks, kind), MaskCode("instances"))
-
-
-def _names(ours: MaskCode, theirs: MaskCode) -> tuple[str, ...]:
-    """What is scored of two files: their classes, or the foreground where either has none."""
-    if not (ours.kind == theirs.kind == "classes" and len(ours.values) > 2):
-        return "background", "foreground"
-    return "background", *(f"class {value}" for value in ours.values[1:])
-
-
-def _seen(mask: Mask, code: MaskCode, classes: int) -> Truth:
-    """What a mask says, of the foreground alone where that is what is scored."""
-    said = truth_of(mask, code, max(classes, len(code.values)))
-    return said.foreground if classes == 2 else said
-
-
 def score_labels(
     name: str,
     labels: np.ndarray,
@@ -185,7 +91,7 @@ def score_labels(
     scoring: Scoring = USUAL,
 ) -> Score:
     """Score class indices (H, W), and where given the probabilities (K, H, W) of all classes."""
-    score = _score(name, Truth(labels, objects_found(labels, scoring.objects)), truth, classes)
+    score = score_truth(name, Truth(labels, objects_found(labels, scoring.objects)), truth, classes)
     if probabilities is None:
         return score
     foreground = 1 - probabilities[0]
@@ -197,8 +103,8 @@ def score_labels(
     )
 
 
-def _score(name: str, found: Truth, truth: Truth, classes: int) -> Score:
-    """Score classes and objects of a mask."""
+def score_truth(name: str, found: Truth, truth: Truth, classes: int) -> Score:
+    """Score classes and objects of what was found."""
     return Score(
         name,
         tuple(Overlap.of(found.labels == k, truth.labels == k) for k in range(1, classes)),

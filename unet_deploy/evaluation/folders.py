@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from unet_deploy.annotations.marking import Marking
 from unet_deploy.errors import DataError
 from unet_deploy.evaluation.names import pair_stems
 from unet_deploy.evaluation.pair import Pair
-from unet_deploy.images import RASTER_SUFFIXES, TIFF_SUFFIXES
+from unet_deploy.images import RASTER_SUFFIXES, TIFF_SUFFIXES, is_zarr_folder
 
 NAME = "images/ and masks/"
 
@@ -29,7 +29,7 @@ def held(data: Path) -> tuple[Path, ...]:
 
 def pair_files(data: Path, marking: Marking) -> list[Pair]:
     """Pair files as `pair_stems` does. Raises DataError as that, and for JPEG masks."""
-    images, masks = (by_stem(folder, folder.rglob("*")) for folder in held(data))
+    images, masks = (by_stem(folder, pictures(folder, folder.rglob("*"))) for folder in held(data))
     if not images:
         raise DataError(f"{data / 'images'}: no image in it")
     found = pair_stems(images, masks)
@@ -49,24 +49,39 @@ def check_lossless(mask: Path) -> None:
         raise DataError(f"{mask}: JPEG changes label numbers; save masks as PNG or TIFF")
 
 
-def by_stem(folder: Path, paths: Iterable[Path]) -> dict[str, Path]:
-    """The pictures among what lies in a folder, by their paths in it without suffix.
+def pictures(folder: Path, paths: Iterable[Path]) -> Iterator[Path]:
+    """The pictures among what lies in a folder."""
+    return (path for path in paths if is_picture(folder, path))
 
-    Raises DataError for two of one stem.
-    """
+
+def pictures_and_zarrs(folder: Path) -> Iterator[Path]:
+    """All pictures and Zarrs of a folder and of those within it, but none within a Zarr."""
+    for path in sorted(folder.iterdir()):
+        if is_picture(folder, path) or is_image_zarr(folder, path):
+            yield path
+        elif path.is_dir() and not is_hidden(folder, path):
+            yield from pictures_and_zarrs(path)
+
+
+def by_stem(folder: Path, paths: Iterable[Path]) -> dict[str, Path]:
+    """What lies in a folder by its paths there without suffix. Raises DataError for two of one stem."""
     files: dict[str, Path] = {}
     for path in sorted(paths):
-        if is_picture(folder, path):
-            stem = path.relative_to(folder).with_suffix("").as_posix()
-            if stem in files:
-                raise DataError(f"{path}: {files[stem].name} has the same stem; keep one of them")
-            files[stem] = path
+        stem = path.relative_to(folder).with_suffix("").as_posix()
+        if stem in files:
+            raise DataError(f"{path}: {files[stem].name} has the same stem; keep one of them")
+        files[stem] = path
     return files
 
 
 def is_picture(folder: Path, path: Path) -> bool:
     """Whether what lies in a folder has the name of a picture; none that is hidden, or lies in what is, has."""
     return path.suffix.lower() in TIFF_SUFFIXES + RASTER_SUFFIXES and not is_hidden(folder, path)
+
+
+def is_image_zarr(folder: Path, path: Path) -> bool:
+    """Whether what lies in a folder is a Zarr ; none that is hidden is."""
+    return is_zarr_folder(path) and not is_hidden(folder, path)
 
 
 def is_hidden(folder: Path, path: Path) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from unet_deploy.annotations.marking import AS_MARKED, Marking
+from unet_deploy.annotations.shapes import Drawing
 from unet_deploy.errors import DataError
 from unet_deploy.evaluation.named import NamedLabels
 from unet_deploy.evaluation.window import Window
@@ -42,6 +43,8 @@ class Pair:
     """What the numbers of the mask are called, where the data set says it."""
     window: Window | None = None
     """The region of the image that is annotated, where no more of it is read; None for the whole image."""
+    drawing: Drawing | None = field(default=None, compare=False, repr=False)
+    """What the mask says, where it is drawn and was read already."""
 
     @property
     def files(self) -> tuple[Path, ...]:

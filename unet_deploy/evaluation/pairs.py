@@ -49,7 +49,7 @@ def find_data(data: Path, masks: Path | None = None, marking: Marking = AS_MARKE
         return Found(zarr_labels.NAME, zarr_labels.pair_files(data, marking, str(masks)))
     if masks is not None:
         return Found("image stack and label stack", _stack_pairs(data, masks, marking))
-    if data.is_file() and is_picture(data.parent, data):
+    if (data.is_file() and is_picture(data.parent, data)) or zarr_labels.is_drawn_on(data):
         return Found(beside.NAME, [beside.pair_one(data, marking)])
     layout = layout_of(data)
     return Found(layout.name, layout.pairs(data, marking), layout.held(data))

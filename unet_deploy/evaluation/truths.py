@@ -14,9 +14,11 @@ from unet_deploy.evaluation.drawn import paint_pairs
 from unet_deploy.evaluation.kinds import Mask, MaskCode, MaskKind, code_of, listed, ranked
 from unet_deploy.evaluation.objects import connected_objects
 from unet_deploy.evaluation.pairs import Pair, check_pages
-from unet_deploy.images import ImageSource, open_labels
-from unet_deploy.images.orientation import upright
+from unet_deploy.images import ImageSource
+from unet_deploy.images.orientation import stored_region, upright
+from unet_deploy.images.reading import AS_SAID, Reading
 from unet_deploy.system.machine import usable_cores
+from unet_deploy.tiling import Region
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def read_truth_set(
     for each in named:
         each.check_classes(classes)
     with ThreadPoolExecutor(usable_cores()) as pool:
-        masks = list(pool.map(_read_pair, pairs))
+        masks = list(pool.map(read_pair, pairs))
     code = code_of(masks, classes, kind, kept)
     truths = [truth_of(mask, code, len(classes)) for mask in masks]
     notes = [
@@ -100,20 +102,21 @@ def read_truth_set(
     return TruthSet(truths, code, (*notes, *filter(None, (each.note(classes) for each in named))))
 
 
-def read_mask(source: ImageSource, page: int = 0) -> Mask:
+def read_mask(source: ImageSource, page: int = 0, region: Region | None = None) -> Mask:
     """Read the numbers of a page of a mask, upright. Grey saved as red, green and blue is grey.
 
-    Where a value stands for no data there are none, but for 0, the background.
+    region: of the mask as it is shown; None for the whole. Where a value stands for no data there are none, but for 0,
+    the background.
     Raises DataError for what are no label numbers.
     """
     info = source.info
-    pixels = source.crop(page, info.region)
+    region = stored_region(region, info) if region else info.region
+    pixels = source.crop(page, region)
     if len(pixels) > 1 and not (len(pixels) == 3 and (pixels == pixels[0]).all()):
         remedy = "; save class numbers in place of colours" if len(pixels) == 3 else ""
         raise DataError(f"{info.name}: a mask has one channel of label numbers, this has {len(pixels)}{remedy}")
     if info.dtype.kind not in "bui":
         raise DataError(f"{info.name}: mask pixels are {info.dtype}; save label numbers as integers")
-    region = info.region
     data = source.data_in(page, region, pixels) if source.nodata != 0 else source.crop_valid(page, region)
     numbers = upright(pixels[0], info.orientation)
     numbers = numbers.astype(np.uint8) if numbers.dtype.kind == "b" else numbers
@@ -176,13 +179,16 @@ def notes_of(masks: Sequence[Mask], code: MaskCode) -> Iterator[str]:
 
 
 def _notes_of_ignored(pairs: Sequence[Pair], masks: Sequence[Mask]) -> Iterator[str]:
-    """Say where a person names a value that is not known, and no mask has it; drawings are no masks.
+    """As `note_of_ignored`, but that a data set that names its labels may name one that it does not use."""
+    if not pairs[0].named and (note := note_of_ignored(pairs[0].marking.ignore, masks)):
+        yield note
 
-    A data set that names its labels may name one that it does not use.
-    """
-    value = None if pairs[0].named else pairs[0].marking.ignore
-    if value is not None and all(mask.data is None for mask in masks):
-        yield f"note: no mask has a pixel of {value}, so --ignore {value} leaves nothing out"
+
+def note_of_ignored(value: int | None, masks: Sequence[Mask]) -> str | None:
+    """Say that no mask has the value of pixels that are not known, where a person names one; drawings are no masks."""
+    if value is None or any(mask.data is not None for mask in masks):
+        return None
+    return f"note: no mask has a pixel of {value}, so --ignore {value} leaves nothing out"
 
 
 def _notes_of_classes(code: MaskCode, classes: Sequence[str], kept: MaskCode | None) -> Iterator[str]:
@@ -222,8 +228,9 @@ def count_pixels(labels: Iterable[np.ndarray], classes: int) -> np.ndarray:
     return counts
 
 
-def _read_pair(pair: Pair) -> Mask:
-    with open_labels(pair.mask) as source:
+def read_pair(pair: Pair, reading: Reading = AS_SAID) -> Mask:
+    """Read the true mask of a pair. Raises DataError for labels without a name, and where it says nothing."""
+    with reading.open_labels(pair.mask) as source:
         check_pages(source.info, pair)
         mask = without(read_mask(source, pair.page), pair.marking.ignore)
     if pair.named:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from unet_deploy.annotations.marking import Marking
 from unet_deploy.errors import DataError
+from unet_deploy.evaluation import beside
 from unet_deploy.evaluation.folders import typed
 from unet_deploy.evaluation.pair import Pair, count_pages
 from unet_deploy.images import is_zarr_folder, open_image
@@ -20,8 +21,16 @@ NAME = "OME-Zarr images that hold labels/"
 
 
 def fits(data: Path) -> bool:
-    """Whether a folder is a Zarr, or holds any."""
-    return is_zarr_folder(data) or bool(_images_in(data))
+    """Whether a folder is a Zarr, or holds any with labels, or else without a drawing beside."""
+    if is_zarr_folder(data):
+        return True
+    images = _images_in(data)
+    return bool(images) and (any(map(_holds_labels, images)) or not beside.fits(data))
+
+
+def is_drawn_on(data: Path) -> bool:
+    """Whether something is drawn beside an image that holds no labels. Raises DataError for two drawings."""
+    return is_zarr_folder(data) and not _holds_labels(data) and beside.drawing_of(data) is not None
 
 
 def held(data: Path) -> tuple[Path, ...]:
@@ -44,6 +53,10 @@ def _images_in(data: Path) -> list[Path]:
     return sorted(each for each in data.iterdir() if is_zarr_folder(each) and not each.name.startswith("."))
 
 
+def _holds_labels(image: Path) -> bool:
+    return (image / "labels").is_dir()
+
+
 def _pairs(image: Path, marking: Marking, labels: str | None) -> list[Pair]:
     mask = image / "labels" / _chosen(image, labels)
     pages = count_pages(image, mask)
@@ -57,13 +70,21 @@ def _chosen(image: Path, labels: str | None) -> str:
     from unet_deploy.images.zarr_labels import label_names
 
     names = label_names(image)
+    if labels is None and names and (drawing := beside.drawing_of(image)):
+        raise DataError(
+            f"{image}: holds labels {names[0]}, and {drawing} is drawn on it; choose the labels with "
+            f"--masks {names[0]}, or take either away"
+        )
     if labels is not None:
         if labels not in names:
             raise DataError(f"{image}: has no labels {labels!r}; it has {', '.join(names) or 'none'}")
         return labels
     if not names:
         open_image(image).close()  # what is no image says what to give in its place
-        raise DataError(f"{image}: has no mask in labels/; draw one there, or give a label stack with --masks")
+        raise DataError(
+            f"{image}: has no mask in labels/; draw one there, or in {image.stem}.geojson beside it, or give a label "
+            "stack with --masks"
+        )
     if len(names) > 1:
         raise DataError(
             f"{image}: has labels {', '.join(names)}; choose one with --masks {names[0]}, or take others away"

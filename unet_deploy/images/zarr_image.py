@@ -284,7 +284,11 @@ def _no_image(path: Path | str, group: zarr.Group, ome: dict[str, Any]) -> Image
     """Return the error that says what a group is instead of an image, and what of it to open."""
     if "plate" in ome:
         wells = [well["path"] for well in ome["plate"]["wells"]]
-        first = ome_metadata(zarr.open_group(group.store, path=wells[0], mode="r")) if wells else {}
+        first = (
+            ome_metadata(zarr.open_group(group.store, path=wells[0], mode="r", zarr_format=group.metadata.zarr_format))
+            if wells
+            else {}
+        )
         images = [f"{wells[0]}/{image['path']}" for image in first.get("well", {}).get("images", ())]
         return _instead(path, f"a plate of {len(wells)} wells", images)
     if "well" in ome:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +12,7 @@ import numcodecs
 import zarr
 from zarr.abc.store import RangeByteRequest, Store, SuffixByteRequest
 from zarr.codecs import BloscCodec, ZstdCodec
+from zarr.errors import ZarrUserWarning
 from zarr.storage import LocalStore, WrapperStore
 
 from unet_deploy.images import SILENCE
@@ -22,7 +24,11 @@ _METADATA = ("zarr.json", ".zarray", ".zattrs", ".zgroup")
 def open_node(path: Path | str, timeout: float = SILENCE) -> zarr.Group | zarr.Array:
     """Open what lies in a folder or behind a URL. timeout: seconds that a server may be silent."""
     store = open_url(path, timeout) if isinstance(path, str) else _Folder(path, read_only=True)
-    return zarr.open(store, mode="r")
+    with (
+        warnings.catch_warnings()
+    ):  # a Zarr of both formats is read as the newer; zarr names the store, secrets and all
+        warnings.simplefilter("ignore", ZarrUserWarning)
+        return zarr.open(store, mode="r")
 
 
 class _Folder(LocalStore):

@@ -18,7 +18,7 @@ import numpy as np
 from typing_extensions import Self
 
 from unet_deploy.errors import UsageError
-from unet_deploy.images import TIFF_SUFFIXES, ImageInfo, is_zarr
+from unet_deploy.images import TIFF_SUFFIXES, ImageInfo, is_url, is_zarr
 from unet_deploy.system.extras import require
 from unet_deploy.system.marks import bears
 from unet_deploy.tiling import Region
@@ -272,6 +272,11 @@ def format_of(path: Path) -> MaskFormat:
     False
     """
     return next((each for each in _FORMATS if each.has(path)), _FORMATS[0]).load()
+
+
+def origin_of(path: Path) -> Origin | None:
+    """What a file says that it was made of; None for one that is no mask of ours, and for a URL, which is not asked."""
+    return None if is_url(path) else format_of(path).origin(path)
 
 
 def open_mask(path: Path, form: MaskForm, keep: Keep = Keep()) -> MaskSink:

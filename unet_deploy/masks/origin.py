@@ -51,12 +51,24 @@ class Origin:
             raise UsageError(f"{mask}: its image, {self.image}, has a secret address; name it: --image URL")
         if not is_url(self.image) and not self.image.exists():
             raise UsageError(f"{mask}: its image is not at {self.image} any more; say where it is: --image FILE")
-        with self.reading.open(self.image, level=self.level) as source:
-            if self.likeness and likeness(source) != self.likeness:
-                raise UsageError(
-                    f"{mask}: {address(self.image)} is not the image any more that it was made of; segment it again, "
-                    f"or look at both all the same: --image {address(self.image)}"
-                )
+        if not self._is_like(self.image):
+            raise UsageError(
+                f"{mask}: {address(self.image)} is not the image any more that it was made of; segment it again, "
+                f"or look at both all the same: --image {address(self.image)}"
+            )
+
+    def check_of(self, image: Path, mask: Path) -> None:
+        """Raise UsageError where another image than this one, or a copy of it, is what the mask was made of."""
+        if not self._is_like(image):
+            raise UsageError(
+                f"{mask}: was made of another image than {address(image)}, of {address(self.image)}; "
+                f"to look at both all the same: --image {address(image)}"
+            )
+
+    def _is_like(self, image: Path) -> bool:
+        """Whether an image has the pixels that were read, as far as `likeness` sees."""
+        with self.reading.open(image, level=self.level) as source:
+            return not self.likeness or likeness(source) == self.likeness
 
 
 def read_record(mask: Path, record: object) -> Origin | None:

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 from unet_deploy._version import __version__
@@ -17,8 +16,10 @@ from unet_deploy.images import ImageInfo, is_url, is_zarr, url_of
 from unet_deploy.images.reading import AS_SAID, Reading
 from unet_deploy.model.card import ModelCard
 from unet_deploy.model.unreadable import WEIGHTS_SUFFIXES, no_network
+from unet_deploy.runtimes.cuda.binding import BINDINGS, choice
 from unet_deploy.runtimes.table import TABLE
 from unet_deploy.runtimes.tensorrt.record import ENGINE_SUFFIXES, EngineRecord, read_record
+from unet_deploy.system.extras import is_here
 from unet_deploy.system.gpu import Gpu, find_gpus
 from unet_deploy.system.machine import usable_cores, usable_memory
 from unet_deploy.zoo import card_of, default_runtime, find_model, shipped_models
@@ -108,6 +109,13 @@ class Package:
     problem: str = ""
     """Why it cannot be loaded though it is installed."""
 
+    @property
+    def trouble(self) -> str:
+        """Why it cannot be used, as the end of a sentence; empty where it can."""
+        if self.problem:
+            return f"is installed, but cannot be loaded: {self.problem}"
+        return "is not installed" if self.version is None else ""
+
 
 @dataclass(frozen=True)
 class Diagnosis:
@@ -122,6 +130,8 @@ class Diagnosis:
     gpus: tuple[Gpu, ...]
     no_gpu: str
     """Why there is no GPU; empty where there is one."""
+    binding: str
+    """Which package speaks with CUDA's driver, and why; empty where there is neither one nor a GPU."""
     packages: tuple[Package, ...]
     """Every runtime, and every other optional package."""
     shipped_models: tuple[str, ...]
@@ -133,7 +143,7 @@ class Diagnosis:
 
 _PACKAGES = (
     *((name, name, extra) for name, extra in sorted({row.name: row.extra for row in TABLE}.items())),
-    ("pycuda", "pycuda.driver", "gpu"),
+    *((each.package, f"{each.package}.driver", each.extra) for each in BINDINGS),
     ("onnx", "onnx", "onnx"),
     ("pyarrow", "pyarrow", "objects"),
     ("pyproj", "pyproj", "geo"),
@@ -143,6 +153,8 @@ _PACKAGES = (
     ("distributed", "distributed", "distributed"),
     ("starlette", "starlette", "view"),
     ("uvicorn", "uvicorn", "view"),
+    ("napari", "napari", "napari"),
+    ("magicgui", "magicgui", "napari"),
     ("torch", "torch", "train"),
     ("matplotlib", "matplotlib", "train"),
     ("skimage", "skimage", "train"),
@@ -165,6 +177,7 @@ def diagnose() -> Diagnosis:
         memory=usable_memory(),
         gpus=gpus,
         no_gpu=no_gpu,
+        binding=_binding(packages, gpus),
         packages=packages,
         shipped_models=tuple(shipped_models()),
         default_runtime=default_runtime,
@@ -179,6 +192,13 @@ def _gpus() -> tuple[tuple[Gpu, ...], str]:
         return (), str(error)
 
 
+def _binding(packages: tuple[Package, ...], gpus: tuple[Gpu, ...]) -> str:
+    problems = {each.name: each.trouble for each in packages if each.trouble}
+    if not gpus and all(each.package in problems for each in BINDINGS):
+        return ""
+    return choice(problems)
+
+
 def _default_runtime() -> tuple[str, str]:
     try:
         return default_runtime(), ""
@@ -188,7 +208,7 @@ def _default_runtime() -> tuple[str, str]:
 
 def _look_at(name: str, module: str, extra: str) -> Package:
     """Import a package in a process of its own: a broken CUDA library may end the one that loads it."""
-    if find_spec(name) is None:
+    if not is_here(name):
         return Package(name, extra)
     script = (
         f"import {module} as m, {name} as top; print(getattr(top, '__version__', getattr(top, 'VERSION_TEXT', '')))"

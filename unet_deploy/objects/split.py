@@ -55,7 +55,7 @@ class Parting:
             for place in np.flatnonzero(peaks > 1):
                 index = stack.which[place]
                 height, width = shapes[index].shape
-                found[index] = self._parts(stack.heights[: height + 2, place, : width + 2])
+                found[index] = self.parts_by(stack.heights[: height + 2, place, : width + 2])
         return found
 
     def _peaks(self, stack: Stack) -> np.ndarray:
@@ -74,8 +74,8 @@ class Parting:
             peaks &= (middle > beside) if (y, x) < (0, 0) else (middle >= beside)
         return peaks.sum(axis=(0, 2))
 
-    def _parts(self, heights: np.ndarray) -> np.ndarray | None:
-        """Return the parts of one shape from its heights (h + 2, w + 2), which have a frame of background."""
+    def parts_by(self, heights: np.ndarray) -> np.ndarray | None:
+        """Return the parts (h, w) of one shape, as `parts_of`, by heights (h + 2, w + 2) above 0, with a frame of 0."""
         width = heights.shape[1]
         flat = heights.ravel()
         pixels = np.flatnonzero(flat).astype(np.int32)

@@ -23,7 +23,7 @@ from unet_deploy.images.contrast import Contrast, contrast_of
 from unet_deploy.images.orientation import UPRIGHT
 from unet_deploy.masks.overlay import Overlay
 from unet_deploy.objects.table import ObjectTable
-from unet_deploy.reporting.survey import FIELD, DoubtfulField
+from unet_deploy.reporting.survey import FIELD, DoubtfulField, field_at
 from unet_deploy.segmentation.counting import LabelsOf
 from unet_deploy.tiling import Region
 
@@ -167,13 +167,7 @@ def _of_most_objects(tables: Sequence[ObjectTable], region: Region) -> Iterator[
         row, column = divmod(field, columns)
         count = int(counts[most])
         note = f"{count} object{'s' if count > 1 else ''} by centroid"
-        yield Place("most objects", page, _field(row, column, region), note)
-
-
-def _field(row: int, column: int, region: Region) -> Region:
-    y, x = row * FIELD, column * FIELD
-    tall, wide = min(FIELD, region.height - y), min(FIELD, region.width - x)
-    return Region(y, x, tall, wide).moved(*region.origin)
+        yield Place("most objects", page, field_at(row, column, FIELD, region), note)
 
 
 def _of_doubt(field: DoubtfulField, region: Region) -> Place:

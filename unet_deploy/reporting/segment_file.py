@@ -65,9 +65,10 @@ class SegmentPage:
 
     @property
     def _has_news(self) -> bool:
-        """Whether there is more to say than that all was made before, which a page that is there says better."""
-        only_before = not self._command and not self._single and not any(other.failed for other in self._others)
-        return not (only_before and self.path.exists())
+        """Whether there is more to say than a page that is there: not where all was made before, or nothing was."""
+        made = self._command or self._single
+        both = bool(self._lines) and any(other.failed for other in self._others)
+        return bool(made or both or not self.path.exists())
 
     def _note(self, outcome: Outcome[Report]) -> None:
         """Take why an image was not segmented, where it was not."""
@@ -92,7 +93,7 @@ class SegmentPage:
 def _without(others: list[Other]) -> str:
     """The page of a single image that was not segmented."""
     (other,) = others or [Other("nothing", "nothing was done", failed=True)]
-    said = "No mask was made." if other.failed else "The mask is there."
+    said = "No mask was made in this run." if other.failed else "The mask is there."
     how = section("How it was done", facts(machine_rows()))
     return page(Path(other.image).name, warning(said, f"{other.image}: {other.why}"), how)
 

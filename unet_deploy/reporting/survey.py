@@ -46,6 +46,13 @@ class DoubtfulField:
         return Region(self.y, self.x, self.height, self.width)
 
 
+def field_at(row: int, column: int, side: int, region: Region) -> Region:
+    """Return a field of so many pixels a side by where it lies in the rows of fields of a region, cut to the region."""
+    y, x = row * side, column * side
+    tall, wide = min(side, region.height - y), min(side, region.width - x)
+    return Region(y, x, tall, wide).moved(*region.origin)
+
+
 class Doubts:
     """Adds up the doubts of each field of a page, and keeps the fields of most doubt. Pages come one after another."""
 
@@ -82,9 +89,7 @@ class Doubts:
         for at in np.argsort(self._sums, axis=None)[::-1][:_KEPT].tolist():
             row, column = divmod(at, self._sums.shape[1])
             if doubt := float(self._sums[row, column]):
-                y, x = row * self._side, column * self._side
-                tall, wide = min(self._side, self._region.height - y), min(self._side, self._region.width - x)
-                place = Region(y, x, tall, wide).moved(*self._region.origin)
+                place = field_at(row, column, self._side, self._region)
                 self._most.append(DoubtfulField(doubt, self._page, *place.origin, *place.sides))
         self._most = nlargest(_KEPT, self._most)
         self._sums[...] = 0

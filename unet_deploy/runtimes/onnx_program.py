@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 from unet_deploy.errors import DeviceError, ModelError
@@ -32,7 +33,8 @@ def check_cuda_provider() -> str:
             f"pip uninstall onnxruntime && {install_line('gpu')}"
         )
     if hasattr(ort, "preload_dlls"):  # CUDA and cuDNN as pip packages, where they are installed
-        ort.preload_dlls()
+        with redirect_stdout(StringIO()):  # where it prints what is not there, though the system may have it
+            ort.preload_dlls()
     return ort.__version__
 
 
@@ -76,8 +78,8 @@ class OnnxProgram:
             self._session = open_session(model, options, (place.provider, place.options))
         if place.provider not in self._session.get_providers():
             raise DeviceError(
-                f"{path}: ONNX Runtime could not start its {place.provider} (CUDA or cuDNN does not fit it); "
-                "see: unet-deploy doctor"
+                f"{path}: ONNX Runtime could not start its {place.provider} (CUDA or cuDNN is missing, or does not fit "
+                f"it); both come with: {install_line('gpu')}"
             )
         self._card = read_card(self._session, path)
         self._inputs, self._outputs = buffer_ports(self._card, limits, pixels, probabilities=probabilities)

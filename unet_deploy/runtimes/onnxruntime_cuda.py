@@ -19,7 +19,10 @@ from unet_deploy.system.progress import Progress
 def open_on_cuda(path: Path, request: Request, _: Progress | None = None) -> Opened:
     """Open a model as the table's row says, to be proved. Raises ModelError and DeviceError."""
     version, gpu = check_cuda_provider(), find_gpu(request.gpu_index)
-    from unet_deploy.runtimes.cuda import CudaDevice  # after the check: the wrong ONNX Runtime is said before a driver
+    # After the check: the wrong ONNX Runtime is said before a driver that is not there.
+    from unet_deploy.runtimes.cuda.device import (
+        CudaDevice,
+    )  # after the check: the wrong ONNX Runtime is said before a driver
 
     model = read_to_run(path, request.change)
     card, precision = model.card, graph_precision(request, model.quantized)

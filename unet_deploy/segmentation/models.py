@@ -159,9 +159,9 @@ Model = str | Path | Runtime | Models | None
 
 
 @contextmanager
-def models_of(model: Model, request: Request) -> Iterator[Models | Given]:
+def models_of(model: Model | Given, request: Request) -> Iterator[Models | Given]:
     """What a caller gave as model: his own, left open, or one of ours that ends with the call."""
-    if isinstance(model, Models):
+    if isinstance(model, (Models, Given)):
         yield model
     elif model is None or isinstance(model, (str, Path)):
         with Models(model, request) as models:

@@ -242,7 +242,7 @@ def _run(
     measured = scale_for(models, source, options.scaling, options.max_memory)
     scaled = measured.scaled
     recorded = unfinished_key(outputs.mask).get("runtime") if options.resume else None
-    settled = settle_precision(models.at(scaled.scale), source, measured.greys, recorded)
+    settled = settle_precision(models.at(scaled.scale), source, measured.greys, recorded, progress)
     runtime = settled.runtime
     options = models.options_for(runtime, options)
     ready = averaged(runtime, options.tta)
@@ -260,8 +260,8 @@ def _run(
     nothing = writer.objects == 0 or writer.found_nothing
     trust = judge(writer.confidence, _calibrated(models.card.decision, ready), scaled, found_nothing=nothing)
     found = (writer.objects, subject.noted, writer.places, writer.too_large)
-    made = Report(info, plan, outputs, ready.name, timing, settled.proved, *found, scaled, trust, models.card.name)
-    return replace(made, precision=settled.precision, why=settled.why)
+    by = (models.card.name, settled.precision, settled.why)
+    return Report(info, plan, outputs, ready.name, timing, settled.proved, *found, scaled, trust, *by)
 
 
 def _calibrated(decision: Decision, runtime: Runtime) -> Decision:

@@ -29,6 +29,7 @@ from unet_deploy.stream.pipeline import NOTHING_KNOWN
 from unet_deploy.stream.planner import plan_for, proof_plan
 from unet_deploy.stream.proof import compare_on_tiles, prove, spread
 from unet_deploy.stream.stand_in import StandIn
+from unet_deploy.system.progress import Progress
 from unet_deploy.tiling import Tile
 
 SIDE = 300
@@ -120,14 +121,16 @@ def settle_precision(
     source: ImageSource,
     greys: Mapping[int, GreyScale] = NOTHING_KNOWN,
     recorded: str | None = None,
+    progress: Progress | None = None,
 ) -> Settled:
     """See what computes an image, before its first tile, and prove it on tiles of this image where that is asked for.
 
     greys: the grey scales of pages that are known. recorded: the name of the runtime that began an unfinished run of
-    this image, which goes on with it. Raises VerificationError where a precision that was asked for does not hold.
+    this image, which goes on with it. progress: told of a proof that was asked for.
+    Raises VerificationError where a precision that was asked for does not hold.
     """
     if not isinstance(runtime, ByProof):
-        return Settled(runtime, prove(runtime, source, lambda: proof_plan(runtime, source.info.region)))
+        return Settled(runtime, prove(runtime, source, lambda: proof_plan(runtime, source.info.region), progress))
     if recorded and (precision := _begun_in(runtime, recorded)):
         return Settled(runtime.computing(precision), None, precision, f"{precision}: the run was begun so")
     with runtime.deciding:

@@ -19,6 +19,7 @@ from unet_deploy.images.grey import GreyScale, measure_page, read_tile
 from unet_deploy.runtimes import Answer, OutOfMemoryError, Runtime
 from unet_deploy.runtimes.agreement import LIMIT_PPM, Agreement, compare, together
 from unet_deploy.stream.stand_in import StandIn
+from unet_deploy.system.progress import Progress
 from unet_deploy.tiling import Tile, TilePlan
 
 TILES = 4
@@ -56,10 +57,13 @@ def without_proof(runtime: Runtime) -> Runtime:
     return runtime.runtime if isinstance(runtime, StandIn) else runtime
 
 
-def prove(runtime: Runtime, source: ImageSource, plan_of: Callable[[], TilePlan]) -> Agreement | None:
+def prove(
+    runtime: Runtime, source: ImageSource, plan_of: Callable[[], TilePlan], progress: Progress | None = None
+) -> Agreement | None:
     """Settle what a runtime has still to show, on tiles of the image that it is about to segment.
 
     plan_of: the image's plan within the runtime's limits; asked again when short memory has lowered them.
+    progress: told that there is something to show, which on a slow CPU may take a minute.
     Returns what was measured, None where there was nothing to show. On tiles of one class it is measured but not
     settled: an image with something in it will be asked again. Raises VerificationError.
     """
@@ -68,6 +72,8 @@ def prove(runtime: Runtime, source: ImageSource, plan_of: Callable[[], TilePlan]
     with runtime.proving:
         if runtime.proof is None:
             return None
+        if progress:
+            progress(0, len(plan_of()), f"comparing with the model on {TILES} tiles")
         agreement = _show(runtime, runtime.proof, source, plan_of)
         if agreement.classes > 1:
             runtime.proof.keep(agreement)

@@ -61,6 +61,16 @@ class Grid:
         """The region of the cells (row, column) to (row + 1, column + 1)."""
         return Region(self.y + row * self.cell, self.x + column * self.cell, 2 * self.cell, 2 * self.cell)
 
+    def meeting(self, region: Region) -> tuple[range, range]:
+        """The rows and the columns of the regions that share pixels with another one, in the grid or beyond.
+
+        >>> Grid(y=3, x=2, cell=16, rows=4, columns=6).meeting(Region(35, 50, 10, 1))
+        (range(1, 3), range(2, 4))
+        """
+        spans = (self.y, region.y, region.bottom), (self.x, region.x, region.right)
+        ends = [((start - first) // self.cell - 1, -((first - stop) // self.cell)) for first, start, stop in spans]
+        return range(*ends[0]), range(*ends[1])
+
 
 @dataclass(frozen=True, eq=False)
 class Sums:

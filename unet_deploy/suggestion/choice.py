@@ -60,6 +60,12 @@ class Candidates:
         """The same, counted as those of another image."""
         return replace(self, places=np.column_stack([np.full(len(self), number), self.places[:, 1:]]))
 
+    def apart_from(self, rows: range, columns: range) -> Self:
+        """Without those whose first cell lies in these rows and columns."""
+        row, column = self.places[:, 2], self.places[:, 3]
+        there = (row >= rows.start) & (row < rows.stop) & (column >= columns.start) & (column < columns.stop)
+        return type(self)(self.places[~there], self.doubts[~there], self.features[~there])
+
     def __len__(self) -> int:
         return len(self.doubts)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import add
 from pathlib import Path
@@ -12,12 +13,14 @@ from pathlib import Path
 from unet_deploy.errors import ImageError, UsageError
 from unet_deploy.images import ImageInfo, ImageSource, check_fits
 from unet_deploy.images.grey import GreyScale
+from unet_deploy.images.orientation import stored_region, upright_order
 from unet_deploy.images.state import changed
 from unet_deploy.runtimes import Runtime
+from unet_deploy.runtimes.request import Request
 from unet_deploy.segmentation.measuring import scale_for
-from unet_deploy.segmentation.models import Given, Models
+from unet_deploy.segmentation.models import Given, Model, Models, models_of
 from unet_deploy.segmentation.options import DEFAULTS, Options
-from unet_deploy.segmentation.planning import check_inside, open_file, turn_to_level
+from unet_deploy.segmentation.planning import check_inside, first_look, open_file, turn_to_level
 from unet_deploy.segmentation.scaling import Scaled
 from unet_deploy.stream.pipeline import PageScales, stream
 from unet_deploy.stream.planner import Budget, plan_for
@@ -27,6 +30,7 @@ from unet_deploy.suggestion import cells
 from unet_deploy.suggestion.cells import Cells, Grid
 from unet_deploy.suggestion.choice import MOST, Candidates, choose
 from unet_deploy.suggestion.views import View
+from unet_deploy.system.arguments import path as path_of
 from unet_deploy.system.arguments import settle, whole, whole_or_none
 from unet_deploy.system.progress import Progress
 from unet_deploy.tiling import Region, TilePlan, aligned
@@ -47,6 +51,9 @@ class Wanted:
     """Regions, in all images together."""
     side: int | None = None
     """Of a region in pixels of an image, made even; None for SIDE at the image's scale, and less in small ones."""
+    apart_from: Mapping[Path, Sequence[Region]] = field(default_factory=dict)
+    """Of images, the regions that are annotated already, in pixels of the finest level as it is shown: none that shares
+    a pixel with them is suggested."""
 
     def __post_init__(self) -> None:
         settle(self, count=whole, side=whole_or_none)
@@ -54,6 +61,10 @@ class Wanted:
             raise UsageError(f"--number {self.count}: give at least one region")
         if self.side is not None and self.side < 2:
             raise UsageError(f"--side {self.side}: give at least two pixels")
+
+    def taken_of(self, image: Path) -> list[Region]:
+        """What of an image is annotated already."""
+        return [region for path, regions in self.apart_from.items() if Path(path) == image for region in regions]
 
     def side_in(self, part: Region, scale: float) -> int:
         """Of the regions in a part of an image that is seen at this scale.
@@ -90,34 +101,53 @@ class Suggestion:
 
 
 def suggest(
-    images: Sequence[Path],
-    models: Models | Given,
+    images: Sequence[str | Path],
+    model: Model | Given = None,
     wanted: Wanted = Wanted(),
     options: Options = DEFAULTS,
     *,
+    device: str = "auto",
     source: ImageSource | None = None,
     progress: Progress | None = None,
 ) -> list[Suggestion]:
     """The regions of some images that together would teach a model most, in the order of what each adds.
 
     Fewer than are wanted come where no others fit that do not overlap and have something in them.
-    models: they give probabilities. source: the only image, where `planning.first_look` has opened it already with
-    these options; it is left open. progress: called with tiles done and tiles in all, image by image.
+    model: as `segment_file` takes it, opened with probabilities. source: the only image, where `planning.first_look`
+    has opened it already with these options; it is left open. progress: called with tiles done and tiles in all, image
+    by image.
     Memory follows the grids of regions, not the pixels. Raises UsageError for an image that is smaller than a region,
     ImageError where nothing is found in any, and what segmenting them would.
     """
-    looked: list[Looked] = []
-    for path in images:
-        with _opened(path, models, options, source) as image:
-            looked.append(_look(path, image, models, wanted, options, progress))
+    paths, looked = [path_of(image, "images") for image in images], list[Looked]()
+    with models_of(model, _request(paths, options, device)) as models:
+        for path in paths:
+            with _opened(path, models, options, source) as image:
+                looked.append(_look(path, image, models, wanted, options, progress))
     candidates = reduce(add, (each.candidates.of_image(at) for at, each in enumerate(looked))).thinned()
     if not len(candidates):
         names = looked[0].info.name + (f" and {len(looked) - 1} more" if len(looked) > 1 else "")
         raise ImageError(
-            f"{names}: nothing was found and nothing is unsure, so there is no region to suggest; "
+            f"{names}: nothing was found and nothing is unsure{_beside(wanted)}, so there is no region to suggest; "
             "give another --scale or another model"
         )
     return [_suggestion(looked, candidates, at) for at in choose(candidates, wanted.count)]
+
+
+def _beside(wanted: Wanted) -> str:
+    return " beside what is annotated already" if any(wanted.apart_from.values()) else ""
+
+
+def _request(paths: Sequence[Path], options: Options, device: str) -> Request:
+    """How a model that is not open yet is to be run."""
+    with first_look(paths, options) as (pixels, _):
+        return Request(
+            device=device,
+            probabilities=True,
+            pixels=pixels,
+            tile_size=options.tile_size,
+            threshold=options.threshold,
+        )
 
 
 def _suggestion(looked: Sequence[Looked], candidates: Candidates, at: int) -> Suggestion:
@@ -177,6 +207,7 @@ def _look(
     held = cells.held_bytes(grid, info.channels, len(ready.card.classes)) + _COMPARING
     options = models.options_for(runtime, options)
     plan = _plan(source, aligned(grid.covered, ready.card.stride), ready, options, held)
+    taken = [grid.meeting(_at_level(region, info)) for region in wanted.taken_of(path)]
     scales = PageScales(source, ready.card.normalization, measured.greys)
     greys: dict[int, GreyScale] = {}
 
@@ -186,10 +217,18 @@ def _look(
         told = _of_page(progress, page, info.pages)
         here, skip = {page: greys[page]}, options.skip_background
         stream(source, plan, ready, [added], greys=here, skip_background=skip, progress=told)
-        return Candidates.of(added.regions, page)
+        return reduce(lambda free, places: free.apart_from(*places), taken, Candidates.of(added.regions, page))
 
     candidates = reduce(lambda before, page: (before + page).thinned(), map(seen, range(info.pages)))
     return Looked(path, info, measured.scaled, grid, greys, candidates.thinned())
+
+
+def _at_level(region: Region, info: ImageInfo) -> Region:
+    """Where a region of the finest level, as it is shown, lies in the level as it is stored: all pixels it touches."""
+    steps = upright_order((info.place.step_y, info.place.step_x), info.orientation)
+    y, x = (math.floor(start / step) for start, step in zip(region.origin, steps, strict=True))
+    bottom, right = (math.ceil(end / step) for end, step in zip((region.bottom, region.right), steps, strict=True))
+    return stored_region(Region(y, x, bottom - y, right - x), info)
 
 
 def _plan(source: ImageSource, region: Region, ready: Runtime, options: Options, held: int = 0) -> TilePlan:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from unet_deploy.system.files import file_errors
-from unet_deploy.system.kernel import wait_for_lock
+from unet_deploy.system.kernel import try_lock, wait_for_lock
 
 
 def cache_folder() -> Path:
@@ -31,11 +31,16 @@ def key_of(*parts: object) -> str:
 
 
 @contextmanager
-def only_one(path: Path) -> Iterator[None]:
-    """Hold a lock on `path` among processes. It ends with the process, so a killed one leaves none behind."""
+def only_one(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold a lock on `path` among processes. It ends with the process, so a killed one leaves none behind.
+
+    waiting: called once where another process holds it, before it is waited for.
+    """
     with file_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = path.with_name(f"{path.name}.lock").open("w")
     with lock:
-        wait_for_lock(lock)
+        if not try_lock(lock):
+            waiting()
+            wait_for_lock(lock)
         yield

@@ -18,9 +18,21 @@ def install_line(extra: str) -> str:
     return f"pip install 'unet-deploy[{extra}]'"
 
 
+def is_here(package: str) -> bool:
+    """Whether a package is installed, "cuda.bindings" within a folder too. Nothing of it is imported.
+
+    >>> is_here("math"), is_here("no_such.package")
+    (True, False)
+    """
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:  # the folder around it is not there
+        return False
+
+
 def require(package: str, extra: str) -> None:
     """Raise MissingPackageError, with the line that installs it, unless `package` is there. Nothing is imported."""
-    if find_spec(package) is None:
+    if not is_here(package):
         raise MissingPackageError(f"this needs {package}; run: {install_line(extra)}")
 
 

@@ -53,6 +53,11 @@ class Table:
     def __len__(self) -> int:
         return len(self._columns["id"])
 
+    @property
+    def columns(self) -> Mapping[str, np.ndarray]:
+        """All of it, (n,) each, by the names of columns."""
+        return self._columns
+
     def rows(self, order: Order, first: int, count: int = 100) -> tuple[np.ndarray, list[list[Any]]]:
         """Some rows of an order from its `first` on: their numbers in the file, and their cells.
 
@@ -173,12 +178,18 @@ def _parquet(path: Path) -> dict[str, np.ndarray]:
 
 def _csv(path: Path) -> dict[str, np.ndarray]:
     """The columns of a CSV; those whose first cell is a number are numbers."""
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:
         head, first = _cells(file.readline()), _cells(file.readline())
     numbers = [at for at, cell in enumerate(first) if _is_number(cell)]
     if not first:
         return {name: np.empty(0) for name in head}
-    said: dict[str, Any] = {"delimiter": ",", "skiprows": 1, "quotechar": '"', "comments": None, "encoding": "utf-8"}
+    said: dict[str, Any] = {
+        "delimiter": ",",
+        "skiprows": 1,
+        "quotechar": '"',
+        "comments": None,
+        "encoding": "utf-8-sig",
+    }
     found = dict.fromkeys(head, np.empty(0))
     table = np.loadtxt(path, usecols=numbers, ndmin=2, **said)
     for at, place in enumerate(numbers):

@@ -43,6 +43,10 @@ def build_engine(
         probabilities=options.probabilities,
         shape=options.profile.max if options.profile.fixed else None,
     )
+    if progress:
+        for_what = runs_on.gpu or f"compute capability {', '.join(runs_on.capabilities)}"
+        by = f"{compiler.name} {compiler.version}"
+        progress(0, 1, f"compiling {model.path.stem} by {by} for {for_what}: {compiler.takes}, once")
     plan = compiler.build(lowered, options, progress=progress)
     record = EngineRecord(
         card=model.card,

@@ -32,11 +32,13 @@ def cached_engine(
     here = f"{gpu.name} {gpu.capability}"
     key = key_of(model.weights_sha256, compiler.name, compiler.version, here, options.to_plain())
     engine = cache_folder() / f"{model.path.stem}-{key}.engine"
-    with only_one(engine):
+    tell = progress or (lambda done, total, title="": None)
+    with only_one(engine, lambda: tell(0, 1, f"waiting for another process that compiles {model.path.stem}")):
         if not _is_engine_of(engine, model):
             timings = cache_folder() / f"{compiler.name}-{compiler.version}-{key_of(here)}.timings"
             timed = compiler.with_timings(timings)
             build_engine(model, engine, options, timed, gpu=gpu, overwrite=True, progress=progress)
+            tell(1, 1, f"loading the engine on {gpu.name}")
     return engine
 
 

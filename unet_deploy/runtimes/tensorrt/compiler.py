@@ -66,6 +66,8 @@ class Compiler:
     name: ClassVar[Name] = "tensorrt"
     without_gpu: ClassVar[str] = "to compile ahead of time take --compiler tensorrt_rtx --target sm86,sm89"
     """The remedy where there is no GPU to compile for."""
+    takes: ClassVar[str] = "some minutes"
+    """How long it compiles a model, in words."""
     timing_cache: Path | None = None
 
     def __init__(self) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from unet_deploy.errors import DeviceError, UsageError
 from unet_deploy.runtimes import Identity, Limits
-from unet_deploy.runtimes.cuda import CudaDevice
+from unet_deploy.runtimes.cuda.device import CudaDevice
 from unet_deploy.runtimes.streamed import SLOTS, StreamedRuntime
 from unet_deploy.runtimes.tensorrt.library import Name, load
 from unet_deploy.runtimes.tensorrt.program import TensorRtProgram

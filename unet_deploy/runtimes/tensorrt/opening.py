@@ -23,7 +23,7 @@ def open_compiled(path: Path, request: Request, progress: Progress | None = None
 
     Raises ModelError, DeviceError, ResourceError, UsageError, and VerificationError for an engine that failed before.
     """
-    from unet_deploy.runtimes.cuda import CudaDevice
+    from unet_deploy.runtimes.cuda.device import CudaDevice
     from unet_deploy.runtimes.tensorrt.cache import cached_engine
     from unet_deploy.runtimes.tensorrt.compilers import find_compiler
     from unet_deploy.runtimes.tensorrt.options import BuildOptions, Profile

@@ -20,7 +20,8 @@ from unet_deploy.runtimes.tensorrt.record import EngineRecord, read_record, writ
 from unet_deploy.system.gpu import Gpu
 
 if TYPE_CHECKING:
-    from unet_deploy.runtimes.cuda import CudaDevice, CudaGraph, CudaMemory, CudaStream
+    from unet_deploy.runtimes.cuda.device import CudaDevice, CudaMemory, CudaStream
+    from unet_deploy.runtimes.cuda.graph import CudaGraph
 
 
 class TensorRtProgram:
@@ -87,7 +88,7 @@ class TensorRtProgram:
             return
         graph = self._graphs[slot]
         if graph is None:
-            from unet_deploy.runtimes.cuda import CudaGraph  # PyCUDA, which compiling does not need
+            from unet_deploy.runtimes.cuda.graph import CudaGraph  # a binding, which compiling does not need
 
             # A launched graph keeps the addresses of its capture; a slot always comes with the same blocks.
             graph = self._graphs[slot] = CudaGraph(self.stream, lambda: self._enqueue(shapes, blocks))

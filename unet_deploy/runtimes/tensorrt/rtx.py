@@ -24,7 +24,7 @@ from unet_deploy.system.files import replacing
 from unet_deploy.system.gpu import Gpu
 
 if TYPE_CHECKING:
-    from unet_deploy.runtimes.cuda import CudaMemory
+    from unet_deploy.runtimes.cuda.device import CudaMemory
 
 
 class RtxCompiler(Compiler):
@@ -32,6 +32,7 @@ class RtxCompiler(Compiler):
 
     name: ClassVar[Name] = "tensorrt_rtx"
     without_gpu: ClassVar[str] = "name what to compile for: --target sm86,sm89"
+    takes: ClassVar[str] = "under a minute"
 
     def with_timings(self, file: Path | None) -> Self:
         """Itself: kernels are timed on the user's GPU, and none when it compiles."""

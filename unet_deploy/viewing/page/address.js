@@ -31,7 +31,7 @@ export function recall() {
 
 function put(file, look) {
   if (typeof look.visible === "boolean") file.visible = look.visible;
-  if (look.opacity >= 0 && look.opacity <= 1) file.opacity = look.opacity;
+  if (typeof look.opacity === "number" && look.opacity >= 0 && look.opacity <= 1) file.opacity = look.opacity;
   if (isOver(file) && ["fill", "outline"].includes(look.drawn)) file.drawn = look.drawn;
   if (file.threshold && look.threshold > 0 && look.threshold < 1) file.threshold = look.threshold;
   if (isOver(file)) {

@@ -9,12 +9,19 @@ export const made = (tag, properties, ...children) => {
 };
 
 export async function ask(path) {
-  const answer = await fetch(path);
-  if (!answer.ok) throw new Error(await answer.text() || `the server answers ${answer.status}`);
+  const failed = (text) => Object.assign(new Error(text), { path });
+  const answer = await fetch(path).catch(() => { throw failed("the server has ended: run unet-deploy view again"); });
+  if (!answer.ok) throw failed(await answer.text() || `the server answers ${answer.status}`);
+  if (byId("wrong").dataset.path === path) complain({ message: "", path });
   return answer.json();
 }
 
-export const complain = (error) => { byId("wrong").textContent = error.message; };
+// What went wrong stays until the same question is answered; on a narrow window it opens the panel that it stands in.
+export function complain({ message, path = "" }) {
+  byId("wrong").textContent = message;
+  byId("wrong").dataset.path = path;
+  if (message) byId("panel").open = true;
+}
 
 // Does something once no more calls come for a while: a slider that is dragged asks once.
 export const settled = (act, wait = 120) => {

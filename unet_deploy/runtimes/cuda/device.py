@@ -1,4 +1,4 @@
-"""A CUDA device for the ring: pinned buffers, device buffers, streams, events and graphs, by PyCUDA.
+"""A CUDA device for the ring: pinned buffers, device buffers, streams and events, in PyCUDA's words.
 
 It works in the GPU's primary context, the one that ONNX Runtime, TensorRT and PyTorch use, so all can live in one
 process. The context is current only inside `CudaDevice.active`.
@@ -6,8 +6,7 @@ process. The context is current only inside `CudaDevice.active`.
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,16 +14,12 @@ import numpy as np
 
 from unet_deploy.errors import DeviceError
 from unet_deploy.runtimes import OutOfMemoryError
-from unet_deploy.runtimes.table import loading
-from unet_deploy.system.kernel import CUDA_DRIVER
+from unet_deploy.runtimes.cuda.binding import load
 
-with loading("pycuda", "gpu"):
-    import pycuda.driver as cuda
+cuda = load()
 
 _NON_BLOCKING = 1
 """CU_STREAM_NON_BLOCKING: never waits for the default stream, which other libraries may use."""
-_THREAD_LOCAL_CAPTURE = 1
-"""CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: what other threads do meanwhile does not spoil a capture."""
 
 
 class CudaDevice:
@@ -120,42 +115,9 @@ class CudaStream:
             self._stream.synchronize()
 
 
-class CudaGraph:
-    """What a call puts on a stream, captured once and launched with one call afterwards.
-
-    PyCUDA knows no graphs; these five functions of the driver are all that it takes.
-    """
-
-    def __init__(self, stream: CudaStream, work: Callable[[], None]) -> None:
-        self._driver = ctypes.CDLL(CUDA_DRIVER)
-        self._stream = ctypes.c_void_p(stream.handle)
-        self._executable = ctypes.c_void_p()
-        graph = ctypes.c_void_p()
-        self._ask("cuStreamBeginCapture_v2", self._stream, ctypes.c_int(_THREAD_LOCAL_CAPTURE))
-        try:
-            work()
-        finally:
-            self._ask("cuStreamEndCapture", self._stream, ctypes.byref(graph))
-        try:
-            self._ask("cuGraphInstantiateWithFlags", ctypes.byref(self._executable), graph, ctypes.c_ulonglong(0))
-        finally:
-            self._ask("cuGraphDestroy", graph)
-
-    def launch(self) -> None:
-        self._ask("cuGraphLaunch", self._executable, self._stream)
-
-    def close(self) -> None:
-        self._ask("cuGraphExecDestroy", self._executable)
-
-    def _ask(self, function: str, *arguments: Any) -> None:
-        status = getattr(self._driver, function)(*arguments)
-        if status:
-            raise DeviceError(f"CUDA graph: {function} failed (CUDA error {status})")
-
-
 @contextmanager
 def cuda_errors(what: str) -> Iterator[None]:
-    """PyCUDA's errors, which share no class with Python's, as ours."""
+    """The binding's errors, which share no class with Python's, as ours."""
     try:
         yield
     except cuda.MemoryError as error:
