@@ -6,6 +6,8 @@ import pytest
 pytest.importorskip("openvino")
 
 from unet_deploy.errors import ModelError, UsageError
+from unet_deploy.model.change import Change
+from unet_deploy.model.contract import pixels_for
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime
 from unet_deploy.runtimes.openvino import OpenVinoRuntime
 from unet_deploy.segmentation.run import segment_array
@@ -91,6 +93,22 @@ def test_the_callers_floating_point_is_left_alone(small_models, speckle):
         with runtime(small_models["one"]) as ready:
             segment_array(speckle, ready, 300)
         assert np.float32(1e-42) * np.float32(1) > 0
+
+
+@needs_bf16
+@pytest.mark.parametrize("scale", [1.0, 0.5, 1.5])
+@pytest.mark.parametrize(("dark", "contrast", "dtype"), [(0, 255, "u1"), (60_000, 30, "u2"), (1e5, 10, "f4")])
+def test_bfloat16_sees_faint_objects_on_bright_ground(undecided, nuclei_image, dark, contrast, dtype, scale):
+    """Its eight bits are for what the network sees, between 0 and 1, and not for grey values as they are."""
+    image = (dark + contrast * (nuclei_image[:400, :400] / 255.0)).astype(dtype)
+    labels = []
+    for precision in ("fp32", "bf16"):
+        change = Change(scale)
+        with OpenVinoRuntime(undecided, precision=precision, pixels=pixels_for(image.dtype), change=change) as runtime:
+            labels.append(segment_array(image, runtime, None)[0])
+    exact, fast = labels
+    assert exact.mean() > 0.1
+    assert (exact != fast).mean() < 1e-3
 
 
 @needs_bf16

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from unet_deploy.errors import DeviceError, ModelError, reason
+from unet_deploy.images.grey import GreyScale
 from unet_deploy.model import finite
 from unet_deploy.model.card import METADATA_KEY, ModelCard
 from unet_deploy.model.change import AS_IT_IS, Change
-from unet_deploy.model.contract import IMAGE, PROBABILITIES, Pixels
+from unet_deploy.model.contract import IMAGE, OFFSET, PROBABILITIES, SCALE, Pixels
 from unet_deploy.model.unreadable import no_network
 from unet_deploy.runtimes import Answer, OutOfMemoryError, narrow
 from unet_deploy.runtimes.cpu import CpuRuntime, check_listens, graph_to_run, varies
@@ -75,12 +77,14 @@ class OpenVinoRuntime(CpuRuntime):
         super().__init__(model, card, name, probabilities=probabilities, tile_size=tile_size, change=change)
         if change.touches(card):
             graph = reader.convert(reader.load(io.BytesIO(graph_to_run(model, change))))
-        self.pixels, self._share = pixels, _MEMORY_SHARE[kind]
+        self._scales_before = kind == "bf16" and card.normalization.method == "percentile"
+        self.pixels: Pixels = "float32" if self._scales_before else pixels
+        self._share = _MEMORY_SHARE[kind]
         self._listened = False
         try:
             graph = ov.Model([graph.output(name) for name in self._outputs], graph.get_parameters())
             entry = ov.preprocess.PrePostProcessor(graph)
-            entry.input(IMAGE).tensor().set_element_type(_TYPES[pixels])
+            entry.input(IMAGE).tensor().set_element_type(_TYPES[self.pixels])
             settings = {
                 "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
                 "INFERENCE_NUM_THREADS": threads or usable_cores(),
@@ -92,6 +96,10 @@ class OpenVinoRuntime(CpuRuntime):
 
     def _taken(self, tile: np.ndarray) -> np.ndarray:
         return narrow(tile, self.pixels, self.name)
+
+    def _feeds(self, images: Sequence[np.ndarray], greys: Sequence[GreyScale]) -> dict[str, np.ndarray]:
+        feeds = super()._feeds(images, greys)
+        return _scaled(feeds) if self._scales_before else feeds
 
     def _compute(self, feeds: dict[str, np.ndarray]) -> Answer:
         try:
@@ -131,6 +139,15 @@ class OpenVinoRuntime(CpuRuntime):
 
     def _release(self) -> None:
         del self._request
+
+
+def _scaled(feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The same input with its grey values between 0 and 1 already: bfloat16 would make 30,000 and 30,100 one value."""
+    offset, scale = (feeds[port][:, :, None, None] for port in (OFFSET, SCALE))
+    image = feeds[IMAGE]
+    image -= offset
+    image *= scale
+    return {IMAGE: image, OFFSET: np.zeros_like(feeds[OFFSET]), SCALE: np.ones_like(feeds[SCALE])}
 
 
 def _read_card(graph: ov.Model, model: Path) -> ModelCard:
