@@ -18,10 +18,12 @@ settings.load_profile("ours")
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
-@pytest.fixture(autouse=True)
-def in_float32(monkeypatch):
-    """What a test computes in its own process is exact on every processor; who wants bfloat16 asks for it."""
-    monkeypatch.setattr("unet_deploy.system.machine.bf16_pays", lambda: False)
+@pytest.fixture(scope="session", autouse=True)
+def in_float32():
+    """What tests compute in their own process is exact on every processor, as `command_line` sees to it in others."""
+    with pytest.MonkeyPatch.context() as session:
+        session.setattr("unet_deploy.system.machine.bf16_pays", lambda: False)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from command_line import error, unet_deploy
+from command_line import command_words, error, unet_deploy
 
 from unet_deploy._version import __version__
 
@@ -61,7 +61,7 @@ def test_segment_a_folder_and_a_pattern_keeps_going_past_a_bad_image(slide, tmp_
     for name in ("a", "c"):
         (folder / f"{name}.png").write_bytes(imagecodecs.png_encode(np.full((60, 70), 9, np.uint8)))
     (folder / "old.mask.tif").write_bytes(b"an earlier mask")
-    _, said = unet_deploy("segment", folder, "-o", tmp_path / "out", "--scale", "1", "--precision", "fp32", code=3)
+    _, said = unet_deploy("segment", folder, "-o", tmp_path / "out", "--scale", "1", code=3)
     left_out, blank, message, again, *table = said.splitlines()
     assert left_out == "note: left out, by their names masks, overlays or numbers of a run: old.mask.tif"
     assert all("nothing was found" in each for each in (blank, again))
@@ -276,7 +276,7 @@ def test_wrong_options_are_usage_errors():
 def test_ctrl_c_leaves_no_file_half_written_and_exits_with_130(tmp_path):
     slide = tmp_path / "slide.tif"
     tifffile.imwrite(slide, shape=(6000, 6000), dtype=np.uint8, tile=(256, 256))
-    command = [sys.executable, "-m", "unet_deploy.cli", "segment", str(slide), "-o", str(tmp_path / "mask.tif")]
+    command = command_words("segment", slide, "-o", tmp_path / "mask.tif")
     running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     for _ in range(300):
         time.sleep(0.1)
