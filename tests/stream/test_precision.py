@@ -2,6 +2,7 @@
 
 import re
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -26,8 +27,9 @@ from unet_deploy.zoo import Request, open_model
 class Like(StandIn):
     """A model that has another name, answers wrongly in a share of all pixels, and takes its time."""
 
-    def __init__(self, path, name, share=0.0, seconds=0.0, fails=None):
+    def __init__(self, path, name, share=0.0, seconds=0.0, fails=None, limit_ppm=1000):
         self._runtime = OnnxRuntime(path, probabilities=True, tile_size=300)
+        self._runtime.card = replace(self._runtime.card, limit_ppm=limit_ppm)
         self._name, self.share, self.seconds, self.fails = name, share, seconds, fails
 
     @property
@@ -82,6 +84,12 @@ def test_what_agrees_and_is_faster_is_taken_and_kept(by_proof, speckle):
         assert "times as fast as float32: 0 labels in a million differ" in found.why
         settled(runtime, speckle)
         assert len(runtime.kept) == 1
+
+
+def test_a_card_has_a_limit_of_its_own(by_proof, speckle):
+    for limit, precision in ((1000, "fp32"), (5000, "bf16")):
+        with by_proof(share=0.002, limit_ppm=limit) as runtime:
+            assert settled(runtime, speckle).precision == precision
 
 
 @pytest.mark.parametrize(

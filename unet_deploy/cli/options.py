@@ -52,6 +52,15 @@ RuntimeOption = Annotated[
     str,
     typer.Option("--runtime", help="auto, onnxruntime, openvino, tensorrt or tensorrt_rtx.", rich_help_panel=MODEL),
 ]
+LimitOption = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        max=1e6,
+        help="Labels in a million that may differ in less than float32, for the model card.",
+        rich_help_panel=CARD,
+    ),
+]
 PrecisionOption = Annotated[
     str | None,
     typer.Option(

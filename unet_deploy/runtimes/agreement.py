@@ -15,9 +15,7 @@ from typing import Any
 import numpy as np
 
 from unet_deploy.errors import VerificationError
-
-LIMIT_PPM = 1000.0
-"""Labels in a million that may differ between a fast runtime and the float32 model."""
+from unet_deploy.model.contract import LIMIT_PPM
 
 TOLERANCE = 1e-4
 """How far two float32 probabilities of the same network may lie apart."""

@@ -17,7 +17,7 @@ import numpy as np
 from unet_deploy.images import ImageSource
 from unet_deploy.images.grey import GreyScale, measure_page, read_tile
 from unet_deploy.runtimes import Answer, OutOfMemoryError, Runtime
-from unet_deploy.runtimes.agreement import LIMIT_PPM, Agreement, compare, together
+from unet_deploy.runtimes.agreement import Agreement, compare, together
 from unet_deploy.stream.stand_in import StandIn
 from unet_deploy.system.progress import Progress
 from unet_deploy.tiling import Tile, TilePlan
@@ -102,14 +102,15 @@ def compare_on_tiles(
     plan: Sequence[Tile],
     *,
     tiles: int | None = None,
-    limit_ppm: float = LIMIT_PPM,
+    limit_ppm: float | None = None,
     grey: GreyScale | None = None,
 ) -> Agreement:
     """Compare a runtime with a reference that answers with probabilities, on tiles of the first page.
 
     tiles: how many, spread over the plan; all by default. Where the runtime keeps several submissions in flight, each
     of its slots is filled to the last place at least twice, and of all its answers to a tile the worst counts.
-    grey: the page's grey scale, where it is known.
+    limit_ppm: labels in a million that may differ; by default what the card says. grey: the page's grey scale, where it
+    is known.
     """
     grey = grey or measure_page(source, 0, runtime.card.normalization)
     chosen = spread(plan, tiles or len(plan))
@@ -123,7 +124,8 @@ def compare_on_tiles(
         given = [_cut(next(answers), tile) for _ in range(rounds)]
         parts.append(_worst(truth, given, runtime.card.decision.threshold))
     whole = together(parts, source.info.name)
-    return replace(whole, classes=len(classes), limit_ppm=limit_ppm, limit_probability=None)
+    limit = runtime.card.limit_ppm if limit_ppm is None else limit_ppm
+    return replace(whole, classes=len(classes), limit_ppm=limit, limit_probability=None)
 
 
 def _cut(answer: Answer, tile: Tile) -> Answer:
