@@ -175,32 +175,40 @@ def _open_on_cpu(path: Path, request: Request) -> Runtime:
     card = peek_card(path) if request.precision == "auto" else None
     if card is None or card.precision != "fp32":
         return _open(row, path, request.unproved)
-    return _open_by_proof(row, path, request)
+    return _open_by_proof(row, path, request, card)
 
 
-def _open_by_proof(row: Row, path: Path, request: Request) -> Runtime:
+def _open_by_proof(row: Row, path: Path, request: Request, card: ModelCard) -> Runtime:
     """A model of float32 layers, in bfloat16 where that may be taken: by what is known of it, or is shown later."""
     from unet_deploy.runtimes.choice import Choice, keep_choice, kept_choice
     from unet_deploy.runtimes.cpu import fingerprint_of
     from unet_deploy.stream.precision import ByProof
     from unet_deploy.system.cache import key_of
-    from unet_deploy.system.machine import bf16_pays, processor_name
+    from unet_deploy.system.machine import processor_name
 
     opener: Opener = row.load()
-    key = ""
-    if "bf16" not in row.precisions:
-        choice: Choice | None = Choice(against=f"{row.title} has no bfloat16 on a CPU")
-    elif not bf16_pays():
-        choice = Choice(against="this processor has no bfloat16")
-    else:
-        key = key_of(fingerprint_of(path, request.change), row.name, version(row.name), processor_name(), "auto")
-        choice = kept_choice(key)
+    key = key_of(fingerprint_of(path, request.change), row.name, version(row.name), processor_name(), "auto")
+    against = _against_bf16(row, request, card)
+    choice = Choice(against=against) if against else kept_choice(key)
 
     def open_one(precision: str, *, probabilities: bool = request.probabilities) -> Runtime:
         wanted = replace(request, runtime=row.name, precision=precision, probabilities=probabilities)
         return opener(path, wanted, None).runtime
 
     return ByProof(open_one, lambda: open_one("fp32", probabilities=True), choice, partial(keep_choice, key))
+
+
+def _against_bf16(row: Row, request: Request, card: ModelCard) -> str:
+    """Why it need not be tried; empty where it should be."""
+    from unet_deploy.system.machine import bf16_pays
+
+    if "bf16" not in row.precisions:
+        return f"{row.title} has no bfloat16 on a CPU"
+    if not bf16_pays():
+        return "this processor has no bfloat16"
+    if card.normalization.method == "fixed" and request.pixels != "uint8":
+        return "the model takes grey values as they are, and bfloat16 has 8 bits for each"
+    return ""
 
 
 def _open_on_gpu(path: Path, request: Request, progress: Progress | None) -> Runtime:

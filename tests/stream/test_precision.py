@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from unet_deploy.cli import show
 from unet_deploy.errors import DeviceError, UsageError
 from unet_deploy.images.array import ArraySource
 from unet_deploy.runtimes import Answer, OutOfMemoryError
@@ -17,8 +18,9 @@ from unet_deploy.runtimes.choice import Choice, keep_choice, kept_choice
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime
 from unet_deploy.segmentation.cluster import Cluster
 from unet_deploy.segmentation.compute import stream_here
+from unet_deploy.segmentation.forecast import forecast
 from unet_deploy.segmentation.run import Options, Outputs, segment_array, segment_file
-from unet_deploy.stream.precision import ByProof, settle_precision
+from unet_deploy.stream.precision import TO_BE_PROVED, ByProof, foresee_precision, settle_precision, unmoved
 from unet_deploy.stream.proof import without_proof
 from unet_deploy.stream.stand_in import StandIn
 from unet_deploy.zoo import Request, open_model
@@ -140,13 +142,61 @@ def test_a_run_ends_in_the_precision_that_it_was_begun_in(by_proof, speckle, tmp
     assert "the run was begun so" in report.why
 
 
+def test_a_dry_run_says_what_will_be_taken_and_settles_nothing(by_proof, speckle, tmp_path):
+    image, mask = tmp_path / "image.tif", Outputs(tmp_path / "mask.tif")
+    tifffile.imwrite(image, np.tile(speckle, (3, 3))[:1300, :1000])
+    with by_proof() as runtime:
+        open_question = forecast(image, runtime, mask, Options(tile_size=300))
+        assert open_question.precision == TO_BE_PROVED
+        assert open_question.model.endswith("one fp32")
+        assert (runtime.choice, runtime.kept) == (None, [])
+    with by_proof(TAKEN) as runtime:
+        assert forecast(image, runtime, mask, Options(tile_size=300)).precision == str(TAKEN)
+    break_off(image, mask.mask, by_proof(Choice(against="unlike")))
+    with by_proof(TAKEN) as runtime:
+        begun = forecast(image, runtime, mask, Options(tile_size=300, resume=True))
+    assert (begun.precision, begun.model[-8:]) == ("fp32: the run was begun so", "one fp32")
+
+
+def test_what_is_measured_of_an_image_does_not_depend_on_what_was_proved(by_proof):
+    for choice in (None, TAKEN):
+        with by_proof(choice) as runtime:
+            assert unmoved(runtime).name == "one fp32"
+
+
+def test_a_command_says_once_that_bfloat16_is_taken(by_proof, speckle, tmp_path, capsys):
+    tifffile.imwrite(tmp_path / "image.tif", speckle)
+    with by_proof() as runtime:
+        for number in range(2):
+            show.report(segment_file(tmp_path / "image.tif", tmp_path / f"{number}.tif", runtime))
+    said = capsys.readouterr().err.splitlines()
+    line = "note: bfloat16 from now on, with 0 labels in a million that differ; --precision fp32 is exact"
+    assert said.count(line) == 1
+
+
+@pytest.mark.parametrize(
+    ("grey", "pixels", "is_tried"),
+    [("percentile", "float32", True), ("fixed", "uint8", True), ("fixed", "uint16", False)],
+)
+def test_a_model_that_takes_more_than_8_bits_as_they_are_stays_exact(
+    small_models, tmp_path, monkeypatch, grey, pixels, is_tried
+):
+    """A proof on one image says nothing of another, of which bfloat16 makes 30,000 and 30,100 one value."""
+    pytest.importorskip("openvino")
+    monkeypatch.setenv("UNET_DEPLOY_CACHE", str(tmp_path))
+    monkeypatch.setattr("unet_deploy.system.machine.bf16_pays", lambda: True)
+    model = small_models["three" if grey == "fixed" else "one"]
+    with open_model(model, device="cpu", runtime="openvino", precision="auto", pixels=pixels) as runtime:
+        assert (foresee_precision(runtime).why == TO_BE_PROVED) is is_tried
+
+
 def test_a_machine_without_the_precision_of_a_run_refuses_to_go_on(by_proof, speckle, tmp_path):
     image, mask = tmp_path / "image.tif", tmp_path / "mask.tif"
     tifffile.imwrite(image, np.tile(speckle, (3, 3))[:1300, :1000])
     break_off(image, mask, by_proof(TAKEN))
     with (
         by_proof(Choice(against="this processor has no bfloat16")) as runtime,
-        pytest.raises(UsageError, match="the unfinished run had another runtime"),
+        pytest.raises(UsageError, match=r"the unfinished run had another runtime \(one bf16\); resume"),
     ):
         segment_file(image, mask, runtime, Options(resume=True, tile_size=300))
 

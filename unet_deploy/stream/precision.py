@@ -27,7 +27,7 @@ from unet_deploy.runtimes.agreement import Agreement
 from unet_deploy.runtimes.choice import Choice
 from unet_deploy.stream.pipeline import NOTHING_KNOWN
 from unet_deploy.stream.planner import plan_for, proof_plan
-from unet_deploy.stream.proof import compare_on_tiles, prove, spread
+from unet_deploy.stream.proof import compare_on_tiles, prove, spread, without_proof
 from unet_deploy.stream.stand_in import StandIn
 from unet_deploy.system.progress import Progress
 from unet_deploy.tiling import Tile
@@ -41,6 +41,8 @@ TILES = 3
 LOOKED_AT = 12
 """Tiles at even distances through the first page."""
 
+TO_BE_PROVED = f"bfloat16 where it is proved on {TILES} tiles of the image and is faster, float32 elsewhere"
+
 
 @dataclass(frozen=True)
 class Settled:
@@ -48,7 +50,7 @@ class Settled:
 
     runtime: Runtime
     proved: Agreement | None
-    """What was measured now; None where there was nothing to show, or it was shown before."""
+    """What was shown now; None where there was nothing to show, or it was shown before."""
     precision: str | None = None
     """What `auto` has taken, `bf16` or `fp32`; None where it had no choice."""
     why: str = ""
@@ -131,13 +133,34 @@ def settle_precision(
     """
     if not isinstance(runtime, ByProof):
         return Settled(runtime, prove(runtime, source, lambda: proof_plan(runtime, source.info.region), progress))
+    with runtime.deciding:
+        known = foresee_precision(runtime, recorded)
+        if known.precision:
+            return known
+        choice = _try(runtime, source, greys)
+        runtime.take(choice)
+    proved = choice.agreement if choice.precision == "bf16" else None
+    return Settled(runtime.computing(choice.precision), proved, choice.precision, str(choice))
+
+
+def foresee_precision(runtime: Runtime, recorded: str | None = None) -> Settled:
+    """What `settle_precision` will say, by what is known already; nothing is tried for it.
+
+    Its precision is None where that is still to be proved, and then it computes in float32.
+    """
+    if not isinstance(runtime, ByProof):
+        return Settled(runtime, None)
     if recorded and (precision := _begun_in(runtime, recorded)):
         return Settled(runtime.computing(precision), None, precision, f"{precision}: the run was begun so")
-    with runtime.deciding:
-        known = runtime.choice
-        choice = known or _try(runtime, source, greys)
-        runtime.take(choice)
-    return Settled(runtime.computing(choice.precision), None, choice.precision, str(choice))
+    if runtime.choice is None:
+        return Settled(runtime.computing("fp32"), None, why=TO_BE_PROVED)
+    precision = runtime.choice.precision
+    return Settled(runtime.computing(precision), None, precision, str(runtime.choice))
+
+
+def unmoved(runtime: Runtime) -> Runtime:
+    """The runtime for what is measured of an image before it is segmented: it answers alike whatever was proved."""
+    return runtime.computing("fp32") if isinstance(runtime, ByProof) else without_proof(runtime)
 
 
 def _begun_in(runtime: ByProof, recorded: str) -> str | None:

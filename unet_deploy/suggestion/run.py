@@ -143,6 +143,7 @@ def _request(paths: Sequence[Path], options: Options, device: str) -> Request:
     with first_look(paths, options) as (pixels, _):
         return Request(
             device=device,
+            precision="auto",
             probabilities=True,
             pixels=pixels,
             tile_size=options.tile_size,
