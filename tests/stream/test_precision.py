@@ -12,6 +12,7 @@ import tifffile
 from unet_deploy.cli import show
 from unet_deploy.errors import DeviceError, UsageError
 from unet_deploy.images.array import ArraySource
+from unet_deploy.images.grey import measure_page
 from unet_deploy.runtimes import Answer, OutOfMemoryError
 from unet_deploy.runtimes.agreement import Agreement
 from unet_deploy.runtimes.choice import Choice, keep_choice, kept_choice
@@ -113,6 +114,15 @@ def test_elsewhere_the_answer_is_float32s_and_the_report_says_why(by_proof, spec
         assert (plain["precision"], plain["precision_why"]) == ("fp32", report.why)
         exact = segment_array(speckle, without_proof(runtime), None)[0][0]
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "mask.tif"), exact)
+
+
+def test_the_scan_of_grey_values_for_the_proof_is_that_of_the_run(by_proof, speckle, monkeypatch):
+    scans = []
+    for room in ("stream.precision", "stream.pipeline", "segmentation.measuring"):
+        monkeypatch.setattr(f"unet_deploy.{room}.measure_page", lambda *of: scans.append(of[1]) or measure_page(*of))
+    with by_proof() as runtime:
+        segment_array(speckle, runtime, None)
+        assert scans == [0]
 
 
 def test_a_blank_image_is_computed_in_float32_and_settles_nothing(by_proof, speckle):

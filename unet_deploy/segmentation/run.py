@@ -124,7 +124,8 @@ def segment_array(
     check_fits(info, card, remedy=f"it is {read}: {how}, or say with `channel_axis` where its channels are")
     measured = scale_for(models, source, scaling, greys=greys)
     opened = models.at(measured.scaled.scale)
-    runtime = averaged(settle_precision(opened, source, measured.greys).runtime, tta)
+    settled = settle_precision(opened, source, measured.greys)
+    runtime = averaged(settled.runtime, tta)
     budget = Budget.of(source, info.region, runtime, overlay=False)
     plan = plan_for(runtime, info.region, tile_size, budget)
     labels = ArraySink((info.pages, 1, info.height, info.width), np.dtype(np.uint8))
@@ -138,7 +139,7 @@ def segment_array(
         plan,
         runtime,
         consumers,
-        greys=PageScales(source, card.normalization, measured.greys),
+        greys=PageScales(source, card.normalization, settled.greys),
         progress=progress,
     )
     return labels.array[:, 0], scores.array if scores else None

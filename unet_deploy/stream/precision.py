@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,8 @@ class Settled:
     """What `auto` has taken, `bf16` or `fp32`; None where it had no choice."""
     why: str = ""
     """Why that, in words."""
+    greys: Mapping[int, GreyScale] = field(default_factory=dict)
+    """The grey scales of pages that are known by then."""
 
 
 class ByProof(StandIn):
@@ -132,15 +134,17 @@ def settle_precision(
     Raises VerificationError where a precision that was asked for does not hold.
     """
     if not isinstance(runtime, ByProof):
-        return Settled(runtime, prove(runtime, source, lambda: proof_plan(runtime, source.info.region), progress))
+        proved = prove(runtime, source, lambda: proof_plan(runtime, source.info.region), progress)
+        return Settled(runtime, proved, greys=greys)
     with runtime.deciding:
         known = foresee_precision(runtime, recorded)
         if known.precision:
-            return known
-        choice = _try(runtime, source, greys)
+            return replace(known, greys=greys)
+        grey = greys.get(0) or measure_page(source, 0, runtime.card.normalization)
+        choice = _try(runtime, source, grey)
         runtime.take(choice)
     proved = choice.agreement if choice.precision == "bf16" else None
-    return Settled(runtime.computing(choice.precision), proved, choice.precision, str(choice))
+    return Settled(runtime.computing(choice.precision), proved, choice.precision, str(choice), {**greys, 0: grey})
 
 
 def foresee_precision(runtime: Runtime, recorded: str | None = None) -> Settled:
@@ -175,9 +179,8 @@ def _begun_in(runtime: ByProof, recorded: str) -> str | None:
     return None
 
 
-def _try(runtime: ByProof, source: ImageSource, greys: Mapping[int, GreyScale]) -> Choice:
-    """Compute a few tiles in both precisions."""
-    grey = greys.get(0) or measure_page(source, 0, runtime.card.normalization)
+def _try(runtime: ByProof, source: ImageSource, grey: GreyScale) -> Choice:
+    """Compute a few tiles of the first page in both precisions."""
     try:
         fast = _Timed(runtime.computing("bf16"))
         tiles = _tiles(fast, source, grey)
