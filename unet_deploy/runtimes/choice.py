@@ -44,6 +44,11 @@ class Choice:
         return self.agreement is not None and self.agreement.classes > 1
 
     @property
+    def lasts(self) -> bool:
+        """Whether the next process need not ask: that it agreed and was slower may have been of a busy moment."""
+        return self.settled and (self.precision == "bf16" or not self._agrees)
+
+    @property
     def _agrees(self) -> bool:
         return self.settled and self.agreement is not None and self.agreement.holds
 

@@ -11,10 +11,10 @@ What came of it is kept, so that the next run on this processor takes the same a
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -105,10 +105,11 @@ class ByProof(StandIn):
                 yield other
 
     def take(self, choice: Choice) -> None:
-        """Compute so from now on, and in the next processes too, where the choice is no matter of one image."""
+        """Compute so from now on, and in the next processes too, where the choice is none of one image or moment."""
         if choice.settled and self.choice is None:
             self.choice = choice
-            self._keep(choice)
+            if choice.lasts:
+                self._keep(choice)
         if choice.precision == "fp32":
             with self._opening:
                 tried = self._opened.pop("bf16", None)
@@ -212,10 +213,10 @@ class _Timed(StandIn):
         return self._runtime
 
     def submit(self, tiles: Sequence[np.ndarray], greys: Sequence[GreyScale]) -> tuple[float, Any]:
-        return time.perf_counter(), (tiles[0][0].size * len(tiles), self._runtime.submit(tiles, greys))
+        return perf_counter(), (tiles[0][0].size * len(tiles), self._runtime.submit(tiles, greys))
 
     def result(self, ticket: tuple[float, Any]) -> Answer:
         began, (pixels, inner) = ticket
         answer = self._runtime.result(inner)
-        self.seconds = min(self.seconds, (time.perf_counter() - began) / pixels)
+        self.seconds = min(self.seconds, (perf_counter() - began) / pixels)
         return answer
