@@ -28,7 +28,7 @@ from unet_deploy.segmentation.options import Options
 from unet_deploy.segmentation.outputs import Outputs, check_outputs, unfinished_key
 from unet_deploy.segmentation.places import frame_of
 from unet_deploy.segmentation.planning import covered_region, open_file, plan_file, turn_to_level
-from unet_deploy.segmentation.run import mark_of_job
+from unet_deploy.segmentation.same_job import mark_of_job
 from unet_deploy.segmentation.scaling import Scaled
 from unet_deploy.stream.pipeline import DoneTile, stream
 from unet_deploy.stream.precision import foresee_precision
