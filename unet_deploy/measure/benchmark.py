@@ -112,6 +112,9 @@ def _measure(model: Path, runtime: Runtime, slide: Path, image: np.ndarray, runs
     p50, p95, p99 = (float(value) for value in np.percentile(warm, (50, 95, 99)))
     stages = [_stages(runtime, slide, run) for run in range(min(runs, 3))]
     plan = plan_for(runtime, ArraySource(image).info.region)
+    flops, peak = _flops(model, plan), peak_flops(runtime.name)
+    if flops and peak:
+        peak = max(peak, flops / min(warm))  # what the model did was seen too
     return Figures(
         runtime=runtime.name,
         machine=f"{processor_name()}, {usable_cores()} cores",
@@ -126,8 +129,8 @@ def _measure(model: Path, runtime: Runtime, slide: Path, image: np.ndarray, runs
         stages={stage: float(np.median([each[stage] for each in stages])) for stage in STAGES},
         megapixels_per_s=image[0].size / p50 / 1e6,
         peak_bytes=peak_bytes,
-        flops=_flops(model, plan),
-        peak_flops=peak_flops(runtime.name),
+        flops=flops,
+        peak_flops=peak,
     )
 
 
