@@ -134,6 +134,12 @@ class OpenVinoRuntime(CpuRuntime):
             with OpenVinoRuntime(self._model, probabilities=True, change=self._change) as other:
                 other._compute(part)
 
+    def memory(self, height: int, width: int) -> int | None:
+        bytes_taken = super().memory(height, width)
+        if bytes_taken is None or not self._scales_before:
+            return bytes_taken
+        return bytes_taken + 8 * self.card.channels * height * width  # the tile in float32, and once more in its batch
+
     def _network_memory(self, bytes_per_pixel: float, height: int, width: int) -> int:
         return int(self._share * bytes_per_pixel * height * width)
 
