@@ -262,8 +262,11 @@ def default_runtime() -> str:
     """What auto takes on this machine, in words; nothing is compiled to know. Raises DeviceError."""
     with suppress(DeviceError):
         return _default_on_gpu()
-    with open_model(device="cpu") as ready:
-        return ready.name
+    from unet_deploy.stream.precision import foresee_precision
+
+    with open_model(device="cpu", precision="auto") as ready:
+        found = foresee_precision(ready)
+        return f"{ready.name}, or {found.why}" if found.why and not found.precision else ready.name
 
 
 def _default_on_gpu() -> str:
