@@ -112,6 +112,13 @@ def test_bfloat16_sees_faint_objects_on_bright_ground(undecided, nuclei_image, d
 
 
 @needs_bf16
+def test_bfloat16_leaves_no_seams(undecided, nuclei_image):
+    with OpenVinoRuntime(undecided, precision="bf16", pixels="uint8") as runtime:
+        whole, tiled = (segment_array(nuclei_image[:500, :500], runtime, side)[0] for side in (None, 400))
+    np.testing.assert_array_equal(tiled, whole)
+
+
+@needs_bf16
 def test_auto_tries_bfloat16_once_on_this_processor(undecided, nuclei_image, tmp_path, monkeypatch):
     from unet_deploy.stream.precision import ByProof
 
