@@ -113,8 +113,8 @@ def test_info_of_model_image_and_mask(slide, nuclei, tmp_path):
     assert "0.5 um" in shown
 
 
-def test_doctor_says_what_segment_will_use():
-    shown, _ = unet_deploy("doctor")
+def test_doctor_says_what_segment_will_use(tmp_path):
+    shown, _ = unet_deploy("doctor", env={**os.environ, "UNET_DEPLOY_CACHE": str(tmp_path)})
     assert "fp32, CPU" in shown
     assert "NVIDIA GPU" in shown
 
