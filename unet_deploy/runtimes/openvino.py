@@ -58,27 +58,14 @@ class OpenVinoRuntime(CpuRuntime):
         core = ov.Core()
         if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise DeviceError("--precision bf16: this processor has no bfloat16; take fp32")
-        if not model.is_file():
-            raise ModelError(f"{model}: no such model file")
-        try:
-            reader = FrontEndManager().load_by_framework("onnx")  # all readers at once would complain on stderr
-            graph = reader.convert(reader.load(str(model)))
-        except Exception as error:  # its reader's errors share no base class but this
-            raise no_network(model) from error
-        card = _read_card(graph, model)
-        card.check_ports({port.any_name: _shape(port) for port in [*graph.inputs, *graph.outputs]}, model)
-        for each in graph.get_ops():
-            if each.get_type_name() == "Constant" and each.get_element_type() in (ov.Type.f32, ov.Type.f16):
-                finite.check_weight(each.data, model)
+        graph, card = read_graph(model, change)
         kind = precision if card.precision == "fp32" else card.precision
         name = f"OpenVINO {kind}, CPU"
         super().__init__(model, card, name, probabilities=probabilities, tile_size=tile_size, change=change)
-        if change.touches(card):
-            graph = reader.convert(reader.load(io.BytesIO(graph_to_run(model, change))))
         self.pixels, self._share = pixels, _MEMORY_SHARE[kind]
         self._listened = False
         try:
-            graph = ov.Model([graph.output(name) for name in self._outputs], graph.get_parameters())
+            graph = answering(graph, self._outputs)
             entry = ov.preprocess.PrePostProcessor(graph)
             entry.input(IMAGE).tensor().set_element_type(_TYPES[pixels])
             settings = {
@@ -131,6 +118,30 @@ class OpenVinoRuntime(CpuRuntime):
 
     def _release(self) -> None:
         del self._request
+
+
+def read_graph(model: Path, change: Change) -> tuple[ov.Model, ModelCard]:
+    """The network of a model file with the change made, and the card of the file. Raises ModelError."""
+    if not model.is_file():
+        raise ModelError(f"{model}: no such model file")
+    try:
+        reader = FrontEndManager().load_by_framework("onnx")  # all readers at once would complain on stderr
+        graph = reader.convert(reader.load(str(model)))
+    except Exception as error:  # its reader's errors share no base class but this
+        raise no_network(model) from error
+    card = _read_card(graph, model)
+    card.check_ports({port.any_name: _shape(port) for port in [*graph.inputs, *graph.outputs]}, model)
+    for each in graph.get_ops():
+        if each.get_type_name() == "Constant" and each.get_element_type() in (ov.Type.f32, ov.Type.f16):
+            finite.check_weight(each.data, model)
+    if change.touches(card):
+        graph = reader.convert(reader.load(io.BytesIO(graph_to_run(model, change))))
+    return graph, card
+
+
+def answering(graph: ov.Model, outputs: list[str]) -> ov.Model:
+    """The network with these outputs alone, and what only others need gone."""
+    return ov.Model([graph.output(name) for name in outputs], graph.get_parameters())
 
 
 def _read_card(graph: ov.Model, model: Path) -> ModelCard:

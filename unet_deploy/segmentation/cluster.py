@@ -219,6 +219,8 @@ class Cluster:
         request = self._request if scale == 1 else replace(self._request, scale=scale)
         if request.precision == "auto":  # chosen once for all
             request = replace(request, precision=task.settled.precision)
+        if request.device == "auto" and task.settled.runtime.name.endswith("CPU"):
+            request = replace(request, device="cpu")
         return Work(
             model=self._model,
             request=request,

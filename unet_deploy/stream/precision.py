@@ -11,24 +11,23 @@ What came of it is kept, so that the next run on this processor takes the same a
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from unet_deploy.errors import DeviceError, ModelError
 from unet_deploy.images import ImageSource
 from unet_deploy.images.grey import GreyScale, measure_page, read_tile
-from unet_deploy.runtimes import Answer, OutOfMemoryError, Runtime
+from unet_deploy.runtimes import OutOfMemoryError, Runtime
 from unet_deploy.runtimes.agreement import Agreement
 from unet_deploy.runtimes.choice import Choice
 from unet_deploy.stream.pipeline import NOTHING_KNOWN
 from unet_deploy.stream.planner import plan_for, proof_plan
-from unet_deploy.stream.proof import compare_on_tiles, prove, spread
+from unet_deploy.stream.proof import Unproved, compare_on_tiles, prove, spread
 from unet_deploy.stream.stand_in import StandIn
+from unet_deploy.stream.timed import Timed
 from unet_deploy.system.progress import Progress
 from unet_deploy.tiling import Tile
 
@@ -130,7 +129,10 @@ def settle_precision(
     Raises VerificationError where a precision that was asked for does not hold.
     """
     if not isinstance(runtime, ByProof):
-        return Settled(runtime, prove(runtime, source, lambda: proof_plan(runtime, source.info.region), progress))
+        proved = prove(runtime, source, lambda: proof_plan(runtime, source.info.region), progress)
+        if not isinstance(taken := _taken(runtime), ByProof):
+            return Settled(runtime, proved)
+        runtime = taken
     if recorded and (precision := _begun_in(runtime, recorded)):
         return Settled(runtime.computing(precision), None, precision, f"{precision}: the run was begun so")
     with runtime.deciding:
@@ -138,6 +140,13 @@ def settle_precision(
         choice = known or _try(runtime, source, greys)
         runtime.take(choice)
     return Settled(runtime.computing(choice.precision), None, choice.precision, str(choice))
+
+
+def _taken(runtime: Runtime) -> Runtime:
+    """What answers once a device was proved, or gave way to the processor."""
+    while isinstance(runtime, Unproved):
+        runtime = runtime.runtime
+    return runtime
 
 
 def _begun_in(runtime: ByProof, recorded: str) -> str | None:
@@ -156,10 +165,10 @@ def _try(runtime: ByProof, source: ImageSource, greys: Mapping[int, GreyScale]) 
     """Compute a few tiles in both precisions."""
     grey = greys.get(0) or measure_page(source, 0, runtime.card.normalization)
     try:
-        fast = _Timed(runtime.computing("bf16"))
+        fast = Timed(runtime.computing("bf16"))
         tiles = _tiles(fast, source, grey)
         with runtime.reference() as reference:
-            exact = _Timed(reference)
+            exact = Timed(reference)
             agreement = compare_on_tiles(fast, exact, source, tiles, grey=grey)
         return Choice(agreement, exact.seconds / fast.seconds)
     except (DeviceError, ModelError, OutOfMemoryError) as error:
@@ -173,23 +182,3 @@ def _tiles(runtime: Runtime, source: ImageSource, grey: GreyScale) -> Sequence[T
     contrast = [float(np.std(read_tile(source, 0, tile.read, grey)[0])) for tile in looked_at]
     most = [looked_at[at] for at in np.argsort(contrast)[::-1][:TILES]]
     return most if len(most) > 1 else most * 2
-
-
-class _Timed(StandIn):
-    """A Runtime that is watched: `seconds` is the least that a pixel of its input took."""
-
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime, self.seconds = runtime, float("inf")
-
-    @property
-    def runtime(self) -> Runtime:
-        return self._runtime
-
-    def submit(self, tiles: Sequence[np.ndarray], greys: Sequence[GreyScale]) -> tuple[float, Any]:
-        return time.perf_counter(), (tiles[0][0].size * len(tiles), self._runtime.submit(tiles, greys))
-
-    def result(self, ticket: tuple[float, Any]) -> Answer:
-        began, (pixels, inner) = ticket
-        answer = self._runtime.result(inner)
-        self.seconds = min(self.seconds, (time.perf_counter() - began) / pixels)
-        return answer
