@@ -103,7 +103,8 @@ class Intel:
 
         self._ov = openvino_device.ov
         self._core = self._ov.Core()
-        monkeypatch.setattr(self._ov, "Core", lambda: self)
+        monkeypatch.setattr(openvino_device, "_core", lambda: self)
+        monkeypatch.setattr(openvino_device, "may_have_accelerators", lambda: True)
         return self
 
     def get_property(self, device, name):

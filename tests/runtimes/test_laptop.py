@@ -9,12 +9,13 @@ from unet_deploy.images.grey import GreyScale
 from unet_deploy.runtimes import table
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime
 from unet_deploy.runtimes.table import TABLE
+from unet_deploy.segmentation.cluster import _as_taken
 from unet_deploy.segmentation.run import segment_array
 from unet_deploy.stream import proof
 from unet_deploy.stream.proof import Unproved
 from unet_deploy.stream.timed import Timed
 from unet_deploy.system import gpu
-from unet_deploy.zoo import default_runtime, open_model
+from unet_deploy.zoo import Request, default_runtime, open_model
 
 pytest.importorskip("openvino")
 NAMES = {
@@ -322,6 +323,15 @@ def test_auto_goes_on_where_a_device_is_lost_while_it_is_proved(laptop, small_mo
         assert runtime.name == "ONNX Runtime fp32, CPU"
     np.testing.assert_array_equal(labels, exact)
     assert "887A0006" in said[0]
+
+
+def test_workers_of_a_cluster_are_told_which_device_was_taken(intel, small_models):
+    auto = Request(precision="fp16")
+    with open_model(small_models["one"], auto) as runtime:
+        taken = _as_taken(auto, runtime)
+    assert (taken.device, taken.runtime, taken.precision) == ("gpu", "openvino", "fp16")
+    with open_model(small_models["one"], device="cpu") as runtime:
+        assert _as_taken(Request(), runtime).device == "cpu"
 
 
 def test_what_a_laptop_does_not_do_is_said_with_what_to_take(small_models):

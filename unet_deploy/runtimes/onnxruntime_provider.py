@@ -70,9 +70,7 @@ class ProviderRuntime(ShapedRuntime):
             model.path,
             model.card,
             f"{row.title} {self.precision}, ONNX Runtime {ort.__version__}",
-            probabilities=request.probabilities,
-            tile_size=request.tile_size,
-            change=request.change,
+            request,
         )
         self._run, self._row = changed(model, request.change), row
         index = request.gpu_index if ":" in request.device else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from unet_deploy.runtimes.request import Opened, Request, graph_precision
 from unet_deploy.runtimes.shaped import Network, ShapedRuntime
 from unet_deploy.runtimes.table import Row, loading
 from unet_deploy.system.cache import cache_folder, key_of
+from unet_deploy.system.machine import may_have_accelerators
 from unet_deploy.system.progress import Progress
 
 with loading("openvino", "openvino"):
@@ -39,9 +41,7 @@ class OpenVinoDevice(ShapedRuntime):
             model,
             card,
             f"OpenVINO {self.precision}, {self.device}",
-            probabilities=request.probabilities,
-            tile_size=request.tile_size,
-            change=request.change,
+            request,
         )
         self.require_layers(self.precision)
         self._graph, self._place = answering(graph, self._outputs), device
@@ -62,7 +62,7 @@ class OpenVinoDevice(ShapedRuntime):
             "PERFORMANCE_HINT": "LATENCY",
             **_kept(),
         }
-        request = ov.Core().compile_model(graph, self._place, settings).create_infer_request()
+        request = _core().compile_model(graph, self._place, settings).create_infer_request()
 
         def compute(feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
             results = request.infer(within_half(feeds) if self._half else feeds)
@@ -97,9 +97,17 @@ def _kept() -> dict[str, str]:
     return {"CACHE_DIR": str(folder)} if os.access(folder, os.W_OK) else {}
 
 
+@cache
+def _core() -> ov.Core:
+    """One for all: each looks for its devices anew, which takes some 30 ms."""
+    return ov.Core()
+
+
 def _devices_of(kind: str) -> tuple[str, ...]:
+    if not may_have_accelerators():
+        return ()
     try:
-        every = ov.Core().available_devices
+        every = _core().available_devices
     except RuntimeError as error:
         raise DeviceError(f"OpenVINO cannot say which devices are here ({reason(error)})") from error
     return tuple(each for each in every if each.partition(".")[0] == kind.upper())
@@ -128,7 +136,7 @@ def _chosen(request: Request) -> str:
 
 def _name_of(device: str) -> str:
     try:
-        return str(ov.Core().get_property(device, "FULL_DEVICE_NAME"))
+        return str(_core().get_property(device, "FULL_DEVICE_NAME"))
     except RuntimeError as error:
         raise DeviceError(f"OpenVINO's {device} does not answer ({reason(error)}); take --device cpu") from error
 

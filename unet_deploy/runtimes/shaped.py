@@ -19,10 +19,10 @@ import numpy as np
 from unet_deploy.errors import DeviceError, UnetDeployError, reason
 from unet_deploy.images.grey import GreyScale, to_float32
 from unet_deploy.model.card import ModelCard
-from unet_deploy.model.change import Change
 from unet_deploy.model.contract import IMAGE
 from unet_deploy.runtimes import DEFAULT_TILE, Answer, OutOfMemoryError, scaled_side
 from unet_deploy.runtimes.cpu import CpuRuntime
+from unet_deploy.runtimes.request import Request
 from unet_deploy.tiling import legal_side
 
 KEPT = 2
@@ -47,12 +47,12 @@ class ShapedRuntime(CpuRuntime):
     Raises DeviceError where the device fails, with what to take instead.
     """
 
-    def __init__(
-        self, model: Path, card: ModelCard, name: str, *, probabilities: bool, tile_size: int | None, change: Change
-    ) -> None:
-        """As CpuRuntime."""
-        side = tile_size or scaled_side(DEFAULT_TILE, change.scale_of(card.stride), change.of(card))
-        super().__init__(model, card, name, probabilities=probabilities, tile_size=side, change=change)
+    def __init__(self, model: Path, card: ModelCard, name: str, request: Request) -> None:
+        """As CpuRuntime. request: how it is run, by the names of device and runtime that are really taken."""
+        change = request.change
+        side = request.tile_size or scaled_side(DEFAULT_TILE, change.scale_of(card.stride), change.of(card))
+        super().__init__(model, card, name, probabilities=request.probabilities, tile_size=side, change=change)
+        self.request = request
         self._networks: dict[tuple[int, int], Network] = {}
 
     @abstractmethod
