@@ -282,7 +282,7 @@ def _open_first(
     if request.runtime != "auto":
         return _open(rows[0], path, request, progress)
     reasons = []
-    for row in rows:
+    for row in (row for row in rows if row.fits):
         if not row.installed:
             reasons.append(f"{row.name} is not installed")
             continue

@@ -6,6 +6,7 @@ from runtimes.laptop import Intel, Laptop
 
 from unet_deploy.errors import DeviceError, UsageError, VerificationError
 from unet_deploy.images.grey import GreyScale
+from unet_deploy.model.change import Change
 from unet_deploy.runtimes import table
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime
 from unet_deploy.runtimes.table import TABLE
@@ -126,6 +127,21 @@ def test_grey_values_of_16_bits_are_scaled_before_they_are_halved(intel, small_m
         exact, _ = segment_array(image, reference, None)
     with open_model(small_models["one"], device="npu", pixels="uint16") as runtime:
         labels, _ = segment_array(image, runtime, None)
+    assert few_differ(labels, exact)
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "directml"])
+@pytest.mark.parametrize("name", ["one", "deep", "colour"])
+def test_an_image_at_another_scale_is_answered_on_its_own_grid(
+    monkeypatch, intel, small_models, speckle, runtime, name
+):
+    if runtime == "directml":
+        Laptop(NAMES[runtime]).install(monkeypatch)
+    with OnnxRuntime(small_models[name], change=Change(0.7)) as reference:
+        image = np.stack([speckle[:300, :260]] * reference.card.channels)[None]
+        exact, _ = segment_array(image, reference, None)
+    with open_model(small_models[name], device="gpu", runtime=runtime, scale=0.7) as opened:
+        labels, _ = segment_array(image, opened, None)
     assert few_differ(labels, exact)
 
 

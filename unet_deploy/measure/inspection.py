@@ -199,7 +199,7 @@ def _providers(packages: tuple[Package, ...]) -> list[Package]:
     for row in (row for row in TABLE if row.provider):
         whole = inside[row.package]
         here = row.provider.removesuffix(_PROVIDER) in whole.providers
-        elsewhere = _SYSTEMS[row.system] if row.system not in ("", sys.platform) else ""
+        elsewhere = "" if row.fits else _SYSTEMS[row.system]
         found.append(Package(row.name, row.extra, whole.version if here else None, only_for=elsewhere))
     return found
 

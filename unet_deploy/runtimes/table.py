@@ -57,10 +57,14 @@ class Row:
         return "onnxruntime" if self.provider else self.name
 
     @property
+    def fits(self) -> bool:
+        """Whether it is for this system."""
+        return self.system in ("", sys.platform)
+
+    @property
     def installed(self) -> bool:
         """Whether its package is there, and for this system; nothing is imported."""
-        fits = self.system in ("", sys.platform)
-        return fits and find_spec(self.package) is not None and (not self.wheel or _has_wheel(self.wheel))
+        return self.fits and find_spec(self.package) is not None and (not self.wheel or _has_wheel(self.wheel))
 
     def devices(self) -> tuple[str, ...]:
         """What its devices are called that are here, of those that `finder` knows; the package is imported.
