@@ -67,7 +67,8 @@ def laptop(monkeypatch):
     def install(runtime):
         here = [row for row in TABLE if row.name == runtime or (row.name, row.device) == ("onnxruntime", "cpu")]
         monkeypatch.setattr("unet_deploy.runtimes.request.TABLE", here)
-        monkeypatch.setattr(table.Row, "installed", property(lambda row: True))
+        for asked in ("fits", "installed"):
+            monkeypatch.setattr(table.Row, asked, property(lambda row: True))
         return Laptop(NAMES[runtime]).install(monkeypatch)
 
     return install

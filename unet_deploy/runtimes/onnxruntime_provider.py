@@ -123,8 +123,8 @@ class ProviderRuntime(ShapedRuntime):
 
 
 def find_devices(row: Row) -> tuple[str, ...]:
-    """What a row's device is called, where the ONNX Runtime that is installed has the row's provider."""
-    return (row.title,) if row.provider in ort.get_available_providers() else ()
+    """What a row's device is called, where the ONNX Runtime that is installed has the row's provider: it names none."""
+    return ("the GPU",) if row.provider in ort.get_available_providers() else ()
 
 
 def open_on_provider(path: Path, request: Request, _: Progress | None = None) -> Opened:
