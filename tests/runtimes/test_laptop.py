@@ -5,12 +5,15 @@ import pytest
 from runtimes.laptop import Intel, Laptop
 
 from unet_deploy.errors import DeviceError, UsageError, VerificationError
+from unet_deploy.images.array import ArraySource
 from unet_deploy.images.grey import GreyScale
 from unet_deploy.model.change import Change
 from unet_deploy.runtimes import table
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime
 from unet_deploy.runtimes.table import TABLE
 from unet_deploy.segmentation.cluster import _as_taken
+from unet_deploy.segmentation.measuring import measure_scale
+from unet_deploy.segmentation.models import Models
 from unet_deploy.segmentation.run import segment_array
 from unet_deploy.stream import proof
 from unet_deploy.stream.proof import Unproved
@@ -340,6 +343,17 @@ def test_auto_goes_on_where_a_device_is_lost_while_it_is_proved(laptop, small_mo
         assert runtime.name == "ONNX Runtime fp32, CPU"
     np.testing.assert_array_equal(labels, exact)
     assert "887A0006" in said[0]
+
+
+def test_an_image_is_measured_by_the_exact_model_whatever_the_device_says(intel, nuclei, nuclei_image):
+    """Its scale is chosen before anything is proved: a wrong device must not choose it."""
+    intel.wrong = 1
+    found = []
+    for request in (Request(), Request("cpu", "onnxruntime")):
+        with Models(nuclei, request) as models:
+            found.append(measure_scale(models, ArraySource(nuclei_image)).scaled)
+    assert found[0] == found[1]
+    assert found[0].diameter
 
 
 def test_workers_of_a_cluster_are_told_which_device_was_taken(intel, small_models):

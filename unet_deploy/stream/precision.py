@@ -23,9 +23,10 @@ from unet_deploy.images.grey import GreyScale, measure_page, read_tile
 from unet_deploy.runtimes import OutOfMemoryError, Runtime
 from unet_deploy.runtimes.agreement import Agreement
 from unet_deploy.runtimes.choice import Choice
+from unet_deploy.runtimes.shaped import ShapedRuntime
 from unet_deploy.stream.pipeline import NOTHING_KNOWN
 from unet_deploy.stream.planner import plan_for, proof_plan
-from unet_deploy.stream.proof import Unproved, compare_on_tiles, prove, spread
+from unet_deploy.stream.proof import Unproved, compare_on_tiles, prove, spread, without_proof
 from unet_deploy.stream.stand_in import StandIn
 from unet_deploy.stream.timed import Timed
 from unet_deploy.system.progress import Progress
@@ -140,6 +141,12 @@ def settle_precision(
         choice = known or _try(runtime, source, greys)
         runtime.take(choice)
     return Settled(runtime.computing(choice.precision), None, choice.precision, str(choice))
+
+
+def unmoved(runtime: Runtime) -> Runtime:
+    """The runtime for what is measured of an image before it is segmented: it answers alike whatever was proved."""
+    inner = without_proof(runtime)
+    return inner.exact if isinstance(inner, ShapedRuntime) else inner
 
 
 def _taken(runtime: Runtime) -> Runtime:
