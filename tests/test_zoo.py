@@ -72,10 +72,10 @@ def test_an_onnx_runtime_for_cpus_alone_is_said(small_models, monkeypatch):
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
-        ({"device": "gpu"}, "there are auto, cpu, cuda and cuda:N"),
+        ({"device": "tpu"}, "there are auto, cpu, cuda, cuda:N, gpu, gpu:N and npu"),
         ({"device": "cpu:1"}, "there are auto, cpu"),
         ({"device": "cuda:x"}, "there are auto, cpu"),
-        ({"runtime": "torch"}, "there are auto, onnxruntime"),
+        ({"runtime": "torch"}, "there are auto, coreml, directml, onnxruntime"),
         ({"precision": "int4"}, "there are auto, fp32, fp16, bf16"),
         ({"batch_size": 0}, "take at least 1"),
     ],

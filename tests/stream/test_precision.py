@@ -58,7 +58,7 @@ class Like(StandIn):
 def by_proof(small_models, monkeypatch):
     """Makes a ByProof of which bfloat16 is as said, and float32 takes 20 ms a tile; `kept` is what came of it."""
 
-    monkeypatch.setattr("unet_deploy.stream.precision.perf_counter", lambda: Like.clock)
+    monkeypatch.setattr("unet_deploy.stream.timed.perf_counter", lambda: Like.clock)
 
     def make(choice=None, **fast):
         path, kept = small_models["one"], []

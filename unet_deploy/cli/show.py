@@ -194,6 +194,8 @@ def _gpu_row(gpu: Gpu) -> tuple[str, str]:
 def _package(package: Package) -> str:
     if package.problem:
         return f"installed, but cannot be loaded: {package.problem}"
+    if package.only_for:
+        return f"for {package.only_for} alone"
     if package.version is None:
         return f"not installed; run: {install_line(package.extra)}"
     return f"{package.version}, for {' '.join(package.providers)}" if package.providers else package.version

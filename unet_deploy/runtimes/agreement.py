@@ -69,7 +69,9 @@ class Agreement:
     def require(self, name: str) -> None:
         """Raise VerificationError unless it holds."""
         if not self.holds:
-            raise VerificationError(f"{name}: not the model's answer: {self}; do not use it, take --precision fp32")
+            raise VerificationError(
+                f"{name}: not the model's answer: {self}; do not use it, take --precision fp32, or --device cpu"
+            )
 
     def __add__(self, other: Agreement) -> Agreement:
         return replace(

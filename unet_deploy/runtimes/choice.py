@@ -34,9 +34,14 @@ class Choice:
     """Why it was not tried."""
 
     @property
+    def taken(self) -> bool:
+        """Whether what was tried is taken: it agrees, and is faster."""
+        return self._agrees and self.speedup > 1
+
+    @property
     def precision(self) -> str:
         """`bf16` or `fp32`."""
-        return "bf16" if self._agrees and self.speedup > 1 else "fp32"
+        return "bf16" if self.taken else "fp32"
 
     @property
     def settled(self) -> bool:

@@ -60,29 +60,16 @@ class OpenVinoRuntime(CpuRuntime):
         core = ov.Core()
         if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise DeviceError("--precision bf16: this processor has no bfloat16; take fp32")
-        if not model.is_file():
-            raise ModelError(f"{model}: no such model file")
-        try:
-            reader = FrontEndManager().load_by_framework("onnx")  # all readers at once would complain on stderr
-            graph = reader.convert(reader.load(str(model)))
-        except Exception as error:  # its reader's errors share no base class but this
-            raise no_network(model) from error
-        card = _read_card(graph, model)
-        card.check_ports({port.any_name: _shape(port) for port in [*graph.inputs, *graph.outputs]}, model)
-        for each in graph.get_ops():
-            if each.get_type_name() == "Constant" and each.get_element_type() in (ov.Type.f32, ov.Type.f16):
-                finite.check_weight(each.data, model)
+        graph, card = read_graph(model, change)
         kind = precision if card.precision == "fp32" else card.precision
         name = f"OpenVINO {kind}, CPU"
         super().__init__(model, card, name, probabilities=probabilities, tile_size=tile_size, change=change)
-        if change.touches(card):
-            graph = reader.convert(reader.load(io.BytesIO(graph_to_run(model, change))))
         self._scales_before = kind == "bf16" and card.normalization.method == "percentile"
         self.pixels: Pixels = "float32" if self._scales_before else pixels
         self._share = _MEMORY_SHARE[kind]
         self._listened = False
         try:
-            graph = ov.Model([graph.output(name) for name in self._outputs], graph.get_parameters())
+            graph = answering(graph, self._outputs)
             entry = ov.preprocess.PrePostProcessor(graph)
             entry.input(IMAGE).tensor().set_element_type(_TYPES[self.pixels])
             settings = {
@@ -99,7 +86,7 @@ class OpenVinoRuntime(CpuRuntime):
 
     def _feeds(self, images: Sequence[np.ndarray], greys: Sequence[GreyScale]) -> dict[str, np.ndarray]:
         feeds = super()._feeds(images, greys)
-        return _scaled(feeds) if self._scales_before else feeds
+        return scaled(feeds) if self._scales_before else feeds
 
     def _compute(self, feeds: dict[str, np.ndarray]) -> Answer:
         try:
@@ -147,13 +134,40 @@ class OpenVinoRuntime(CpuRuntime):
         del self._request
 
 
-def _scaled(feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The same input with its grey values between 0 and 1 already: bfloat16 would make 30,000 and 30,100 one value."""
+def scaled(feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The same input with its grey values between 0 and 1 already: bfloat16 would make 30,000 and 30,100 one value.
+
+    Half precision ends at 65,504. The image is written over.
+    """
     offset, scale = (feeds[port][:, :, None, None] for port in (OFFSET, SCALE))
     image = feeds[IMAGE]
     image -= offset
     image *= scale
     return {IMAGE: image, OFFSET: np.zeros_like(feeds[OFFSET]), SCALE: np.ones_like(feeds[SCALE])}
+
+
+def read_graph(model: Path, change: Change) -> tuple[ov.Model, ModelCard]:
+    """The network of a model file with the change made, and the card of the file. Raises ModelError."""
+    if not model.is_file():
+        raise ModelError(f"{model}: no such model file")
+    try:
+        reader = FrontEndManager().load_by_framework("onnx")  # all readers at once would complain on stderr
+        graph = reader.convert(reader.load(str(model)))
+    except Exception as error:  # its reader's errors share no base class but this
+        raise no_network(model) from error
+    card = _read_card(graph, model)
+    card.check_ports({port.any_name: _shape(port) for port in [*graph.inputs, *graph.outputs]}, model)
+    for each in graph.get_ops():
+        if each.get_type_name() == "Constant" and each.get_element_type() in (ov.Type.f32, ov.Type.f16):
+            finite.check_weight(each.data, model)
+    if change.touches(card):
+        graph = reader.convert(reader.load(io.BytesIO(graph_to_run(model, change))))
+    return graph, card
+
+
+def answering(graph: ov.Model, outputs: list[str]) -> ov.Model:
+    """The network with these outputs alone, and what only others need gone."""
+    return ov.Model([graph.output(name) for name in outputs], graph.get_parameters())
 
 
 def _read_card(graph: ov.Model, model: Path) -> ModelCard:

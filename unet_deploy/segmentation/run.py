@@ -71,9 +71,9 @@ def segment(
     tta: the mean over eight orientations of each tile, which takes eight times as long.
     progress: called with tiles done and tiles in all.
     asked: how a model that is opened here is run, by the names of `Request`: probabilities (return them too), device
-    (auto, cpu, cuda or cuda:N), tile_size (largest side of a tile in pixels of the image, by default the runtime's; the
-    answer is the same), threshold (the probability above which a pixel is not background, by default the card's) and
-    more.
+    (auto, cpu, cuda, cuda:N, gpu, gpu:N or npu), tile_size (largest side of a tile in pixels of the image, by default
+    the runtime's; the answer is the same), threshold (the probability above which a pixel is not background, by default
+    the card's) and more.
 
     Returns labels, uint8 (H, W) or (pages, H, W); with `probabilities` also float32 (K, H, W) or (pages, K, H, W).
     Raises UnetDeployError: ImageError, ModelError, DeviceError, UsageError, ResourceError.
@@ -162,7 +162,7 @@ def segment_file(
     image: a TIFF, PNG or JPEG file, an OME-Zarr folder or a URL.
     output: the mask to write, a tiled BigTIFF or an OME-Zarr of uint8 class indices; or all the files to make.
     model: a model file, an engine, a shipped model's name, or what `open_model` returned, which is left open.
-    device: of a model that is opened here: auto, cpu, cuda or cuda:N.
+    device: of a model that is opened here: auto, cpu, cuda, cuda:N, gpu, gpu:N or npu.
     compute: who computes the tiles, by default this process.
     progress: called with tiles done and tiles in all.
     source: the image, where `planning.first_look` has opened it already with these options; it is left open.

@@ -14,21 +14,21 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from time import perf_counter
-from typing import Any
 
 import numpy as np
 
 from unet_deploy.errors import DeviceError, ModelError
 from unet_deploy.images import ImageSource
 from unet_deploy.images.grey import GreyScale, measure_page, read_tile
-from unet_deploy.runtimes import Answer, OutOfMemoryError, Runtime
+from unet_deploy.runtimes import OutOfMemoryError, Runtime
 from unet_deploy.runtimes.agreement import Agreement
 from unet_deploy.runtimes.choice import Choice
+from unet_deploy.runtimes.shaped import ShapedRuntime
 from unet_deploy.stream.pipeline import NOTHING_KNOWN
 from unet_deploy.stream.planner import plan_for, proof_plan
-from unet_deploy.stream.proof import compare_on_tiles, prove, spread, without_proof
+from unet_deploy.stream.proof import Unproved, compare_on_tiles, prove, spread, without_proof
 from unet_deploy.stream.stand_in import StandIn
+from unet_deploy.stream.timed import Timed
 from unet_deploy.system.progress import Progress
 from unet_deploy.tiling import Tile
 
@@ -136,7 +136,9 @@ def settle_precision(
     """
     if not isinstance(runtime, ByProof):
         proved = prove(runtime, source, lambda: proof_plan(runtime, source.info.region), progress)
-        return Settled(runtime, proved, greys=greys)
+        if not isinstance(taken := _taken(runtime), ByProof):
+            return Settled(runtime, proved, greys=greys)
+        runtime = taken
     with runtime.deciding:
         known = foresee_precision(runtime, recorded)
         if known.precision:
@@ -165,7 +167,17 @@ def foresee_precision(runtime: Runtime, recorded: str | None = None) -> Settled:
 
 def unmoved(runtime: Runtime) -> Runtime:
     """The runtime for what is measured of an image before it is segmented: it answers alike whatever was proved."""
-    return runtime.computing("fp32") if isinstance(runtime, ByProof) else without_proof(runtime)
+    if isinstance(runtime, ByProof):
+        return runtime.computing("fp32")
+    inner = without_proof(runtime)
+    return inner.exact if isinstance(inner, ShapedRuntime) else inner
+
+
+def _taken(runtime: Runtime) -> Runtime:
+    """What answers once a device was proved, or gave way to the processor."""
+    while isinstance(runtime, Unproved):
+        runtime = runtime.runtime
+    return runtime
 
 
 def _begun_in(runtime: ByProof, recorded: str) -> str | None:
@@ -183,10 +195,10 @@ def _begun_in(runtime: ByProof, recorded: str) -> str | None:
 def _try(runtime: ByProof, source: ImageSource, grey: GreyScale) -> Choice:
     """Compute a few tiles of the first page in both precisions."""
     try:
-        fast = _Timed(runtime.computing("bf16"))
+        fast = Timed(runtime.computing("bf16"))
         tiles = _tiles(fast, source, grey)
         with runtime.reference() as reference:
-            exact = _Timed(reference)
+            exact = Timed(reference)
             agreement = compare_on_tiles(fast, exact, source, tiles, grey=grey)
         return Choice(agreement, exact.seconds / fast.seconds)
     except (DeviceError, ModelError, OutOfMemoryError) as error:
@@ -200,23 +212,3 @@ def _tiles(runtime: Runtime, source: ImageSource, grey: GreyScale) -> Sequence[T
     contrast = [float(np.std(read_tile(source, 0, tile.read, grey)[0])) for tile in looked_at]
     most = [looked_at[at] for at in np.argsort(contrast)[::-1][:TILES]]
     return most if len(most) > 1 else most * 2
-
-
-class _Timed(StandIn):
-    """A Runtime that is watched: `seconds` is the least that a pixel of its input took."""
-
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime, self.seconds = runtime, float("inf")
-
-    @property
-    def runtime(self) -> Runtime:
-        return self._runtime
-
-    def submit(self, tiles: Sequence[np.ndarray], greys: Sequence[GreyScale]) -> tuple[float, Any]:
-        return perf_counter(), (tiles[0][0].size * len(tiles), self._runtime.submit(tiles, greys))
-
-    def result(self, ticket: tuple[float, Any]) -> Answer:
-        began, (pixels, inner) = ticket
-        answer = self._runtime.result(inner)
-        self.seconds = min(self.seconds, (perf_counter() - began) / pixels)
-        return answer
