@@ -27,7 +27,7 @@ PEERS = {
 }
 OURS: dict[str, list[str]] = {
     "unet-deploy, ONNX Runtime fp32": ["--runtime", "onnxruntime"],
-    "unet-deploy, OpenVINO fp32": ["--runtime", "openvino"],
+    "unet-deploy, OpenVINO fp32": ["--runtime", "openvino", "--precision", "fp32"],
     "unet-deploy, OpenVINO bf16": ["--precision", "bf16"],
     "unet-deploy, ONNX Runtime int8": ["--runtime", "onnxruntime", "-m", "INT8"],
     "unet-deploy, OpenVINO int8": ["--runtime", "openvino", "-m", "INT8"],

@@ -53,7 +53,8 @@ def main(pairs: int) -> None:
         for pair in range(pairs + 1):
             bare.append(bare_seconds(runtime, slide))
             start = time.perf_counter()
-            report = unet_deploy.segment(slide, Path(folder, f"mask{pair}.tif"))
+            with unet_deploy.open_model(device="cpu", runtime="onnxruntime") as model:
+                report = unet_deploy.segment(slide, Path(folder, f"mask{pair}.tif"), model=model)
             whole.append(time.perf_counter() - start)
             inside.append(report.timing.compute)
     ratios = [ours / theirs for ours, theirs in zip(whole[1:], bare[1:], strict=True)]

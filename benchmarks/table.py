@@ -44,6 +44,7 @@ def tables() -> Iterator[str]:
                     for name, row in found["rows"].items()
                 ],
             )  # fmt: skip
+    yield from by_itself()
     if found := newest("latency-512"):
         shipped, full = found["shipped"], found["original width"]
         yield table(
@@ -140,6 +141,25 @@ def tables() -> Iterator[str]:
                 for name in ("rows", "tiles", "whole")
             ],
         )  # fmt: skip
+
+
+def by_itself() -> Iterator[str]:
+    """What a run takes where nobody says a precision."""
+    if not (found := newest("precision")):
+        return
+    rows = {
+        "float32, over no option": "fp32 / again",
+        "the same, where bfloat16 is proved first": "fp32 / first",
+        "share of the proof, in that run": "proof / first",
+        f"{found['images']} images of 256 x 256, over the runtime alone": "folder / runtime",
+        "the same in float32": "folder / runtime, fp32",
+    }
+    yield table(
+        f"{found['side']} x {found['side']}, shipped model, file to file, no option (`precision.py`): "
+        f"{found['labels_differ_ppm']:.3g} labels in a million differ from float32's",
+        ["seconds over seconds", "times (least to most)"],
+        [[what, str_of(found[name])] for what, name in rows.items()],
+    )
 
 
 EM = ("V_rand", "V_info", "Rand error", "pixel error", "warping error", "Dice")

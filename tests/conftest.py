@@ -18,6 +18,14 @@ settings.load_profile("ours")
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def in_float32():
+    """What tests compute in their own process is exact on every processor, as `command_line` sees to it in others."""
+    with pytest.MonkeyPatch.context() as session:
+        session.setattr("unet_deploy.system.machine.bf16_pays", lambda: False)
+        yield
+
+
 @pytest.fixture(scope="session")
 def data() -> Path:
     """The folder of real images and odd TIFFs; without it the test is skipped."""

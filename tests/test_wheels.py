@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-EVERYWHERE = ("cpu", "openvino", "onnx", "objects", "imagej", "geo", "zarr", "distributed", "view", "napari")
+EVERYWHERE = ("cpu", "openvino", "webgpu", "onnx", "objects", "imagej", "geo", "zarr", "distributed", "view", "napari")
 """Extras for every system."""
 WINDOWS, MACOS = "win_amd64", "macosx_14_0_arm64"
 LINUX = "manylinux_2_28_x86_64 manylinux_2_27_x86_64 manylinux2014_x86_64"
@@ -19,6 +19,7 @@ LISTS = {"tensorrt-rtx": ("tensorrt-rtx-cu13-libs", "tensorrt-rtx-cu13-bindings"
 """What lists other packages in a source archive of pure Python, and what it lists, where the code is."""
 CASES = [(extra, system) for extra in EVERYWHERE for system in (WINDOWS, MACOS)]
 CASES += [(extra, system) for extra in WITH_A_GPU for system in (WINDOWS, LINUX)]
+CASES += [("directml", WINDOWS)]
 
 
 def requirements(extra):

@@ -11,6 +11,7 @@ from unet_deploy.runtimes import table
 from unet_deploy.runtimes.cuda import binding
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime
 from unet_deploy.runtimes.request import Opened
+from unet_deploy.stream.precision import TO_BE_PROVED
 from unet_deploy.stream.proof import Unproved
 from unet_deploy.system import gpu
 from unet_deploy.system.gpu import Gpu
@@ -71,10 +72,10 @@ def test_an_onnx_runtime_for_cpus_alone_is_said(small_models, monkeypatch):
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
-        ({"device": "gpu"}, "there are auto, cpu, cuda and cuda:N"),
+        ({"device": "tpu"}, "there are auto, cpu, cuda, cuda:N, gpu, gpu:N and npu"),
         ({"device": "cpu:1"}, "there are auto, cpu"),
         ({"device": "cuda:x"}, "there are auto, cpu"),
-        ({"runtime": "torch"}, "there are auto, onnxruntime"),
+        ({"runtime": "torch"}, "there are auto, coreml, directml, onnxruntime"),
         ({"precision": "int4"}, "there are auto, fp32, fp16, bf16"),
         ({"batch_size": 0}, "take at least 1"),
     ],
@@ -114,6 +115,14 @@ def test_layers_of_another_type_than_was_asked_for_are_said(small_models):
 def test_the_default_runtime_is_the_one_that_auto_opens(nuclei):
     with open_model(nuclei) as runtime:
         assert default_runtime() == runtime.name
+
+
+@without_gpu
+def test_the_default_runtime_says_what_is_still_to_be_proved(monkeypatch, tmp_path):
+    pytest.importorskip("openvino")
+    monkeypatch.setenv("UNET_DEPLOY_CACHE", str(tmp_path))
+    monkeypatch.setattr("unet_deploy.system.machine.bf16_pays", lambda: True)
+    assert default_runtime() == f"OpenVINO fp32, CPU, or {TO_BE_PROVED}"
 
 
 def test_the_default_runtime_on_a_gpu_is_named_without_compiling(monkeypatch):

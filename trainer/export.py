@@ -25,7 +25,7 @@ from unet_deploy.errors import ModelError, VerificationError, reason
 from unet_deploy.images.grey import GreyScale
 from unet_deploy.masks.apart import check_apart
 from unet_deploy.model.card import ModelCard, Normalization
-from unet_deploy.model.contract import PROBABILITIES
+from unet_deploy.model.contract import LIMIT_PPM, PROBABILITIES
 from unet_deploy.model.decision import Decision
 from unet_deploy.model.nodes import GraphBuilder
 from unet_deploy.model.onnx_file import save
@@ -40,17 +40,24 @@ OPSET, IR_VERSION = 17, 9
 """Read by ONNX Runtime 1.14, TensorRT 10.12 and TensorRT-RTX, and all later ones."""
 
 
-def export(weights: Path, output: Path, *, name: str | None = None, overwrite: bool = False) -> ModelCard:
+def export(
+    weights: Path,
+    output: Path,
+    *,
+    name: str | None = None,
+    limit_ppm: float = LIMIT_PPM,
+    overwrite: bool = False,
+) -> ModelCard:
     """Write the weights of `unet-deploy train` as ONNX with a model card; returns the card.
 
     The file gets its name only after ONNX Runtime agrees with PyTorch on the real tiles that the weights carry.
-    name: the model's name in its card, by default that of the file.
+    name: the model's name in its card, by default that of the file. limit_ppm: as of the card.
     Raises ModelError for a file that holds no weights, UsageError, and VerificationError.
     """
     check_apart([output], [weights])
     check_free(output, overwrite=overwrite)
     network, saved = load_weights(weights)
-    card = card_of_weights(network, saved, name or output.stem)
+    card = replace(card_of_weights(network, saved, name or output.stem), limit_ppm=limit_ppm)
     graph = build(network, card)
     with replacing(output, overwrite=overwrite) as beside:
         save(graph, card, beside)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
@@ -13,13 +14,20 @@ from weakref import WeakKeyDictionary
 
 from typing_extensions import Unpack
 
-from unet_deploy.errors import DeviceError, MissingPackageError, ModelError, UsageError, VerificationError
+from unet_deploy.errors import (
+    DeviceError,
+    MissingPackageError,
+    ModelError,
+    UsageError,
+    VerificationError,
+)
 from unet_deploy.model.change import AS_IT_IS, Change
 from unet_deploy.model.contract import Pixels
 from unet_deploy.model.metadata import peek_card
 from unet_deploy.runtimes import Runtime
 from unet_deploy.runtimes.request import Opened, Opener, Request
-from unet_deploy.stream.proof import Proof, Unproved
+from unet_deploy.runtimes.table import LAPTOP
+from unet_deploy.stream.proof import Instead, Proof, Unproved
 from unet_deploy.system.arguments import path as path_of
 from unet_deploy.system.extras import is_here
 
@@ -102,10 +110,13 @@ def open_model(
     """Load a model or an engine, by path or shipped name, on the best runtime of this machine.
 
     request: how it is to be run; its fields can be given by name as well:
-    device: auto, cpu, cuda or cuda:N; auto falls back from a GPU to the CPU and says so, cuda never does.
-    runtime: auto, onnxruntime, openvino, tensorrt or tensorrt_rtx; auto is the fastest that is installed.
+    device: auto, cpu, cuda or cuda:N (an NVIDIA GPU), gpu or gpu:N (any other), npu; auto falls back from these to the
+    CPU and says so, a device that is named never does.
+    runtime: auto, coreml, directml, onnxruntime, openvino, tensorrt, tensorrt_rtx or webgpu; auto is the first of the
+    table that is installed.
     precision: fp32, fp16 (on a GPU), bf16 (OpenVINO) or int8 (a quantized model); by default fp32 on a CPU, fp16 on a
-    GPU, and int8 of a model that was quantized and proved. All but fp32 are compared with it on their first image.
+    GPU or NPU, and int8 of a model that was quantized and proved. All but fp32, and all that is computed on another
+    device than the CPU, is compared with fp32 on a CPU on its first image; auto goes on where that fails.
     auto is bf16 on a CPU that computes it itself, once it agreed with fp32 on tiles of an image and was faster; what
     came of that is kept. Until then, and where it does not, fp32; on a GPU as by default.
     probabilities: whether it answers with class probabilities as well as with labels.
@@ -141,23 +152,76 @@ def _open_best(
 
     if path.suffix in ENGINE_SUFFIXES:
         return _open_engine(path, request.unproved)
-    if not _wants_gpu(request):
+    if request.kind == "cpu":
         return _open_on_cpu(path, request)
-    try:
+    if request.kind == "cuda":
         return _open_on_gpu(path, request.unproved, progress)
-    except (DeviceError, MissingPackageError) as error:
-        if request.device != "auto" or request.runtime not in ("auto", "onnxruntime"):
-            raise
-        if notify:
-            notify(f"note: using the CPU: {error}")
-    return _open_on_cpu(path, request)
+    if request.kind != "auto":
+        rows = request.rows_or_raise(request.kind)
+        return _open_first(rows, path, request.unproved, f"--device {request.device}")
+    return _open_anywhere(path, request, notify or (lambda line: None), progress)
 
 
-def _wants_gpu(request: Request) -> bool:
-    """Whether a GPU was asked for, or is here and can do what was asked for."""
-    if request.device != "auto":
-        return request.device != "cpu"
-    return bool(request.rows("cuda")) and _has_gpu()
+def _open_anywhere(path: Path, request: Request, notify: Callable[[str], None], progress: Progress | None) -> Runtime:
+    """On an NVIDIA GPU where there is one, else on what a laptop has, else on the processor."""
+    reasons = []
+    if request.rows("cuda") and _has_gpu():
+        try:
+            return _open_on_gpu(path, request.unproved, progress)
+        except (DeviceError, MissingPackageError) as error:
+            if request.runtime not in ("auto", "onnxruntime"):
+                raise
+            reasons.append(str(error))
+    rows = [row for device in LAPTOP for row in request.rows(device) if row.installed]
+    return _open_on_laptop(rows, path, request, notify, reasons)
+
+
+def _open_on_laptop(
+    rows: Sequence[Row], path: Path, request: Request, notify: Callable[[str], None], reasons: Sequence[str]
+) -> Runtime:
+    """The first of these runtimes whose device is here and works, else the processor's.
+
+    reasons: why others did not, which is said. One that turns out wrong or slow on the first image gives way to the
+    next, and is not tried again.
+    """
+    for at, row in enumerate(rows):
+
+        def instead(why: str, rest: Sequence[Row] = rows[at + 1 :]) -> Runtime:
+            return _open_on_laptop(rest, path, request, notify, [why])
+
+        try:
+            if runtime := _open_on_trial(row, path, request.unproved, instead):
+                if reasons:
+                    notify(f"note: using {runtime.name}: {'; '.join(reasons)}")
+                return runtime
+        except (DeviceError, MissingPackageError, ModelError) as error:
+            reasons = [*reasons, str(error)]
+    runtime = _open_on_cpu(path, request)  # says what is wrong where it is the model
+    if reasons:
+        notify(f"note: using the CPU: {'; '.join(reasons)}")
+    return runtime
+
+
+def _open_on_trial(row: Row, path: Path, request: Request, instead: Callable[[str], Runtime]) -> Runtime | None:
+    """A runtime that nobody asked for by name; None where its device is not here, or was tried and not taken."""
+    from unet_deploy.runtimes.choice import keep_choice, kept_choice
+    from unet_deploy.runtimes.cpu import fingerprint_of
+    from unet_deploy.system.cache import key_of
+
+    devices = row.devices()
+    if not devices:
+        return None
+    made = str(import_module(row.package).__version__)
+    facts = (row.name, row.device, *devices, made, request.precision, request.probabilities)
+    key = key_of(fingerprint_of(path, request.change), *facts)
+    choice = kept_choice(key)
+    if choice and not choice.taken:
+        return None
+    ready = _ready(row, path, request, None)
+    if choice:
+        return ready.runtime
+    ready = replace(ready, keep=ready.keep or (lambda agreement: None))  # it was proved, but not timed
+    return _unproved(ready, lambda: path, request.change, Instead(instead, partial(keep_choice, key)))
 
 
 def _has_gpu() -> bool:
@@ -175,26 +239,21 @@ def _open_on_cpu(path: Path, request: Request) -> Runtime:
     card = peek_card(path) if request.precision == "auto" else None
     if card is None or card.precision != "fp32":
         return _open(row, path, request.unproved)
-    return _open_by_proof(row, path, request)
+    return _open_by_proof(row, path, request, card)
 
 
-def _open_by_proof(row: Row, path: Path, request: Request) -> Runtime:
+def _open_by_proof(row: Row, path: Path, request: Request, card: ModelCard) -> Runtime:
     """A model of float32 layers, in bfloat16 where that may be taken: by what is known of it, or is shown later."""
     from unet_deploy.runtimes.choice import Choice, keep_choice, kept_choice
     from unet_deploy.runtimes.cpu import fingerprint_of
     from unet_deploy.stream.precision import ByProof
     from unet_deploy.system.cache import key_of
-    from unet_deploy.system.machine import bf16_pays, processor_name
+    from unet_deploy.system.machine import processor_name
 
     opener: Opener = row.load()
-    key = ""
-    if "bf16" not in row.precisions:
-        choice: Choice | None = Choice(against=f"{row.title} has no bfloat16 on a CPU")
-    elif not bf16_pays():
-        choice = Choice(against="this processor has no bfloat16")
-    else:
-        key = key_of(fingerprint_of(path, request.change), row.name, version(row.name), processor_name(), "auto")
-        choice = kept_choice(key)
+    key = key_of(fingerprint_of(path, request.change), row.name, version(row.name), processor_name(), "auto")
+    against = _against_bf16(row, request, card)
+    choice = Choice(against=against) if against else kept_choice(key)
 
     def open_one(precision: str, *, probabilities: bool = request.probabilities) -> Runtime:
         wanted = replace(request, runtime=row.name, precision=precision, probabilities=probabilities)
@@ -203,15 +262,35 @@ def _open_by_proof(row: Row, path: Path, request: Request) -> Runtime:
     return ByProof(open_one, lambda: open_one("fp32", probabilities=True), choice, partial(keep_choice, key))
 
 
+def _against_bf16(row: Row, request: Request, card: ModelCard) -> str:
+    """Why it need not be tried; empty where it should be."""
+    from unet_deploy.system.machine import bf16_pays
+
+    if "bf16" not in row.precisions:
+        return f"{row.title} has no bfloat16 on a CPU"
+    if not bf16_pays():
+        return "this processor has no bfloat16"
+    if card.normalization.method == "fixed" and request.pixels != "uint8":
+        return "the model takes grey values as they are, and bfloat16 has 8 bits for each"
+    return ""
+
+
 def _open_on_gpu(path: Path, request: Request, progress: Progress | None) -> Runtime:
     """The first runtime that works. Raises DeviceError, with the reason of each, where none does."""
     from unet_deploy.system.gpu import find_gpu
 
     rows, gpu = request.rows_or_raise("cuda"), find_gpu(request.gpu_index)
+    return _open_first(rows, path, request, gpu.name, progress)
+
+
+def _open_first(
+    rows: Sequence[Row], path: Path, request: Request, where: str, progress: Progress | None = None
+) -> Runtime:
+    """The first runtime that works on the device called `where`. Raises DeviceError, with the reason of each."""
     if request.runtime != "auto":
         return _open(rows[0], path, request, progress)
     reasons = []
-    for row in rows:
+    for row in (row for row in rows if row.fits):
         if not row.installed:
             reasons.append(f"{row.name} is not installed")
             continue
@@ -219,12 +298,17 @@ def _open_on_gpu(path: Path, request: Request, progress: Progress | None) -> Run
             return _open(row, path, request, progress)
         except (DeviceError, MissingPackageError) as error:
             reasons.append(str(error))
-    raise DeviceError(f"no runtime works on {gpu.name}: {'; '.join(reasons)}")
+    raise DeviceError(f"no runtime works on {where}: {'; '.join(reasons)}")
 
 
 def _open(row: Row, path: Path, request: Request, progress: Progress | None = None) -> Runtime:
+    return _unproved(_ready(row, path, request, progress), lambda: path, request.change)
+
+
+def _ready(row: Row, path: Path, request: Request, progress: Progress | None) -> Opened:
+    device = row.device if request.device == "auto" and row.device in LAPTOP else request.device
     opener: Opener = row.load()
-    return _unproved(opener(path, replace(request, runtime=row.name), progress), lambda: path, request.change)
+    return opener(path, replace(request, runtime=row.name, device=device), progress)
 
 
 def _open_engine(path: Path, request: Request) -> Runtime:
@@ -237,7 +321,7 @@ def _open_engine(path: Path, request: Request) -> Runtime:
     return _unproved(open_engine_file(path, request), lambda: find_reference(path, read_record(path)), AS_IT_IS)
 
 
-def _unproved(opened: Opened, reference: Callable[[], Path], change: Change) -> Runtime:
+def _unproved(opened: Opened, reference: Callable[[], Path], change: Change, instead: Instead | None = None) -> Runtime:
     """The runtime, with what it has still to show against the model that `reference` finds, changed alike."""
     if opened.keep is None:
         return opened.runtime
@@ -247,15 +331,20 @@ def _unproved(opened: Opened, reference: Callable[[], Path], change: Change) -> 
 
         return OnnxRuntime(reference(), probabilities=True, change=change)
 
-    return Unproved(opened.runtime, Proof(open_reference, opened.keep))
+    return Unproved(opened.runtime, Proof(open_reference, opened.keep, instead))
 
 
 def default_runtime() -> str:
     """What auto takes on this machine, in words; nothing is compiled to know. Raises DeviceError."""
     with suppress(DeviceError):
         return _default_on_gpu()
-    with open_model(device="cpu") as ready:
-        return ready.name
+    with suppress(DeviceError):
+        return _default_on_laptop()
+    from unet_deploy.stream.precision import foresee_precision
+
+    with open_model(device="cpu", precision="auto") as ready:
+        found = foresee_precision(ready)
+        return f"{ready.name}, or {found.why}" if found.why and not found.precision else ready.name
 
 
 def _default_on_gpu() -> str:
@@ -272,6 +361,14 @@ def _default_on_gpu() -> str:
     from unet_deploy.runtimes.onnx_program import check_cuda_provider
 
     return f"ONNX Runtime {check_cuda_provider()} on {name}"
+
+
+def _default_on_laptop() -> str:
+    """Raises DeviceError where there is none of its devices."""
+    for row in (row for device in LAPTOP for row in Request().rows(device) if row.installed):
+        if here := row.devices():
+            return f"{row.title} on {here[0]}, where it is proved"
+    raise DeviceError("no GPU or NPU of a laptop is here")
 
 
 def find_reference(engine: Path, record: EngineRecord) -> Path:

@@ -13,7 +13,7 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from command_line import error, unet_deploy
+from command_line import command_words, error, unet_deploy
 
 from unet_deploy._version import __version__
 
@@ -113,8 +113,8 @@ def test_info_of_model_image_and_mask(slide, nuclei, tmp_path):
     assert "0.5 um" in shown
 
 
-def test_doctor_says_what_segment_will_use():
-    shown, _ = unet_deploy("doctor")
+def test_doctor_says_what_segment_will_use(tmp_path):
+    shown, _ = unet_deploy("doctor", env={**os.environ, "UNET_DEPLOY_CACHE": str(tmp_path)})
     assert "fp32, CPU" in shown
     assert "NVIDIA GPU" in shown
 
@@ -276,7 +276,7 @@ def test_wrong_options_are_usage_errors():
 def test_ctrl_c_leaves_no_file_half_written_and_exits_with_130(tmp_path):
     slide = tmp_path / "slide.tif"
     tifffile.imwrite(slide, shape=(6000, 6000), dtype=np.uint8, tile=(256, 256))
-    command = [sys.executable, "-m", "unet_deploy.cli", "segment", str(slide), "-o", str(tmp_path / "mask.tif")]
+    command = command_words("segment", slide, "-o", tmp_path / "mask.tif")
     running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     for _ in range(300):
         time.sleep(0.1)

@@ -132,7 +132,7 @@ def test_doctor_lists_every_runtime_and_every_optional_package(capsys, monkeypat
     monkeypatch.setattr(inspection, "is_here", lambda name: name not in missing)
     answers = {
         "torch": (1, "", "Traceback\nImportError: libcudart.so.13 is not here\n"),
-        "openvino": (0, "2026.4\n", ""),
+        "openvino": (0, "2026.4\nCPU GPU.0 NPU\n", ""),
     }
 
     start = subprocess.run
@@ -142,15 +142,17 @@ def test_doctor_lists_every_runtime_and_every_optional_package(capsys, monkeypat
             return start(command, **options)
         name = command[-1].split()[1].partition(".")[0]
         code, shown, said = answers.get(name, (0, "1.2.3\n", ""))
-        shown += "CPU CUDA\n" if name == "onnxruntime" else ""
+        shown += "CPU CUDA WebGpu\n" if name == "onnxruntime" else ""
         return subprocess.CompletedProcess(command, code, shown, said)
 
     monkeypatch.setattr(inspection.subprocess, "run", answer)
     assert run("doctor") == 0
     found = {line.split()[0]: line.split(None, 1)[1] for line in capsys.readouterr().out.splitlines()}
     assert set(RUNTIMES) <= found.keys()
-    assert found["openvino"] == "2026.4"
-    assert found["onnxruntime"] == "1.2.3, for CPU CUDA"
+    assert found["openvino"] == "2026.4, for CPU GPU.0 NPU"
+    assert found["onnxruntime"] == "1.2.3, for CPU CUDA WebGpu"
+    assert found["webgpu"] == "1.2.3"
+    assert found["coreml"] == ("not installed" if sys.platform == "darwin" else "for macOS alone")
     assert found["cuda.bindings"] == "1.2.3"
     assert found["CUDA"].split(None, 1) == ["through", "cuda.bindings; pycuda is not installed"]
     assert found["tensorrt"] == "not installed; run: pip install 'unet-deploy[tensorrt]'"
@@ -162,6 +164,8 @@ IMPORTED_AS = {
     "scikit-image": "skimage",
     "tensorrt-rtx": "tensorrt_rtx",
     "onnxruntime-gpu": "onnxruntime",
+    "onnxruntime-directml": "onnxruntime",
+    "onnxruntime-webgpu": "onnxruntime",
     "cuda-bindings": "cuda.bindings",
 }
 

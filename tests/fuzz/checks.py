@@ -17,7 +17,6 @@ STARTS = (
         "resumed: ",
         "objects: ",
         "proved on first use: ",
-        "precision: ",
         "skipped as background: ",
         "export: ",
     ),

@@ -43,6 +43,7 @@ cards = st.builds(
     seed=st.none() | st.integers(0, 2**32),
     evaluation=st.dictionaries(st.text(min_size=1, max_size=10), st.floats(0, 1), max_size=4),
     evaluated_on=st.text(max_size=30),
+    limit_ppm=st.floats(0, 1e6),
     bytes_per_pixel=st.none() | st.floats(1, 1e4),
     decision=st.builds(
         Decision,
@@ -120,6 +121,7 @@ WRONG = {
     "mask_values": [None, "01", [0, 0], [1, 0], [-1, 0], [0, 1.5], [0, True], [[0], 1], list(range(257)), 7],
     "evaluation": [3, {"Dice": [1]}],
     "evaluated_on": [None],
+    "limit_ppm": [-1, 2e6, "1000", None, float("nan")],
     "bytes_per_pixel": [-1, "514", float("inf"), float("nan")],
     "format": [0, 2, True, "1", "\x1b[31m", None],
 }

@@ -6,6 +6,8 @@ import pytest
 pytest.importorskip("openvino")
 
 from unet_deploy.errors import ModelError, UsageError
+from unet_deploy.model.change import Change
+from unet_deploy.model.contract import pixels_for
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime
 from unet_deploy.runtimes.openvino import OpenVinoRuntime
 from unet_deploy.segmentation.run import segment_array
@@ -94,6 +96,29 @@ def test_the_callers_floating_point_is_left_alone(small_models, speckle):
 
 
 @needs_bf16
+@pytest.mark.parametrize("scale", [1.0, 0.5, 1.5])
+@pytest.mark.parametrize(("dark", "contrast", "dtype"), [(0, 255, "u1"), (60_000, 30, "u2"), (1e5, 10, "f4")])
+def test_bfloat16_sees_faint_objects_on_bright_ground(undecided, nuclei_image, dark, contrast, dtype, scale):
+    """Its eight bits are for what the network sees, between 0 and 1, and not for grey values as they are."""
+    image = (dark + contrast * (nuclei_image[:400, :400] / 255.0)).astype(dtype)
+    labels = []
+    for precision in ("fp32", "bf16"):
+        change = Change(scale)
+        with OpenVinoRuntime(undecided, precision=precision, pixels=pixels_for(image.dtype), change=change) as runtime:
+            labels.append(segment_array(image, runtime, None)[0])
+    exact, fast = labels
+    assert exact.mean() > 0.1
+    assert (exact != fast).mean() < 1e-3
+
+
+@needs_bf16
+def test_bfloat16_leaves_no_seams(undecided, nuclei_image):
+    with OpenVinoRuntime(undecided, precision="bf16", pixels="uint8") as runtime:
+        whole, tiled = (segment_array(nuclei_image[:500, :500], runtime, side)[0] for side in (None, 400))
+    np.testing.assert_array_equal(tiled, whole)
+
+
+@needs_bf16
 def test_auto_tries_bfloat16_once_on_this_processor(undecided, nuclei_image, tmp_path, monkeypatch):
     from unet_deploy.stream.precision import ByProof
 
@@ -109,3 +134,21 @@ def test_auto_tries_bfloat16_once_on_this_processor(undecided, nuclei_image, tmp
         assert runtime.choice == choice
         assert runtime.name == f"OpenVINO {choice.precision}, CPU"
         np.testing.assert_array_equal(segment_array(nuclei_image, runtime, None)[0], labels)
+
+
+@needs_bf16
+def test_segmenting_takes_auto_by_itself_and_float32_where_that_is_asked_for(
+    undecided, nuclei_image, tmp_path, monkeypatch
+):
+    import tifffile
+
+    from unet_deploy.segmentation.run import segment_file
+
+    monkeypatch.setenv("UNET_DEPLOY_CACHE", str(tmp_path))
+    monkeypatch.setattr("unet_deploy.system.machine.bf16_pays", lambda: True)
+    image = tmp_path / "image.tif"
+    tifffile.imwrite(image, nuclei_image)
+    report = segment_file(image, tmp_path / "auto.tif", undecided, device="cpu")
+    assert report.runtime == f"OpenVINO {report.precision}, CPU"
+    with open_model(undecided, device="cpu", precision="fp32") as exact:
+        assert segment_file(image, tmp_path / "exact.tif", exact).precision is None

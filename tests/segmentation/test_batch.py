@@ -2,6 +2,8 @@
 
 import errno
 import re
+import threading
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from command_line import unet_deploy
 from unet_deploy.errors import ImageError, UsageError
 from unet_deploy.runtimes.agreement import Agreement
 from unet_deploy.runtimes.proved import keep_agreement, kept_agreement
-from unet_deploy.segmentation.batch import Failed, Interrupted, Job, Made, MadeBefore, attempt_each
+from unet_deploy.segmentation.batch import Failed, Interrupted, Job, Made, MadeBefore, attempt_ahead, attempt_each
 from unet_deploy.segmentation.inputs import find_images
 from unet_deploy.segmentation.outputs import Outputs, unfinished
 
@@ -65,6 +67,44 @@ def test_an_interrupt_is_told_and_then_raised(jobs):
     outcomes = attempt_each(jobs, raising({"b": KeyboardInterrupt()}))
     assert next(outcomes) == Made(jobs[0], "a")
     assert next(outcomes) == Interrupted(jobs[1], can_resume=True)
+    with pytest.raises(KeyboardInterrupt):
+        next(outcomes)
+
+
+def test_the_end_of_one_image_is_done_beside_the_next(jobs):
+    b_begun, told = threading.Event(), []
+
+    def begin(job):
+        if job.image.stem == "b":
+            b_begun.set()
+        return lambda: told.append(job.image.stem) or b_begun.wait(10)
+
+    assert list(attempt_ahead(jobs, begin)) == [Made(job, True) for job in jobs]
+    assert told == ["a", "b", "c"]
+
+
+def test_ahead_as_in_turn_what_fails_is_told_in_its_place(jobs):
+    errors = {"b": ImageError("b.tif: is broken")}
+    work = raising(errors)
+    expected = list(attempt_each(jobs, work))
+    assert list(attempt_ahead(jobs, lambda job: partial(work, job))) == expected
+
+    def begin(job):
+        made = work(job)
+        return lambda: made
+
+    assert list(attempt_ahead(jobs, begin)) == expected
+
+
+def test_an_interrupt_lets_what_is_ending_end(jobs):
+    work = raising({"b": KeyboardInterrupt()})
+
+    def begin(job):
+        made = work(job)
+        return lambda: made
+
+    outcomes = attempt_ahead(jobs, begin)
+    assert [next(outcomes), next(outcomes)] == [Made(jobs[0], "a"), Interrupted(jobs[1], can_resume=False)]
     with pytest.raises(KeyboardInterrupt):
         next(outcomes)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from command_line import error, unet_deploy
+from command_line import command_words, error, unet_deploy
 from hypothesis import given
 from hypothesis import strategies as st
 from test_tiling import networks
@@ -147,16 +147,15 @@ def test_a_worker_that_is_killed_leaves_no_trace(slide, small_models, alone, tmp
 
 def test_a_run_that_is_killed_goes_on_alone_and_its_workers_end(slide, small_models, alone, tmp_path):
     mask = tmp_path / "mask.zarr"
-    words = ("segment", slide, "-o", mask, "-m", small_models["one"], "--runtime", "onnxruntime", "--tile-size", 300)
-    command = [sys.executable, "-m", "unet_deploy.cli", *map(str, (*words, "--workers", 2))]
-    running = subprocess.Popen(command, start_new_session=True)
+    command = ("segment", slide, "-o", mask, "-m", small_models["one"], "--runtime", "onnxruntime", "--tile-size", 300)
+    running = subprocess.Popen(command_words(*command, "--workers", 2), start_new_session=True)
     chunks = tmp_path / ".mask.zarr.part" / "tree" / "0"
     while not any(path.name.isdigit() and path.is_file() for path in chunks.rglob("*")):
         assert running.poll() is None
         time.sleep(0.02)
     running.send_signal(signal.SIGKILL)
     running.wait()
-    _, said = unet_deploy(*words, "--resume")
+    _, said = unet_deploy(*command, "--resume")
     assert "tiles were finished already" in said
     assert files_of(mask) == alone
     for _ in range(100):
@@ -167,8 +166,8 @@ def test_a_run_that_is_killed_goes_on_alone_and_its_workers_end(slide, small_mod
 
 
 def test_ctrl_c_ends_the_workers_without_a_word(slide, small_models, tmp_path):
-    words = ("segment", slide, "-o", tmp_path / "mask.zarr", "-m", small_models["one"], "--tile-size", 300)
-    command = [sys.executable, "-m", "unet_deploy.cli", *map(str, (*words, "--workers", 2))]
+    command = ("segment", slide, "-o", tmp_path / "mask.zarr", "-m", small_models["one"], "--tile-size", 300)
+    command = command_words(*command, "--workers", 2)
     running = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
     while not (tmp_path / ".mask.zarr.part" / "tree").exists():
         time.sleep(0.02)

@@ -3,13 +3,13 @@
 import gc
 import os
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
+from command_line import command_words
 from PIL import Image
 
 import unet_deploy as api
@@ -66,8 +66,9 @@ def write_pictures(folder, speckle, count):
 @MANY
 def test_a_folder_of_small_images_is_segmented_in_flat_memory(tmp_path, small_models, speckle, images):
     write_pictures(tmp_path / "in", speckle, images)
-    command = [sys.executable, "-m", "unet_deploy.cli", "segment", tmp_path / "in", "-o", tmp_path / "out"]
-    command += ["-m", small_models["least 1"], "--no-progress"]
+    command = command_words(
+        "segment", tmp_path / "in", "-o", tmp_path / "out", "-m", small_models["least 1"], "--no-progress"
+    )
     unbuffered = {**os.environ, "PYTHONUNBUFFERED": "1"}
     seen = []
     with (

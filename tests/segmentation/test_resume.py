@@ -19,7 +19,8 @@ import unet_deploy as api
 from unet_deploy.errors import ImageError, UnetDeployError
 from unet_deploy.images.tiff import TiffSource
 from unet_deploy.masks.overlay import Overlay
-from unet_deploy.segmentation.run import Options, Outputs, is_made, segment_file
+from unet_deploy.segmentation.run import Options, Outputs, segment_file
+from unet_deploy.segmentation.same_job import is_made
 from unet_deploy.system import files
 from unet_deploy.system.files import replacing
 from unet_deploy.tiling import Region

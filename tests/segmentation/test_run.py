@@ -18,6 +18,7 @@ from unet_deploy.images.tiff import TiffSource
 from unet_deploy.segmentation.compute import stream_here
 from unet_deploy.segmentation.forecast import forecast
 from unet_deploy.segmentation.inputs import find_images, name_outputs
+from unet_deploy.segmentation.run import begin_file
 from unet_deploy.tiling import Region
 
 
@@ -67,6 +68,20 @@ def test_the_level_is_chosen_on_the_image_that_is_open(slide, tmp_path, small_mo
         np.testing.assert_array_equal(
             tifffile.imread(tmp_path / "mask.tif"), api.segment(speckle[::2, ::2], model=model)
         )
+
+
+@pytest.mark.parametrize(("pages", "is_small"), [(1, True), (5, False)])
+def test_files_of_small_images_may_get_their_names_beside_the_next(tmp_path, small_models, speckle, pages, is_small):
+    image, mask = tmp_path / "image.tif", tmp_path / "mask.tif"
+    tifffile.imwrite(image, np.stack([speckle] * pages), photometric="minisblack")
+    with api.open_model(small_models["one"], device="cpu") as model:
+        end = begin_file(image, mask, model)
+        assert mask.exists() is not is_small
+        report = end()
+        expected = api.segment(speckle, model=model)
+    assert report.megapixels == 0.25 * pages
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["image.tif", "mask.tif"]
+    np.testing.assert_array_equal(tifffile.imread(mask).reshape(pages, 500, 500)[-1], expected)
 
 
 def test_what_counts_objects_is_not_loaded_where_none_are_counted(slide, tmp_path, small_models):

@@ -9,7 +9,8 @@ from command_line import unet_deploy
 import unet_deploy as api
 from unet_deploy.masks.part import PartFolder, part_of
 from unet_deploy.masks.spool import Spool, spool_of
-from unet_deploy.segmentation.run import Options, Outputs, end_made, is_made, segment_file
+from unet_deploy.segmentation.run import Options, Outputs, segment_file
+from unet_deploy.segmentation.same_job import end_made, is_made
 from unet_deploy.system.kernel import try_lock
 
 OPTIONS = Options(200, resume=True)

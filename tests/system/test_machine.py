@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from unet_deploy.system import machine
+from unet_deploy.system.machine import bf16_pays
 
 
 def test_a_peak_is_at_least_what_is_held_and_knows_no_parent():
@@ -67,4 +68,4 @@ def test_workers_share_the_processors_among_them():
 )
 def test_bfloat16_pays_where_the_processor_says_that_it_has_it(monkeypatch, says, pays):
     monkeypatch.setattr(machine, "_read", lambda path: f"processor\t: 0\n{says}\n")
-    assert machine.bf16_pays.__wrapped__() is pays
+    assert bf16_pays.__wrapped__() is pays

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from unet_deploy.cli import parse, show
 from unet_deploy.cli.app import command
-from unet_deploy.cli.options import CARD, OUTPUTS, CardOptions, OverwriteOption
+from unet_deploy.cli.options import CARD, OUTPUTS, CardOptions, LimitOption, OverwriteOption
 from unet_deploy.errors import UsageError
 
 if TYPE_CHECKING:
@@ -147,6 +147,19 @@ class SeamOptions:
     ] = False
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class AdoptedCardOptions(CardOptions):
+    """What the model card says beside."""
+
+    name: Annotated[
+        str | None, typer.Option(help="The model's name in its card; by default the file's.", rich_help_panel=CARD)
+    ] = None
+    limit: LimitOption = 1000
+
+    def fields(self) -> dict[str, Any]:
+        return {**super().fields(), "limit_ppm": self.limit}
+
+
 @command("Make a model", name="card", hidden=True)
 @command("Make a model")
 def adopt(
@@ -158,10 +171,7 @@ def adopt(
     grey: GreyOptions,
     seams: SeamOptions,
     *,
-    name: Annotated[
-        str | None, typer.Option(help="The model's name in its card; by default the file's.", rich_help_panel=CARD)
-    ] = None,
-    card: CardOptions,
+    card: AdoptedCardOptions,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Adopt a network that another toolkit exported, with the margin that leaves no seams."""
@@ -189,7 +199,7 @@ def adopt(
         image=seams.image,
         allow_seams=seams.allow_seams,
         overwrite=overwrite,
-        name=name or output.stem,
+        name=card.name or output.stem,
         **card.fields(),
     )
     show.adopted(made)

@@ -155,9 +155,13 @@ class ProofOptions(ReadingOptions):
         ),
     ] = None
     limit: Annotated[
-        float,
-        typer.Option(help="Labels in a million that may differ from the model's.", rich_help_panel=PROOF),
-    ] = 1000
+        float | None,
+        typer.Option(
+            help="Labels in a million that may differ from the model's.",
+            show_default="as its card says",
+            rich_help_panel=PROOF,
+        ),
+    ] = None
 
 
 @command("Fit a device")

@@ -65,7 +65,12 @@ def verify(
     reference: Annotated[
         Path | None, typer.Option(help="Compare with this float32 model; an engine's record keeps the result.")
     ] = None,
-    limit: Annotated[float, typer.Option(help="Labels in a million that may differ from the reference's.")] = 1000,
+    limit: Annotated[
+        float | None,
+        typer.Option(
+            help="Labels in a million that may differ from the reference's.", show_default="as the model's card says"
+        ),
+    ] = None,
     tile_size: Annotated[
         int | None, typer.Option("--tile-size", help="Side of the network's input, in pixels.")
     ] = None,

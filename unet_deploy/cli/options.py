@@ -44,20 +44,33 @@ DeviceOption = Annotated[
     typer.Option(
         "--device",
         "-d",
-        help="auto, cpu, cuda or cuda:N. auto says so when it falls back to the CPU.",
+        help="auto, cpu, cuda or cuda:N (NVIDIA's), gpu or gpu:N (any other), npu. auto says so when it falls back.",
         rich_help_panel=MODEL,
     ),
 ]
 RuntimeOption = Annotated[
     str,
-    typer.Option("--runtime", help="auto, onnxruntime, openvino, tensorrt or tensorrt_rtx.", rich_help_panel=MODEL),
+    typer.Option(
+        "--runtime",
+        help="auto, coreml, directml, onnxruntime, openvino, tensorrt, tensorrt_rtx or webgpu.",
+        rich_help_panel=MODEL,
+    ),
+]
+LimitOption = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        max=1e6,
+        help="Labels in a million that may differ in less than float32, for the model card.",
+        rich_help_panel=CARD,
+    ),
 ]
 PrecisionOption = Annotated[
     str | None,
     typer.Option(
         "--precision",
-        help="auto, fp32, fp16, bf16 or int8. auto: bf16 on a CPU where it is proved on the image, and faster.",
-        show_default="fp32 on a CPU, fp16 on a GPU",
+        help="fp32, fp16, bf16 or int8.",
+        show_default="fp32 on a CPU, fp16 on a GPU or NPU",
         rich_help_panel=MODEL,
     ),
 ]

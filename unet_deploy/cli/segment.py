@@ -1,6 +1,6 @@
 """The command that segments images: segment."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -51,7 +51,7 @@ def segment(
     run: RunOptions,
 ) -> None:
     """Segment images of any size into tiled masks of class indices, TIFF or OME-Zarr."""
-    from unet_deploy.segmentation.batch import Failed, attempt_each
+    from unet_deploy.segmentation.batch import Failed, attempt_ahead, attempt_each
     from unet_deploy.segmentation.planning import first_look
 
     options = _options(tiles, image, objects.rules(), resume=run.resume, overwrite=outputs.overwrite)
@@ -73,8 +73,11 @@ def segment(
         if run.dry_run:
             outcomes = attempt_each(jobs, partial(_foresee, ready, options, compute), is_made=made)
         else:
-            work = partial(_segment, ready, options, compute, source, page, shown=not run.no_progress)
-            outcomes = attempt_each(jobs, work, is_made=made)
+            begin = partial(_begin, ready, options, compute, source, page, shown=not run.no_progress)
+            if page or len(jobs) == 1:  # a page is looked at image by image
+                outcomes = attempt_each(jobs, lambda job: begin(job)(), is_made=made)
+            else:
+                outcomes = attempt_ahead(jobs, begin, is_made=made)
             outcomes = file.following(outcomes) if file else outcomes
             outcomes = page.following(outcomes) if page else outcomes
         for outcome in outcomes:
@@ -172,7 +175,7 @@ def _compute(model: str | None, request: "Request", run: RunOptions) -> "Abstrac
     return Cluster(model, request, scheduler=run.scheduler, workers=run.workers)
 
 
-def _segment(
+def _begin(
     models: "Models",
     options: "Options",
     compute: "Compute",
@@ -181,32 +184,37 @@ def _segment(
     job: "Job",
     *,
     shown: bool,
-) -> "Report":
-    """Segment one image, and say what was done."""
-    from unet_deploy.segmentation.run import segment_file
+) -> "Callable[[], Report]":
+    """Segment one image; what is returned ends it, and says what was done."""
+    from unet_deploy.segmentation.run import begin_file
 
     with progress_bar(Path(address(job.image)).name, shown=shown) as progress:
         job.outputs.mask.parent.mkdir(parents=True, exist_ok=True)
         watched = page.watching(compute, models.card) if page else None
-        report = segment_file(
+        end = begin_file(
             job.image, job.outputs, models, options, compute=watched or compute, progress=progress, source=source
         )
-    if page and watched:
-        page.add(report, watched)
-    show.report(report)
-    return report
+
+    def told() -> "Report":
+        report = end()
+        if page and watched:
+            page.add(report, watched)
+        show.report(report)
+        return report
+
+    return told
 
 
 def _is_made(models: "Models", options: "Options", job: "Job") -> bool:
     """Whether an earlier run of the same job has finished its mask."""
-    from unet_deploy.segmentation.run import is_made
+    from unet_deploy.segmentation.same_job import is_made
 
     return is_made(job.image, job.outputs, models, options)
 
 
 def _end_made(models: "Models", options: "Options", job: "Job") -> bool:
     """As `_is_made`, and what killed runs left beside its files goes."""
-    from unet_deploy.segmentation.run import end_made
+    from unet_deploy.segmentation.same_job import end_made
 
     return end_made(job.image, job.outputs, models, options)
 

@@ -99,10 +99,11 @@ def report(report: Report) -> None:
         note(f"note: {files}: the image lies on a map, which this kind of file does not say; take .tif to keep it")
     if report.scaled != AS_IT_IS:
         note(f"{report.image.name}: {report.scaled}")
-    if report.proved:
+    if report.proved and report.precision:
+        differ = f"{report.proved.labels_differ_ppm:.3g} labels in a million that differ"
+        note(f"note: bfloat16 from now on, with {differ}; --precision fp32 is exact")
+    elif report.proved:
         note(f"proved on first use: {report.proved}")
-    if report.precision == "bf16":
-        note(f"precision: {report.why}")
     tiles = report.image.pages * len(report.plan)
     if report.timing.resumed:
         note(f"resumed: {report.timing.resumed} of {tiles} tiles were finished already")
@@ -128,6 +129,7 @@ def forecast(found: Forecast, mask: Path, *, shared: bool) -> None:
     rows = [
         ("image", f"{image.name}: {image.pages} x {image.channels} x {tiles.height} x {tiles.width} {image.dtype}"),
         ("model", found.model),
+        *([("precision", found.precision)] if found.precision else []),
         ("scale", str(found.scaled)),
         ("tiles", f"{image.pages * len(tiles)} ({tiles.rows} x {tiles.columns} a page)"),
         ("tile size", f"{tiles.input_height} x {tiles.input_width} in, {tiles.step_y} x {tiles.step_x} out"),
@@ -192,6 +194,8 @@ def _gpu_row(gpu: Gpu) -> tuple[str, str]:
 def _package(package: Package) -> str:
     if package.problem:
         return f"installed, but cannot be loaded: {package.problem}"
+    if package.only_for:
+        return f"for {package.only_for} alone"
     if package.version is None:
         return f"not installed; run: {install_line(package.extra)}"
     return f"{package.version}, for {' '.join(package.providers)}" if package.providers else package.version

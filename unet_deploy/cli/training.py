@@ -18,6 +18,7 @@ from unet_deploy.cli.options import (
     AnnotatedClassOption,
     CardOptions,
     IgnoreOption,
+    LimitOption,
     MaskKindOption,
     MasksOption,
     NoProgressOption,
@@ -379,6 +380,7 @@ def export(
     weights: Annotated[Path, typer.Argument(help="What `unet-deploy train` wrote (.pt).")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Model file to write (.onnx).")],
     name: Annotated[str | None, typer.Option(help="The model's name in its card; by default the file's.")] = None,
+    limit: LimitOption = 1000,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Turn weights into a self-describing ONNX model, checked against PyTorch."""
@@ -388,5 +390,5 @@ def export(
     require("onnx", "train")
     from trainer.export import export
 
-    card = export(weights, output, name=name, overwrite=overwrite)
+    card = export(weights, output, name=name, limit_ppm=limit, overwrite=overwrite)
     show.answer(f"{output}: model {card.name!r}, {card.channels} channel(s) to {len(card.classes)} classes")

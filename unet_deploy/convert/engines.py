@@ -19,7 +19,6 @@ from unet_deploy.model.card import ModelCard
 from unet_deploy.model.contract import Pixels
 from unet_deploy.model.onnx_file import ModelFile
 from unet_deploy.runtimes import narrow
-from unet_deploy.runtimes.agreement import LIMIT_PPM
 from unet_deploy.runtimes.tensorrt.build import build_engine
 from unet_deploy.runtimes.tensorrt.compiler import Compiler
 from unet_deploy.runtimes.tensorrt.options import BuildOptions
@@ -33,8 +32,8 @@ class ProofImage:
     """An image that a new engine is compared with its model on."""
 
     path: Path
-    limit_ppm: float = LIMIT_PPM
-    """Of a million labels, how many may differ from the model's."""
+    limit_ppm: float | None = None
+    """Of a million labels, how many may differ from the model's; by default what its card says."""
     reading: Reading = AS_SAID
     """How it is read."""
 

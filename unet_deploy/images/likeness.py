@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
+from itertools import product
 
 import numpy as np
 
@@ -13,6 +15,9 @@ from unet_deploy.tiling import Region
 _SQUARES, _SIDE = 3, 64
 """So many squares each way, spread evenly, of so many pixels a side."""
 
+_AT_ONCE = 1 << 18
+"""Pixels of an image that is read as a whole."""
+
 
 def likeness(source: ImageSource) -> str:
     """Return a hash of how large an image is and of some squares of its first page, at the level that is read.
@@ -22,15 +27,24 @@ def likeness(source: ImageSource) -> str:
     """
     info = source.info
     digest = sha256(repr((info.pages, info.channels, info.height, info.width, info.dtype.str[1:])).encode())
-    for y in _spread(info.height):
-        for x in _spread(info.width):
-            part = Region(y, x, min(_SIDE, info.height), min(_SIDE, info.width))
-            try:
-                pixels = source.crop(0, part)
-            except ImageError:
-                return ""
+    places = product(_spread(info.height), _spread(info.width))
+    squares = [Region(y, x, min(_SIDE, info.height), min(_SIDE, info.width)) for y, x in places]
+    try:
+        for pixels in _read(source, squares):
             digest.update(np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<")).tobytes())
+    except ImageError:
+        return ""
     return digest.hexdigest()[:24]
+
+
+def _read(source: ImageSource, squares: Sequence[Region]) -> Iterator[np.ndarray]:
+    """Pixels (C, h, w) of each square; a small image is read once, because a square takes whole strips of it."""
+    whole = source.info.region
+    if whole.height * whole.width <= _AT_ONCE:
+        page = source.crop(0, whole)
+        yield from (page[(..., *each.slices)] for each in squares)
+    else:
+        yield from (source.crop(0, each) for each in squares)
 
 
 def _spread(side: int) -> list[int]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -255,6 +256,7 @@ def _check_size(path: Path, form: MaskForm) -> None:
         raise UsageError(f"{path}: has over 4 GB of pixels, too many for strips; take --layout tiles")
 
 
+@cache
 def _colour_map() -> tuple[int, str, int, Any, bool]:
     """Tag 320, the colours of labels, in the words of tifffile.
 

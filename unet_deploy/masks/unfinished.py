@@ -79,4 +79,5 @@ def _difference(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
     name = next((name for name in ours if theirs.get(name) != ours[name]), None)
     if not theirs or name is None:
         return f"is of another version of this program, which kept it in another way; {_ANEW}"
-    return f"had another {name}; resume with the same, or {_ANEW}"
+    which = f" ({theirs.get(name)})" if name == "runtime" else ""
+    return f"had another {name}{which}; resume with the same, or {_ANEW}"

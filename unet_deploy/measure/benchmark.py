@@ -26,7 +26,7 @@ from unet_deploy.measure.roofline import peak_flops
 from unet_deploy.measure.sample import write_sample
 from unet_deploy.runtimes import Runtime
 from unet_deploy.runtimes.streamed import StreamedRuntime
-from unet_deploy.runtimes.table import TABLE
+from unet_deploy.runtimes.table import LAPTOP, TABLE, Row
 from unet_deploy.runtimes.tensorrt.record import ENGINE_SUFFIXES, read_record
 from unet_deploy.segmentation.run import segment_array
 from unet_deploy.stream.planner import plan_for
@@ -112,6 +112,9 @@ def _measure(model: Path, runtime: Runtime, slide: Path, image: np.ndarray, runs
     p50, p95, p99 = (float(value) for value in np.percentile(warm, (50, 95, 99)))
     stages = [_stages(runtime, slide, run) for run in range(min(runs, 3))]
     plan = plan_for(runtime, ArraySource(image).info.region)
+    flops, peak = _flops(model, plan), peak_flops(runtime.name)
+    if flops and peak:
+        peak = max(peak, flops / min(warm))  # what the model did was seen too
     return Figures(
         runtime=runtime.name,
         machine=f"{processor_name()}, {usable_cores()} cores",
@@ -126,8 +129,8 @@ def _measure(model: Path, runtime: Runtime, slide: Path, image: np.ndarray, runs
         stages={stage: float(np.median([each[stage] for each in stages])) for stage in STAGES},
         megapixels_per_s=image[0].size / p50 / 1e6,
         peak_bytes=peak_bytes,
-        flops=_flops(model, plan),
-        peak_flops=peak_flops(runtime.name),
+        flops=flops,
+        peak_flops=peak,
     )
 
 
@@ -206,9 +209,9 @@ def runnable(model: str | None) -> list[Request]:
     layers = card_of(path).precision
     return [
         Request(device, row.name, precision)
-        for device in ("cpu", *_gpus())
+        for device in ("cpu", *LAPTOP, *_gpus())
         for row in sorted(TABLE, key=lambda row: row.name)
-        if device.startswith(row.device)
+        if device.partition(":")[0] == row.device and (row.device not in LAPTOP or _is_here(row))
         for precision in row.of(layers)
     ]
 
@@ -218,6 +221,13 @@ def _gpus() -> list[str]:
     with suppress(DeviceError):
         return [f"cuda:{gpu.index}" for gpu in find_gpus()]
     return []
+
+
+def _is_here(row: Row) -> bool:
+    """Whether a laptop's device is here, as its runtime sees it."""
+    with suppress(DeviceError):
+        return row.installed and bool(row.devices())
+    return False
 
 
 def side_by_side(model: str | None, requests: Iterable[Request], *, size: int, runs: int) -> list[Figures | str]:

@@ -108,12 +108,16 @@ class Package:
     """What it can run on, where it says so."""
     problem: str = ""
     """Why it cannot be loaded though it is installed."""
+    only_for: str = ""
+    """The system that it is for, where this is another."""
 
     @property
     def trouble(self) -> str:
         """Why it cannot be used, as the end of a sentence; empty where it can."""
         if self.problem:
             return f"is installed, but cannot be loaded: {self.problem}"
+        if self.only_for:
+            return f"is for {self.only_for} alone"
         return "is not installed" if self.version is None else ""
 
 
@@ -142,7 +146,10 @@ class Diagnosis:
 
 
 _PACKAGES = (
-    *((name, name, extra) for name, extra in sorted({row.name: row.extra for row in TABLE}.items())),
+    *(
+        (name, name, extra)
+        for name, extra in sorted({row.package: row.extra for row in TABLE if not row.wheel}.items())
+    ),
     *((each.package, f"{each.package}.driver", each.extra) for each in BINDINGS),
     ("onnx", "onnx", "onnx"),
     ("pyarrow", "pyarrow", "objects"),
@@ -178,11 +185,27 @@ def diagnose() -> Diagnosis:
         gpus=gpus,
         no_gpu=no_gpu,
         binding=_binding(packages, gpus),
-        packages=packages,
+        packages=(*packages, *_providers(packages)),
         shipped_models=tuple(shipped_models()),
         default_runtime=default_runtime,
         no_runtime=no_runtime,
     )
+
+
+def _providers(packages: tuple[Package, ...]) -> list[Package]:
+    """The runtimes that are a part of ONNX Runtime: which wheel of it is here decides which of them are."""
+    inside = {each.name: each for each in packages}
+    found = []
+    for row in (row for row in TABLE if row.provider):
+        whole = inside[row.package]
+        here = row.provider.removesuffix(_PROVIDER) in whole.providers
+        elsewhere = "" if row.fits else _SYSTEMS[row.system]
+        found.append(Package(row.name, row.extra, whole.version if here else None, only_for=elsewhere))
+    return found
+
+
+_PROVIDER = "ExecutionProvider"
+_SYSTEMS = {"darwin": "macOS", "win32": "Windows"}
 
 
 def _gpus() -> tuple[tuple[Gpu, ...], str]:
@@ -214,7 +237,9 @@ def _look_at(name: str, module: str, extra: str) -> Package:
         f"import {module} as m, {name} as top; print(getattr(top, '__version__', getattr(top, 'VERSION_TEXT', '')))"
     )
     if name == "onnxruntime":
-        script += "; print(*(p.removesuffix('ExecutionProvider') for p in m.get_available_providers()))"
+        script += f"; print(*(p.removesuffix('{_PROVIDER}') for p in m.get_available_providers()))"
+    if name == "openvino":
+        script += "; print(*m.Core().available_devices)"
     try:
         answer = subprocess.run(
             [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False

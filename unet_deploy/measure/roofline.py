@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,10 @@ def peak_flops(runtime: str) -> float | None:
 
 _SHAPES = ((256, 96), (512, 64))
 """Channels and side of 3 x 3 convolutions: large enough to be bound by arithmetic alone."""
+
+_IN_A_ROW = 4
+"""Convolutions of a kernel: to bring float32 into the layout and the precision of tile instructions (AMX) and back
+takes as long as one of them."""
 
 Kernel = tuple[Callable[[], Any], float]
 """What to run, and the operations of one run."""
@@ -89,30 +94,38 @@ def _openvino(channels: int, side: int, precision: str, *, quantized: bool = Fal
 
 
 def _operations(channels: int, side: int) -> float:
-    return 2.0 * channels**2 * 9 * (side - 2) ** 2
+    """Of the convolutions, each of which answers two pixels less along a side."""
+    sides = (side - 2 * at for at in range(1, _IN_A_ROW + 1))
+    return 2.0 * channels**2 * 9 * sum(each**2 for each in sides)
 
 
 def _convolution(channels: int, *, quantized: bool = False) -> bytes:
-    """A 3 x 3 convolution as an ONNX file, in 8 bits where it says so."""
+    """3 x 3 convolutions in a row as an ONNX file, in 8 bits where it says so."""
     from onnx import TensorProto, helper, numpy_helper
 
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, channels, None, None]) for name in ("x", "y")]
     shape = (channels, channels, 3, 3)
+    names = ["x", *(f"y{at}" for at in range(1, _IN_A_ROW)), "y"]
     constants: dict[str, Any]
     if not quantized:
-        nodes = [helper.make_node("Conv", ["x", "w"], ["y"])]
+        nodes = [helper.make_node("Conv", [taken, "w"], [given]) for taken, given in pairwise(names)]
         constants = {"w": np.full(shape, 0.01, np.float32)}
     else:
-        nodes = [
-            helper.make_node("QuantizeLinear", ["x", "s", "z"], ["x8"]),
-            helper.make_node("DequantizeLinear", ["x8", "s", "z"], ["xf"]),
-            helper.make_node("DequantizeLinear", ["w8", "s", "zw"], ["wf"]),
-            helper.make_node("Conv", ["xf", "wf"], ["c"]),
-            helper.make_node("QuantizeLinear", ["c", "s", "z"], ["y8"]),
-            helper.make_node("DequantizeLinear", ["y8", "s", "z"], ["y"]),
-        ]
+        nodes = [helper.make_node("DequantizeLinear", ["w8", "s", "zw"], ["wf"]), *_rounded("x", "rounded")]
+        for taken, given in pairwise(["rounded", *names[1:]]):
+            nodes += [helper.make_node("Conv", [taken, "wf"], [f"{given}.exact"]), *_rounded(f"{given}.exact", given)]
         constants = {"w8": np.ones(shape, np.int8), "s": np.float32(0.01), "z": np.uint8(0), "zw": np.int8(0)}
     weights = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
     graph = helper.make_graph(nodes, "peak", ends[:1], ends[1:], weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     return model.SerializeToString()
+
+
+def _rounded(taken: str, given: str) -> list[Any]:
+    """Nodes that make 8 bits of a tensor and float32 of them, which runtimes take as 8 bits between two layers."""
+    from onnx import helper
+
+    return [
+        helper.make_node("QuantizeLinear", [taken, "s", "z"], [f"{given}.8"]),
+        helper.make_node("DequantizeLinear", [f"{given}.8", "s", "z"], [given]),
+    ]

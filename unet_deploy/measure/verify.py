@@ -15,7 +15,7 @@ from unet_deploy.images.reading import AS_SAID, Reading
 from unet_deploy.masks.apart import check_apart
 from unet_deploy.masks.array import ArraySink
 from unet_deploy.runtimes import DEFAULT_TILE, Runtime
-from unet_deploy.runtimes.agreement import LIMIT_PPM, Agreement, compare
+from unet_deploy.runtimes.agreement import Agreement, compare
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime
 from unet_deploy.runtimes.tensorrt.record import ENGINE_SUFFIXES, read_record, record_path, set_accuracy
 from unet_deploy.segmentation.writer import write_labels, write_probabilities
@@ -64,10 +64,11 @@ def verify_tiled(
 
 
 def verify_against(
-    model: str, reference: Path, path: Path, *, limit_ppm: float = LIMIT_PPM, reading: Reading = AS_SAID
+    model: str, reference: Path, path: Path, *, limit_ppm: float | None = None, reading: Reading = AS_SAID
 ) -> Agreement:
     """Compare a model or an engine with the float32 model that it stands for, on all tiles of an image's first page.
 
+    limit_ppm: labels in a million that may differ; by default what the model's card says.
     What was found is written into an engine's record, good or bad. Raises ModelError where an engine was made of
     another model, and DeviceError where it does not run here.
     """

@@ -11,6 +11,7 @@ from unet_deploy.images.channels import numbered_names
 from unet_deploy.measure.inspection import EngineFile, ImageFile
 from unet_deploy.measure.verify import SeamCheck
 from unet_deploy.model.card import ModelCard, Normalization
+from unet_deploy.model.contract import LIMIT_PPM
 from unet_deploy.model.decision import Decision
 from unet_deploy.runtimes.agreement import TOLERANCE, Agreement
 from unet_deploy.system.words import bytes_text
@@ -32,6 +33,7 @@ def card_rows(card: ModelCard) -> Rows:
         ("trained on", card.trained_on or "not recorded"),
         *_masks(card),
         *_decision(card.decision),
+        *_limit(card),
         ("license", card.license or "not recorded"),
         *_parent(card),
         ("split", card.split or "not recorded"),
@@ -82,6 +84,13 @@ def _decision(decision: Decision) -> Rows:
     if decision.trusted_from:
         rows.append(("trusted", f"from a confidence of {decision.trusted_from:g} on"))
     return rows
+
+
+def _limit(card: ModelCard) -> Rows:
+    """How much less than float32 may change, where the card says it."""
+    if card.limit_ppm == LIMIT_PPM:
+        return []
+    return [("in less than float32", f"{card.limit_ppm:g} labels in a million may differ")]
 
 
 def _normalization(grey: Normalization) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from unet_deploy.errors import ModelError, reason
 from unet_deploy.model import card_fields
-from unet_deploy.model.contract import IMAGE, LABELS, OFFSET, PROBABILITIES, SCALE
+from unet_deploy.model.contract import IMAGE, LABELS, LIMIT_PPM, OFFSET, PROBABILITIES, SCALE
 from unet_deploy.model.decision import UNDECIDED, Decision
 from unet_deploy.model.parent import Parent
 
@@ -84,6 +84,8 @@ class ModelCard:
     """How its answer becomes a mask and objects."""
     parent: Parent | None = None
     """The model whose weights its training began with."""
+    limit_ppm: float = LIMIT_PPM
+    """Labels in a million that may differ from float32's where it is computed in less."""
     bytes_per_pixel: float | None = None
     """Peak bytes of activations for a pixel of input, measured with ONNX Runtime on a CPU."""
 
@@ -130,6 +132,8 @@ class ModelCard:
         plain.update(normalization=asdict(self.normalization), decision=asdict(self.decision))
         if self.decision == UNDECIDED:  # versions before know no such field
             del plain["decision"]
+        if self.limit_ppm == LIMIT_PPM:  # nor this one
+            del plain["limit_ppm"]
         plain["parent"] = self.parent and asdict(self.parent)
         for name in ("training_images", "mask_kind", "mask_values", "parent"):
             if not plain[name]:  # as of models that were not trained here: versions before know no such field

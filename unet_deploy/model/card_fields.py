@@ -114,6 +114,7 @@ CARD: Mapping[str, Rule] = {
     "mask_values": Rule(_are_mask_values, "whole numbers from 0 on, each above the one before"),
     "evaluation": _FIGURES,
     "evaluated_on": _TEXT,
+    "limit_ppm": Rule(lambda value: _is_number(value) and 0 <= value <= 1e6, "a number of 0 to 1e6"),
     "bytes_per_pixel": _or_none(Rule(lambda value: _is_number(value) and 0 <= value <= 1e9, "a number of 0 to 1e9")),
 }
 """By name of the field, but for the normalization, which has fields of its own."""

@@ -16,6 +16,9 @@ Pixels = Literal["uint8", "uint16", "float32"]
 Precision = Literal["fp32", "fp16", "int8"]
 """What the layers of a graph compute in."""
 
+LIMIT_PPM = 1000.0
+"""Labels in a million that may differ between a fast runtime and the float32 model, where no card says otherwise."""
+
 
 def pixels_for(*dtypes: np.dtype) -> Pixels:
     """Return the narrowest way of crossing the bus that holds pixels of all these types.

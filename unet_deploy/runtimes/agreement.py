@@ -15,9 +15,7 @@ from typing import Any
 import numpy as np
 
 from unet_deploy.errors import VerificationError
-
-LIMIT_PPM = 1000.0
-"""Labels in a million that may differ between a fast runtime and the float32 model."""
+from unet_deploy.model.contract import LIMIT_PPM
 
 TOLERANCE = 1e-4
 """How far two float32 probabilities of the same network may lie apart."""
@@ -71,7 +69,9 @@ class Agreement:
     def require(self, name: str) -> None:
         """Raise VerificationError unless it holds."""
         if not self.holds:
-            raise VerificationError(f"{name}: not the model's answer: {self}; do not use it, take --precision fp32")
+            raise VerificationError(
+                f"{name}: not the model's answer: {self}; do not use it, take --precision fp32, or --device cpu"
+            )
 
     def __add__(self, other: Agreement) -> Agreement:
         return replace(

@@ -34,14 +34,24 @@ class Choice:
     """Why it was not tried."""
 
     @property
+    def taken(self) -> bool:
+        """Whether what was tried is taken: it agrees, and is faster."""
+        return self._agrees and self.speedup > 1
+
+    @property
     def precision(self) -> str:
         """`bf16` or `fp32`."""
-        return "bf16" if self._agrees and self.speedup > 1 else "fp32"
+        return "bf16" if self.taken else "fp32"
 
     @property
     def settled(self) -> bool:
         """Whether another image need not be asked: tiles of one class say little."""
         return self.agreement is not None and self.agreement.classes > 1
+
+    @property
+    def lasts(self) -> bool:
+        """Whether the next process need not ask: that it agreed and was slower may have been of a busy moment."""
+        return self.settled and (self.precision == "bf16" or not self._agrees)
 
     @property
     def _agrees(self) -> bool:

@@ -1,4 +1,4 @@
-"""What the runtimes of a processor have in common: they compute in `submit`, one tile at a time.
+"""What the runtimes of a processor, and of devices that share its memory, have in common: they compute in `submit`.
 
 However many threads submit, one tile computes, with all processors: side by side they would take the memory of as many
 tiles, for next to nothing.

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from unet_deploy.errors import DeviceError, ModelError, reason
+from unet_deploy.images.grey import GreyScale
 from unet_deploy.model import finite
 from unet_deploy.model.card import METADATA_KEY, ModelCard
 from unet_deploy.model.change import AS_IT_IS, Change
-from unet_deploy.model.contract import IMAGE, PROBABILITIES, Pixels
+from unet_deploy.model.contract import IMAGE, OFFSET, PROBABILITIES, SCALE, Pixels
 from unet_deploy.model.unreadable import no_network
 from unet_deploy.runtimes import Answer, OutOfMemoryError, narrow
 from unet_deploy.runtimes.cpu import CpuRuntime, check_listens, graph_to_run, varies
@@ -58,29 +60,18 @@ class OpenVinoRuntime(CpuRuntime):
         core = ov.Core()
         if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise DeviceError("--precision bf16: this processor has no bfloat16; take fp32")
-        if not model.is_file():
-            raise ModelError(f"{model}: no such model file")
-        try:
-            reader = FrontEndManager().load_by_framework("onnx")  # all readers at once would complain on stderr
-            graph = reader.convert(reader.load(str(model)))
-        except Exception as error:  # its reader's errors share no base class but this
-            raise no_network(model) from error
-        card = _read_card(graph, model)
-        card.check_ports({port.any_name: _shape(port) for port in [*graph.inputs, *graph.outputs]}, model)
-        for each in graph.get_ops():
-            if each.get_type_name() == "Constant" and each.get_element_type() in (ov.Type.f32, ov.Type.f16):
-                finite.check_weight(each.data, model)
+        graph, card = read_graph(model, change)
         kind = precision if card.precision == "fp32" else card.precision
         name = f"OpenVINO {kind}, CPU"
         super().__init__(model, card, name, probabilities=probabilities, tile_size=tile_size, change=change)
-        if change.touches(card):
-            graph = reader.convert(reader.load(io.BytesIO(graph_to_run(model, change))))
-        self.pixels, self._share = pixels, _MEMORY_SHARE[kind]
+        self._scales_before = kind == "bf16" and card.normalization.method == "percentile"
+        self.pixels: Pixels = "float32" if self._scales_before else pixels
+        self._share = _MEMORY_SHARE[kind]
         self._listened = False
         try:
-            graph = ov.Model([graph.output(name) for name in self._outputs], graph.get_parameters())
+            graph = answering(graph, self._outputs)
             entry = ov.preprocess.PrePostProcessor(graph)
-            entry.input(IMAGE).tensor().set_element_type(_TYPES[pixels])
+            entry.input(IMAGE).tensor().set_element_type(_TYPES[self.pixels])
             settings = {
                 "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
                 "INFERENCE_NUM_THREADS": threads or usable_cores(),
@@ -92,6 +83,10 @@ class OpenVinoRuntime(CpuRuntime):
 
     def _taken(self, tile: np.ndarray) -> np.ndarray:
         return narrow(tile, self.pixels, self.name)
+
+    def _feeds(self, images: Sequence[np.ndarray], greys: Sequence[GreyScale]) -> dict[str, np.ndarray]:
+        feeds = super()._feeds(images, greys)
+        return scaled(feeds) if self._scales_before else feeds
 
     def _compute(self, feeds: dict[str, np.ndarray]) -> Answer:
         try:
@@ -126,11 +121,53 @@ class OpenVinoRuntime(CpuRuntime):
             with OpenVinoRuntime(self._model, probabilities=True, change=self._change) as other:
                 other._compute(part)
 
+    def memory(self, height: int, width: int) -> int | None:
+        bytes_taken = super().memory(height, width)
+        if bytes_taken is None or not self._scales_before:
+            return bytes_taken
+        return bytes_taken + 8 * self.card.channels * height * width  # the tile in float32, and once more in its batch
+
     def _network_memory(self, bytes_per_pixel: float, height: int, width: int) -> int:
         return int(self._share * bytes_per_pixel * height * width)
 
     def _release(self) -> None:
         del self._request
+
+
+def scaled(feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The same input with its grey values between 0 and 1 already: bfloat16 would make 30,000 and 30,100 one value.
+
+    Half precision ends at 65,504. The image is written over.
+    """
+    offset, scale = (feeds[port][:, :, None, None] for port in (OFFSET, SCALE))
+    image = feeds[IMAGE]
+    image -= offset
+    image *= scale
+    return {IMAGE: image, OFFSET: np.zeros_like(feeds[OFFSET]), SCALE: np.ones_like(feeds[SCALE])}
+
+
+def read_graph(model: Path, change: Change) -> tuple[ov.Model, ModelCard]:
+    """The network of a model file with the change made, and the card of the file. Raises ModelError."""
+    if not model.is_file():
+        raise ModelError(f"{model}: no such model file")
+    try:
+        reader = FrontEndManager().load_by_framework("onnx")  # all readers at once would complain on stderr
+        graph = reader.convert(reader.load(str(model)))
+    except Exception as error:  # its reader's errors share no base class but this
+        raise no_network(model) from error
+    card = _read_card(graph, model)
+    card.check_ports({port.any_name: _shape(port) for port in [*graph.inputs, *graph.outputs]}, model)
+    for each in graph.get_ops():
+        if each.get_type_name() == "Constant" and each.get_element_type() in (ov.Type.f32, ov.Type.f16):
+            finite.check_weight(each.data, model)
+    if change.touches(card):
+        graph = reader.convert(reader.load(io.BytesIO(graph_to_run(model, change))))
+    return graph, card
+
+
+def answering(graph: ov.Model, outputs: list[str]) -> ov.Model:
+    """The network with these outputs alone, and what only others need gone."""
+    return ov.Model([graph.output(name) for name in outputs], graph.get_parameters())
 
 
 def _read_card(graph: ov.Model, model: Path) -> ModelCard:

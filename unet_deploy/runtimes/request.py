@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, cast, get_args
+from typing import Literal, Protocol, cast, get_args
 
 from unet_deploy.errors import DeviceError, UsageError
 from unet_deploy.model.change import Change
 from unet_deploy.model.contract import Pixels, Precision
 from unet_deploy.runtimes import Runtime
 from unet_deploy.runtimes.agreement import Agreement
-from unet_deploy.runtimes.table import PRECISIONS, RUNTIMES, TABLE, Device, Row
+from unet_deploy.runtimes.table import LAPTOP, PRECISIONS, RUNTIMES, TABLE, Device, Row
 from unet_deploy.system.arguments import number, number_or_none, settle, text, whole, whole_or_none, yes_or_no
 from unet_deploy.system.progress import Progress
 
@@ -22,11 +22,11 @@ class Request:
     """How a model is to be run; None and auto leave the choice to us. Raises UsageError for what there is not."""
 
     device: str = "auto"
-    """auto, cpu, cuda or cuda:N."""
+    """auto, cpu, cuda or cuda:N (NVIDIA's), gpu or gpu:N (any other), npu."""
     runtime: str = "auto"
     """auto, or one of RUNTIMES."""
     precision: str | None = None
-    """fp32, fp16 on a GPU, bf16 on a CPU, int8 of a quantized model; by default int8, fp32 on a CPU, fp16 on a GPU.
+    """fp32, fp16 on a GPU or NPU, bf16 on a CPU, int8 of a quantized model; by default int8, fp32 on a CPU, else fp16.
 
     auto: as by default, but bf16 on a CPU that computes it itself and where it is proved on the image, and faster.
     """
@@ -47,9 +47,9 @@ class Request:
         settle(self, device=text, runtime=text, pixels=text)
         settle(self, probabilities=yes_or_no, tile_size=whole_or_none, batch_size=whole)
         settle(self, scale=number, threshold=number_or_none)
-        kind, _, index = self.device.partition(":")
-        if kind not in ("auto", "cpu", "cuda") or (index and not (kind == "cuda" and index.isdigit())):
-            raise UsageError(f"--device {self.device}: there are auto, cpu, cuda and cuda:N")
+        kind, colon, index = self.device.partition(":")
+        if kind not in ("auto", *get_args(Device)) or (colon and not (kind in ("cuda", "gpu") and index.isdecimal())):
+            raise UsageError(f"--device {self.device}: there are auto, cpu, cuda, cuda:N, gpu, gpu:N and npu")
         if self.runtime not in ("auto", *RUNTIMES):
             raise UsageError(f"--runtime {self.runtime}: there are auto, {', '.join(RUNTIMES)}")
         if self.precision not in (None, "auto", *PRECISIONS):
@@ -71,8 +71,16 @@ class Request:
         return replace(self, precision=None) if self.precision == "auto" else self
 
     @property
+    def kind(self) -> Device | Literal["auto"]:
+        """The kind of device; auto where that is open, and the runtime that was asked for does not settle it."""
+        if self.device != "auto":
+            return cast("Device", self.device.partition(":")[0])
+        kinds = {row.device for row in TABLE if row.name == self.runtime}
+        return kinds.pop() if len(kinds) == 1 and kinds <= set(LAPTOP) else "auto"
+
+    @property
     def gpu_index(self) -> int:
-        """N of cuda:N, otherwise 0."""
+        """N of cuda:N and gpu:N, otherwise 0."""
         return int(self.device.partition(":")[2] or 0)
 
     def rows(self, device: Device) -> tuple[Row, ...]:
@@ -85,18 +93,23 @@ class Request:
             return rows
         if named := self._named(device):
             raise UsageError(f"--precision {self.precision}: {self._why_not(named[0])}")
-        if device == "cpu":
+        takes = list(dict.fromkeys(row.device for row in TABLE if row.name == self.runtime))
+        if takes == ["cuda"]:
             raise DeviceError(f"--runtime {self.runtime}: runs on an NVIDIA GPU, and --device {self.device} is none")
-        raise UsageError(f"--runtime {self.runtime}: runs on CPUs; take --device cpu, or leave --runtime out")
+        raise UsageError(
+            f"--runtime {self.runtime}: takes --device {' or '.join(takes)}, not {device}; or leave --runtime out"
+        )
 
     def _named(self, device: Device) -> list[Row]:
         return [row for row in TABLE if row.device == device and self.runtime in ("auto", row.name)]
 
     def _why_not(self, row: Row) -> str:
-        if row.device == "cuda":
+        if row.device in LAPTOP and self.precision != "bf16":
+            return f"{row.title} does not have it on --device {row.device}; take {' or '.join(row.precisions)}"
+        if row.device != "cpu":
             return "is for CPUs; take --device cpu, or --precision fp16"
         if self.precision == "fp16":
-            return "is no faster than fp32 on a CPU; take bf16, or --device cuda"
+            return "is no faster than fp32 on a CPU; take bf16, or --device cuda or gpu"
         return f"{row.title} does not have it on a CPU; leave --runtime out"
 
 

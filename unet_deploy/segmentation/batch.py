@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,16 +73,48 @@ def attempt_each(
     """
     for job in jobs:
         try:
-            if is_made and is_made(job):
-                outcome: Outcome[Result] = MadeBefore(job)
-            else:
-                outcome = Made(job, work(job))
+            made = bool(is_made and is_made(job))
+            outcome: Outcome[Result] = MadeBefore(job) if made else Made(job, work(job))
         except KeyboardInterrupt:
             yield Interrupted(job, _is_kept(job))
             raise
         except Exception as error:
-            outcome = Failed(job, told(job.image, error), not isinstance(error, UsageError) and _is_kept(job))
+            outcome = _failed(job, error)
         yield outcome
+
+
+def attempt_ahead(
+    jobs: Iterable[Job], begin: Callable[[Job], Callable[[], Result]], *, is_made: Callable[[Job], bool] | None = None
+) -> Iterator[Outcome[Result]]:
+    """As `attempt_each`, but the end of the work for an image, which `begin` returns, is done beside the next image.
+
+        caller's thread      begin 1   begin 2   begin 3
+        another                        end 1     end 2     end 3
+        told                                     1         2         3
+
+    An end that is begun comes to its end, interrupt or not.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        ending: Future[Outcome[Result]] | None = None
+        for begun in attempt_each(jobs, begin, is_made=is_made):
+            if ending:
+                yield ending.result()
+            ending = thread.submit(_end, begun) if isinstance(begun, Made) else None
+            if not isinstance(begun, Made):
+                yield begun
+        if ending:
+            yield ending.result()
+
+
+def _end(begun: Made[Callable[[], Result]]) -> Outcome[Result]:
+    try:
+        return Made(begun.job, begun.result())
+    except Exception as error:
+        return _failed(begun.job, error)
+
+
+def _failed(job: Job, error: Exception) -> Failed:
+    return Failed(job, told(job.image, error), not isinstance(error, UsageError) and _is_kept(job))
 
 
 def told(image: Path, error: Exception) -> UnetDeployError:

@@ -44,11 +44,13 @@ from unet_deploy.images.grey import GreyScale, measure_page
 from unet_deploy.images.samples import Palette
 from unet_deploy.masks import format_of
 from unet_deploy.runtimes import Runtime
+from unet_deploy.runtimes.cpu import CpuRuntime
+from unet_deploy.runtimes.shaped import ShapedRuntime
 from unet_deploy.segmentation.compute import Task, stream_here
 from unet_deploy.segmentation.writer import OutputWriter, cut_to, write_labels, write_probabilities
 from unet_deploy.stream.pipeline import Timing, stream
 from unet_deploy.stream.planner import proof_plan
-from unet_deploy.stream.proof import prove
+from unet_deploy.stream.proof import prove, without_proof
 from unet_deploy.stream.tta import averaged
 from unet_deploy.system.extras import require
 from unet_deploy.system.interrupt import ignore_interrupts
@@ -217,11 +219,11 @@ class Cluster:
         """What is to be done, with the names of files as other machines see them."""
         scale = task.measured.scaled.scale  # 1 where the caller had opened the model: then the request says it
         request = self._request if scale == 1 else replace(self._request, scale=scale)
-        if request.precision == "auto":  # chosen once for all
+        if request.precision == "auto" or task.settled.precision:  # chosen once for all
             request = replace(request, precision=task.settled.precision)
         return Work(
             model=self._model,
-            request=request,
+            request=_as_taken(request, task.settled.runtime),
             fingerprint=task.settled.runtime.fingerprint,
             runtime=task.settled.runtime.name,
             image=task.path if is_url(task.path) else task.path.resolve(),
@@ -368,6 +370,14 @@ def _opened(
         source.close()
         raise ImageError(f"{image}: a worker sees another file there; put it where all machines see the same")
     return source
+
+
+def _as_taken(request: Request, runtime: Runtime) -> Request:
+    """The request that leaves a worker no choice but the device that was taken here, or to say that it has none."""
+    taken = without_proof(runtime)
+    if isinstance(taken, ShapedRuntime):
+        return replace(request, device=taken.request.device, runtime=taken.request.runtime)
+    return replace(request, device="cpu") if isinstance(taken, CpuRuntime) else request
 
 
 def _runtime(work: Work) -> Runtime:

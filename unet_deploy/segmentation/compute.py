@@ -65,7 +65,7 @@ class StreamHere:
             task.plan,
             task.ready,
             writer.consumers,
-            greys=PageScales(task.source, task.ready.card.normalization, task.measured.greys),
+            greys=PageScales(task.source, task.ready.card.normalization, task.settled.greys),
             resumed=writer.finished_tile,
             skip_background=task.options.skip_background,
             progress=progress,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,18 +18,20 @@ from unet_deploy.masks import Keep, format_of
 from unet_deploy.masks.apart import check_apart
 from unet_deploy.masks.overlay import MOST_SIDE
 from unet_deploy.masks.tiff import LEVEL
+from unet_deploy.model.contract import pixels_for
 from unet_deploy.runtimes import Runtime
 from unet_deploy.runtimes.request import Request
 from unet_deploy.segmentation.compute import Compute, stream_here
 from unet_deploy.segmentation.measuring import scale_for
 from unet_deploy.segmentation.models import Model, models_of
 from unet_deploy.segmentation.options import Options
-from unet_deploy.segmentation.outputs import Outputs, check_outputs
+from unet_deploy.segmentation.outputs import Outputs, check_outputs, unfinished_key
 from unet_deploy.segmentation.places import frame_of
 from unet_deploy.segmentation.planning import covered_region, open_file, plan_file, turn_to_level
-from unet_deploy.segmentation.run import mark_of_job
+from unet_deploy.segmentation.same_job import mark_of_job
 from unet_deploy.segmentation.scaling import Scaled
 from unet_deploy.stream.pipeline import DoneTile, stream
+from unet_deploy.stream.precision import foresee_precision
 from unet_deploy.stream.tta import averaged
 from unet_deploy.tiling import Region, TilePlan
 
@@ -64,6 +67,8 @@ class Forecast:
     """Bytes of the outputs' disk."""
     seconds: float
     """By the time of one tile; what is skipped or finished already takes none."""
+    precision: str = ""
+    """What `auto` will take, and why; empty where it has no choice. What is still to be proved is timed in float32."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +91,15 @@ def forecast(
     """
     check_apart(outputs.places, [path])
     options = replace(options, max_memory=compute.share(options.max_memory))
-    request = Request(probabilities=options.tta or outputs.probabilities is not None, threshold=options.threshold)
-    with open_file(path, options) as source, models_of(model, request) as models:
+    with ExitStack() as stack:
+        source = stack.enter_context(open_file(path, options))
+        request = Request(
+            precision="auto",
+            probabilities=options.tta or outputs.probabilities is not None,
+            pixels=pixels_for(source.info.dtype),
+            threshold=options.threshold,
+        )
+        models = stack.enter_context(models_of(model, request))
         turn_to_level(source, models.card, options)
         info = source.info
         check_fits(info, models.card)
@@ -98,7 +110,9 @@ def forecast(
         if outputs.objects:
             frame_of(info, options.objects.coordinates, outputs.objects)
         scaled = scale_for(models, source, options.scaling, options.max_memory).scaled
-        runtime = models.at(scaled.scale)
+        recorded = unfinished_key(outputs.mask).get("runtime") if options.resume else None
+        settled = foresee_precision(models.at(scaled.scale), recorded)
+        runtime = settled.runtime
         options = models.options_for(runtime, options)
         ready = averaged(runtime, options.tta)
         region = covered_region(info, ready.card, options)
@@ -109,7 +123,8 @@ def forecast(
             for shares in ((1.0, 1.0), (sample.labels, sample.probabilities))
         )
         what = f"{ready.card.name} on {ready.name}"
-        return Forecast(info, what, scaled, plan, memory, most, likely, _free(outputs.mask), sample.seconds)
+        disk = (most, likely, _free(outputs.mask))
+        return Forecast(info, what, scaled, plan, memory, *disk, sample.seconds, settled.why)
 
 
 def _sample(source: ImageSource, plan: TilePlan, runtime: Runtime) -> _Sample:

@@ -24,7 +24,7 @@ from unet_deploy.segmentation.models import Given, Models
 from unet_deploy.segmentation.scaling import AS_IT_IS, Scaled, Scaling, require_diameter, scale_of
 from unet_deploy.stream.pipeline import NOTHING_KNOWN, DoneTile, stream
 from unet_deploy.stream.planner import Budget
-from unet_deploy.stream.proof import without_proof
+from unet_deploy.stream.precision import unmoved
 from unet_deploy.system.machine import default_ceiling
 from unet_deploy.tiling import Tile, TilePlan, legal_side, plan_tiles
 
@@ -104,7 +104,7 @@ def measure_scale(
     grey = greys.get(page) or measure_page(source, page, card.normalization)
     diameter = None
     for scale in SCALES:
-        runtime = without_proof(models.at(scale))
+        runtime = unmoved(models.at(scale))
         plan = _plan(source, runtime, round(1 / scale), max_memory)
         diameter = _areas(source, runtime, plan, {page: grey}, round(1 / scale)).diameter
         if max_memory and scale != 1:

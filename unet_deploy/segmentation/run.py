@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, astuple, replace
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,13 @@ from typing import Any
 import numpy as np
 from typing_extensions import Unpack
 
-from unet_deploy._version import __version__
 from unet_deploy.errors import ChangedError, ImageError, UsageError
 from unet_deploy.images import ImageSource, check_fits
 from unet_deploy.images.array import ALL_CHANNELS, ArraySource, Channels
 from unet_deploy.images.grey import GreyScale, check_dtype
 from unet_deploy.images.likeness import likeness
 from unet_deploy.images.state import changed
-from unet_deploy.masks import Keep, format_of
+from unet_deploy.masks import Keep
 from unet_deploy.masks.apart import check_apart
 from unet_deploy.masks.array import ArraySink
 from unet_deploy.masks.origin import Origin
@@ -31,9 +29,10 @@ from unet_deploy.segmentation.compute import Compute, Task, stream_here
 from unet_deploy.segmentation.measuring import scale_for
 from unet_deploy.segmentation.models import Given, Model, Models, models_of
 from unet_deploy.segmentation.options import DEFAULTS, Options
-from unet_deploy.segmentation.outputs import Outputs, check_ours, check_outputs, finished, sweep, unfinished_key
+from unet_deploy.segmentation.outputs import Outputs, check_outputs, unfinished_key
 from unet_deploy.segmentation.planning import covered_region, open_file, plan_file, turn_to_level
 from unet_deploy.segmentation.report import Report
+from unet_deploy.segmentation.same_job import key_of_run, mark_of_job
 from unet_deploy.segmentation.scaling import AS_THE_CARD_SAYS, Scaling
 from unet_deploy.segmentation.trust import judge
 from unet_deploy.segmentation.writer import OutputWriter, Subject, write_labels, write_probabilities
@@ -43,11 +42,13 @@ from unet_deploy.stream.precision import settle_precision
 from unet_deploy.stream.tta import averaged
 from unet_deploy.system.arguments import callable_or_none, kind_of, yes_or_no
 from unet_deploy.system.arguments import path as path_of
-from unet_deploy.system.cache import key_of
 from unet_deploy.system.progress import Progress
 from unet_deploy.zoo import Asked, Request, find_model
 
-__all__ = ["Options", "Outputs", "Report", "segment", "segment_array", "segment_file"]
+__all__ = ["Options", "Outputs", "Report", "begin_file", "segment", "segment_array", "segment_file"]
+
+SMALL = 1 << 20
+"""Pixels of an image, all pages together, that is segmented in about the time that files take to be written safely."""
 
 
 def segment(
@@ -70,9 +71,9 @@ def segment(
     tta: the mean over eight orientations of each tile, which takes eight times as long.
     progress: called with tiles done and tiles in all.
     asked: how a model that is opened here is run, by the names of `Request`: probabilities (return them too), device
-    (auto, cpu, cuda or cuda:N), tile_size (largest side of a tile in pixels of the image, by default the runtime's; the
-    answer is the same), threshold (the probability above which a pixel is not background, by default the card's) and
-    more.
+    (auto, cpu, cuda, cuda:N, gpu, gpu:N or npu), tile_size (largest side of a tile in pixels of the image, by default
+    the runtime's; the answer is the same), threshold (the probability above which a pixel is not background, by default
+    the card's) and more.
 
     Returns labels, uint8 (H, W) or (pages, H, W); with `probabilities` also float32 (K, H, W) or (pages, K, H, W).
     Raises UnetDeployError: ImageError, ModelError, DeviceError, UsageError, ResourceError.
@@ -90,7 +91,8 @@ def segment(
     tta, probabilities = yes_or_no(tta, "tta"), yes_or_no(asked.pop("probabilities", False), "probabilities")
     progress = callable_or_none(progress, "progress")
     check_dtype(image.dtype, "array")
-    request = replace(Request(pixels=pixels_for(image.dtype), probabilities=probabilities or tta), **asked)
+    request = Request(precision="auto", pixels=pixels_for(image.dtype), probabilities=probabilities or tta)
+    request = replace(request, **asked)
     with models_of(model, request) as models:
         labels, scores = segment_array(
             image, models, request.tile_size, scaling=scaling, probabilities=probabilities, tta=tta, progress=progress
@@ -123,7 +125,8 @@ def segment_array(
     check_fits(info, card, remedy=f"it is {read}: {how}, or say with `channel_axis` where its channels are")
     measured = scale_for(models, source, scaling, greys=greys)
     opened = models.at(measured.scaled.scale)
-    runtime = averaged(settle_precision(opened, source, measured.greys).runtime, tta)
+    settled = settle_precision(opened, source, measured.greys)
+    runtime = averaged(settled.runtime, tta)
     budget = Budget.of(source, info.region, runtime, overlay=False)
     plan = plan_for(runtime, info.region, tile_size, budget)
     labels = ArraySink((info.pages, 1, info.height, info.width), np.dtype(np.uint8))
@@ -137,7 +140,7 @@ def segment_array(
         plan,
         runtime,
         consumers,
-        greys=PageScales(source, card.normalization, measured.greys),
+        greys=PageScales(source, card.normalization, settled.greys),
         progress=progress,
     )
     return labels.array[:, 0], scores.array if scores else None
@@ -159,7 +162,7 @@ def segment_file(
     image: a TIFF, PNG or JPEG file, an OME-Zarr folder or a URL.
     output: the mask to write, a tiled BigTIFF or an OME-Zarr of uint8 class indices; or all the files to make.
     model: a model file, an engine, a shipped model's name, or what `open_model` returned, which is left open.
-    device: of a model that is opened here: auto, cpu, cuda or cuda:N.
+    device: of a model that is opened here: auto, cpu, cuda, cuda:N, gpu, gpu:N or npu.
     compute: who computes the tiles, by default this process.
     progress: called with tiles done and tiles in all.
     source: the image, where `planning.first_look` has opened it already with these options; it is left open.
@@ -179,6 +182,24 @@ def segment_file(
     >>> [path.name for path in report.outputs], report.objects
     (['part.tif', 'part.overlay.png', 'part.csv'], 0)
     """
+    return begin_file(image, output, model, options, device=device, compute=compute, progress=progress, source=source)()
+
+
+def begin_file(
+    image: str | Path,
+    output: str | Path | Outputs,
+    model: Model = None,
+    options: Options = DEFAULTS,
+    *,
+    device: str = "auto",
+    compute: Compute = stream_here,
+    progress: Progress | None = None,
+    source: ImageSource | None = None,
+) -> Callable[[], Report]:
+    """As `segment_file`, but the files of a small image get their names when what is returned is called.
+
+    It is to be called once, on any thread, while the model is still open.
+    """
     path, progress = path_of(image, "image"), callable_or_none(progress, "progress")
     if not isinstance(options, Options):
         raise UsageError(f"options: give Options, not {kind_of(options)}")
@@ -188,13 +209,24 @@ def segment_file(
         opened = source or stack.enter_context(open_file(path, options))
         request = Request(
             device=device,
+            precision="auto",
             probabilities=options.tta or outputs.probabilities is not None,
             pixels=pixels_for(opened.info.dtype),
             tile_size=options.tile_size,
             threshold=options.threshold,
         )
         models = stack.enter_context(models_of(model, request))
-        return _run(path, opened, outputs, models, options, compute, progress)
+        end = _run(stack, path, opened, outputs, models, options, compute, progress)
+        if opened.info.pages * opened.info.height * opened.info.width > SMALL:
+            report = end()
+            return lambda: report
+        still_open = stack.pop_all()
+
+    def finish() -> Report:
+        with still_open:
+            return end()
+
+    return finish
 
 
 def segment_path(
@@ -221,6 +253,7 @@ def segment_path(
 
 
 def _run(
+    stack: ExitStack,
     path: Path,
     source: ImageSource,
     outputs: Outputs,
@@ -228,8 +261,11 @@ def _run(
     options: Options,
     compute: Compute,
     progress: Progress | None,
-) -> Report:
-    """Segment an image that is open with a model at the scale that it wants."""
+) -> Callable[[], Report]:
+    """Segment an image that is open with a model at the scale that it wants; what is returned names its files.
+
+    stack: keeps open what that needs.
+    """
     options = replace(options, max_memory=compute.share(options.max_memory))
     level = turn_to_level(source, models.card, options)
     info = source.info
@@ -250,16 +286,20 @@ def _run(
     task = Task(path, source, level, state, measured, settled, ready, plan, region, options)
     origin = Origin(path, options.reading, level, likeness(source))
     subject = Subject(source, covered, region, ready.card.classes, options.outside, origin, ready.card.decision)
-    keep = Keep(_key(task, outputs, models.fingerprint), options.resume, options.overwrite, job)
-    with OutputWriter(outputs, subject, options.objects, keep) as writer:
-        with _unchanged(task, writer):
-            timing = compute.fill(task, writer, progress)
+    keep = Keep(key_of_run(task, outputs, models.fingerprint), options.resume, options.overwrite, job)
+    writer = stack.enter_context(OutputWriter(outputs, subject, options.objects, keep))
+    with _unchanged(task, writer):
+        timing = compute.fill(task, writer, progress)
+
+    def end() -> Report:
         writer.commit()
-    nothing = writer.objects == 0 or writer.found_nothing
-    trust = judge(writer.confidence, _calibrated(models.card.decision, ready), scaled, found_nothing=nothing)
-    found = (writer.objects, subject.noted, writer.places, writer.too_large)
-    by = (models.card.name, settled.precision, settled.why)
-    return Report(info, plan, outputs, ready.name, timing, settled.proved, *found, scaled, trust, *by)
+        nothing = writer.objects == 0 or writer.found_nothing
+        trust = judge(writer.confidence, _calibrated(models.card.decision, ready), scaled, found_nothing=nothing)
+        found = (writer.objects, subject.noted, writer.places, writer.too_large)
+        by = (models.card.name, settled.precision, settled.why)
+        return Report(info, plan, outputs, ready.name, timing, settled.proved, *found, scaled, trust, *by)
+
+    return end
 
 
 def _calibrated(decision: Decision, runtime: Runtime) -> Decision:
@@ -295,73 +335,3 @@ def _check_unchanged(task: Task, writer: OutputWriter) -> None:
     except ChangedError:
         writer.give_up()
         raise
-
-
-def mark_of_job(state: str, outputs: Outputs, fingerprint: str, options: Options) -> str:
-    """The mark of the files that a run makes of an image in this state. fingerprint: of its `Models`.
-
-    Another image, model, set of outputs or setting has another. What the answer does not depend on – tiles, memory,
-    whether it was resumed – is not in it.
-    """
-    settings = replace(options, tile_size=None, max_memory=None, resume=False, overwrite=False)
-    names = [each.name for each in outputs]
-    return key_of(state, fingerprint, asdict(settings), names)
-
-
-def is_made(path: Path, outputs: Outputs, models: Models, options: Options) -> bool:
-    """Whether the mask is there, whole, and a run of this very job made it. Raises UsageError where another thing is.
-
-    Where the file system keeps no marks, a mask that is there and whole is taken for the job's own.
-    """
-    return _made_of(path, outputs, models, options) is not None
-
-
-def end_made(path: Path, outputs: Outputs, models: Models, options: Options) -> bool:
-    """As `is_made`; what runs left that were killed between giving the files their names and their end is removed."""
-    state = _made_of(path, outputs, models, options)
-    if state is not None:
-        sweep(outputs, _key_of_job(state, outputs, models.fingerprint, options))
-    return state is not None
-
-
-def _made_of(path: Path, outputs: Outputs, models: Models, options: Options) -> str | None:
-    """The state of the image that `is_made` says the mask to be made of; None where there is no mask."""
-    if not finished(outputs.mask):
-        return None
-    with open_file(path, options) as source:
-        turn_to_level(source, models.card, options)
-        state = source.state()
-    job = mark_of_job(state, outputs, models.fingerprint, options)
-    check_ours(format_of(outputs.mask).place(outputs.mask), Keep(resume=True, job=job))
-    return state
-
-
-def _key(task: Task, outputs: Outputs, fingerprint: str) -> dict[str, Any]:
-    """What must be the same for an unfinished run to go on. fingerprint: of its `Models`."""
-    return {
-        "version of this program": __version__,
-        **_key_of_job(task.state, outputs, fingerprint, task.options),
-        "scale": task.settled.runtime.fingerprint,
-        "runtime": task.settled.runtime.name,
-        "tile size": json.loads(json.dumps(asdict(task.plan))),
-    }
-
-
-def _key_of_job(state: str, outputs: Outputs, fingerprint: str, options: Options) -> dict[str, Any]:
-    """What of a key is known before a model is opened: which pixels the masks get, however they are computed."""
-    settings = {
-        "channel": options.channel,
-        "palette": options.palette,
-        "nodata": repr(options.nodata),
-        "outside": options.outside,
-        "level": options.level,
-        "tta": options.tta,
-        "skip_background": options.skip_background,
-    }
-    return {
-        "image": state,
-        "model": fingerprint,
-        "region": astuple(options.roi) if options.roi else None,
-        "setting": settings,
-        "set of outputs": [each.name for each in outputs],
-    }

@@ -11,24 +11,24 @@ What came of it is kept, so that the next run on this processor takes the same a
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from unet_deploy.errors import DeviceError, ModelError
 from unet_deploy.images import ImageSource
 from unet_deploy.images.grey import GreyScale, measure_page, read_tile
-from unet_deploy.runtimes import Answer, OutOfMemoryError, Runtime
+from unet_deploy.runtimes import OutOfMemoryError, Runtime
 from unet_deploy.runtimes.agreement import Agreement
 from unet_deploy.runtimes.choice import Choice
+from unet_deploy.runtimes.shaped import ShapedRuntime
 from unet_deploy.stream.pipeline import NOTHING_KNOWN
 from unet_deploy.stream.planner import plan_for, proof_plan
-from unet_deploy.stream.proof import compare_on_tiles, prove, spread
+from unet_deploy.stream.proof import Unproved, compare_on_tiles, prove, spread, without_proof
 from unet_deploy.stream.stand_in import StandIn
+from unet_deploy.stream.timed import Timed
 from unet_deploy.system.progress import Progress
 from unet_deploy.tiling import Tile
 
@@ -41,6 +41,8 @@ TILES = 3
 LOOKED_AT = 12
 """Tiles at even distances through the first page."""
 
+TO_BE_PROVED = f"bfloat16 where it is faster and {TILES} tiles of the image prove it"
+
 
 @dataclass(frozen=True)
 class Settled:
@@ -48,11 +50,13 @@ class Settled:
 
     runtime: Runtime
     proved: Agreement | None
-    """What was measured now; None where there was nothing to show, or it was shown before."""
+    """What was shown now; None where there was nothing to show, or it was shown before."""
     precision: str | None = None
     """What `auto` has taken, `bf16` or `fp32`; None where it had no choice."""
     why: str = ""
     """Why that, in words."""
+    greys: Mapping[int, GreyScale] = field(default_factory=dict)
+    """The grey scales of pages that are known by then."""
 
 
 class ByProof(StandIn):
@@ -101,10 +105,11 @@ class ByProof(StandIn):
                 yield other
 
     def take(self, choice: Choice) -> None:
-        """Compute so from now on, and in the next processes too, where the choice is no matter of one image."""
+        """Compute so from now on, and in the next processes too, where the choice is none of one image or moment."""
         if choice.settled and self.choice is None:
             self.choice = choice
-            self._keep(choice)
+            if choice.lasts:
+                self._keep(choice)
         if choice.precision == "fp32":
             with self._opening:
                 tried = self._opened.pop("bf16", None)
@@ -130,14 +135,49 @@ def settle_precision(
     Raises VerificationError where a precision that was asked for does not hold.
     """
     if not isinstance(runtime, ByProof):
-        return Settled(runtime, prove(runtime, source, lambda: proof_plan(runtime, source.info.region), progress))
+        proved = prove(runtime, source, lambda: proof_plan(runtime, source.info.region), progress)
+        if not isinstance(taken := _taken(runtime), ByProof):
+            return Settled(runtime, proved, greys=greys)
+        runtime = taken
+    with runtime.deciding:
+        known = foresee_precision(runtime, recorded)
+        if known.precision:
+            return replace(known, greys=greys)
+        grey = greys.get(0) or measure_page(source, 0, runtime.card.normalization)
+        choice = _try(runtime, source, grey)
+        runtime.take(choice)
+    proved = choice.agreement if choice.precision == "bf16" else None
+    return Settled(runtime.computing(choice.precision), proved, choice.precision, str(choice), {**greys, 0: grey})
+
+
+def foresee_precision(runtime: Runtime, recorded: str | None = None) -> Settled:
+    """What `settle_precision` will say, by what is known already; nothing is tried for it.
+
+    Its precision is None where that is still to be proved, and then it computes in float32.
+    """
+    if not isinstance(runtime, ByProof):
+        return Settled(runtime, None)
     if recorded and (precision := _begun_in(runtime, recorded)):
         return Settled(runtime.computing(precision), None, precision, f"{precision}: the run was begun so")
-    with runtime.deciding:
-        known = runtime.choice
-        choice = known or _try(runtime, source, greys)
-        runtime.take(choice)
-    return Settled(runtime.computing(choice.precision), None, choice.precision, str(choice))
+    if runtime.choice is None:
+        return Settled(runtime.computing("fp32"), None, why=TO_BE_PROVED)
+    precision = runtime.choice.precision
+    return Settled(runtime.computing(precision), None, precision, str(runtime.choice))
+
+
+def unmoved(runtime: Runtime) -> Runtime:
+    """The runtime for what is measured of an image before it is segmented: it answers alike whatever was proved."""
+    if isinstance(runtime, ByProof):
+        return runtime.computing("fp32")
+    inner = without_proof(runtime)
+    return inner.exact if isinstance(inner, ShapedRuntime) else inner
+
+
+def _taken(runtime: Runtime) -> Runtime:
+    """What answers once a device was proved, or gave way to the processor."""
+    while isinstance(runtime, Unproved):
+        runtime = runtime.runtime
+    return runtime
 
 
 def _begun_in(runtime: ByProof, recorded: str) -> str | None:
@@ -152,14 +192,13 @@ def _begun_in(runtime: ByProof, recorded: str) -> str | None:
     return None
 
 
-def _try(runtime: ByProof, source: ImageSource, greys: Mapping[int, GreyScale]) -> Choice:
-    """Compute a few tiles in both precisions."""
-    grey = greys.get(0) or measure_page(source, 0, runtime.card.normalization)
+def _try(runtime: ByProof, source: ImageSource, grey: GreyScale) -> Choice:
+    """Compute a few tiles of the first page in both precisions."""
     try:
-        fast = _Timed(runtime.computing("bf16"))
+        fast = Timed(runtime.computing("bf16"))
         tiles = _tiles(fast, source, grey)
         with runtime.reference() as reference:
-            exact = _Timed(reference)
+            exact = Timed(reference)
             agreement = compare_on_tiles(fast, exact, source, tiles, grey=grey)
         return Choice(agreement, exact.seconds / fast.seconds)
     except (DeviceError, ModelError, OutOfMemoryError) as error:
@@ -173,23 +212,3 @@ def _tiles(runtime: Runtime, source: ImageSource, grey: GreyScale) -> Sequence[T
     contrast = [float(np.std(read_tile(source, 0, tile.read, grey)[0])) for tile in looked_at]
     most = [looked_at[at] for at in np.argsort(contrast)[::-1][:TILES]]
     return most if len(most) > 1 else most * 2
-
-
-class _Timed(StandIn):
-    """A Runtime that is watched: `seconds` is the least that a pixel of its input took."""
-
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime, self.seconds = runtime, float("inf")
-
-    @property
-    def runtime(self) -> Runtime:
-        return self._runtime
-
-    def submit(self, tiles: Sequence[np.ndarray], greys: Sequence[GreyScale]) -> tuple[float, Any]:
-        return time.perf_counter(), (tiles[0][0].size * len(tiles), self._runtime.submit(tiles, greys))
-
-    def result(self, ticket: tuple[float, Any]) -> Answer:
-        began, (pixels, inner) = ticket
-        answer = self._runtime.result(inner)
-        self.seconds = min(self.seconds, (time.perf_counter() - began) / pixels)
-        return answer

@@ -14,11 +14,14 @@ from typing import Any
 
 import numpy as np
 
+from unet_deploy.errors import DeviceError, VerificationError
 from unet_deploy.images import ImageSource
 from unet_deploy.images.grey import GreyScale, measure_page, read_tile
 from unet_deploy.runtimes import Answer, OutOfMemoryError, Runtime
-from unet_deploy.runtimes.agreement import LIMIT_PPM, Agreement, compare, together
+from unet_deploy.runtimes.agreement import Agreement, compare, together
+from unet_deploy.runtimes.choice import Choice
 from unet_deploy.stream.stand_in import StandIn
+from unet_deploy.stream.timed import Timed
 from unet_deploy.system.progress import Progress
 from unet_deploy.tiling import Tile, TilePlan
 
@@ -34,12 +37,24 @@ class Proof:
     """Opens the float32 model with probabilities. Raises VerificationError where it is not to be found."""
     keep: Callable[[Agreement], None]
     """Writes the result down, so that it is not asked for again."""
+    instead: Instead | None = None
+    """What is taken where it does not hold, or is slow; None where the one is an error and the other no matter."""
+
+
+@dataclass(frozen=True)
+class Instead:
+    """What takes over from a runtime that nobody asked for by name, where that fails, is wrong or is no faster."""
+
+    open: Callable[[str], Runtime]
+    """Told why."""
+    keep: Callable[[Choice], None]
+    """Writes down what came of it, so that it is not tried again."""
 
 
 class Unproved(StandIn):
     """A Runtime that answers as another one does, and carries what that one has still to show.
 
-    proof: None once it was shown. proving: held by the thread that is showing it; others wait for what comes of it.
+    proof: None once it is settled. proving: held by the thread that settles it; others wait for what comes of it.
     """
 
     def __init__(self, runtime: Runtime, proof: Proof) -> None:
@@ -51,10 +66,16 @@ class Unproved(StandIn):
     def runtime(self) -> Runtime:
         return self._runtime
 
+    def give_way(self, runtime: Runtime) -> None:
+        """Answer as another runtime from now on, and let the one go that was not proved."""
+        self._runtime.close()
+        self._runtime, self.proof = runtime, None
+
 
 def without_proof(runtime: Runtime) -> Runtime:
     """The runtime itself, for those who measure it and do not use its answer."""
-    return runtime.runtime if isinstance(runtime, StandIn) else runtime
+    inner = runtime.runtime if isinstance(runtime, StandIn) else runtime
+    return without_proof(inner) if isinstance(inner, Unproved) else inner
 
 
 def prove(
@@ -65,7 +86,8 @@ def prove(
     plan_of: the image's plan within the runtime's limits; asked again when short memory has lowered them.
     progress: told that there is something to show, which on a slow CPU may take a minute.
     Returns what was measured, None where there was nothing to show. On tiles of one class it is measured but not
-    settled: an image with something in it will be asked again. Raises VerificationError.
+    settled: an image with something in it will be asked again. A runtime that may give way to another one does so
+    where it fails, and the other is proved. Raises VerificationError.
     """
     if not isinstance(runtime, Unproved):
         return None
@@ -74,7 +96,13 @@ def prove(
             return None
         if progress:
             progress(0, len(plan_of()), f"comparing with the model on {TILES} tiles")
-        agreement = _show(runtime, runtime.proof, source, plan_of)
+        try:
+            agreement = _show(runtime, runtime.proof, source, plan_of)
+        except (VerificationError, DeviceError, OutOfMemoryError) as error:
+            if runtime.proof.instead is None:
+                raise
+            runtime.give_way(runtime.proof.instead.open(str(error)))
+            return prove(runtime.runtime, source, plan_of, progress)
         if agreement.classes > 1:
             runtime.proof.keep(agreement)
             runtime.proof = None
@@ -87,11 +115,28 @@ def _show(runtime: Runtime, proof: Proof, source: ImageSource, plan_of: Callable
         while True:
             limits = runtime.limits
             try:
-                agreement = compare_on_tiles(runtime, reference, source, plan_of(), tiles=TILES)
+                agreement = _measure(runtime, reference, proof, source, plan_of())
                 break
             except OutOfMemoryError:
                 runtime.shrink(limits)
     agreement.require(runtime.name)
+    return agreement
+
+
+def _measure(
+    runtime: Runtime, reference: Runtime, proof: Proof, source: ImageSource, plan: Sequence[Tile]
+) -> Agreement:
+    """How the two agree, and where another runtime may be taken whether it had better be: then DeviceError says so."""
+    if proof.instead is None:
+        return compare_on_tiles(runtime, reference, source, plan, tiles=TILES)
+    fast, exact = Timed(runtime), Timed(reference)
+    tiles = spread(plan, TILES - 1)  # the first comes again when all is warm: of a shape it is slow
+    agreement = compare_on_tiles(fast, exact, source, [*tiles, tiles[0]])
+    choice = Choice(agreement, exact.seconds / fast.seconds)
+    if choice.settled:
+        proof.instead.keep(choice)
+    if agreement.holds and choice.speedup <= 1:
+        raise DeviceError(f"{runtime.name} is no faster than this processor ({choice.speedup:.2g} times as fast)")
     return agreement
 
 
@@ -102,14 +147,15 @@ def compare_on_tiles(
     plan: Sequence[Tile],
     *,
     tiles: int | None = None,
-    limit_ppm: float = LIMIT_PPM,
+    limit_ppm: float | None = None,
     grey: GreyScale | None = None,
 ) -> Agreement:
     """Compare a runtime with a reference that answers with probabilities, on tiles of the first page.
 
     tiles: how many, spread over the plan; all by default. Where the runtime keeps several submissions in flight, each
     of its slots is filled to the last place at least twice, and of all its answers to a tile the worst counts.
-    grey: the page's grey scale, where it is known.
+    limit_ppm: labels in a million that may differ; by default what the card says. grey: the page's grey scale, where it
+    is known.
     """
     grey = grey or measure_page(source, 0, runtime.card.normalization)
     chosen = spread(plan, tiles or len(plan))
@@ -123,7 +169,8 @@ def compare_on_tiles(
         given = [_cut(next(answers), tile) for _ in range(rounds)]
         parts.append(_worst(truth, given, runtime.card.decision.threshold))
     whole = together(parts, source.info.name)
-    return replace(whole, classes=len(classes), limit_ppm=limit_ppm, limit_probability=None)
+    limit = runtime.card.limit_ppm if limit_ppm is None else limit_ppm
+    return replace(whole, classes=len(classes), limit_ppm=limit, limit_probability=None)
 
 
 def _cut(answer: Answer, tile: Tile) -> Answer:

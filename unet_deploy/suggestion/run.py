@@ -143,6 +143,7 @@ def _request(paths: Sequence[Path], options: Options, device: str) -> Request:
     with first_look(paths, options) as (pixels, _):
         return Request(
             device=device,
+            precision="auto",
             probabilities=True,
             pixels=pixels,
             tile_size=options.tile_size,
@@ -202,13 +203,14 @@ def _look(
     measured = scale_for(models, source, options.scaling, options.max_memory)
     opened = models.at(measured.scaled.scale)
     grid = Grid.over(part, wanted.side_in(part, measured.scaled.scale), info.name)
-    runtime = settle_precision(opened, source, measured.greys).runtime
+    settled = settle_precision(opened, source, measured.greys)
+    runtime = settled.runtime
     ready = averaged(runtime, options.tta)
     held = cells.held_bytes(grid, info.channels, len(ready.card.classes)) + _COMPARING
     options = models.options_for(runtime, options)
     plan = _plan(source, aligned(grid.covered, ready.card.stride), ready, options, held)
     taken = [grid.meeting(_at_level(region, info)) for region in wanted.taken_of(path)]
-    scales = PageScales(source, ready.card.normalization, measured.greys)
+    scales = PageScales(source, ready.card.normalization, settled.greys)
     greys: dict[int, GreyScale] = {}
 
     def seen(page: int) -> Candidates:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -14,6 +15,7 @@ __all__ = [
     "bf16_pays",
     "default_ceiling",
     "keep_to_share",
+    "may_have_accelerators",
     "peak_memory",
     "processor_name",
     "resident_memory",
@@ -23,6 +25,9 @@ __all__ = [
 ]
 
 _CGROUP, _CPUINFO = Path("/sys/fs/cgroup"), Path("/proc/cpuinfo")
+
+_ACCELERATORS = (Path("/dev/dri"), Path("/dev/accel"), Path("/dev/dxg"))
+"""Where Linux has GPUs, NPUs, and the GPU of the Windows that it runs in."""
 
 _CAN_PIN = hasattr(psutil.Process, "cpu_affinity")
 """Whether the system keeps a process to some of the processors: macOS does not."""
@@ -74,6 +79,11 @@ def bf16_pays() -> bool:
     lines = _read(_CPUINFO).splitlines()
     flags = {flag for line in lines if line.startswith(("flags", "Features")) for flag in line.split()}
     return not flags.isdisjoint(("avx512_bf16", "amx_bf16", "bf16"))  # the last is Arm's
+
+
+def may_have_accelerators() -> bool:
+    """Return whether a GPU that is not NVIDIA's, or an NPU, may be here: Linux says at once where there is none."""
+    return sys.platform != "linux" or any(path.exists() for path in _ACCELERATORS)
 
 
 def resident_memory() -> int:
