@@ -22,8 +22,8 @@ def likeness(source: ImageSource) -> str:
     """
     info = source.info
     digest = sha256(repr((info.pages, info.channels, info.height, info.width, info.dtype.str[1:])).encode())
-    for y in _spread(info.height):
-        for x in _spread(info.width):
+    for y in spread_over(info.height, _SIDE):
+        for x in spread_over(info.width, _SIDE):
             part = Region(y, x, min(_SIDE, info.height), min(_SIDE, info.width))
             try:
                 pixels = source.crop(0, part)
@@ -33,5 +33,6 @@ def likeness(source: ImageSource) -> str:
     return digest.hexdigest()[:24]
 
 
-def _spread(side: int) -> list[int]:
-    return sorted({round(at) for at in np.linspace(0, max(0, side - _SIDE), _SQUARES)})
+def spread_over(side: int, square: int) -> list[int]:
+    """Where squares begin that are spread evenly along a side, in pixels; fewer where it is too short for several."""
+    return sorted({round(at) for at in np.linspace(0, max(0, side - square), _SQUARES)})

@@ -13,6 +13,7 @@ import numpy as np
 
 from unet_deploy.images import ImageInfo, ImageSource, check_fits
 from unet_deploy.images.grey import measure_page
+from unet_deploy.images.pyramid import Pyramid
 from unet_deploy.masks import Keep, format_of
 from unet_deploy.masks.apart import check_apart
 from unet_deploy.masks.overlay import MOST_SIDE
@@ -87,7 +88,7 @@ def forecast(
     check_apart(outputs.places, [path])
     options = replace(options, max_memory=compute.share(options.max_memory))
     request = Request(probabilities=options.tta or outputs.probabilities is not None, threshold=options.threshold)
-    with open_file(path, options) as source, models_of(model, request) as models:
+    with open_file(path, options) as source, Pyramid(source) as levels, models_of(model, request) as models:
         turn_to_level(source, models.card, options)
         info = source.info
         check_fits(info, models.card)
@@ -97,13 +98,14 @@ def forecast(
             check_outputs(outputs, info, len(models.card.classes), keep)
         if outputs.objects:
             frame_of(info, options.objects.coordinates, outputs.objects)
-        scaled = scale_for(models, source, options.scaling, options.max_memory).scaled
+        measured = scale_for(models, levels, options.scaling, options.max_memory)
+        scaled, seen = measured.scaled, measured.source
         runtime = models.at(scaled.scale)
         options = models.options_for(runtime, options)
         ready = averaged(runtime, options.tta)
         region = covered_region(info, ready.card, options)
-        plan, memory = plan_file(source, region, ready, outputs, options)
-        sample = _sample(source, plan, ready)
+        plan, memory = plan_file(seen, region, ready, outputs, options)
+        sample = _sample(seen, plan, ready)
         most, likely = (
             _disk(_files(outputs, info, region, len(ready.card.classes), *shares))
             for shares in ((1.0, 1.0), (sample.labels, sample.probabilities))

@@ -19,6 +19,7 @@ from unet_deploy.images import ImageSource, check_fits
 from unet_deploy.images.array import ALL_CHANNELS, ArraySource, Channels
 from unet_deploy.images.grey import GreyScale, check_dtype
 from unet_deploy.images.likeness import likeness
+from unet_deploy.images.pyramid import OneLevel, Pyramid
 from unet_deploy.images.state import changed
 from unet_deploy.masks import Keep, format_of
 from unet_deploy.masks.apart import check_apart
@@ -121,7 +122,7 @@ def segment_array(
     read = f"read as (pages, C, H, W) = {info.pages, info.channels, info.height, info.width}"
     how = "choose one with `channel`, give pages as (pages, 1, H, W)" if card.channels == 1 else "give as many"
     check_fits(info, card, remedy=f"it is {read}: {how}, or say with `channel_axis` where its channels are")
-    measured = scale_for(models, source, scaling, greys=greys)
+    measured = scale_for(models, OneLevel(source), scaling, greys=greys)
     opened = models.at(measured.scaled.scale)
     runtime = averaged(settle_precision(opened, source, measured.greys).runtime, tta)
     budget = Budget.of(source, info.region, runtime, overlay=False)
@@ -194,7 +195,8 @@ def segment_file(
             threshold=options.threshold,
         )
         models = stack.enter_context(models_of(model, request))
-        return _run(path, opened, outputs, models, options, compute, progress)
+        levels = stack.enter_context(Pyramid(opened))
+        return _run(path, levels, outputs, models, options, compute, progress)
 
 
 def segment_path(
@@ -222,7 +224,7 @@ def segment_path(
 
 def _run(
     path: Path,
-    source: ImageSource,
+    levels: Pyramid,
     outputs: Outputs,
     models: Models | Given,
     options: Options,
@@ -231,26 +233,28 @@ def _run(
 ) -> Report:
     """Segment an image that is open with a model at the scale that it wants."""
     options = replace(options, max_memory=compute.share(options.max_memory))
+    source = levels.image
     level = turn_to_level(source, models.card, options)
     info = source.info
     check_fits(info, models.card)
     state = source.state()
     job = mark_of_job(state, outputs, models.fingerprint, options)
     check_outputs(outputs, info, len(models.card.classes), Keep(None, options.resume, options.overwrite, job))
-    measured = scale_for(models, source, options.scaling, options.max_memory)
-    scaled = measured.scaled
+    measured = scale_for(models, levels, options.scaling, options.max_memory)
+    scaled, seen = measured.scaled, measured.source
     recorded = unfinished_key(outputs.mask).get("runtime") if options.resume else None
-    settled = settle_precision(models.at(scaled.scale), source, measured.greys, recorded, progress)
+    settled = settle_precision(models.at(scaled.scale), seen, measured.greys, recorded, progress)
     runtime = settled.runtime
     options = models.options_for(runtime, options)
     ready = averaged(runtime, options.tta)
     covered = covered_region(info, ready.card, options)
-    plan, _ = plan_file(source, covered, ready, outputs, options)
+    plan, _ = plan_file(seen, covered, ready, outputs, options)
     region = options.roi or covered
-    task = Task(path, source, level, state, measured, settled, ready, plan, region, options)
+    seen_state = state if seen is source else seen.state()
+    task = Task(path, level, seen_state, measured, settled, ready, plan, region, options)
     origin = Origin(path, options.reading, level, likeness(source))
     subject = Subject(source, covered, region, ready.card.classes, options.outside, origin, ready.card.decision)
-    keep = Keep(_key(task, outputs, models.fingerprint), options.resume, options.overwrite, job)
+    keep = Keep(_key(task, state, outputs, models.fingerprint), options.resume, options.overwrite, job)
     with OutputWriter(outputs, subject, options.objects, keep) as writer:
         with _unchanged(task, writer):
             timing = compute.fill(task, writer, progress)
@@ -336,11 +340,13 @@ def _made_of(path: Path, outputs: Outputs, models: Models, options: Options) -> 
     return state
 
 
-def _key(task: Task, outputs: Outputs, fingerprint: str) -> dict[str, Any]:
-    """What must be the same for an unfinished run to go on. fingerprint: of its `Models`."""
+def _key(task: Task, state: str, outputs: Outputs, fingerprint: str) -> dict[str, Any]:
+    """What must be the same for an unfinished run to go on. state: of the image. fingerprint: of its `Models`."""
+    scaled = task.measured.scaled
     return {
         "version of this program": __version__,
-        **_key_of_job(task.state, outputs, fingerprint, task.options),
+        **_key_of_job(state, outputs, fingerprint, task.options),
+        **({"level that is read": [scaled.level, task.state]} if scaled.scale < 1 else {}),
         "scale": task.settled.runtime.fingerprint,
         "runtime": task.settled.runtime.name,
         "tile size": json.loads(json.dumps(asdict(task.plan))),
