@@ -109,6 +109,16 @@ def test_packing_with_loss_does_not_speak_against_a_level(tmp_path, quality, con
     assert read_at(path, 0.25).level == 1
 
 
+@pytest.mark.parametrize("quality", [30, 80])
+def test_of_real_tissue_means_are_told_from_pixels_that_were_left_out(tmp_path, data, quality):
+    tissue = tifffile.imread(data / "slide" / "CMU-1-Small-Region.svs")[600:1624, 400:1680]
+    means_of_blocks = np.rint(tissue.reshape(256, 4, 320, 4, 3).mean(axis=(1, 3))).astype(np.uint8)
+    packed = {"compression": "jpeg", "compressionargs": {"level": quality}, "photometric": "rgb"}
+    for name, level, read in (("means", means_of_blocks, 1), ("left out", tissue[::4, ::4].copy(), None)):
+        path = write(tmp_path / f"{name}.tif", [tissue, level], subsampling=(2, 2), **packed)
+        assert read_at(path, 0.25).level == read
+
+
 def upside_down(level):
     return level[::-1]
 
@@ -121,28 +131,24 @@ def inverted(level):
     return 255 - level
 
 
-def brightened(level):
-    return np.clip(level * 1.4, 0, 255).astype(np.uint8)
-
-
 def moved(level):
     return np.roll(level, 40, axis=1)
 
 
-@pytest.mark.parametrize("spoil", [upside_down, of_nothing, inverted, brightened, moved])
+@pytest.mark.parametrize("spoil", [upside_down, of_nothing, inverted, moved])
 def test_a_level_that_shows_something_else_is_passed_over_with_a_word(tmp_path, spoil):
     image = noisy(np.uint8)
     path = write(tmp_path / "a.tif", [image, means(image, 2), spoil(means(image, 4))])
     read = read_at(path, 0.25)
     assert read.level == 1
-    assert read.passed_over == "level 2 would do, but its pixels are not the means of those that they cover"
+    assert read.passed_over == "level 2 would do, but it shows something else"
 
 
 @pytest.mark.parametrize("step", [2, 4])
 def test_every_so_many_th_pixel_of_a_noisy_image_is_no_level_to_read(tmp_path, step):
     image = noisy(np.uint8)
     path = write(tmp_path / "a.tif", [image, image[::step, ::step]])
-    assert "not the means" in read_at(path, 0.25).passed_over
+    assert "made by leaving pixels out" in read_at(path, 0.25).passed_over
 
 
 def test_where_data_may_be_missing_the_finest_is_read(tmp_path, speckle):

@@ -199,7 +199,7 @@ def test_where_a_level_shows_something_else_a_finer_one_is_read_and_the_report_s
         report = segment_file(
             tmp_path / f"{name}.tif", Outputs(tmp_path / f"{name}.mask.tif"), small_models["one"], at(0.25)
         )
-        assert ("; level 1 would do, but its pixels are not the means" in str(report.scaled)) == (name == "a")
+        assert ("; level 1 would do, but it shows something else" in str(report.scaled)) == (name == "a")
     np.testing.assert_array_equal(seen(tmp_path / "a.mask.tif"), seen(tmp_path / "flat.mask.tif"))
 
 
