@@ -28,10 +28,14 @@ from unet_deploy.evaluation.objects import match_objects
 from unet_deploy.evaluation.overlap import Overlap
 from unet_deploy.evaluation.pairs import find_pairs, read_image
 from unet_deploy.evaluation.truths import read_truths
+from unet_deploy.images import open_image
+from unet_deploy.images.grey import measure_page, read_tile
+from unet_deploy.images.pyramid import Pyramid
 from unet_deploy.measure.sample import SampleSlide
 from unet_deploy.runtimes import Runtime
 from unet_deploy.segmentation.run import Options, Outputs
 from unet_deploy.segmentation.scaling import Scaling
+from unet_deploy.stream.planner import plan_for
 
 SIDE = 8192
 LARGER = 4
@@ -67,29 +71,43 @@ def write(path: Path, levels: list[np.ndarray], packing: str | None = None) -> P
     return path
 
 
+def pixel_seconds(path: Path, runtime: Runtime, scale: float) -> float:
+    """Seconds for what a run reads: the level that it chooses, its grey scale, its tiles."""
+    start = time.process_time()
+    with open_image(path) as image, Pyramid(image) as levels:
+        source = levels.at(scale).source
+        grey = measure_page(source, 0, runtime.card.normalization)
+        for tile in plan_for(runtime, image.info.region):
+            read_tile(source, 0, tile.read, grey)
+    return time.process_time() - start
+
+
 def speed(runs: int) -> None:
+    """Seconds of processors and not of the clock, so that little depends on what else goes on."""
     levels, figures = list(pyramid(slide())), {}
     with tempfile.TemporaryDirectory() as folder, unet_deploy.open_model(device="cpu") as model:
         for packing in PACKINGS:
-            kept = {"pyramid": levels, "finest alone": levels[:1]}
+            kept = {"with levels": levels, "finest alone": levels[:1]}
             paths = {name: write(Path(folder, f"{name}.tif"), each, packing) for name, each in kept.items()}
             for scale in SCALES:
-                seconds: dict[str, list[float]] = {name: [] for name in kept}
-                reading: dict[str, list[float]] = {name: [] for name in kept}
-                for run in range(runs + 1):
+                unet_deploy.segment(levels[-1], model=model, scale=scale)  # opens the model at it
+                with unet_deploy.open_model(device="cpu", scale=scale) as runtime:
                     for name, path in paths.items():
-                        start = time.perf_counter()
-                        mask = Path(folder, "mask.tif")
-                        report = unet_deploy.segment(path, mask, model=model, scale=scale, overwrite=True)
-                        if run:  # the first opens the model at this scale
-                            seconds[name].append(time.perf_counter() - start)
-                            reading[name].append(report.timing.read)
-                for what, found in (("whole run", seconds), ("reading tiles", reading)):
-                    for name, each in found.items():
-                        figures[f"{packing}, at {scale}, {what}, {name}"] = record.Spread.of(each)
+                        reading = [pixel_seconds(path, runtime, scale) for _ in range(runs)]
+                        figures[f"{packing}, at {scale}, {name}, reading"] = record.Spread.of(reading)
+                for name, path in paths.items():
+                    whole = [run_seconds(path, model, scale) for _ in range(runs)]
+                    figures[f"{packing}, at {scale}, {name}, whole run"] = record.Spread.of(whole)
     for name, spread in figures.items():
         print(f"{name}: {spread} s")
     record.save("levels", figures)
+
+
+def run_seconds(path: Path, model: Runtime, scale: float) -> float:
+    """Seconds of all threads from file to file."""
+    start = time.process_time()
+    unet_deploy.segment(path, path.with_suffix(".mask.tif"), model=model, scale=scale, overwrite=True)
+    return time.process_time() - start
 
 
 def found(model: Runtime, path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -127,6 +127,10 @@ def of_nothing(level):
     return np.zeros_like(level)
 
 
+def half_made(level):
+    return np.where(np.arange(len(level))[:, None] < 70, level, 0).astype(np.uint8)
+
+
 def inverted(level):
     return 255 - level
 
@@ -135,7 +139,7 @@ def moved(level):
     return np.roll(level, 40, axis=1)
 
 
-@pytest.mark.parametrize("spoil", [upside_down, of_nothing, inverted, moved])
+@pytest.mark.parametrize("spoil", [upside_down, of_nothing, half_made, inverted, moved])
 def test_a_level_that_shows_something_else_is_passed_over_with_a_word(tmp_path, spoil):
     image = noisy(np.uint8)
     path = write(tmp_path / "a.tif", [image, means(image, 2), spoil(means(image, 4))])

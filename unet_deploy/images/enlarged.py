@@ -7,7 +7,7 @@ import numpy as np
 from unet_deploy.errors import ImageError
 from unet_deploy.images import ImageSource
 from unet_deploy.images.sizes import step_between
-from unet_deploy.tiling import Region
+from unet_deploy.tiling import Region, mirror
 
 
 class Enlarged(ImageSource):
@@ -43,15 +43,11 @@ class Enlarged(ImageSource):
         return self._stored
 
     def crop(self, page: int, region: Region) -> np.ndarray:
-        rows = self._covering(region.y, region.bottom, self._stored.info.height)
-        columns = self._covering(region.x, region.right, self._stored.info.width)
-        top, left = int(rows[0]), int(columns[0])
-        part = Region(top, left, int(rows[-1]) + 1 - top, int(columns[-1]) + 1 - left)
-        try:
-            pixels = self._stored.crop(page, part)
-        except ImageError as error:
-            raise ImageError(f"{error} (level {self._stored.info.place.level}, which is read at this scale)") from error
-        return pixels[:, :, columns - left][:, rows - top]
+        return self._pixels(page, np.arange(region.y, region.bottom), np.arange(region.x, region.right))
+
+    def read(self, page: int, region: Region) -> np.ndarray:
+        rows = mirror(region.y, region.bottom, self.info.height)
+        return self._pixels(page, rows, mirror(region.x, region.right, self.info.width))
 
     def state(self) -> str:
         return f"{self.fine.state()} {self._stored.state()}"
@@ -59,6 +55,14 @@ class Enlarged(ImageSource):
     def close(self) -> None:
         self._stored.close()
 
-    def _covering(self, start: int, stop: int, side: int) -> np.ndarray:
-        """Which coarse pixels, of so many, cover fine ones."""
-        return np.minimum(np.arange(start, stop) // self.step, side - 1)
+    def _pixels(self, page: int, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Fine pixels (C, h, w) by the numbers of their rows and columns. Raises ImageError."""
+        height, width = self._stored.info.region.sides
+        rows, columns = np.minimum(rows // self.step, height - 1), np.minimum(columns // self.step, width - 1)
+        top, left = int(rows.min()), int(columns.min())
+        part = Region(top, left, int(rows.max()) + 1 - top, int(columns.max()) + 1 - left)
+        try:
+            pixels = self._stored.crop(page, part)
+        except ImageError as error:
+            raise ImageError(f"{error} (level {self._stored.info.place.level}, which is read at this scale)") from error
+        return pixels[:, :, columns - left][:, rows - top]

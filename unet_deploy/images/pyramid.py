@@ -22,9 +22,9 @@ TOLERANCE = 1.02
 _SIDE = 32
 """Pixels of a level, each way, that are compared in each square."""
 
-_UNLIKE = 0.2
-"""Of a channel's variance, what a level may be off the means of the pixels that it covers. Of a slide of tissue, packed
-by JPEG of quality 30, it is off by 0.06; another picture is by 1 and more."""
+_UNLIKE = 0.5
+"""Of a channel's variance, what a level may be off the means of the pixels that it covers, in any square. Of a slide of
+tissue, packed by JPEG of quality 30, it is off by less than 0.3; another picture is by 1 and more."""
 
 _PICKED = 0.25
 """How far the pixels of a level may follow one place among those that they cover more than the others. For every second
@@ -33,7 +33,7 @@ or fourth pixel that is 1, and at least 0.46 when packed so; for means and Gauss
 _NEGLIGIBLE = 0.02
 """Of the range of grey values, what makes no difference, be it rounding, packing or noise."""
 
-_ROUNDING = 1.5
+_ROUNDING = 2.0
 """Whole grey values, likewise: what rounding and JPEG leave where there is nothing to see."""
 
 
@@ -127,32 +127,34 @@ def _against(level: Enlarged) -> str:
         seen = _Compared.together([_compare(level, square) for square in _squares(ours, theirs, level.step)])
         rounding = 0.0 if ours.dtype.kind == "f" else _ROUNDING
         negligible = np.maximum(rounding, _NEGLIGIBLE * np.subtract(*np.percentile(seen.means, (99, 1), axis=1))) ** 2
-        off = (seen.off**2).mean(axis=1)
-        if not np.all(off <= np.maximum(_UNLIKE * seen.means.var(axis=1), negligible)):
-            return "it shows something else"
-        if np.any((seen.picked > _PICKED) & (off > negligible)):
+        if np.any((seen.picked > _PICKED) & (seen.off > negligible)):
             return "it was made by leaving pixels out, and has false patterns"
+        if not np.all(seen.off <= np.maximum(_UNLIKE * seen.means.var(axis=1), negligible)):
+            return "it shows something else"
     return ""
 
 
 @dataclass(frozen=True)
 class _Compared:
-    """Pixels of a level beside the blocks that they cover: (C, n) and, of places in a block, (C, step, step)."""
+    """Pixels of a level beside the blocks that they cover."""
 
     means: np.ndarray
-    """Of the blocks."""
+    """(C, n), of the blocks."""
     off: np.ndarray
-    """How much the level is brighter than they are."""
+    """(C,), mean squared difference of the level from them; of several squares, where it is largest."""
     apart: np.ndarray
-    """Squared differences of the pixels at each place from the means, added up."""
+    """(C, step, step), squared differences of the pixels at each place in a block from the means, added up."""
     along: np.ndarray
     """The same differences times what the level is off: as much as `apart` at a place of which it was taken."""
 
     @classmethod
-    def together(cls, parts: Sequence[_Compared]) -> _Compared:
-        means, off = (np.concatenate([getattr(part, name) for part in parts], axis=1) for name in ("means", "off"))
-        apart, along = (np.sum([getattr(part, name) for part in parts], axis=0) for name in ("apart", "along"))
-        return cls(means, off, apart, along)
+    def together(cls, squares: Sequence[_Compared]) -> _Compared:
+        return cls(
+            np.concatenate([each.means for each in squares], axis=1),
+            np.max([each.off for each in squares], axis=0),
+            np.sum([each.apart for each in squares], axis=0),
+            np.sum([each.along for each in squares], axis=0),
+        )
 
     @property
     def picked(self) -> np.ndarray:
@@ -168,7 +170,7 @@ def _compare(level: Enlarged, square: Region) -> _Compared:
     means = blocks.mean(axis=(2, 4), keepdims=True)
     off, differences = level.stored.crop(page, square)[:, :, None, :, None] - means, blocks - means
     apart, along = ((differences * other).sum(axis=(1, 3)) for other in (differences, off))
-    return _Compared(means.reshape(len(covered), -1), off.reshape(len(covered), -1), apart, along)
+    return _Compared(means.reshape(len(covered), -1), (off**2).mean(axis=(1, 2, 3, 4)), apart, along)
 
 
 def _squares(fine: ImageInfo, coarse: ImageInfo, step: int) -> Iterator[Region]:
