@@ -145,14 +145,14 @@ def test_a_level_that_shows_something_else_is_passed_over_with_a_word(tmp_path, 
     path = write(tmp_path / "a.tif", [image, means(image, 2), spoil(means(image, 4))])
     read = read_at(path, 0.25)
     assert read.level == 1
-    assert read.passed_over == "level 2 would do, but it shows something else"
+    assert read.passed_over == "level 2 would do, but its pixels are not means of those that they cover"
 
 
 @pytest.mark.parametrize("step", [2, 4])
 def test_every_so_many_th_pixel_of_a_noisy_image_is_no_level_to_read(tmp_path, step):
     image = noisy(np.uint8)
     path = write(tmp_path / "a.tif", [image, image[::step, ::step]])
-    assert "made by leaving pixels out" in read_at(path, 0.25).passed_over
+    assert "are not means" in read_at(path, 0.25).passed_over
 
 
 def test_where_data_may_be_missing_the_finest_is_read(tmp_path, speckle):
