@@ -40,7 +40,7 @@ from unet_deploy.stream.planner import plan_for
 SIDE = 8192
 LARGER = 4
 LEVELS = 5
-PACKINGS = {"jpeg": {"level": 90}, "jpeg2000": {"level": 30}}
+PACKINGS = {"jpeg": {"level": 90}, "jpeg2000": {"level": 40}}
 SCALES = (0.25, 0.0625)
 
 
