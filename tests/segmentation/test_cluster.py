@@ -22,6 +22,7 @@ from test_tiling import networks
 
 from unet_deploy.errors import DeviceError, ImageError, ModelError, ResourceError
 from unet_deploy.images import open_image
+from unet_deploy.images.reading import AS_SAID
 from unet_deploy.segmentation.cluster import Job, Jobs
 from unet_deploy.segmentation.run import Options, Outputs, segment_file
 from unet_deploy.tiling import Region, aligned, legal_side, plan_tiles
@@ -208,7 +209,7 @@ def test_a_worker_asks_for_a_proof_once_an_image_and_not_at_every_job(slide, sma
     model, whole = small_models["one"], Region(0, 0, 2140, 1220)
     with open_model(model, runtime="onnxruntime", device="cpu") as runtime:
         plan = plan_tiles(2140, 1220, runtime.card, tile=300)
-        facts = (str(model), REQUEST, runtime.fingerprint, runtime.name, slide, None, 0, seen(slide), False, False)
+        facts = (str(model), REQUEST, runtime.fingerprint, runtime.name, slide, AS_SAID, 0, seen(slide), False, False)
         work = clusters.Work(*facts, plan, whole, ((tmp_path / "mask.zarr", tmp_path / "tree"),))
     for _ in range(3):
         clusters._runtime(work)
@@ -234,7 +235,7 @@ def test_a_worker_fills_probabilities_too_where_they_have_a_tree(slide, small_mo
             MaskForm(image.info, 1, np.dtype(np.uint8), region, classes),
             MaskForm(image.info, 2, np.dtype(np.float32), region, classes),
         )
-        facts = (runtime.fingerprint, runtime.name, slide, None, 0, seen(slide), False, False, plan, region)
+        facts = (runtime.fingerprint, runtime.name, slide, AS_SAID, 0, seen(slide), False, False, plan, region)
         with (
             open_mask(tmp_path / "mask.zarr", forms[0], Keep({})) as mask,
             open_mask(tmp_path / "scores.zarr", forms[1], Keep({})) as scores,

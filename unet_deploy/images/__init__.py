@@ -152,6 +152,16 @@ class ImageSource(ABC):
         """The value of pixels that are no data: what the user says, or else the file."""
         return self.info.nodata if self.asked_nodata is None else self.asked_nodata
 
+    @property
+    def may_lack_data(self) -> bool:
+        """Whether pixels can be no data at all, by their value or because the file says where there is some."""
+        return self.nodata is not None or self.crop_valid(0, Region(0, 0, 1, 1)) is not None
+
+    @property
+    def stored(self) -> ImageSource:
+        """What is decoded: the image itself, or the coarser level that stands for it."""
+        return self
+
     def _inside(self, region: Region) -> tuple[Region, tuple[Any, ...]]:
         """What of the image a region shows, and where in it each of its pixels lies: what hangs over is mirrored."""
         info = self.info
@@ -166,6 +176,10 @@ class ImageSource(ABC):
     def turn_to(self, level: int) -> None:
         """Read another level of the pyramid from now on, 0 the finest. Raises ImageError where there is none."""
         check_level(level, 1, self.info.name)
+
+    def reopened(self, level: int) -> ImageSource:
+        """The same image, open once more at another level of its pyramid. Raises ImageError where there is none."""
+        raise ImageError(f"{self.info.name}: has no level {level} to be opened beside it")
 
     def state(self) -> str:
         """A hash that changes when what is read of the image does, asked anew of the file each time.

@@ -87,9 +87,11 @@ def measure_page(
 ) -> GreyScale:
     """Measure the grey scale of one page, or of a region of it, by the pixels that hold data.
 
-    Reads it once or twice for percentiles, and nearly nothing for a fixed scale.
+    Reads it once or twice for percentiles, and nearly nothing for a fixed scale. Of a page of which a coarser level is
+    read, that level's pixels count.
     Raises ImageError where pixels are no grey values, or not those that a fixed scale is for.
     """
+    source = source if region else source.stored
     info = source.info
     check_dtype(info.dtype, info.name)
     part = region or info.region

@@ -27,7 +27,7 @@ def likeness(source: ImageSource) -> str:
     """
     info = source.info
     digest = sha256(repr((info.pages, info.channels, info.height, info.width, info.dtype.str[1:])).encode())
-    places = product(_spread(info.height), _spread(info.width))
+    places = product(spread_over(info.height, _SIDE), spread_over(info.width, _SIDE))
     squares = [Region(y, x, min(_SIDE, info.height), min(_SIDE, info.width)) for y, x in places]
     try:
         for pixels in _read(source, squares):
@@ -35,6 +35,11 @@ def likeness(source: ImageSource) -> str:
     except ImageError:
         return ""
     return digest.hexdigest()[:24]
+
+
+def spread_over(side: int, square: int) -> list[int]:
+    """Where squares begin that are spread evenly along a side, in pixels; fewer where it is too short for several."""
+    return sorted({round(at) for at in np.linspace(0, max(0, side - square), _SQUARES)})
 
 
 def _read(source: ImageSource, squares: Sequence[Region]) -> Iterator[np.ndarray]:
@@ -45,7 +50,3 @@ def _read(source: ImageSource, squares: Sequence[Region]) -> Iterator[np.ndarray
         yield from (page[(..., *each.slices)] for each in squares)
     else:
         yield from (source.crop(0, each) for each in squares)
-
-
-def _spread(side: int) -> list[int]:
-    return sorted({round(at) for at in np.linspace(0, max(0, side - _SIDE), _SQUARES)})

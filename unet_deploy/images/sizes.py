@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from unet_deploy.tiling import Sides
+
 SMALLEST_UM, LARGEST_UM = 1e-6, 1e6
 """Sides of a pixel, in micrometres, that a microscope or a satellite may have: a picometre to a metre."""
 
@@ -159,3 +161,18 @@ def coarsening(finest: int, coarse: int) -> float:
     """
     whole = max(round(finest / coarse), 1)
     return float(whole) if coarse in (finest // whole, -(-finest // whole)) else finest / coarse
+
+
+def step_between(fine: Sides, coarse: Sides) -> int | None:
+    """How many fine pixels, each way, one of a coarser level stands for; None where that is no whole number above 1.
+
+    The last row and column may stand for fewer, or may have been dropped.
+
+    >>> step_between((1000, 4001), (250, 1000)), step_between((1000, 4001), (250, 1001))
+    (4, 4)
+    >>> step_between((1000, 4001), (300, 1200)), step_between((1000, 4001), (500, 1000))
+    (None, None)
+    """
+    step = round(max(fine) / max(coarse))
+    whole = step > 1 and all(few in (many // step, -(-many // step)) for many, few in zip(fine, coarse, strict=True))
+    return step if whole else None

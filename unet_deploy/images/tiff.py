@@ -59,6 +59,9 @@ class TiffSource(ImageSource):
             raise ImageError(f"{path}: is not a readable TIFF ({reason(error)}); save it again") from error
         self.turn_to(level)
 
+    def reopened(self, level: int) -> TiffSource:
+        return TiffSource(self._path, channel=self._channel, level=level, meaning=self._meaning)
+
     def turn_to(self, level: int) -> None:
         try:
             self._open(self._channel, level)

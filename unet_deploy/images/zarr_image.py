@@ -52,6 +52,9 @@ class ZarrSource(ImageSource):
         self._node: zarr.Group | zarr.Array | None = None
         self.turn_to(level)
 
+    def reopened(self, level: int) -> ZarrSource:
+        return ZarrSource(self._path, channel=self._channel, level=level, timeout=self._timeout)
+
     def turn_to(self, level: int) -> None:
         path = self._name
         self._cache.clear()

@@ -53,10 +53,10 @@ def _along_last(graph: GraphBuilder, name: str, planes: str, cut: Cut) -> str:
     terms = []
     for at, part in enumerate(parts):
         own = f"{name}.part{at}"
-        seen = _slice(graph, f"{own}.blocks", blocks, axis=3, start=at, end=at + 1 - len(parts))
-        if len(part) < takes:
-            seen = _slice(graph, f"{own}.begin", seen, axis=4, start=0, end=len(part) - takes)
-        terms.append(graph.node("MatMul", own, seen, graph.constant(f"{own}.weights", part, np.float32)))
+        seen = _slice(graph, f"{own}.begin", blocks, axis=4, start=0, end=len(part) - takes)
+        term = graph.node("MatMul", own, seen, graph.constant(f"{own}.weights", part, np.float32))
+        # Of all blocks, and then some are left out: to leave them out before would copy the whole image.
+        terms.append(_slice(graph, f"{own}.blocks", term, axis=3, start=at, end=at + 1 - len(parts)))
     total = terms[0]
     for at, term in enumerate(terms[1:], 1):
         total = graph.node("Add", f"{name}.sum{at}", total, term)

@@ -38,10 +38,10 @@ from typing_extensions import Self
 
 from unet_deploy._version import __version__
 from unet_deploy.errors import DeviceError, ImageError, ResourceError, UsageError, reason
-from unet_deploy.images import SILENCE, ImageSource, is_url, open_image
-from unet_deploy.images.channels import Channel
+from unet_deploy.images import ImageSource, is_url
+from unet_deploy.images.enlarged import Enlarged
 from unet_deploy.images.grey import GreyScale, measure_page
-from unet_deploy.images.samples import Palette
+from unet_deploy.images.reading import Reading
 from unet_deploy.masks import format_of
 from unet_deploy.runtimes import Runtime
 from unet_deploy.runtimes.cpu import CpuRuntime
@@ -85,10 +85,10 @@ class Work:
     fingerprint: str
     runtime: str
     image: Path
-    channel: Channel | None
+    reading: Reading
     level: int
     state: str
-    """Of the image, which every worker must see."""
+    """Of what is read of the image, which every worker must see."""
     tta: bool
     skip_background: bool
     plan: TilePlan
@@ -96,12 +96,10 @@ class Work:
     """What of the image is to be in the mask."""
     trees: tuple[tuple[Path, Path], ...]
     """The mask's name and the folder in which it grows; then those of the probabilities, where they are wanted."""
-    palette: Palette = "auto"
-    """How the image is read, as `nodata` and `timeout`: see Options."""
-    nodata: float | None = None
-    timeout: float = SILENCE
     outside: int = 0
     """What the mask has where there is no data."""
+    level_read: int | None = None
+    """As of `Scaled`."""
     version: str = __version__
 
 
@@ -227,12 +225,10 @@ class Cluster:
             fingerprint=task.settled.runtime.fingerprint,
             runtime=task.settled.runtime.name,
             image=task.path if is_url(task.path) else task.path.resolve(),
-            channel=task.options.channel,
-            palette=task.options.palette,
-            nodata=task.options.nodata,
-            timeout=task.options.timeout,
+            reading=task.options.reading,
             outside=task.options.outside,
             level=task.level,
+            level_read=task.measured.scaled.level,
             state=task.state,
             tta=task.options.tta,
             skip_background=task.options.skip_background,
@@ -355,20 +351,22 @@ def _compute(work: Work, job: Job, grey: GreyScale) -> Timing:
 
 def _source(work: Work) -> ImageSource:
     """The image, open from the first job on."""
-    source = _opened(work.image, work.channel, work.palette, work.level, work.timeout, work.state)
-    source.asked_nodata = work.nodata
+    reading = replace(work.reading, nodata=None)  # a NaN that has travelled is another each time
+    source = _opened(work.image, reading, work.level, work.level_read, work.state)
+    source.asked_nodata = work.reading.nodata
     return source
 
 
 @lru_cache(maxsize=1)
-def _opened(
-    image: Path, channel: Channel | None, palette: Palette, level: int, timeout: float, state: str
-) -> ImageSource:
+def _opened(image: Path, reading: Reading, level: int, level_read: int | None, state: str) -> ImageSource:
     """The image in this state, looked at once: what is changed later is noticed where the mask gets its name."""
-    source = open_image(image, channel=channel, level=level, meaning=palette, timeout=timeout)
-    if source.state() != state:
-        source.close()
-        raise ImageError(f"{image}: a worker sees another file there; put it where all machines see the same")
+    with ExitStack() as stack:
+        source = stack.enter_context(reading.open(image, level=level))
+        if level_read is not None:
+            source = stack.enter_context(Enlarged.of(source, level_read))
+        if source.state() != state:
+            raise ImageError(f"{image}: a worker sees another file there; put it where all machines see the same")
+        stack.pop_all()
     return source
 
 

@@ -22,14 +22,12 @@ class Task:
     """One image to segment, with all that is settled before its first tile."""
 
     path: Path
-    source: ImageSource
-    """The image, open at its level."""
     level: int
-    """Of the pyramid, 0 the finest."""
+    """Of the pyramid, 0 the finest: its pixels are the mask's."""
     state: str
-    """Of the image when its first tile was to be read."""
+    """Of what is read of the image when its first tile was to be."""
     measured: Measured
-    """At which scale the model was opened for it, and what was seen to know that."""
+    """At which scale the model was opened for it, what is read of it for that, and what was seen to know that."""
     settled: Settled
     """The model as it was opened, and in which precision."""
     ready: Runtime
@@ -38,6 +36,11 @@ class Task:
     region: Region
     """What is to be in the mask; the plan covers it."""
     options: Options
+
+    @property
+    def source(self) -> ImageSource:
+        """The image as it is read, in pixels of its level."""
+        return self.measured.source
 
 
 class Compute(Protocol):

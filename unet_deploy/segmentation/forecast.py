@@ -14,6 +14,7 @@ import numpy as np
 
 from unet_deploy.images import ImageInfo, ImageSource, check_fits
 from unet_deploy.images.grey import measure_page
+from unet_deploy.images.pyramid import Pyramid
 from unet_deploy.masks import Keep, format_of
 from unet_deploy.masks.apart import check_apart
 from unet_deploy.masks.overlay import MOST_SIDE
@@ -93,6 +94,7 @@ def forecast(
     options = replace(options, max_memory=compute.share(options.max_memory))
     with ExitStack() as stack:
         source = stack.enter_context(open_file(path, options))
+        levels = stack.enter_context(Pyramid(source))
         request = Request(
             precision="auto",
             probabilities=options.tta or outputs.probabilities is not None,
@@ -109,15 +111,16 @@ def forecast(
             check_outputs(outputs, info, len(models.card.classes), keep)
         if outputs.objects:
             frame_of(info, options.objects.coordinates, outputs.objects)
-        scaled = scale_for(models, source, options.scaling, options.max_memory).scaled
+        measured = scale_for(models, levels, options.scaling, options.max_memory)
+        scaled, seen = measured.scaled, measured.source
         recorded = unfinished_key(outputs.mask).get("runtime") if options.resume else None
         settled = foresee_precision(models.at(scaled.scale), recorded)
         runtime = settled.runtime
         options = models.options_for(runtime, options)
         ready = averaged(runtime, options.tta)
         region = covered_region(info, ready.card, options)
-        plan, memory = plan_file(source, region, ready, outputs, options)
-        sample = _sample(source, plan, ready)
+        plan, memory = plan_file(seen, region, ready, outputs, options)
+        sample = _sample(seen, plan, ready)
         most, likely = (
             _disk(_files(outputs, info, region, len(ready.card.classes), *shares))
             for shares in ((1.0, 1.0), (sample.labels, sample.probabilities))

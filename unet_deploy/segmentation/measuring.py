@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from unet_deploy.images import ImageSource
 from unet_deploy.images.grey import GreyScale, measure_page
+from unet_deploy.images.pyramid import OneLevel
 from unet_deploy.model.card import ModelCard
 from unet_deploy.model.change import Change
 from unet_deploy.model.scaling import LEAST
@@ -61,57 +62,68 @@ class Measured:
     """What was seen of an image."""
 
     scaled: Scaled
+    source: ImageSource
+    """The image as it is read at that scale, open as long as its levels are."""
     greys: Mapping[int, GreyScale] = field(default_factory=dict)
-    """The grey scales of pages that are known, that of the one that was looked at among them, for the run itself."""
+    """The grey scales of its pages that are known, for the run itself."""
+
+    @classmethod
+    def of(cls, scaled: Scaled, levels: OneLevel, greys: Mapping[ImageSource, Mapping[int, GreyScale]]) -> Measured:
+        """What is read at a scale. greys: of the levels that were looked at."""
+        read = levels.at(scaled.scale)
+        return cls(scaled.read_as(read), read.source, greys.get(read.source, NOTHING_KNOWN))
 
 
 def scale_for(
     models: Models | Given,
-    source: ImageSource,
+    levels: OneLevel,
     scaling: Scaling,
     max_memory: int | None = None,
     greys: Mapping[int, GreyScale] = NOTHING_KNOWN,
 ) -> Measured:
     """The scale at which an image, open at its level, is taken; measured where that is asked for or the card says so.
 
-    max_memory: bytes that the whole process may hold, by default a share of what is free. greys: the grey scales of
-    pages that are known.
+    levels: what of the image is read at a scale. max_memory: bytes that the whole process may hold, by default a share
+    of what is free. greys: the grey scales of pages that are known, at the level at which the image is open.
     Raises UsageError and ImageError, and what opening the model and reading the image do.
     """
+    known, info = {levels.image: greys}, levels.image.info
     by_card = not scaling.is_asked and models.card.decision.diameter is not None
     if not models.rescales:
-        wanted = 1.0 if by_card else scale_of(scaling, models.card, source.info).scale
+        wanted = 1.0 if by_card else scale_of(scaling, models.card, info).scale
         models.at(wanted)
-        return Measured(AS_IT_IS, greys)
+        return Measured.of(AS_IT_IS, levels, known)
     if by_card or scaling.diameter == "auto":
-        return measure_scale(models, source, max_memory, greys)
-    return Measured(scale_of(scaling, models.card, source.info), greys)
+        return measure_scale(models, levels, max_memory, greys)
+    return Measured.of(scale_of(scaling, models.card, info), levels, known)
 
 
 def measure_scale(
     models: Models | Given,
-    source: ImageSource,
+    levels: OneLevel,
     max_memory: int | None = None,
     greys: Mapping[int, GreyScale] = NOTHING_KNOWN,
 ) -> Measured:
     """The scale at which the objects of an image have the diameter that the model knows best.
 
     The middle page is looked at, whatever part of it is to be segmented. The same image gives the same answer.
-    Raises what opening the model and reading the image do.
+    levels, max_memory, greys: as of `scale_for`. Raises what opening the model and reading the image do.
     """
-    card, page = models.card, (source.info.pages - 1) // 2
+    card, page = models.card, (levels.image.info.pages - 1) // 2
     require_diameter(card, "auto")
-    grey = greys.get(page) or measure_page(source, page, card.normalization)
-    diameter = None
+    known, diameter = {levels.image: greys}, None
     for scale in SCALES:
-        runtime = unmoved(models.at(scale))
+        runtime, source = unmoved(models.at(scale)), levels.at(scale).source
+        here = known.get(source, NOTHING_KNOWN)
+        grey = here.get(page) or measure_page(source, page, card.normalization)
+        known[source] = {**here, page: grey}
         plan = _plan(source, runtime, round(1 / scale), max_memory)
         diameter = _areas(source, runtime, plan, {page: grey}, round(1 / scale)).diameter
         if max_memory and scale != 1:
             models.close(scale)
         if diameter is not None and diameter * scale >= LEAST_SEEN:
             break
-    return Measured(fitting(diameter, card), {**greys, page: grey})
+    return Measured.of(fitting(diameter, card), levels, known)
 
 
 def fitting(diameter: float | None, card: ModelCard) -> Scaled:

@@ -17,6 +17,7 @@ from unet_deploy.images import ImageSource, check_fits
 from unet_deploy.images.array import ALL_CHANNELS, ArraySource, Channels
 from unet_deploy.images.grey import GreyScale, check_dtype
 from unet_deploy.images.likeness import likeness
+from unet_deploy.images.pyramid import OneLevel, Pyramid
 from unet_deploy.images.state import changed
 from unet_deploy.masks import Keep
 from unet_deploy.masks.apart import check_apart
@@ -123,7 +124,7 @@ def segment_array(
     read = f"read as (pages, C, H, W) = {info.pages, info.channels, info.height, info.width}"
     how = "choose one with `channel`, give pages as (pages, 1, H, W)" if card.channels == 1 else "give as many"
     check_fits(info, card, remedy=f"it is {read}: {how}, or say with `channel_axis` where its channels are")
-    measured = scale_for(models, source, scaling, greys=greys)
+    measured = scale_for(models, OneLevel(source), scaling, greys=greys)
     opened = models.at(measured.scaled.scale)
     settled = settle_precision(opened, source, measured.greys)
     runtime = averaged(settled.runtime, tta)
@@ -216,7 +217,8 @@ def begin_file(
             threshold=options.threshold,
         )
         models = stack.enter_context(models_of(model, request))
-        end = _run(stack, path, opened, outputs, models, options, compute, progress)
+        levels = stack.enter_context(Pyramid(opened))
+        end = _run(stack, path, levels, outputs, models, options, compute, progress)
         if opened.info.pages * opened.info.height * opened.info.width > SMALL:
             report = end()
             return lambda: report
@@ -255,7 +257,7 @@ def segment_path(
 def _run(
     stack: ExitStack,
     path: Path,
-    source: ImageSource,
+    levels: Pyramid,
     outputs: Outputs,
     models: Models | Given,
     options: Options,
@@ -267,26 +269,28 @@ def _run(
     stack: keeps open what that needs.
     """
     options = replace(options, max_memory=compute.share(options.max_memory))
+    source = levels.image
     level = turn_to_level(source, models.card, options)
     info = source.info
     check_fits(info, models.card)
     state = source.state()
     job = mark_of_job(state, outputs, models.fingerprint, options)
     check_outputs(outputs, info, len(models.card.classes), Keep(None, options.resume, options.overwrite, job))
-    measured = scale_for(models, source, options.scaling, options.max_memory)
-    scaled = measured.scaled
+    measured = scale_for(models, levels, options.scaling, options.max_memory)
+    scaled, seen = measured.scaled, measured.source
     recorded = unfinished_key(outputs.mask).get("runtime") if options.resume else None
-    settled = settle_precision(models.at(scaled.scale), source, measured.greys, recorded, progress)
+    settled = settle_precision(models.at(scaled.scale), seen, measured.greys, recorded, progress)
     runtime = settled.runtime
     options = models.options_for(runtime, options)
     ready = averaged(runtime, options.tta)
     covered = covered_region(info, ready.card, options)
-    plan, _ = plan_file(source, covered, ready, outputs, options)
+    plan, _ = plan_file(seen, covered, ready, outputs, options)
     region = options.roi or covered
-    task = Task(path, source, level, state, measured, settled, ready, plan, region, options)
+    seen_state = state if seen is source else seen.state()
+    task = Task(path, level, seen_state, measured, settled, ready, plan, region, options)
     origin = Origin(path, options.reading, level, likeness(source))
     subject = Subject(source, covered, region, ready.card.classes, options.outside, origin, ready.card.decision)
-    keep = Keep(key_of_run(task, outputs, models.fingerprint), options.resume, options.overwrite, job)
+    keep = Keep(key_of_run(task, state, outputs, models.fingerprint), options.resume, options.overwrite, job)
     writer = stack.enter_context(OutputWriter(outputs, subject, options.objects, keep))
     with _unchanged(task, writer):
         timing = compute.fill(task, writer, progress)

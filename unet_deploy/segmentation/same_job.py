@@ -56,11 +56,13 @@ def _made_of(path: Path, outputs: Outputs, models: Models, options: Options) -> 
     return state
 
 
-def key_of_run(task: Task, outputs: Outputs, fingerprint: str) -> dict[str, Any]:
-    """What must be the same for an unfinished run to go on. fingerprint: of its `Models`."""
+def key_of_run(task: Task, state: str, outputs: Outputs, fingerprint: str) -> dict[str, Any]:
+    """What must be the same for an unfinished run to go on. state: of the image. fingerprint: of its `Models`."""
+    scaled = task.measured.scaled
     return {
         "version of this program": __version__,
-        **_key_of_job(task.state, outputs, fingerprint, task.options),
+        **_key_of_job(state, outputs, fingerprint, task.options),
+        **({"level that is read": [scaled.level, task.state]} if scaled.scale < 1 else {}),
         "scale": task.settled.runtime.fingerprint,
         "runtime": task.settled.runtime.name,
         "tile size": json.loads(json.dumps(asdict(task.plan))),

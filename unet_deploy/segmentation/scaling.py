@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from unet_deploy.errors import ImageError, UsageError
 from unet_deploy.images import ImageInfo
+from unet_deploy.images.pyramid import LevelRead
 from unet_deploy.model.card import ModelCard
 from unet_deploy.model.change import Change
 from unet_deploy.model.scaling import LEAST, MOST
@@ -61,11 +62,21 @@ class Scaled:
     """What it follows from, in words; empty where nothing was asked for."""
     diameter: float | None = None
     """Of a typical object in pixels of the image, where that is what it follows from."""
+    level: int | None = None
+    """Of the pyramid, a coarser one that is read for it; None where the level is read that the answer is on."""
+    passed_over: str = ""
+    """Why coarser levels are not read that would do, in words."""
 
     def __str__(self) -> str:
         if self.scale == 1:
             return f"{self.why}the image is taken as it is"
-        return f"{self.why}the image is taken at {self.scale:.3g} {'of' if self.scale < 1 else 'times'} its size"
+        size = f"{self.scale:.3g} {'of' if self.scale < 1 else 'times'} its size"
+        read = "" if self.level is None else f", read from level {self.level}"
+        return f"{self.why}the image is taken at {size}{read}{self.passed_over and f'; {self.passed_over}'}"
+
+    def read_as(self, read: LevelRead) -> Scaled:
+        """The same, of an image that is so read."""
+        return replace(self, level=read.level, passed_over=read.passed_over)
 
 
 AS_IT_IS = Scaled()

@@ -64,9 +64,7 @@ class Subject:
     @property
     def noted(self) -> int | None:
         """The same, where the image can have pixels without data at all."""
-        first = Region(0, 0, 1, 1)
-        lacks = self.source.nodata is not None or self.source.crop_valid(0, first) is not None
-        return self.nodata if lacks else None
+        return self.nodata if self.source.may_lack_data else None
 
 
 class OutputWriter:

@@ -14,6 +14,7 @@ from unet_deploy.errors import ImageError, UsageError
 from unet_deploy.images import ImageInfo, ImageSource, check_fits
 from unet_deploy.images.grey import GreyScale
 from unet_deploy.images.orientation import stored_region, upright_order
+from unet_deploy.images.pyramid import OneLevel
 from unet_deploy.images.state import changed
 from unet_deploy.runtimes import Runtime
 from unet_deploy.runtimes.request import Request
@@ -200,7 +201,7 @@ def _look(
     info, part = source.info, options.roi or source.info.region
     check_inside(part, info)
     Grid.over(part, wanted.side or 2, info.name)
-    measured = scale_for(models, source, options.scaling, options.max_memory)
+    measured = scale_for(models, OneLevel(source), options.scaling, options.max_memory)
     opened = models.at(measured.scaled.scale)
     grid = Grid.over(part, wanted.side_in(part, measured.scaled.scale), info.name)
     settled = settle_precision(opened, source, measured.greys)
