@@ -90,6 +90,7 @@ def test_regions_pages_and_pixels_without_data_are_counted_as_they_are(slide, nu
     rows = (slide.parent / "m.objects.csv").read_text().splitlines()
     assert page.number("objects") == len(rows) - 1
     assert "250 x 280 pixels at (20, 10)" in page.text
+    assert page.number("megapixels") == 2 * 250 * 280 / 1e6
 
 
 def test_of_several_images_the_failed_then_the_doubtful_then_the_odd_come_first(slide, nuclei_image, tmp_path):

@@ -19,7 +19,7 @@ from unet_deploy.segmentation.scaling import AS_IT_IS, Scaled
 from unet_deploy.segmentation.trust import Trust
 from unet_deploy.stream.pipeline import Timing
 from unet_deploy.system.files import check_free, replacing
-from unet_deploy.tiling import TilePlan
+from unet_deploy.tiling import Region, TilePlan
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class Report:
 
     image: ImageInfo
     plan: TilePlan
+    region: Region
+    """What of each page was segmented: the tiles may cover a little more."""
     outputs: Outputs
     runtime: str
     """Runtime and device that answered, as they are named."""
@@ -63,7 +65,7 @@ class Report:
     @property
     def megapixels(self) -> float:
         """What was segmented, all pages together."""
-        return self.image.pages * self.plan.height * self.plan.width / 1e6
+        return self.image.pages * self.region.height * self.region.width / 1e6
 
     def to_json(self) -> dict[str, Any]:
         """What a program may want to know of it, of plain values: lengths in pixels of the image, times in seconds."""

@@ -301,7 +301,7 @@ def _run(
         trust = judge(writer.confidence, _calibrated(models.card.decision, ready), scaled, found_nothing=nothing)
         found = (writer.objects, subject.noted, writer.places, writer.too_large)
         by = (models.card.name, settled.precision, settled.why)
-        return Report(info, plan, outputs, ready.name, timing, settled.proved, *found, scaled, trust, *by)
+        return Report(info, plan, region, outputs, ready.name, timing, settled.proved, *found, scaled, trust, *by)
 
     return end
 
