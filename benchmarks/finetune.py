@@ -1,9 +1,10 @@
 """What a few annotated images are worth to a model that never saw their laboratory, beside a training from nothing.
 
-`python benchmarks/finetune.py FOLDER=PARENT... [--images 1 3 5 10] [--minutes 10] [--seeds 1]`: PARENT, a model file,
-is scored on every third of a folder's images as it is, then after `train --from` on so many of the others, and on all
-of them; `train` from nothing has the same images and minutes. What was forgotten is seen on images of
-another of the folders. What is in the working folder is not made again.
+`python benchmarks/finetune.py FOLDER=PARENT... [--images 1 3 5 10] [--minutes 10 or --steps 1300] [--seeds 1]`: PARENT,
+a model file, is scored on every third of a folder's images as it is, then after `train --from` on so many of the
+others, and on all of them; `train` from nothing has the same images and minutes. With --steps, time is not limited:
+`--from` takes its own steps, and a training from nothing these, which is the same on every machine. What was
+forgotten is seen on images of another of the folders. What is in the working folder is not made again.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ def main() -> None:
     parser.add_argument("sets", type=lambda text: tuple(map(Path, text.split("="))), nargs="+")
     parser.add_argument("--images", type=int, nargs="+", default=[1, 3, 5, 10])
     parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--steps", type=int, help="from nothing, in place of --minutes")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--no-all", action="store_true", help="leave out the training on all images")
     parser.add_argument("--work", type=Path, default=Path("finetune"))
@@ -52,7 +54,7 @@ def main() -> None:
                     print(folder.name, way, count, figures(each), flush=True)
         row["forgotten"] = [forgotten(asked, folder, parent)]
         print(folder.name, "forgotten", row["forgotten"], flush=True)
-    save("finetune", {"minutes": asked.minutes, "rows": rows})
+    save("finetune", {"minutes": asked.minutes, "steps": asked.steps, "rows": rows})
 
 
 def parted(work: Path, folder: Path) -> tuple[list[Pair], Path]:
@@ -73,13 +75,19 @@ def subset(copy: Path, pairs: list[Pair]) -> Path:
 
 
 def trained(asked: argparse.Namespace, data: Path, way: str, options: list[str], seed: int) -> Path:
-    stem = asked.work / f"{data.name}-{way}-{asked.minutes:g}-{seed}"
+    stem = asked.work / f"{data.name}-{way}-{limit_of(asked)}-{seed}"
     weights, model = stem.with_suffix(".pt"), stem.with_suffix(".onnx")
     if not model.exists():
-        limit = ["--max-minutes", str(asked.minutes), "--seed", str(seed), "--overwrite"]
-        go("train", str(data), "-o", str(weights), "--classes", "background,nucleus", *options, *limit)
+        limit = ["--max-minutes", str(asked.minutes)] if not asked.steps else []
+        limit = ["--steps", str(asked.steps)] if asked.steps and way == "nothing" else limit
+        how = ["--classes", "background,nucleus", "--seed", str(seed), "--overwrite"]
+        go("train", str(data), "-o", str(weights), *how, *options, *limit)
         go("export", str(weights), "-o", str(model))
     return model
+
+
+def limit_of(asked: argparse.Namespace) -> str:
+    return f"{asked.steps}steps" if asked.steps else f"{asked.minutes:g}"
 
 
 def scored(model: Path, test: Path) -> dict[str, float]:
@@ -97,7 +105,7 @@ def forgotten(asked: argparse.Namespace, folder: Path, parent: Path) -> dict[str
     if not others:
         return {}
     kin = subset(asked.work / f"{folder.name}-kin", find_pairs(others[0])[:8])
-    children = sorted(asked.work.glob(f"{folder.name}-*-from-{asked.minutes:g}-0.onnx"))
+    children = sorted(asked.work.glob(f"{folder.name}-*-from-{limit_of(asked)}-0.onnx"))
     return {card_of(find_model(model)).name: scored(model, kin) for model in (parent, *children)}
 
 
