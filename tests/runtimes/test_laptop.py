@@ -7,6 +7,7 @@ from runtimes.laptop import Intel, Laptop
 from unet_deploy.errors import DeviceError, UsageError, VerificationError
 from unet_deploy.images.array import ArraySource
 from unet_deploy.images.grey import GreyScale
+from unet_deploy.images.pyramid import OneLevel
 from unet_deploy.model.change import Change
 from unet_deploy.runtimes import table
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime
@@ -351,7 +352,7 @@ def test_an_image_is_measured_by_the_exact_model_whatever_the_device_says(intel,
     found = []
     for request in (Request(), Request("cpu", "onnxruntime")):
         with Models(nuclei, request) as models:
-            found.append(measure_scale(models, ArraySource(nuclei_image)).scaled)
+            found.append(measure_scale(models, OneLevel(ArraySource(nuclei_image))).scaled)
     assert found[0] == found[1]
     assert found[0].diameter
 

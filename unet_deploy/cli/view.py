@@ -56,8 +56,8 @@ def view(
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
     named = sort_out(files, image, read.reading())
-    for over in named.over:
-        if not over.is_said:
-            show.note(f"note: {address(over.path)}: does not say what it is, and is shown as a mask")
     with open_scene(named) as scene:
+        for over in named.over:
+            if not over.is_said:
+                show.note(f"note: {address(over.path)}: does not say what it is, and is shown as a mask")
         serve(scene, ready, host=host, port=port)
