@@ -63,6 +63,7 @@ def test_a_comparison_says_what_was_compared_and_what_came_of_it(tmp_path, small
     assert page.number("pixels") == 300 * 300
     assert page.number("labels_differ_ppm") == 0
     assert "They agree." in page.text
+    assert [picture["alt"] for picture in page.pictures()] == ["What was compared"]
     for line in table.splitlines():
         assert line.split("  ")[-1].strip() in page.text, line
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from unet_deploy.errors import ModelError
 from unet_deploy.images import check_fits
 from unet_deploy.images.array import ArraySource
 from unet_deploy.images.grey import GreyScale, measure_page, read_tile
+from unet_deploy.images.orientation import UPRIGHT
 from unet_deploy.images.reading import AS_SAID, Reading
 from unet_deploy.masks.apart import check_apart
 from unet_deploy.masks.array import ArraySink
@@ -29,13 +30,21 @@ WHOLE_SIDE = 2048
 """Largest side in pixels that is computed in one pass: that pass is in memory whole."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SeamCheck:
     """The tiled answer beside the answer in one pass."""
 
     region: Region
     plan: TilePlan
     agreement: Agreement
+    pixels: np.ndarray = field(repr=False)
+    """(C, h, w), of the region."""
+    labels: np.ndarray = field(repr=False)
+    """(h, w) uint8, in tiles."""
+    differ: np.ndarray = field(repr=False)
+    """(h, w) bool, where those in one pass are others."""
+    orientation: int = UPRIGHT
+    """How these lie, as `images.orientation` numbers it."""
 
 
 def verify_tiled(
@@ -48,6 +57,7 @@ def verify_tiled(
     The runtime must answer with probabilities.
     """
     with reading.open(path) as source:
+        orientation = source.info.orientation
         check_fits(source.info, runtime.card)
         region = _middle(source.info.height, source.info.width)
         grey = measure_page(source, 0, runtime.card.normalization)
@@ -60,7 +70,9 @@ def verify_tiled(
         region.height, region.width, card, tile=legal_side(longest + 2 * card.margin + card.stride, card)
     )
     one_pass, in_tiles = (_answer(pixels, plan, runtime, grey) for plan in (whole, tiled))
-    return SeamCheck(region, tiled, compare(*one_pass, *in_tiles, threshold=card.decision.threshold))
+    agreement = compare(*one_pass, *in_tiles, threshold=card.decision.threshold)
+    labels = in_tiles[0]
+    return SeamCheck(region, tiled, agreement, pixels, labels, labels != one_pass[0], orientation)
 
 
 def verify_against(

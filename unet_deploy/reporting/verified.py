@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from unet_deploy.errors import address
+from unet_deploy.images.orientation import upright
+from unet_deploy.masks.overlay import Overlay
 from unet_deploy.measure.verify import SeamCheck
 from unet_deploy.measure.words import Rows, differing, seam_rows
 from unet_deploy.model.card import ModelCard
@@ -14,21 +19,29 @@ from unet_deploy.reporting.parts import (
     card_section,
     facts,
     key_figures,
+    legend,
     machine_rows,
     note,
     process_rows,
     section,
     warning,
 )
+from unet_deploy.reporting.pictures import inline, jpeg
 from unet_deploy.runtimes import Runtime
 from unet_deploy.runtimes.agreement import Agreement
+from unet_deploy.system.colours import VERMILION, class_colour
+from unet_deploy.tiling import Region
+
+_SIDE, _BYTES = 1024, 600_000
+"""Pixels a side and bytes of a picture, at most."""
 
 
 def tiled_page(model: str, check: SeamCheck, image: Path, runtime: Runtime) -> str:
     """Return the page that sets the answer tile by tile beside that in one pass, both by a runtime."""
     said = "An image is cut into tiles. If the answer in tiles is that in one pass, they leave no seams."
     rows = [*seam_rows(check, Path(address(image))), ("runtime", runtime.name)]
-    return _page(f"{address(model)}: tiles against one pass", said, rows, check.agreement, runtime.card)
+    picture = _picture(check, runtime.card.classes)
+    return _page(f"{address(model)}: tiles against one pass", said, rows, check.agreement, runtime.card, picture)
 
 
 def reference_page(model: str, reference: Path, image: Path, agreement: Agreement, card: ModelCard) -> str:
@@ -52,12 +65,28 @@ def _of_probabilities(agreement: Agreement) -> Rows:
     return [("worst probability", worst), ("not finite", str(agreement.not_finite))]
 
 
-def _page(title: str, said: str, rows: Rows, agreement: Agreement, card: ModelCard) -> str:
+def _picture(check: SeamCheck, classes: Sequence[str]) -> Markup:
+    """What was compared, with the labels in tiles, and where they are not those in one pass."""
+    region = Region(0, 0, *check.labels.shape)
+    overlay = Overlay(region, len(check.pixels), classes, check.orientation, most=_SIDE)
+    overlay.add(region, check.pixels, check.labels)
+    drawn, differ = overlay.picture(), upright(check.differ, check.orientation)
+    step = -(-max(differ.shape) // _SIDE)
+    rows, columns = np.nonzero(differ)
+    drawn[rows // step, columns // step] = VERMILION
+    height, width = drawn.shape[:2]
+    names = [(name, class_colour(label)) for label, name in enumerate(classes) if label]
+    shown = inline(jpeg(drawn, _BYTES), "What was compared", width=width, height=height, class_="overview")
+    return section("The labels in tiles", element("figure", shown), legend([*names, ("differ", VERMILION)]))
+
+
+def _page(title: str, said: str, rows: Rows, agreement: Agreement, card: ModelCard, *pictures: Markup) -> str:
     return page(
         title,
         element("p", said, class_="lead"),
         _verdict(agreement),
         key_figures(_figures(agreement)),
+        *pictures,
         section("What was compared", facts(rows)),
         section("How it was done", facts([*process_rows(), *machine_rows()])),
         card_section(card),
