@@ -21,7 +21,7 @@ from unet_deploy.segmentation.compute import stream_here
 from unet_deploy.segmentation.forecast import forecast
 from unet_deploy.segmentation.run import Options, Outputs, segment_array, segment_file
 from unet_deploy.stream.precision import TO_BE_PROVED, ByProof, foresee_precision, settle_precision, unmoved
-from unet_deploy.stream.proof import without_proof
+from unet_deploy.stream.proof import Unproved, without_proof
 from unet_deploy.stream.stand_in import StandIn
 from unet_deploy.zoo import Request, open_model
 
@@ -183,6 +183,13 @@ def test_what_is_measured_of_an_image_does_not_depend_on_what_was_proved(by_proo
     for choice in (None, TAKEN):
         with by_proof(choice) as runtime:
             assert unmoved(runtime).name == "one fp32"
+
+
+def test_nor_where_a_device_gave_way_to_the_processor(by_proof, small_models):
+    device = Unproved(open_model(small_models["one"], device="cpu"), proof=None)
+    with by_proof(TAKEN) as runtime:
+        device.give_way(runtime)
+        assert unmoved(device).name == "one fp32"
 
 
 def test_a_command_says_once_that_bfloat16_is_taken(by_proof, speckle, tmp_path, capsys):

@@ -167,9 +167,10 @@ def foresee_precision(runtime: Runtime, recorded: str | None = None) -> Settled:
 
 def unmoved(runtime: Runtime) -> Runtime:
     """The runtime for what is measured of an image before it is segmented: it answers alike whatever was proved."""
-    if isinstance(runtime, ByProof):
-        return runtime.computing("fp32")
-    inner = without_proof(runtime)
+    taken = _taken(runtime)
+    if isinstance(taken, ByProof):
+        return taken.computing("fp32")
+    inner = without_proof(taken)
     return inner.exact if isinstance(inner, ShapedRuntime) else inner
 
 
