@@ -13,7 +13,7 @@ from unet_deploy._version import __version__
 from unet_deploy.measure.words import card_rows
 from unet_deploy.model.card import ModelCard
 from unet_deploy.reporting.markup import Markup, element, joined, number
-from unet_deploy.system.colours import Colour, hex_colour
+from unet_deploy.system.colours import Colour, class_colour, hex_colour
 from unet_deploy.system.machine import peak_memory, processor_name, total_memory, usable_cores
 from unet_deploy.system.words import bytes_text, time_text
 
@@ -74,6 +74,11 @@ def legend(names: Iterable[tuple[str, Colour]]) -> Markup:
     return element("p", *keys, class_="legend")
 
 
+def class_keys(classes: Sequence[str]) -> list[tuple[str, Colour]]:
+    """Return the names of classes, but of the background, with their colours, as `legend` takes them."""
+    return [(name, class_colour(label)) for label, name in enumerate(classes) if label]
+
+
 def chip(colour: Colour) -> Markup:
     """Return a small square of a colour."""
     return element("span", class_="chip", style=f"background:{hex_colour(colour)}")
@@ -94,8 +99,13 @@ def process_rows() -> Cells:
     seconds = time() - Process().create_time()
     return [
         ("time of the command", number("seconds", seconds, time_text(seconds))),
-        ("peak memory", joined(number("peak_bytes", peak_memory(), bytes_text(peak_memory())), " of the process")),
+        memory_row(peak_memory()),
     ]
+
+
+def memory_row(peak: int) -> tuple[str, str]:
+    """What the process held at most. peak: bytes."""
+    return "peak memory", joined(number("peak_bytes", peak, bytes_text(peak)), " of the process")
 
 
 def machine_rows() -> list[tuple[str, str]]:

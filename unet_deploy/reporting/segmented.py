@@ -14,11 +14,13 @@ from unet_deploy.reporting.page import page
 from unet_deploy.reporting.parts import (
     card_section,
     chip,
+    class_keys,
     facts,
     grid,
     key_figures,
     legend,
     machine_rows,
+    memory_row,
     note,
     section,
     segmented_by,
@@ -108,9 +110,8 @@ def _overview(account: Account) -> Markup:
     height, width = account.overview.shape[:2]
     data, title = jpeg(account.overview, _OVERVIEW_BYTES), "The image with its mask"
     picture = inline(data, title, width=width, height=height, class_="overview")
-    names = ((name, class_colour(label)) for label, name in enumerate(account.card.classes) if label)
     words = f"{what}, between the 0.5th and the 99.7th percentile.{which}{first}"
-    return section(title, element("figure", picture), legend(names), note(words))
+    return section(title, element("figure", picture), legend(class_keys(account.card.classes)), note(words))
 
 
 def _places(places: Sequence[ShownPlace], problem: str) -> Markup:
@@ -245,7 +246,7 @@ def _went(account: Account) -> Markup:
         ("runtime", report.runtime),
         ("precision proved", proof),
         ("speed", f"{report.megapixels / timing.wall:.3g} megapixels a second"),
-        ("peak memory", joined(number("peak_bytes", account.peak, bytes_text(account.peak)), " of the process")),
+        memory_row(account.peak),
         ("memory allowed", bytes_text(account.allowed) if account.allowed else "by what is free"),
         (
             "tiles",

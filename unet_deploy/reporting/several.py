@@ -26,6 +26,7 @@ from unet_deploy.reporting.parts import (
     grid,
     key_figures,
     machine_rows,
+    memory_row,
     note,
     section,
     segmented_by,
@@ -34,7 +35,7 @@ from unet_deploy.reporting.pictures import inline
 from unet_deploy.reporting.settings import settings_rows
 from unet_deploy.segmentation.options import Options
 from unet_deploy.system.machine import peak_memory
-from unet_deploy.system.words import bytes_text, time_text
+from unet_deploy.system.words import time_text
 
 THUMBNAIL, THUMBNAIL_BYTES = 256, 16_000
 """Pixels a side and bytes of a picture of an image, at most."""
@@ -184,7 +185,7 @@ def _settings(command: Command | None, lines: Sequence[Line]) -> Rows:
     return [
         ("runtime", command.runtime),
         ("segmented", f"{sum(line.megapixels for line in lines):.4g} megapixels"),
-        ("peak memory", f"{bytes_text(peak_memory())} of the process"),
+        memory_row(peak_memory()),
         *settings_rows(command.options, command.card),
     ]
 

@@ -17,6 +17,7 @@ from unet_deploy.reporting.markup import Markup, element, number
 from unet_deploy.reporting.page import page
 from unet_deploy.reporting.parts import (
     card_section,
+    class_keys,
     facts,
     key_figures,
     legend,
@@ -29,7 +30,7 @@ from unet_deploy.reporting.parts import (
 from unet_deploy.reporting.pictures import inline, jpeg
 from unet_deploy.runtimes import Runtime
 from unet_deploy.runtimes.agreement import Agreement
-from unet_deploy.system.colours import VERMILION, class_colour
+from unet_deploy.system.colours import VERMILION
 from unet_deploy.tiling import Region
 
 _SIDE, _BYTES = 1024, 600_000
@@ -70,14 +71,14 @@ def _picture(check: SeamCheck, classes: Sequence[str]) -> Markup:
     region = Region(0, 0, *check.labels.shape)
     overlay = Overlay(region, len(check.pixels), classes, check.orientation, most=_SIDE)
     overlay.add(region, check.pixels, check.labels)
-    drawn, differ = overlay.picture(), upright(check.differ, check.orientation)
-    step = -(-max(differ.shape) // _SIDE)
-    rows, columns = np.nonzero(differ)
-    drawn[rows // step, columns // step] = VERMILION
+    drawn = overlay.picture()
+    rows, columns = np.nonzero(upright(check.differ, check.orientation))
+    drawn[rows // overlay.factor, columns // overlay.factor] = VERMILION
     height, width = drawn.shape[:2]
-    names = [(name, class_colour(label)) for label, name in enumerate(classes) if label]
     shown = inline(jpeg(drawn, _BYTES), "What was compared", width=width, height=height, class_="overview")
-    return section("The labels in tiles", element("figure", shown), legend([*names, ("differ", VERMILION)]))
+    return section(
+        "The labels in tiles", element("figure", shown), legend([*class_keys(classes), ("differ", VERMILION)])
+    )
 
 
 def _page(title: str, said: str, rows: Rows, agreement: Agreement, card: ModelCard, *pictures: Markup) -> str:

@@ -268,7 +268,7 @@ def _cells(line: str) -> list[str]:
 def _are_numbers(cells: Sequence[str]) -> bool:
     """Whether cells are numbers, but for blank ones, and not all of them are blank."""
     try:
-        return len([_number(cell) for cell in cells if cell.strip()]) > 0
+        return bool([float(cell) for cell in cells if cell.strip()])
     except ValueError:
         return False
 
