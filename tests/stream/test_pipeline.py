@@ -14,7 +14,7 @@ from unet_deploy.images.array import ArraySource
 from unet_deploy.model.card import ModelCard, Normalization
 from unet_deploy.runtimes import Answer, Limits, OutOfMemoryError
 from unet_deploy.stream.channel import Channel, Stopped
-from unet_deploy.stream.pipeline import DoneTile, stream
+from unet_deploy.stream.pipeline import QUEUED, DoneTile, stream
 from unet_deploy.tiling import plan_tiles
 
 CARD = ModelCard("threshold", 1, ("dark", "bright"), 4, 4, 12, Normalization("fixed", 0, 1))
@@ -208,6 +208,38 @@ def test_ctrl_c_ends_the_threads_too():
     with pytest.raises(KeyboardInterrupt):
         run(ArraySource(picture()), Threshold(), [lambda done: None], progress=interrupt)
     assert not stream_threads()
+
+
+def one_tile(source, runtime, consumers):
+    plan = plan_tiles(90, 70, runtime.card, tile=120)
+    assert len(plan) == 1
+    return stream(source, plan, runtime, consumers)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_single_tile_begins_no_thread_and_may_be_cut_into_many(late):
+    image, parts, names = picture(), [], set()
+
+    def consume(done: DoneTile) -> None:
+        parts.append(done)
+        names.add(threading.current_thread().name)
+        np.testing.assert_array_equal(done.labels, image[(0, 0, *done.tile.write.slices)] > 100)
+
+    one_tile(ArraySource(image), Cramped(300, 2, 1, late), [consume])
+    assert len(parts) > 2 * QUEUED
+    assert sum(part.tile.write.height * part.tile.write.width for part in parts) == 90 * 70
+    assert names == {threading.current_thread().name}
+
+
+@pytest.mark.parametrize("message", ["the disk went away", "tile 1 failed", "the disk is full"])
+def test_the_first_error_of_any_stage_of_a_single_tile_is_raised(message):
+    def consume(done: DoneTile) -> None:
+        if message == "the disk is full":
+            raise RuntimeError(message)
+
+    source = Failing(picture(), fails_at=int(message == "the disk went away"))
+    with pytest.raises(RuntimeError, match=message):
+        one_tile(source, Threshold(fails_at=1 if message == "tile 1 failed" else None), [consume])
 
 
 def test_a_stopped_channel_wakes_both_ends():

@@ -6,7 +6,7 @@ import math
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
@@ -124,8 +124,8 @@ class ImageSource(ABC):
 
     def read(self, page: int, region: Region) -> np.ndarray:
         """The pixels of any region, mirrored where it hangs over the image: (C, h, w) of `info.dtype`."""
-        inside, place = self._inside(region)
-        return self.crop(page, inside)[place]
+        inside, mirrored = self._inside(region)
+        return mirrored(self.crop(page, inside))
 
     def crop_valid(self, page: int, region: Region) -> np.ndarray | None:
         """Which pixels of a region inside the image the file says to be there, bool (h, w); None where it says of all.
@@ -139,9 +139,9 @@ class ImageSource(ABC):
 
         pixels: (C, h, w), what `read` or `crop` gave of the region.
         """
-        inside, place = self._inside(region)
+        inside, mirrored = self._inside(region)
         valid, nodata = self.crop_valid(page, inside), self.nodata
-        there = None if valid is None else valid[place]
+        there = None if valid is None else mirrored(valid)
         if nodata is None:
             return there
         by_value = holds_data(pixels, nodata)
@@ -162,16 +162,20 @@ class ImageSource(ABC):
         """What is decoded: the image itself, or the coarser level that stands for it."""
         return self
 
-    def _inside(self, region: Region) -> tuple[Region, tuple[Any, ...]]:
-        """What of the image a region shows, and where in it each of its pixels lies: what hangs over is mirrored."""
+    def _inside(self, region: Region) -> tuple[Region, Callable[[np.ndarray], np.ndarray]]:
+        """What of the image a region shows, and what makes its pixels (..., h, w) of that: the rest is mirrored."""
         info = self.info
         if region.y >= 0 and region.x >= 0 and region.bottom <= info.height and region.right <= info.width:
-            return region, (...,)
+            return region, lambda pixels: pixels
         rows = mirror(region.y, region.bottom, info.height)
         columns = mirror(region.x, region.right, info.width)
         top, left = int(rows.min()), int(columns.min())
         inside = Region(top, left, int(rows.max()) + 1 - top, int(columns.max()) + 1 - left)
-        return inside, (..., (rows - top)[:, None], columns - left)
+
+        def mirrored(pixels: np.ndarray) -> np.ndarray:
+            return pixels.take(columns - left, -1).take(rows - top, -2)  # seven times as fast as both at once
+
+        return inside, mirrored
 
     def turn_to(self, level: int) -> None:
         """Read another level of the pyramid from now on, 0 the finest. Raises ImageError where there is none."""
@@ -210,7 +214,7 @@ def is_zarr(path: Path) -> bool:
 
 def is_zarr_folder(path: Path) -> bool:
     """Return whether a folder holds the metadata of a Zarr."""
-    return any(os.path.isfile(path / name) for name in _ZARR_FILES)
+    return os.path.isdir(path) and any(os.path.isfile(path / name) for name in _ZARR_FILES)
 
 
 def is_url(path: PurePath) -> bool:

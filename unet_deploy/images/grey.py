@@ -161,12 +161,12 @@ def measure_grey(blocks: Blocks, channels: int, normalization: Normalization, *,
 
 def _quantiles(blocks: Blocks, channels: int, percents: tuple[float, ...], name: str) -> np.ndarray:
     """Return exact percentiles, (len(percents), C) float64: the smallest value that so many percent do not exceed."""
-    counts = np.zeros((channels, _BINS), np.int64)
+    counts: np.ndarray = np.zeros((channels, 1), np.int64)
     narrow: int | None = None
     for block in blocks():
         narrow = _narrow_offset(block.dtype)
-        for channel, pixels in enumerate(block):
-            counts[channel] += np.bincount(_upper(pixels, narrow, name), minlength=_BINS)
+        bins = _BINS if narrow is None else 1 << 8 * block.dtype.itemsize
+        counts = counts + [np.bincount(_upper(pixels, narrow, name), minlength=bins) for pixels in block]
     if not counts.any():  # a page without data
         return np.zeros((len(percents), channels))
     ranks = np.maximum(1, np.ceil(np.asarray(percents)[:, None] / 100 * counts.sum(axis=1))).astype(np.int64)
@@ -191,7 +191,7 @@ def _narrow_offset(dtype: np.dtype) -> int | None:
     """Return what makes a bin number of a value of at most 16 bits; None for wider pixels."""
     if dtype.kind == "f" or dtype.itemsize > 2:
         return None
-    return 1 << 15 if dtype.kind == "i" else 0
+    return 1 << 8 * dtype.itemsize - 1 if dtype.kind == "i" else 0
 
 
 def _upper(pixels: np.ndarray, narrow: int | None, name: str) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tifffile import TiffFile, TiffFrame, TiffPage, TiffPageSeries
@@ -95,7 +96,7 @@ class TiffPlanes:
     # -- pixels ---------------------------------------------------------------------------------------------
 
     def _read_raw(self, plane: int, region: Region) -> np.ndarray:
-        """Return the stored values (samples, h, w) of a region, read row by row: a wide image costs no more than it."""
+        """Return the stored values (samples, h, w) of a region: whole rows at once, else of each row what it has."""
         assert self._raw_offsets is not None
         assert self._page.dtype is not None
         page, dtype = self._page, self._page.dtype.newbyteorder(self._file.byteorder)
@@ -103,12 +104,14 @@ class TiffPlanes:
         separate, samples = (page.samplesperpixel, 1) if planar else (1, page.samplesperpixel)
         pixel = samples * dtype.itemsize
         out = np.empty((separate, region.height, region.width * samples), dtype)
+        rows = region.height if region.width == page.imagewidth else 1
         file = self._file.filehandle
         for s in range(separate):
-            for row in range(region.height):
+            for row in range(0, region.height, rows):
                 line = (s * page.imagelength + region.y + row) * page.imagewidth + region.x
                 file.seek(self._raw_offsets[plane] + line * pixel)
-                if file.readinto(out[s, row].view(np.uint8).data) != region.width * pixel:
+                part: Any = out[s, row : row + rows].view(np.uint8).data
+                if file.readinto(part) != part.nbytes:
                     raise self._truncated()
         if planar:
             return out.astype(dtype.newbyteorder("="), copy=False)

@@ -34,36 +34,38 @@ def check_apart(outputs: Iterable[Path], inputs: Iterable[Path] = ()) -> None:
     given: dict[Hashable, Path] = {}
     around: dict[Hashable, Path] = {}
     for path in filter(None, map(_local, inputs)):
-        given.update(dict.fromkeys(_identities(path), path))
-        around.update(dict.fromkeys(map(_spelled, _whole(path).parents), path))
+        whole = _whole(path)
+        given.update(dict.fromkeys(_identities(whole), path))
+        around.update(dict.fromkeys(map(_spelled, whole.parents), path))
     taken: dict[Hashable, Path] = {}
+    wholes: dict[Path, Path] = {}
     for path in outputs:
-        names = _identities(path)
+        whole = wholes[path] = _whole(path)
+        names = _identities(whole)
         if any(name in given for name in names):
             raise UsageError(f"{path}: is what is to be read, and would be lost; give another name")
-        if held := around.get(_spelled(_whole(path))):
+        if held := around.get(_spelled(whole)):
             raise UsageError(f"{path}: holds the input {held}; give another name")
-        _check_outside(path, given)
+        _check_outside(path, whole, given)
         for name in names:
             if name in taken:
                 raise UsageError(f"{path}: {taken[name]} would be written there too; give each output its own name")
         taken.update(dict.fromkeys(names, path))
-    _check_side_by_side(taken)
+    _check_side_by_side(wholes, taken)
 
 
-def _check_outside(path: Path, given: dict[Hashable, Path]) -> None:
+def _check_outside(path: Path, whole: Path, given: dict[Hashable, Path]) -> None:
     """Raise UsageError where an output lies in an input, but among its labels."""
-    inner = _whole(path)
-    for folder in inner.parents:
+    for folder in whole.parents:
         image = given.get(_spelled(folder))
-        if image and (inner.relative_to(folder).parts[0] != _LABELS or inner.parent == folder):
+        if image and (whole.relative_to(folder).parts[0] != _LABELS or whole.parent == folder):
             raise UsageError(f"{path}: lies in the input {image}; give another place")
 
 
-def _check_side_by_side(taken: dict[Hashable, Path]) -> None:
+def _check_side_by_side(wholes: dict[Path, Path], taken: dict[Hashable, Path]) -> None:
     """Raise UsageError where one output lies in another."""
-    for path in set(taken.values()):
-        for folder in _whole(path).parents:
+    for path, whole in wholes.items():
+        for folder in whole.parents:
             if other := taken.get(_spelled(folder)):
                 raise UsageError(f"{path}: lies in {other}, which is written too; give another place")
 
@@ -77,9 +79,9 @@ def _local(path: Path) -> Path | None:
     return Path("/", spelled[found.end() :]) if found else None
 
 
-def _identities(path: Path) -> list[Hashable]:
+def _identities(whole: Path) -> list[Hashable]:
     """What a file is known by: its name without links, and its place on the disk where it is there."""
-    return [_spelled(_whole(path)), *_inode(path)]
+    return [_spelled(whole), *_inode(whole)]
 
 
 def _inode(path: Path) -> Iterator[Hashable]:

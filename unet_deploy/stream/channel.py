@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -15,10 +16,13 @@ class Stopped(Exception):
 
 
 class Channel(Generic[T]):
-    """A bounded queue with an end: `close` lets the reader finish, `stop` makes both ends raise Stopped."""
+    """A bounded queue with an end: `close` lets the reader finish, `stop` makes both ends raise Stopped.
 
-    def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
+    Without a capacity it takes what comes, for two ends on one thread.
+    """
+
+    def __init__(self, capacity: int | None) -> None:
+        self._capacity = math.inf if capacity is None else capacity
         self._items: deque[T] = deque()
         self._changed = threading.Condition()
         self._closed = self._stopped = False

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -101,7 +102,7 @@ class DoneTile:
 
 
 class Consumer(Protocol):
-    """What takes finished tiles, on the writer's thread, in the plan's order."""
+    """What takes finished tiles, one after another in the plan's order."""
 
     def __call__(self, done: DoneTile, /) -> None: ...
 
@@ -168,49 +169,48 @@ def stream(
     computing them. progress: called with tiles done and tiles in all, on the thread that called.
     Raises whatever a stage raised first; all threads have ended when it returns or raises.
     """
-    read: Channel[ReadTile | DoneTile] = Channel(QUEUED)
-    done: Channel[DoneTile] = Channel(QUEUED)
-    failures: list[BaseException] = []
-
-    def stage(name: str, work: Callable[[], None]) -> threading.Thread:
-        def guarded() -> None:
-            try:
-                work()
-            except Stopped:
-                pass
-            except BaseException as error:
-                failures.append(error)
-                read.stop()
-                done.stop()
-
-        thread = threading.Thread(target=guarded, name=f"stream-{name}", daemon=True)
-        thread.start()
-        return thread
-
     scales = PageScales(source, runtime.card.normalization) if greys is None else greys
-    start = time.perf_counter()
-    timing, reading, writing = Timing(0.0, 0.0), Stopwatch(), Stopwatch()
-    threads = [
-        stage("read", lambda: _read(source, plan, scales, resumed, read, reading)),
-        stage("write", lambda: _write(done, consumers, writing)),
-    ]
-    try:
-        inference = _Inference(runtime, done, len(plan) * len(scales), progress, skip_background)
+    total = len(plan) * len(scales)
+    beside = total > 1  # nothing goes on beside a single tile, and two threads take a millisecond to begin
+    read: Channel[ReadTile | DoneTile] = Channel(QUEUED if beside else None)
+    done: Channel[DoneTile] = Channel(QUEUED if beside else None)
+    failures: list[BaseException] = []
+    reading, writing = Stopwatch(), Stopwatch()
+    inference = _Inference(runtime, done, total, progress, skip_background)
+
+    def infer() -> None:
         inference.run(read)
-        timing = Timing(0.0, inference.computing.seconds, inference.skipped, inference.resumed)
         done.close()
-    except Stopped:
-        pass
-    except BaseException as error:  # Ctrl-C too: the threads must end before the files they hold are closed
-        failures.append(error)
-        read.stop()
-        done.stop()
+
+    def guarded(work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Stopped:
+            pass
+        except BaseException as error:  # Ctrl-C too: the threads must end before the files they hold are closed
+            failures.append(error)
+            read.stop()
+            done.stop()
+
+    reads = partial(_read, source, plan, scales, resumed, read, reading)
+    writes = partial(_write, done, consumers, writing)
+    start = time.perf_counter()
+    threads = [_started(partial(guarded, work)) for work in (reads, writes) if beside]
+    for work in (infer,) if beside else (reads, infer, writes):
+        guarded(work)
     for thread in threads:
         thread.join()
     if failures:
         raise failures[0]
     wall = time.perf_counter() - start
-    return replace(timing, wall=wall, read=reading.seconds, write=writing.seconds)
+    counts = inference.skipped, inference.resumed
+    return Timing(wall, inference.computing.seconds, *counts, reading.seconds, writing.seconds)
+
+
+def _started(work: Callable[[], None]) -> threading.Thread:
+    thread = threading.Thread(target=work, name="stream", daemon=True)
+    thread.start()
+    return thread
 
 
 def _read(

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import product, starmap
 
 from unet_deploy.errors import ResourceError, UsageError
 from unet_deploy.images import ImageSource
@@ -63,12 +63,17 @@ def choose_plan(
     Raises ResourceError when not even the smallest tile fits.
     """
     region = Region(*origin, height, width)
-    candidates = [
-        _of_one_shape(TilePlan(region, step_y, step_x, geometry.margin, geometry.stride, geometry.base, least))
-        for step_y in _steps(height, geometry, most[0])
-        for step_x in _steps(width, geometry, most[1])
-    ]
-    fitting = [plan for plan in candidates if fits(plan.input_height, plan.input_width)]
+
+    def plan_of(step_y: int, step_x: int) -> TilePlan:
+        return _of_one_shape(TilePlan(region, step_y, step_x, geometry.margin, geometry.stride, geometry.base, least))
+
+    steps = _steps(height, geometry, most[0]), _steps(width, geometry, most[1])
+    if all(steps):
+        largest = plan_of(*(each[0] for each in steps))
+        sides = largest.input_height, largest.input_width
+        if math.prod(sides) <= SMALL and fits(*sides):
+            return largest  # none has fewer tiles: there is nothing to weigh up, image after image of a folder
+    fitting = [plan for plan in starmap(plan_of, product(*steps)) if fits(plan.input_height, plan.input_width)]
     if not fitting:
         smallest = least_side(geometry)
         raise ResourceError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 from functools import cache
@@ -88,7 +89,13 @@ def may_have_accelerators() -> bool:
 
 def resident_memory() -> int:
     """Return the bytes of memory that this process holds now."""
-    return int(psutil.Process().memory_info().rss)
+    return int(_process(os.getpid()).memory_info().rss)
+
+
+@cache
+def _process(pid: int) -> psutil.Process:
+    """A process, looked up but once: that takes longer than to ask it."""
+    return psutil.Process(pid)
 
 
 def _read(path: Path) -> str:
