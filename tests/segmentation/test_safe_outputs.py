@@ -249,6 +249,7 @@ def test_a_finished_mask_of_another_job_is_not_taken_for_this_one(slide, tmp_pat
     assert "is finished already" in unet_deploy(*words)[1]
     assert "is finished already" in unet_deploy(*words, "--tile-size", "120")[1]
     others = [words_of(slide, small_models["deep"]), (*words, "--tta"), (*words, "--objects", "csv")]
+    others += [(*words, "--precision", "auto")]
     for other in others:
         assert "exists, and no run of this image" in error(*other, code=2)
     os.utime(slide, ns=(1, 1))

@@ -106,7 +106,7 @@ def forecast(
         info = source.info
         check_fits(info, models.card)
         if outputs.mask.parent.is_dir():
-            job = mark_of_job(source.state(), outputs, models.fingerprint, options)
+            job = mark_of_job(source.state(), outputs, models, options)
             keep = Keep(resume=options.resume, overwrite=options.overwrite, job=job)
             check_outputs(outputs, info, len(models.card.classes), keep)
         if outputs.objects:

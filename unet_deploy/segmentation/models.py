@@ -57,6 +57,11 @@ class Models:
         file, threshold = sha256_of(self._path), self._request.threshold
         return file if threshold is None else key_of(file, threshold)
 
+    @property
+    def precision(self) -> str | None:
+        """What it is asked to compute in; None where that is left open."""
+        return self._request.unproved.precision
+
     def at(self, scale: float) -> Runtime:
         """The model at a scale, ready; it stays open until others are wanted. Raises as `open_model`.
 
@@ -103,6 +108,10 @@ class Given:
     @property
     def fingerprint(self) -> str:
         return self._runtime.fingerprint
+
+    @property
+    def precision(self) -> str | None:
+        return None
 
     def at(self, scale: float) -> Runtime:
         if scale == 1:

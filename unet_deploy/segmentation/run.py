@@ -274,7 +274,7 @@ def _run(
     info = source.info
     check_fits(info, models.card)
     state = source.state()
-    job = mark_of_job(state, outputs, models.fingerprint, options)
+    job = mark_of_job(state, outputs, models, options)
     check_outputs(outputs, info, len(models.card.classes), Keep(None, options.resume, options.overwrite, job))
     measured = scale_for(models, levels, options.scaling, options.max_memory)
     scaled, seen = measured.scaled, measured.source

@@ -10,22 +10,22 @@ from typing import Any
 from unet_deploy._version import __version__
 from unet_deploy.masks import Keep, format_of
 from unet_deploy.segmentation.compute import Task
-from unet_deploy.segmentation.models import Models
+from unet_deploy.segmentation.models import Given, Models
 from unet_deploy.segmentation.options import Options
 from unet_deploy.segmentation.outputs import Outputs, check_ours, finished, sweep
 from unet_deploy.segmentation.planning import open_file, turn_to_level
 from unet_deploy.system.cache import key_of
 
 
-def mark_of_job(state: str, outputs: Outputs, fingerprint: str, options: Options) -> str:
-    """The mark of the files that a run makes of an image in this state. fingerprint: of its `Models`.
+def mark_of_job(state: str, outputs: Outputs, models: Models | Given, options: Options) -> str:
+    """The mark of the files that a run makes of an image in this state.
 
-    Another image, model, set of outputs or setting has another. What the answer does not depend on – tiles, memory,
-    whether it was resumed – is not in it.
+    Another image, model, set of outputs or setting has another, and so has a precision that was asked for by name. What
+    the answer does not depend on – tiles, memory, whether it was resumed – is not in it.
     """
     settings = replace(options, tile_size=None, max_memory=None, resume=False, overwrite=False)
     names = [each.name for each in outputs]
-    return key_of(state, fingerprint, asdict(settings), names)
+    return key_of(state, models.fingerprint, models.precision, asdict(settings), names)
 
 
 def is_made(path: Path, outputs: Outputs, models: Models, options: Options) -> bool:
@@ -51,7 +51,7 @@ def _made_of(path: Path, outputs: Outputs, models: Models, options: Options) -> 
     with open_file(path, options) as source:
         turn_to_level(source, models.card, options)
         state = source.state()
-    job = mark_of_job(state, outputs, models.fingerprint, options)
+    job = mark_of_job(state, outputs, models, options)
     check_ours(format_of(outputs.mask).place(outputs.mask), Keep(resume=True, job=job))
     return state
 
