@@ -16,7 +16,7 @@ from trainer.data import Annotated
 from trainer.predict import predict
 from trainer.sets import AnnotatedSet
 from trainer.unet import UNet
-from unet_deploy.evaluation.calibration import Calibration, Seen, calibrate
+from unet_deploy.evaluation.calibration import Calibration, Seen, calibrate, mean_f1
 from unet_deploy.evaluation.truths import Truth
 from unet_deploy.model.decision import UNDECIDED, Decision
 
@@ -29,6 +29,10 @@ ENOUGH = 4_000_000
 
 FEW = 100
 """Objects that do not overrule what was decided before by many more: those of one image fit that image."""
+
+NOISE = 0.01
+"""F1, over IoU 0.5 to 0.9, of an answer that no choice makes any better: a network that has learned nothing yet gives
+so many specks that trying takes minutes."""
 
 SECONDS = 8e-6
 """For each pixel, of two cores."""
@@ -48,17 +52,20 @@ def usual(decision: Decision, data: AnnotatedSet) -> Decision:
 
 
 @torch.no_grad()
-def decide(network: UNet, data: AnnotatedSet, decision: Decision, device: torch.device) -> Calibration | None:
+def decide(network: UNet, data: AnnotatedSet, decision: Decision, device: torch.device) -> Calibration | str:
     """Choose threshold, splitting, least size and filling of holes as `unet-deploy calibrate` does.
 
     decision: what to begin with. What it says of diameters and of confidence stays: a few images tell nothing of these.
-    None where too few objects are held back to overrule what was decided before.
+    Where nothing can be chosen by what is held back: why.
     """
     shown = _shown(data)
     count = sum(len(np.unique(each.objects[each.objects > 0])) for each in shown)
     if count < FEW:
-        return None
-    found = calibrate([_seen(network, each, device) for each in shown], decision)
+        return "too few objects are held back to choose by"
+    seen = [_seen(network, each, device) for each in shown]
+    if mean_f1(seen, decision) < NOISE:
+        return "what is held back is not found yet"
+    found = calibrate(seen, decision)
     return replace(found, decision=replace(found.decision, trusted_from=decision.trusted_from))
 
 

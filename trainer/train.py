@@ -234,8 +234,8 @@ def _decide(run: Run, best: UNet, keeper: Keeper) -> str | None:
     inherited = keeper.decision == keeper.description.first_decision(keeper.recipe.diameter)
     before = "as its parent decides" if inherited else "as usual"
     found = decide(best, keeper.data, keeper.decision, keeper.device)
-    if found is None:
-        return f"note: too few objects are held back to choose by: they are made {before}, with {keeper.decision.words}"
+    if isinstance(found, str):
+        return f"note: {found}: objects are made {before}, with {keeper.decision.words}"
     keeper.decision = found.decision
     keeper.write_weights(run)
     return (

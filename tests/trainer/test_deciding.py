@@ -78,9 +78,16 @@ def test_what_is_known_of_diameters_and_confidence_stays(held_back):
 def test_a_few_objects_do_not_overrule_what_was_decided_by_many(held_back, monkeypatch):
     decided = Decision(threshold=0.3, split=0.05)
     monkeypatch.setattr(deciding, "FEW", 49)
-    assert deciding.decide(None, held_back, decided, torch.device("cpu")) is None
+    assert "too few objects" in deciding.decide(None, held_back, decided, torch.device("cpu"))
     monkeypatch.setattr(deciding, "FEW", 48)
     assert deciding.decide(None, held_back, decided, torch.device("cpu")).decision.min_size > 0
+
+
+def test_noise_is_not_tried_in_a_hundred_ways(held_back, monkeypatch):
+    noise = np.random.default_rng(0).normal(size=(160, 160)).astype(np.float32)
+    monkeypatch.setattr(deciding, "predict", lambda *_: torch.from_numpy(np.stack([-noise, noise])))
+    monkeypatch.setattr(deciding, "calibrate", None)
+    assert "not found yet" in deciding.decide(None, held_back, deciding.USUAL, torch.device("cpu"))
 
 
 @pytest.mark.parametrize("kind", ["binary", "classes", ""])
@@ -97,8 +104,9 @@ def test_of_more_than_enough_images_some_are_looked_at_from_all_over(held_back, 
     assert deciding.seconds_to_decide(held_back) == pytest.approx(deciding.SECONDS * 160 * 160)
 
 
-def test_a_training_on_numbered_objects_ends_with_a_decision_that_its_model_keeps(folder, tmp_path):
+def test_a_training_on_numbered_objects_ends_with_a_decision_that_its_model_keeps(folder, tmp_path, monkeypatch):
     weights, model, notes = tmp_path / "w.pt", tmp_path / "m.onnx", []
+    monkeypatch.setattr(deciding, "NOISE", 0)
     description = ModelDescription(("background", "cell"))
     train(DataSet(folder, validation="last:2"), weights, TINY, description, told=Told(note=notes.append))
     kept = Decision.from_plain(torch.load(weights, weights_only=True)["decision"])

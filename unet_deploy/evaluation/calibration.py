@@ -164,11 +164,16 @@ def _best(values: Sequence[Any], scores: Sequence[float], before: Any, flat: flo
     return min(good, key=lambda value: abs(value - before))
 
 
+def mean_f1(seen: Sequence[Seen], decision: Decision) -> float:
+    """F1 over IoU 0.5 to 0.9, mean of images in a data set and of data sets."""
+    by_data: dict[str, list[float]] = {}
+    for each in seen:
+        by_data.setdefault(each.data, []).append(float(np.mean(each.f1(decision))))
+    return float(np.mean([np.mean(each) for each in by_data.values()]))
+
+
 def _mean(seen: Sequence[Seen], decision: Decision, scored: dict[Decision, float]) -> float:
-    """F1, mean of images in a data set and of data sets; each decision is scored once."""
+    """`mean_f1`, of each decision once."""
     if decision not in scored:
-        by_data: dict[str, list[float]] = {}
-        for each in seen:
-            by_data.setdefault(each.data, []).append(float(np.mean(each.f1(decision))))
-        scored[decision] = float(np.mean([np.mean(each) for each in by_data.values()]))
+        scored[decision] = mean_f1(seen, decision)
     return scored[decision]
