@@ -1,7 +1,10 @@
 """Run the command line as a person does; what computes, computes in float32 unless a test says otherwise."""
 
+import os
 import subprocess
 import sys
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
+from io import BytesIO, TextIOWrapper
 
 COMPUTING = ("segment", "suggest")
 """Commands that by themselves take bfloat16 where a processor has it: a test is to say the same on every machine."""
@@ -9,17 +12,52 @@ COMPUTING = ("segment", "suggest")
 
 def command_words(*arguments):
     """A command in a process of its own. One that computes is told to do so exactly, where it is told nothing of it."""
+    return [sys.executable, "-m", "unet_deploy.cli", *_exact(arguments)]
+
+
+def _exact(arguments):
     is_open = arguments[:1] and arguments[0] in COMPUTING and "--precision" not in arguments
-    exact = ("--precision", "fp32") if is_open else ()
-    return [sys.executable, "-m", "unet_deploy.cli", *map(str, (*arguments, *exact))]
+    return list(map(str, (*arguments, *(("--precision", "fp32") if is_open else ()))))
 
 
-def unet_deploy(*arguments, code=0, cwd=None, **options):
-    """Run the command line; returns stdout and stderr."""
-    done = subprocess.run(command_words(*arguments), capture_output=True, text=True, check=False, cwd=cwd, **options)
-    assert done.returncode == code, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout, done.stderr
+def unet_deploy(*arguments, code=0, cwd=None, alone=False, **options):
+    """Run the command line; returns stdout and stderr.
+
+    It runs in this process, which saves a second. alone: in one of its own, as with options of `subprocess.run`.
+    """
+    if alone or options:
+        done = subprocess.run(
+            command_words(*arguments), capture_output=True, text=True, check=False, cwd=cwd, **options
+        )
+        returned, shown, told = done.returncode, done.stdout, done.stderr
+    else:
+        returned, shown, told = _here(_exact(arguments), cwd)
+    assert returned == code, shown + told
+    assert "Traceback" not in told
+    return shown, told
+
+
+def _here(words, cwd):
+    from unet_deploy.cli import main
+
+    streams = [TextIOWrapper(BytesIO(), encoding="utf-8") for _ in range(2)]
+    before, argv, returned = os.getcwd(), sys.argv, None
+    with ExitStack() as stack:
+        stack.callback(os.chdir, before)
+        stack.callback(setattr, sys, "argv", argv)
+        stack.enter_context(redirect_stdout(streams[0]))
+        stack.enter_context(redirect_stderr(streams[1]))
+        os.chdir(cwd or before)
+        sys.argv = ["unet-deploy", *words]
+        try:
+            main()
+        except SystemExit as left:
+            returned = left.code
+    texts = []
+    for stream in streams:
+        stream.flush()
+        texts.append(stream.buffer.getvalue().decode())
+    return returned or 0, *texts
 
 
 def error(*arguments, code, **options):

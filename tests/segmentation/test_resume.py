@@ -19,6 +19,7 @@ import unet_deploy as api
 from unet_deploy.errors import ImageError, UnetDeployError
 from unet_deploy.images.tiff import TiffSource
 from unet_deploy.masks.overlay import Overlay
+from unet_deploy.segmentation.models import Given
 from unet_deploy.segmentation.run import Options, Outputs, segment_file
 from unet_deploy.segmentation.same_job import is_made
 from unet_deploy.system import files
@@ -192,11 +193,11 @@ def test_an_image_whose_size_and_time_were_kept_is_another_image(changeable, sma
         segment_file(path, mask, model, Options(overwrite=True))
         whole = mask.read_bytes()
         change()
-        assert is_made(path, Outputs(mask), model, Options(resume=True))
+        assert is_made(path, Outputs(mask), Given(model), Options(resume=True))
         tiff_or_chunk = path if path.is_file() else path / "c" / "0" / "0"
         os.utime(tiff_or_chunk, ns=(1, 1))
         with pytest.raises(UnetDeployError, match="no run of this image"):
-            is_made(path, Outputs(mask), model, Options(resume=True))
+            is_made(path, Outputs(mask), Given(model), Options(resume=True))
     assert mask.read_bytes() == whole
 
 

@@ -9,6 +9,7 @@ from command_line import unet_deploy
 import unet_deploy as api
 from unet_deploy.masks.part import PartFolder, part_of
 from unet_deploy.masks.spool import Spool, spool_of
+from unet_deploy.segmentation.models import Given
 from unet_deploy.segmentation.run import Options, Outputs, segment_file
 from unet_deploy.segmentation.same_job import end_made, is_made
 from unet_deploy.system.kernel import try_lock
@@ -57,9 +58,8 @@ def test_it_goes_with_the_command_that_goes_on(slide, outputs, killed, model, sm
     killed(slide, outputs, model, OPTIONS)
     replacement = tmp_path / f".{outputs.probabilities.name}.4194304.beef.part"  # of a run with --overwrite
     replacement.write_bytes(b"half")
-    assert len(hidden(tmp_path)) == 4
     words = ["segment", slide, "-o", outputs.mask, "-m", small_models["one"], "--runtime", "onnxruntime", "--resume"]
-    words += ["--probabilities", "--instances", outputs.instances]
+    words += ["--probabilities", "--instances", outputs.instances, "--precision", "auto"]
     unet_deploy(*words, "--dry-run")
     assert len(hidden(tmp_path)) == 4, "a dry run looks and does nothing"
     _, said = unet_deploy(*words)
@@ -74,9 +74,9 @@ def test_what_another_run_is_at_or_may_go_on_from_stays(slide, outputs, killed, 
     held = kept if outputs.mask.suffix == ".tif" else part_of(outputs.mask) / "run.json"
     with held.open("rb") as file:
         assert try_lock(file)
-        assert end_made(slide, outputs, model, OPTIONS)
+        assert end_made(slide, outputs, Given(model), OPTIONS)
         assert hidden(tmp_path) == [part_of(outputs.mask).name if held.name == "run.json" else kept.name]
-    assert end_made(slide, outputs, model, OPTIONS)
+    assert end_made(slide, outputs, Given(model), OPTIONS)
     assert hidden(tmp_path) == []
     with monkeypatch.context() as patch:  # another setting is to replace it, and is broken off
         patch.setattr("unet_deploy.segmentation.writer.OutputWriter.commit", lambda self: 1 / 0)
@@ -85,7 +85,7 @@ def test_what_another_run_is_at_or_may_go_on_from_stays(slide, outputs, killed, 
     kept = hidden(tmp_path)
     assert len(kept) == 2
     assert set(kept) < set(left)
-    assert end_made(slide, outputs, model, OPTIONS)
+    assert end_made(slide, outputs, Given(model), OPTIONS)
     assert hidden(tmp_path) == kept
 
 
@@ -97,7 +97,7 @@ def test_what_is_none_of_ours_stays(slide, outputs, model, tmp_path, content):
         place.mkdir()
         place = place / "notes.txt"
     place.write_bytes(content or b"mine")
-    assert end_made(slide, outputs, model, OPTIONS)
+    assert end_made(slide, outputs, Given(model), OPTIONS)
     assert place.read_bytes() == (content or b"mine")
 
 
@@ -111,8 +111,8 @@ def test_labels_are_entered_in_their_image(tmp_path, speckle, killed, model, mon
     with monkeypatch.context() as patch:
         patch.setattr("unet_deploy.masks.zarr.register_labels", lambda *given: None)
         killed(image, outputs, model, OPTIONS)
-    assert is_made(image, outputs, model, OPTIONS)
-    assert end_made(image, outputs, model, OPTIONS)
+    assert is_made(image, outputs, Given(model), OPTIONS)
+    assert end_made(image, outputs, Given(model), OPTIONS)
     assert not part_of(outputs.mask).exists()
     attributes = zarr.open_group(image / "labels", mode="r").attrs
     assert attributes.get("ome", attributes)["labels"] == ["cells"]
