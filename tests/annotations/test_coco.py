@@ -84,6 +84,22 @@ def test_the_parts_of_a_polygon_are_one_object_also_where_they_overlap(tmp_path)
     assert (found.objects.max(), found.labels.sum()) == (1, 16 + 15 - 4)
 
 
+def test_an_only_line_may_stand_without_a_list_around(tmp_path):
+    assert painted(written(tmp_path / "a.json", (7, FLAT))).labels.sum() == 16
+
+
+def test_an_annotation_of_no_image_is_refused(tmp_path):
+    path = written(tmp_path / "a.json", (7, [FLAT]), (7, [FLAT], ("image_id", "0")))
+    with pytest.raises(DataError, match=r"a\.json: annotation 1 is of image '0', but no image of this id is listed"):
+        painted(path)
+
+
+def test_runs_say_the_size_of_an_image_that_has_none(tmp_path):
+    path = written(tmp_path / "a.json", (7, {"size": [4, 5], "counts": [3, 17]}), size=(None, None))
+    with pytest.raises(DataError, match="was drawn on an image of 4 x 5 pixels, but its image is 8 x 10"):
+        painted(path)
+
+
 def test_crowds_are_not_known(tmp_path):
     found = painted(written(tmp_path / "a.json", (7, [FLAT], ("iscrowd", 1))))
     assert (found.known.sum(), found.labels.max()) == (64, 0)
@@ -106,7 +122,9 @@ REFUSED = {
     "has a box but no outline": (7, []),
     "runs are not those": (7, {"size": [8, 10], "counts": [3, 4]}),
     "holds no pixel": (7, {"size": [8, 10], "counts": [80]}),
-    "is damaged, or no COCO": (7, [[1, 2, 3]]),
+    "a line with an x and no y": (7, [[1, 2, 3]]),
+    "is damaged, or no COCO": (7, 5),
+    "has runs of 4 x 5 pixels, but its image is 8 x 10": (7, {"size": [4, 5], "counts": [3, 17]}),
     "is of no class": (8, [FLAT]),
 }
 

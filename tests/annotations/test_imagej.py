@@ -113,6 +113,14 @@ def test_a_region_on_a_later_slice_is_refused(tmp_path):
         painted(written(tmp_path / "a.roi", found))
 
 
+def test_a_region_with_curves_is_refused_by_name(tmp_path):
+    found = region(SQUARE, SQUARE, name="here")
+    path = [0.0, 1, 1, 3, 2, 1, 3, 2, 4, 4, 4]
+    found.multi_coordinates, found.shape_roi_size = np.array(path, np.float32), len(path)
+    with pytest.raises(DataError, match=r"a\.roi: region 'here': has curves in it; draw it as a polygon"):
+        painted(written(tmp_path / "a.roi", found))
+
+
 @pytest.mark.parametrize("content", [b"", b"Iout", b"PK\3\4 nothing", b"Iout" + bytes(range(60)) * 2])
 @pytest.mark.parametrize("suffix", [".roi", ".zip"])
 def test_damaged_files_are_said_in_a_line(tmp_path, content, suffix):

@@ -39,11 +39,18 @@ def encoded(mask):
     [
         ("polygon", SQUARE, 16),
         ("rectangle", [[6, 6], [2, 3]], 12),
+        ("rotation", SQUARE, 16),
         ("circle", [[4, 4], [4, 6]], 12),
     ],
 )
 def test_shapes_are_filled(tmp_path, kind, points, area):
     assert (painted(written(tmp_path / "a.json", ("nucleus", kind, points, {}))).labels == 1).sum() == area
+
+
+def test_a_shape_without_a_label_is_of_no_class(tmp_path):
+    for label in (None, ""):
+        (shape,) = read_labelme(written(tmp_path / "a.json", (label, "polygon", SQUARE, {}))).shapes
+        assert shape.of is None
 
 
 def test_masks_are_taken_pixel_by_pixel(tmp_path):

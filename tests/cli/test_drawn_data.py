@@ -104,6 +104,13 @@ def test_a_mask_is_scored_against_what_was_drawn(slide, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["overall"]["Dice of foreground, all pixels"] == 1
 
 
+def test_scoring_says_that_no_shape_is_of_the_class_of_what_is_annotated(slide, tmp_path, capsys):
+    tifffile.imwrite(tmp_path / "mask.tif", np.eye(80, dtype=np.uint8))
+    drawing = slide.with_suffix(".geojson")
+    assert run("score", tmp_path / "mask.tif", drawing, "--annotated-class", "Anotated") == 0
+    assert "note: no shape is of --annotated-class 'Anotated'" in capsys.readouterr().err
+
+
 def refused(capsys, *words):
     """The last line that a command says, which is the error: a training says first how long it will take."""
     assert run(*words) == 3

@@ -207,6 +207,42 @@ def test_the_class_of_what_is_annotated_is_the_users(annotated):
     assert truth.known.sum() == 16 * 10
 
 
+@pytest.mark.parametrize(("named", "said"), [("Here", False), ("Heer", True), ("Annotated", False)])
+def test_a_class_of_what_is_annotated_that_no_shape_has_is_said(tmp_path, named, said):
+    image(tmp_path / "a.tif")
+    drawn(tmp_path / "a.geojson", ("Here", 0, 0, 30, 40), ("cell", 2, 2, 12, 12))
+    notes = read_truth_set(find_pairs(tmp_path, marking=Marking(annotated_class=named)), USUAL).notes
+    assert any("no shape is of --annotated-class 'Heer'" in note for note in notes) == said
+
+
+def test_a_class_of_what_is_annotated_has_a_name():
+    with pytest.raises(UsageError, match="--annotated-class: is empty"):
+        Marking(annotated_class=" ")
+
+
+def test_what_is_drawn_as_background_is_not_said_to_be_foreground(tmp_path):
+    image(tmp_path / "a.tif")
+    drawn(tmp_path / "a.geojson", ("cell", 2, 2, 12, 12), ("Background", 4, 4, 8, 8))
+    assert read_truth_set(find_pairs(tmp_path), USUAL).notes == ()
+
+
+@pytest.mark.parametrize(("plane", "channels"), [(0, 1), (1, 1), (3, 1), (3, 3)])
+def test_a_region_of_a_later_slice_of_a_stack_is_refused(tmp_path, plane, channels):
+    """ImageJ counts planes of a stack without more axes at another place than slices of a hyperstack."""
+    roifile = pytest.importorskip("roifile")
+    pixels = np.full((channels, 40, 60), 90, np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="minisblack", imagej=True, metadata={"axes": "CYX"})
+    region = roifile.ImagejRoi.frompoints(np.array(box(2, 2, 12, 12)), name="here")
+    region.position = plane
+    (tmp_path / "a.roi").write_bytes(region.tobytes())
+    pairs = find_pairs(tmp_path)
+    if plane <= channels:
+        assert read_truth_set(pairs, USUAL).truths[0].labels.sum() == 100
+        return
+    with pytest.raises(DataError, match=r"a\.roi: region 'here' at x 7, y 7 lies on slice 3 of a stack"):
+        read_truth_set(pairs, USUAL)
+
+
 def test_images_that_are_stored_turned_are_drawn_on_as_they_are_shown(annotated):
     tifffile.imwrite(
         annotated / "a.tif", np.zeros((60, 40), np.uint8), extratags=[(274, "H", 1, 6, True)], photometric="minisblack"

@@ -70,8 +70,8 @@ def read_coco(path: Path, image: Path) -> Drawing:
         entry = coco.entry(image)
         if entry is None:
             raise DataError(f"{path}: does not list {image.name}; add it, or take the image away")
-        size = (int(entry["height"]), int(entry["width"])) if entry.get("height") and entry.get("width") else None
         said = coco.annotations.get(entry["id"], ())
+        size = _size(entry, said, path)
         return Drawing(f"{path} ({image.name})", tuple(_shape(each, coco, f"{path}") for each in said), size)
 
 
@@ -93,6 +93,12 @@ def _parsed(path: Path, _changed: int, _size: int) -> _Coco:
             annotations.setdefault(each["image_id"], []).append(each)
         images = tuple({**each, "file_name": str(each["file_name"]).replace("\\", "/")} for each in content["images"])
         categories = {each["id"]: str(each["name"]) for each in content.get("categories", ())}
+        if strays := annotations.keys() - {each["id"] for each in images}:
+            stray = next(each for each in content["annotations"] if each["image_id"] in strays)
+            raise DataError(
+                f"{path}: {_name(stray)} is of image {stray['image_id']!r}, but no image of this id is listed; "
+                "list its image, or take it out"
+            )
         return _Coco(images, categories, annotations)
 
 
@@ -101,8 +107,27 @@ def _key(file: str) -> str:
     return unicodedata.normalize("NFC", PurePosixPath(file).stem).casefold().removesuffix(".ome")
 
 
+def _name(said: Mapping[str, Any]) -> str:
+    return f"annotation {said.get('id', '?')}"
+
+
+def _size(entry: Mapping[str, Any], drawn: Sequence[Mapping[str, Any]], path: Path) -> tuple[int, int] | None:
+    """Height and width of an image, where its entry or its runs of pixels say them. Raises DataError for two sizes."""
+    size = (int(entry["height"]), int(entry["width"])) if entry.get("height") and entry.get("width") else None
+    for each in drawn:
+        runs = each.get("segmentation")
+        if isinstance(runs, Mapping):
+            height, width = map(int, runs["size"])
+            if (size := size or (height, width)) != (height, width):
+                raise DataError(
+                    f"{path}: {_name(each)} has runs of {height} x {width} pixels, but its image is "
+                    f"{size[0]} x {size[1]}; export it again"
+                )
+    return size
+
+
 def _shape(said: Mapping[str, Any], coco: _Coco, file: str) -> Shape:
-    name = f"annotation {said.get('id', '?')}"
+    name = _name(said)
     of = coco.categories.get(said.get("category_id"))
     drawn = said.get("segmentation")
     if not drawn:
@@ -110,6 +135,9 @@ def _shape(said: Mapping[str, Any], coco: _Coco, file: str) -> Shape:
     if isinstance(drawn, Mapping):
         polygons = _of_runs(drawn, f"{file}: {name}")
     else:
+        drawn = drawn if isinstance(drawn[0], Sequence) else [drawn]  # an only line, as some write it
+        if any(len(line) % 2 for line in drawn):
+            raise DataError(f"{file}: {name} has a line with an x and no y; export it again")
         pairs = (list(zip(line[::2], line[1::2], strict=True)) for line in drawn)
         polygons = tuple((ring_of(points, f"{file}: {name}"),) for points in pairs)
     return Shape(name, IGNORED if said.get("iscrowd") else of, polygons)

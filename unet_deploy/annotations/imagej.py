@@ -112,7 +112,8 @@ def _shape(path: Path, file: str, region: ImagejRoi) -> Shape:
             f"{path}: {name} lies on slice {region.z_position}, frame {region.t_position} of a stack; save each plane "
             "as an image with its regions"
         )
-    return Shape(name, int(region.group) or class_named(said), (_polygon(region, f"{path}: {name}"),))
+    of, polygon = int(region.group) or class_named(said), _polygon(region, f"{path}: {name}")
+    return Shape(name, of, (polygon,), max(0, region.position))
 
 
 def _polygon(region: ImagejRoi, where: str) -> Polygon:
@@ -122,7 +123,11 @@ def _polygon(region: ImagejRoi, where: str) -> Polygon:
     if region.subtype in (ROI_SUBTYPE.TEXT, ROI_SUBTYPE.ARROW, ROI_SUBTYPE.IMAGE):
         raise no_area(region.subtype.name.lower(), where)
     if region.multi_coordinates is not None:
-        return tuple(ring_of(ring.tolist(), where) for ring in region.path2coords(region.multi_coordinates))
+        try:
+            rings = region.path2coords(region.multi_coordinates)
+        except NotImplementedError as error:
+            raise DataError(f"{where}: has curves in it; draw it as a polygon") from error
+        return tuple(ring_of(ring.tolist(), where) for ring in rings)
     if region.roitype == ROI_TYPE.RECT and not region.rounded_rect_arc_size:
         return (rectangle(*_box(region, where)),)
     if region.roitype == ROI_TYPE.OVAL:

@@ -40,14 +40,18 @@ def _grouped(path: Path, said: Sequence[Mapping[str, Any]]) -> tuple[Shape, ...]
     for parts in groups.values():
         number, first = parts[0]
         polygons = [polygon for at, each in parts for polygon in _polygons(each, f"{path}: shape {at}")]
-        shapes.append(Shape(f"shape {number}", str(first["label"]) or None, tuple(polygons)))
+        shapes.append(Shape(f"shape {number}", _class(first["label"]), tuple(polygons)))
     return tuple(shapes)
+
+
+def _class(label: object) -> str | None:
+    return None if label is None else str(label) or None
 
 
 def _polygons(said: Mapping[str, Any], where: str) -> tuple[Polygon, ...]:
     kind = said.get("shape_type") or "polygon"
     points = ring_of(said["points"], where)
-    if kind == "polygon" or (kind == "rectangle" and len(points) == 4):
+    if kind == "polygon" or (kind in ("rectangle", "rotation") and len(points) == 4):  # turned ones too
         return ((points,),)
     if kind in ("rectangle", "circle", "mask") and len(points) != 2:
         raise DataError(f"{where}: is a {kind} of {len(points)} points in place of 2; draw it again")

@@ -95,7 +95,8 @@ class Paint:
             if not known.any():
                 raise DataError(f"{self.drawing.name}: {_nothing_in(within)}")
             top[~known] = 0
-        names = frozenset(shape.of for shape in self.others if isinstance(shape.of, str))
+        pairs = zip(self.others, self.labels[1:], strict=True)
+        names = frozenset(shape.of for shape, label in pairs if label and isinstance(shape.of, str))
         shapes, empty = len(self.drawing.shapes), _empty(self.spans, self.others)
         return Painted(self.labels[top], _counted(numbers[top]), known, shapes, empty, names)
 

@@ -30,6 +30,8 @@ class Shape:
     of: str | int | None
     """The name of its class, its number where a program numbers classes from 1, or None where it has none."""
     polygons: tuple[Polygon, ...]
+    plane: int = 0
+    """Of a stack of which it was drawn, from 1, where channels are planes too; 0 where none is said."""
 
     @property
     def class_words(self) -> str:

@@ -156,9 +156,9 @@ def _read_drawn(mask: Path, truth: Path, kind: MaskKind, marking: Marking, readi
     with reading.open_labels(mask) as ours:
         if ours.info.pages > 1:
             raise DataError(f"{mask}: has {ours.info.pages} pages, but {truth} is drawn on one image; score each alone")
-        masks, truths = [read_mask(ours)], [numbered(truth, ours.info, mask, marking)]
+        masks, (drawn, unmarked) = [read_mask(ours)], numbered(truth, ours.info, mask, marking)
     code, note = code_of_score(masks, kind), note_of_ignored(marking.ignore, ())
-    return _Compared(_paged(mask, masks, truths), code, MaskCode("instances"), notes=(note,))
+    return _Compared(_paged(mask, masks, [drawn]), code, MaskCode("instances"), notes=(note, unmarked))
 
 
 def _paged(mask: Path, masks: Sequence[Mask], truths: Sequence[Mask]) -> list[_Page]:

@@ -13,6 +13,7 @@ from unet_deploy.annotations.drawn import read_drawing
 from unet_deploy.annotations.marking import Marking
 from unet_deploy.annotations.paint import Paint, Painted, paint
 from unet_deploy.annotations.shapes import Drawing, Polygon
+from unet_deploy.errors import DataError
 from unet_deploy.evaluation.kinds import Mask, MaskCode, MaskKind
 from unet_deploy.evaluation.objects import connected_objects
 from unet_deploy.evaluation.pair import Pair, check_pages
@@ -44,9 +45,11 @@ def paint_pairs(pairs: Sequence[Pair], classes: Sequence[str], kind: MaskKind = 
     alike = kind in ("instances", "binary")
     names = UNNAMED if alike else tuple(classes)
     with ThreadPoolExecutor(usable_cores()) as pool:
-        drawings = list(pool.map(lambda regions: _paint(regions, names), _by_image(pairs)))
-    notes = tuple(_notes([regions[0] for regions in drawings], names == UNNAMED and not alike))
-    painted = [each for regions in drawings for each in regions]
+        drawn = list(pool.map(lambda regions: _paint(regions, names), _by_image(pairs)))
+    notes = tuple(_notes([regions[0] for _, regions in drawn], names == UNNAMED and not alike))
+    if unmarked := pairs[0].marking.note(drawing for drawing, _ in drawn):
+        notes = (*notes, unmarked)
+    painted = [each for _, regions in drawn for each in regions]
     if kind == "binary":
         painted = [replace(each, objects=connected_objects(each.labels > 0)) for each in painted]
         return PaintedSet(painted, MaskCode("binary", (0, 1)), notes)
@@ -75,10 +78,14 @@ def _turned(polygons: Sequence[Polygon], info: ImageInfo) -> tuple[Polygon, ...]
     return tuple(tuple(shown_points(ring, info) for ring in polygon) for polygon in polygons)
 
 
-def numbered(drawing: Path, info: ImageInfo, image: Path, marking: Marking) -> Mask:
-    """What was drawn on an image as numbered objects, of whatever class. Raises DataError as `paint`."""
-    painted = paint(drawing_on(image, info, drawing), upright_sides(info), UNNAMED, marking)
-    return Mask(str(drawing), painted.objects, painted.known)
+def numbered(drawing: Path, info: ImageInfo, image: Path, marking: Marking) -> tuple[Mask, str | None]:
+    """What was drawn on an image as numbered objects, of whatever class, and what is to be said of it.
+
+    Raises DataError as `paint`.
+    """
+    drawn = drawing_on(image, info, drawing)
+    painted = paint(drawn, upright_sides(info), UNNAMED, marking)
+    return Mask(str(drawing), painted.objects, painted.known), marking.note([drawn])
 
 
 def _by_image(pairs: Sequence[Pair]) -> list[list[Pair]]:
@@ -86,15 +93,27 @@ def _by_image(pairs: Sequence[Pair]) -> list[list[Pair]]:
     return [list(regions) for _, regions in groupby(pairs, lambda pair: (pair.image, pair.mask))]
 
 
-def _paint(regions: Sequence[Pair], classes: Sequence[str]) -> list[Painted]:
-    """Paint the regions of an image, or all of it, in what is read of each."""
+def _paint(regions: Sequence[Pair], classes: Sequence[str]) -> tuple[Drawing, list[Painted]]:
+    """What is drawn on an image, and its regions, or all of it, painted in what is read of each."""
     pair = regions[0]
     with pair.open() as source:
         check_pages(source.info, pair)
         info, size = source.info, upright_sides(source.info)
-    found = Paint.of(pair.drawing or drawing_on(pair.image, info, pair.mask), size, classes, pair.marking)
+    drawing = pair.drawing or drawing_on(pair.image, info, pair.mask)
+    _check_planes(drawing, info)
+    found = Paint.of(drawing, size, classes, pair.marking)
     windows = [each.window for each in regions]
-    return [found.on(each.frame, each.region) if each else found.on(Region(0, 0, *size)) for each in windows]
+    whole = Region(0, 0, *size)
+    return drawing, [found.on(each.frame, each.region) if each else found.on(whole) for each in windows]
+
+
+def _check_planes(drawing: Drawing, info: ImageInfo) -> None:
+    """Raise DataError for a shape on a plane beyond those of an image, which are its channels."""
+    if later := next((shape for shape in drawing.shapes if shape.plane > info.channels), None):
+        raise DataError(
+            f"{drawing.name}: {later.words} lies on slice {later.plane} of a stack that its image lacks; save each "
+            "plane as an image with its regions"
+        )
 
 
 def _notes(painted: Sequence[Painted], merged: bool) -> Iterator[str]:
