@@ -132,7 +132,10 @@ def annotate(
             size = " x ".join(map(str, seen.values.shape[1:]))
             raise DataError(f"{pair.image}: is {size} pixels; there is no shape to learn")
         if len(seen.values) != channels:
-            raise DataError(f"{pair.image}: {len(seen.values)} channels, but {pairs[0].image} has {channels}")
+            raise DataError(
+                f"{pair.image}: {len(seen.values)} channels, but {pairs[0].image} has {channels}; "
+                "train on images of the same channels"
+            )
         truth = leave_out(drawn, seen.data)
         objects = separate(truth.objects, truth.labels)
         labels = np.where((objects == 0) & (truth.objects > 0), 0, truth.labels).astype(np.uint8)

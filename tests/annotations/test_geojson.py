@@ -98,3 +98,8 @@ def test_what_is_no_geojson_is_said_in_a_line(tmp_path, text):
     path.write_text(text)
     with pytest.raises(DataError, match=r"a\.geojson: is (no JSON|damaged)"):
         read_geojson(path)
+
+
+def test_a_file_that_is_not_there_is_said_in_words(tmp_path):
+    with pytest.raises(DataError, match=r"a\.geojson: no such file$"):
+        read_geojson(tmp_path / "a.geojson")

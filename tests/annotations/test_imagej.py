@@ -8,6 +8,7 @@ from drawn_masks import CLASSES, NAMES, SQUARE, box, classes_of, numbered_masks,
 from hypothesis import given, settings
 
 from unet_deploy.annotations.classes import UNNAMED
+from unet_deploy.annotations.drawn import read_drawing
 from unet_deploy.annotations.imagej import holds_regions, read_regions
 from unet_deploy.annotations.paint import paint
 from unet_deploy.annotations.traced import traced
@@ -149,3 +150,5 @@ def test_a_zip_of_something_else_holds_no_regions(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("a.txt", "nothing")
     assert not holds_regions(tmp_path / "a.zip")
+    with pytest.raises(DataError, match=r"a\.zip: holds no regions .* unpack GeoJSON of QuPath"):
+        read_drawing(tmp_path / "a.zip", tmp_path / "a.tif")

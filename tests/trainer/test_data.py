@@ -72,7 +72,7 @@ BAD = {
     ),
     "channels": (
         lambda root: tifffile.imwrite(root / "images" / "cell3.tif", np.ones((90, 90, 3), np.uint8), photometric="rgb"),
-        r"images/cell3\.tif: 3 channels, but .*images/cell0\.tif has 1",
+        r"images/cell3\.tif: 3 channels, but .*images/cell0\.tif has 1; train on images of the same",
     ),
     "nan": (
         lambda root: tifffile.imwrite(root / "images" / "cell3.tif", np.full((90, 90), np.nan, np.float32)),

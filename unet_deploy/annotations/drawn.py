@@ -46,8 +46,11 @@ def read_drawing(path: Path, image: Path) -> Drawing:
         return read_labelme(path)
     if kind == "coco":
         return read_coco(path, image)
-    known = "regions of ImageJ (.roi)" if path.suffix.lower() == ".zip" else "annotations of QuPath, LabelMe or COCO"
-    raise DataError(f"{path}: holds no {known}; export them again, or take it away")
+    if path.suffix.lower() == ".zip":
+        raise DataError(
+            f"{path}: holds no regions of ImageJ (.roi); save them again, unpack GeoJSON of QuPath, or take it away"
+        )
+    raise DataError(f"{path}: holds no annotations of QuPath, LabelMe or COCO; export them again, or take it away")
 
 
 def _kind_of_json(content: Any) -> Kind | None:

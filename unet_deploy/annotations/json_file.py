@@ -16,6 +16,8 @@ def read_json(path: Path) -> Any:
     """What a file holds. Raises DataError for one that cannot be read, or is no JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({reason(error)})") from error
     except (ValueError, RecursionError) as error:
