@@ -125,7 +125,7 @@ REFUSED = {
     "a line with an x and no y": (7, [[1, 2, 3]]),
     "is damaged, or no COCO": (7, 5),
     "has runs of 4 x 5 pixels, but its image is 8 x 10": (7, {"size": [4, 5], "counts": [3, 17]}),
-    "is of no class": (8, [FLAT]),
+    "is of category 8, but none of this id is listed": (8, [FLAT]),
 }
 
 

@@ -129,6 +129,11 @@ def _size(entry: Mapping[str, Any], drawn: Sequence[Mapping[str, Any]], path: Pa
 def _shape(said: Mapping[str, Any], coco: _Coco, file: str) -> Shape:
     name = _name(said)
     of = coco.categories.get(said.get("category_id"))
+    if coco.categories and of is None and not said.get("iscrowd"):
+        raise DataError(
+            f"{file}: {name} is of category {said.get('category_id')!r}, but none of this id is listed; "
+            "list it, or take the annotation out"
+        )
     drawn = said.get("segmentation")
     if not drawn:
         raise DataError(f"{file}: {name} has a box but no outline; draw one, or delete it")
