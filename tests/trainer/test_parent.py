@@ -293,13 +293,14 @@ def test_a_child_becomes_a_parent(folder, tmp_path, parent):
 
 
 def test_what_the_parent_decides_holds_until_the_new_model_is_looked_at(folder, tmp_path, parent, monkeypatch):
-    monkeypatch.setattr("trainer.train.decide", lambda *_: None)
+    monkeypatch.setattr("trainer.train.decide", lambda *_: "too few")
     tune(folder, tmp_path / "w.pt", read_parent(parent))
     assert export(tmp_path / "w.pt", tmp_path / "new.onnx").decision == replace(DECIDED, trusted_from=0.0)
 
 
 def test_choosing_how_the_answer_becomes_objects_begins_with_the_parents_way(folder, tmp_path, parent, monkeypatch):
     monkeypatch.setattr("trainer.deciding.FEW", 1)
+    monkeypatch.setattr("trainer.deciding.NOISE", 0)
     notes = []
     tune(folder, tmp_path / "w.pt", read_parent(parent), told=Told(note=notes.append))
     assert "as its parent decides), with threshold" in notes[-1]

@@ -93,9 +93,9 @@ def resident_memory() -> int:
 
 
 @cache
-def _process(pid: int) -> psutil.Process:
-    """A process, looked up but once: that takes longer than to ask it."""
-    return psutil.Process(pid)
+def _process(_number: int) -> psutil.Process:
+    """This process, which had another number before a fork, looked up but once: that takes longer than to ask it."""
+    return psutil.Process()
 
 
 def _read(path: Path) -> str:
