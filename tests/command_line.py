@@ -20,12 +20,13 @@ def _exact(arguments):
     return list(map(str, (*arguments, *(("--precision", "fp32") if is_open else ()))))
 
 
-def unet_deploy(*arguments, code=0, cwd=None, alone=False, **options):
+def unet_deploy(*arguments, code=0, cwd=None, **options):
     """Run the command line; returns stdout and stderr.
 
-    It runs in this process, which saves a second. alone: in one of its own, as with options of `subprocess.run`.
+    It runs in this process, which saves a second; in one of its own with options of `subprocess.run`, and under a
+    ceiling of memory, which counts all that a process holds.
     """
-    if alone or options:
+    if options or "--max-memory" in arguments:
         done = subprocess.run(
             command_words(*arguments), capture_output=True, text=True, check=False, cwd=cwd, **options
         )

@@ -78,6 +78,6 @@ def test_a_command_in_a_document_does_its_work(words, small_models, tmp_path, mo
         tifffile.imwrite(name, image)
     shutil.copy(small_models["one"], "model.onnx")
     if "--max-memory" in words:  # which counts all that this process holds by now
-        unet_deploy(*words, alone=True)
+        unet_deploy(*words)
         return
     assert run(*words) == 0, capsys.readouterr().err

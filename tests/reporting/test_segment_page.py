@@ -195,7 +195,7 @@ def test_a_page_of_a_large_slide_is_made_within_its_memory(tmp_path, nuclei_imag
 
     tifffile.imwrite(tmp_path / "slide.tif", tiles(), shape=(20_480, 20_480), dtype=np.uint8, tile=(1024, 1024))
     words = ("segment", "slide.tif", "-o", "m.tif", "--report", "r.html", "--skip-background", "--max-memory", "1.2GB")
-    unet_deploy(*words, *QUIET, cwd=tmp_path, alone=True)
+    unet_deploy(*words, *QUIET, cwd=tmp_path)
     page = Page(tmp_path / "r.html")
     assert page.number("peak_bytes") < 1.2e9
     assert page.number("objects") > 50

@@ -143,7 +143,7 @@ def test_a_ceiling_is_kept_and_the_prediction_is_near(slide, tmp_path, runtime):
     for ceiling in ("400MB", "800MB"):
         arguments = ("segment", slide, "--runtime", runtime, "--max-memory", ceiling, "-o", tmp_path / f"{ceiling}.tif")
         arguments = (*arguments, "--scale", "1")
-        shown, _ = unet_deploy(*arguments, "--dry-run", alone=True)
+        shown, _ = unet_deploy(*arguments, "--dry-run")
         predicted = float(shown.split("about ")[1].split(" MB")[0]) * 1e6
         peaks[ceiling] = peak_of(arguments)
         assert peaks[ceiling] <= int(ceiling[:-2]) * 1e6
