@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from contextlib import ExitStack, redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from io import BytesIO, TextIOWrapper
 
 COMPUTING = ("segment", "suggest")
@@ -39,21 +39,16 @@ def unet_deploy(*arguments, code=0, cwd=None, **options):
 
 
 def _here(words, cwd):
-    from unet_deploy.cli import main
+    from cli.in_process import run
 
     streams = [TextIOWrapper(BytesIO(), encoding="utf-8") for _ in range(2)]
-    before, argv, returned = os.getcwd(), sys.argv, None
-    with ExitStack() as stack:
-        stack.callback(os.chdir, before)
-        stack.callback(setattr, sys, "argv", argv)
-        stack.enter_context(redirect_stdout(streams[0]))
-        stack.enter_context(redirect_stderr(streams[1]))
+    before = os.getcwd()
+    with redirect_stdout(streams[0]), redirect_stderr(streams[1]):
         os.chdir(cwd or before)
-        sys.argv = ["unet-deploy", *words]
         try:
-            main()
-        except SystemExit as left:
-            returned = left.code
+            returned = run(*words)
+        finally:
+            os.chdir(before)
     texts = []
     for stream in streams:
         stream.flush()

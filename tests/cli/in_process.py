@@ -1,5 +1,8 @@
 """Run the command line in the process of the test, which is quicker than a process of its own."""
 
+import sys
+from unittest.mock import patch
+
 import pytest
 
 from unet_deploy.cli import app
@@ -7,8 +10,9 @@ from unet_deploy.cli import app
 
 def run(*words):
     """Run a command and return its exit code; what it prints is for pytest's `capsys`."""
-    with pytest.raises(SystemExit) as left:
-        app([str(word) for word in words])
+    argv = ["unet-deploy", *map(str, words)]  # which files say that they were made by
+    with patch.object(sys, "argv", argv), pytest.raises(SystemExit) as left:
+        app()
     return left.value.code
 
 
