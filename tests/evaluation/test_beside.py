@@ -102,6 +102,16 @@ def test_one_file_may_be_of_all_images(tmp_path, place):
     assert [truth.objects.max() for truth in read_truth_set(pairs, ("background", "cell")).truths] == [1, 1]
 
 
+def test_images_of_one_name_in_two_folders_need_an_entry_each(tmp_path):
+    for folder in ("day1", "day2"):
+        image(tmp_path / "images" / folder / "a.tif")
+    coco(tmp_path / "all.json", "day1/a.tif")
+    with pytest.raises(DataError, match="lists 1 images, but 2 of their names are here; list each with its folder"):
+        find_pairs(tmp_path)
+    coco(tmp_path / "all.json", "day1/a.tif", "day2/a.tif")
+    assert [pair.name for pair in find_pairs(tmp_path)] == ["day1/a", "day2/a"]
+
+
 def test_a_roi_set_without_a_name_is_of_the_only_image(tmp_path):
     image(tmp_path / "a.tif")
     regions(tmp_path / "RoiSet.zip")
@@ -144,7 +154,7 @@ def listed_elsewhere(root):
         (two_for_one, r"a\.json: is drawn on .*a\.tif, as .*a\.geojson is; keep one of them"),
         (one_more_image, r"b\.tif: has no annotation beside it, such as b\.geojson"),
         (one_more_drawing, r"old\.geojson: no image is named old\.\*; name it after its image"),
-        (listed_elsewhere, r"all\.json: lists 2 images, but 1 of them are here"),
+        (listed_elsewhere, r"all\.json: lists 2 images, but 1 of their names are here"),
     ],
 )
 def test_what_does_not_pair_up_is_refused_by_name(tmp_path, change, said):

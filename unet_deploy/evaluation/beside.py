@@ -187,12 +187,14 @@ def _claim_more(found: dict[str, Path], images: Mapping[str, Path], stem: str, d
     """Give a drawing that no image has the name of to those that it says itself. Raises DataError for none."""
     kind = kind_of(drawing)
     if kind == "coco":
-        listed = [each for each, image in images.items() if lists(drawing, image)]
-        if len(listed) < len(files_listed(drawing)):
-            raise DataError(
-                f"{drawing}: lists {len(files_listed(drawing))} images, but {len(listed)} of them are here; add the "
-                "others, or take them out of it"
+        listed, files = [each for each, image in images.items() if lists(drawing, image)], len(files_listed(drawing))
+        if len(listed) != files:
+            remedy = (
+                "add the others, or take them out of it"
+                if len(listed) < files
+                else "list each with its folder in file_name, or take the others away"
             )
+            raise DataError(f"{drawing}: lists {files} images, but {len(listed)} of their names are here; {remedy}")
         for each in listed:
             _claim(found, images, each, drawing)
     elif kind and len(images) == 1 and key_of(stem) == _ROI_SET:
