@@ -26,6 +26,10 @@ def test_the_tree_in_the_docstring_holds_every_error_and_its_exit_code(kind):
             RuntimeError("Exception from src/core.cpp:117:\nCheck 'ok' failed at x.cpp:3:\nno axis"),
             "no axis",
         ),
+        (
+            RuntimeError("/src/webgpu/context.cc:65 void Context::Open(const Config&) ok was false. No adapter"),
+            "No adapter",
+        ),
     ],
 )
 def test_a_reason_is_one_line_without_places_in_a_librarys_source(error, said):

@@ -137,8 +137,10 @@ class ResourceError(UnetDeployError):
 _PLACE = re.compile(r"Exception from |Check '.*' failed at ")
 """Lines of a library's error that say where in its source something failed, and not what."""
 
-_PREFIX = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from \S+ failed:)?")
-"""What ONNX Runtime says before it says what is wrong."""
+_PREFIX = re.compile(
+    r"\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from \S+ failed:)?|/\S+\.\w+:\d+ \S.* was false\. "
+)
+"""What ONNX Runtime says before it says what is wrong: its code, or where in its source which condition was not met."""
 
 _LONGEST = 200
 

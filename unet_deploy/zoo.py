@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from importlib import import_module
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 from weakref import WeakKeyDictionary
@@ -135,7 +133,7 @@ def open_model(
     (('background', 'nucleus'), 1)
     """
     request, path = replace(request or Request(), **asked), find_model(model)
-    runtime = _open_best(path, request, notify, progress)
+    runtime = _open_best(path, request, notify or (lambda line: None), progress)
     _OPENED[runtime] = path, request
     return runtime
 
@@ -145,21 +143,19 @@ def opened_from(runtime: Runtime) -> tuple[Path, Request] | None:
     return _OPENED.get(runtime)
 
 
-def _open_best(
-    path: Path, request: Request, notify: Callable[[str], None] | None, progress: Progress | None
-) -> Runtime:
+def _open_best(path: Path, request: Request, notify: Callable[[str], None], progress: Progress | None) -> Runtime:
     from unet_deploy.runtimes.tensorrt.record import ENGINE_SUFFIXES
 
     if path.suffix in ENGINE_SUFFIXES:
         return _open_engine(path, request.unproved)
     if request.kind == "cpu":
-        return _open_on_cpu(path, request)
+        return _open_on_cpu(path, request, notify)
     if request.kind == "cuda":
         return _open_on_gpu(path, request.unproved, progress)
     if request.kind != "auto":
         rows = request.rows_or_raise(request.kind)
-        return _open_first(rows, path, request.unproved, f"--device {request.device}")
-    return _open_anywhere(path, request, notify or (lambda line: None), progress)
+        return _open_first(rows, path, request.unproved, request.device)
+    return _open_anywhere(path, request, notify, progress)
 
 
 def _open_anywhere(path: Path, request: Request, notify: Callable[[str], None], progress: Progress | None) -> Runtime:
@@ -196,7 +192,7 @@ def _open_on_laptop(
                 return runtime
         except (DeviceError, MissingPackageError, ModelError) as error:
             reasons = [*reasons, str(error)]
-    runtime = _open_on_cpu(path, request)  # says what is wrong where it is the model
+    runtime = _open_on_cpu(path, request, notify)  # says what is wrong where it is the model
     if reasons:
         notify(f"note: using the CPU: {'; '.join(reasons)}")
     return runtime
@@ -211,8 +207,7 @@ def _open_on_trial(row: Row, path: Path, request: Request, instead: Callable[[st
     devices = row.devices()
     if not devices:
         return None
-    made = str(import_module(row.package).__version__)
-    facts = (row.name, row.device, *devices, made, request.precision, request.probabilities)
+    facts = (row.name, row.device, *devices, row.version(), request.precision, request.probabilities)
     key = key_of(fingerprint_of(path, request.change), *facts)
     choice = kept_choice(key)
     if choice and not choice.taken:
@@ -232,10 +227,17 @@ def _has_gpu() -> bool:
     return False
 
 
-def _open_on_cpu(path: Path, request: Request) -> Runtime:
-    """The first runtime that is installed; the last says what is missing where none is."""
-    rows = request.rows_or_raise("cpu")
-    row = next((row for row in rows if row.installed), rows[-1])
+def _open_on_cpu(path: Path, request: Request, notify: Callable[[str], None]) -> Runtime:
+    """The first runtime that is installed and can be loaded; the last says what is missing where none is."""
+    *rows, row = request.rows_or_raise("cpu")
+    for other in (other for other in rows if other.installed):
+        try:
+            other.load()
+        except DeviceError as error:
+            notify(f"note: using {row.title}: {error}")
+        else:
+            row = other
+            break
     card = peek_card(path) if request.precision == "auto" else None
     if card is None or card.precision != "fp32":
         return _open(row, path, request.unproved)
@@ -251,7 +253,7 @@ def _open_by_proof(row: Row, path: Path, request: Request, card: ModelCard) -> R
     from unet_deploy.system.machine import processor_name
 
     opener: Opener = row.load()
-    key = key_of(fingerprint_of(path, request.change), row.name, version(row.name), processor_name(), "auto")
+    key = key_of(fingerprint_of(path, request.change), row.name, row.version(), processor_name(), "auto")
     against = _against_bf16(row, request, card)
     choice = Choice(against=against) if against else kept_choice(key)
 
@@ -270,7 +272,7 @@ def _against_bf16(row: Row, request: Request, card: ModelCard) -> str:
         return f"{row.title} has no bfloat16 on a CPU"
     if not bf16_pays():
         return "this processor has no bfloat16"
-    if card.normalization.method == "fixed" and request.pixels != "uint8":
+    if request.rounds_greys(card):
         return "the model takes grey values as they are, and bfloat16 has 8 bits for each"
     return ""
 

@@ -1,5 +1,6 @@
 """Whether two answers agree: ties are either label's, NaN is nobody's, and parts add up to the whole."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -88,6 +89,10 @@ def test_what_was_proved_is_kept_and_a_damaged_file_is_asked_for_again(tmp_path,
     assert kept_agreement("key") is None
     keep_agreement("key", seen)
     assert kept_agreement("key") == seen
-    for damage in ("{", "[]", '{"pixels": 3}', "7"):
-        next((tmp_path / "cache").glob("proof-*.json")).write_text(damage)
+    file = next((tmp_path / "cache").glob("proof-*.json"))
+    whole = json.loads(file.read_text())
+    fields = ({"pixels": 0}, {"pixels": -3}, {"limit_ppm": None}, {"classes": "2"}, {"labels_differ_ppm": float("inf")})
+    damaged = [json.dumps(whole | field) for field in fields]
+    for damage in ("{", "[]", '{"pixels": 3}', "7", "[" * 100_000, *damaged):
+        file.write_text(damage)
         assert kept_agreement("key") is None

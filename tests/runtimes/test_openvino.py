@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("openvino")
 
-from unet_deploy.errors import ModelError, UsageError
+from unet_deploy.errors import DeviceError, ModelError, UsageError
 from unet_deploy.model.change import Change
 from unet_deploy.model.contract import pixels_for
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime
@@ -109,6 +109,15 @@ def test_bfloat16_sees_faint_objects_on_bright_ground(undecided, nuclei_image, d
     exact, fast = labels
     assert exact.mean() > 0.1
     assert (exact != fast).mean() < 1e-3
+
+
+@needs_bf16
+def test_bfloat16_is_refused_where_a_model_takes_more_than_8_bits_as_they_are(small_models):
+    """It would be proved on one image, and see 30,000 and 30,100 of another as one grey value."""
+    fixed = small_models["three"]
+    open_model(fixed, device="cpu", pixels="uint8", precision="bf16").close()
+    with pytest.raises(DeviceError, match=r"three\.onnx: computes on grey values as they are, .* --precision fp32"):
+        open_model(fixed, device="cpu", pixels="uint16", precision="bf16")
 
 
 @needs_bf16

@@ -2,12 +2,14 @@
 
 import re
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tifffile
 
+from unet_deploy._version import __version__
 from unet_deploy.cli import show
 from unet_deploy.errors import DeviceError, UsageError
 from unet_deploy.images.array import ArraySource
@@ -16,12 +18,14 @@ from unet_deploy.runtimes import Answer, OutOfMemoryError
 from unet_deploy.runtimes.agreement import Agreement
 from unet_deploy.runtimes.choice import Choice, keep_choice, kept_choice
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime
+from unet_deploy.runtimes.table import Row
+from unet_deploy.segmentation import cluster
 from unet_deploy.segmentation.cluster import Cluster
 from unet_deploy.segmentation.compute import stream_here
 from unet_deploy.segmentation.forecast import forecast
 from unet_deploy.segmentation.run import Options, Outputs, segment_array, segment_file
 from unet_deploy.stream.precision import TO_BE_PROVED, ByProof, foresee_precision, settle_precision, unmoved
-from unet_deploy.stream.proof import Unproved, without_proof
+from unet_deploy.stream.proof import Proof, Unproved, without_proof
 from unet_deploy.stream.stand_in import StandIn
 from unet_deploy.zoo import Request, open_model
 
@@ -256,6 +260,23 @@ def test_the_workers_of_a_cluster_are_told_what_was_chosen(by_proof, speckle, tm
         with runtime:
             segment_file(tmp_path / "image.tif", Outputs(tmp_path / f"{number}.zarr"), runtime, compute=Look())
     assert [(work.request.precision, work.runtime) for work in told] == [("bf16", "one bf16"), ("fp32", "one fp32")]
+    assert all(work.settled for work in told)
+
+
+def test_a_worker_does_not_prove_again_what_was_settled(by_proof, small_models, monkeypatch):
+    """Other tiles of another image may differ more than those that settled it, and one process would go on."""
+    with OnnxRuntime(small_models["one"]) as inner:
+        loaded, asked = Unproved(inner, Proof(lambda: inner, print)), []
+        monkeypatch.setattr(cluster, "_loaded", lambda model, request: loaded)
+        monkeypatch.setattr(cluster, "_source", lambda work: None)
+        monkeypatch.setattr(cluster, "_proved", lambda *work: asked.append(work) or loaded)
+        work = SimpleNamespace(model="one", request=Request(), fingerprint=inner.fingerprint, runtime=inner.name)
+        work.version, work.settled = __version__, True
+        assert cluster._runtime(work) is inner
+        assert not asked
+        work.settled = False
+        assert cluster._runtime(work) is loaded
+        assert asked
 
 
 def test_a_choice_is_kept_and_a_damaged_file_is_none(tmp_path, monkeypatch):
@@ -264,6 +285,36 @@ def test_a_choice_is_kept_and_a_damaged_file_is_none(tmp_path, monkeypatch):
     assert kept_choice("it") == TAKEN
     (tmp_path / "choice-it.json").write_text("{")
     assert kept_choice("it") is None
+
+
+def test_onnx_runtime_is_asked_for_its_version_itself(small_models, monkeypatch):
+    """Its wheels for GPUs bring the same module under other names, which is what pip knows them by."""
+
+    def unknown(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("importlib.metadata.Distribution.from_name", unknown)
+    with open_model(small_models["one"], device="cpu", runtime="onnxruntime", precision="auto") as runtime:
+        assert runtime.name == "ONNX Runtime fp32, CPU"
+
+
+@pytest.mark.parametrize("precision", ["auto", "fp32"])
+def test_a_runtime_that_cannot_be_loaded_gives_way_to_the_next(small_models, monkeypatch, precision):
+    load, said = Row.load, []
+
+    def broken(row):
+        if row.name == "openvino":
+            raise DeviceError("openvino cannot be loaded (DLL load failed)")
+        return load(row)
+
+    monkeypatch.setattr(Row, "load", broken)
+    monkeypatch.setattr(Row, "installed", True)
+    asked = {"device": "cpu", "precision": precision, "notify": said.append}
+    with open_model(small_models["one"], **asked) as runtime:
+        assert runtime.name == "ONNX Runtime fp32, CPU"
+    assert said == ["note: using ONNX Runtime: openvino cannot be loaded (DLL load failed)"]
+    with pytest.raises(DeviceError, match="DLL load failed"):
+        open_model(small_models["one"], runtime="openvino", **asked)
 
 
 def test_without_bfloat16_auto_is_float32_and_says_so(small_models, speckle):

@@ -36,8 +36,16 @@ def models_at_any_scale(model: str | None, request: "Request", *, shown: bool) -
     from unet_deploy.segmentation.models import Models
     from unet_deploy.zoo import open_model
 
+    said = set[str]()
+
+    def tell(line: str) -> None:
+        _, what, *_ = line.split(":", 2)  # the reason may name a tile, which is another one at each scale
+        if what not in said:
+            said.add(what)
+            show.note(line)
+
     def open_one(path: Path, request: "Request") -> "Runtime":
         with compiling_bar("compiling", shown=shown) as progress:
-            return open_model(path, request, notify=show.note, progress=progress)
+            return open_model(path, request, notify=tell, progress=progress)
 
     return Models(model, request, open_one)

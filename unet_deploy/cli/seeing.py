@@ -20,7 +20,7 @@ class SeeingOptions(RuntimeOptions):
         str,
         typer.Option(
             "--precision",
-            help="auto, fp32, fp16, bf16 or int8. auto: bf16 on a CPU where it is proved on the image, and faster.",
+            help="auto, fp32, fp16, bf16 or int8. auto: bf16 on a CPU where an image proved it, and faster.",
             rich_help_panel=MODEL,
         ),
     ] = "auto"

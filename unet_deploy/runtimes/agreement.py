@@ -101,9 +101,13 @@ class Agreement:
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> Agreement:
-        """Read it back. Raises ValueError, TypeError or KeyError where it is none."""
+        """Read it back. Raises ValueError, TypeError, KeyError or OverflowError where it is none."""
         rest = dict(plain)
-        return cls(labels_differ=round(rest.pop("labels_differ_ppm") * rest["pixels"] / 1e6), **rest)
+        found = cls(labels_differ=round(rest.pop("labels_differ_ppm") * rest["pixels"] / 1e6), **rest)
+        counts = found.pixels, found.tiles, found.classes, found.labels_differ + 1, found.ties + 1
+        if not all(isinstance(each, int) and each > 0 for each in counts) or not found.limit_ppm >= 0:
+            raise ValueError(f"no agreement: {plain}")
+        return found
 
 
 def _both(join: Any, one: Any, other: Any) -> Any:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from unet_deploy.errors import UnetDeployError
 from unet_deploy.runtimes.agreement import Agreement
-from unet_deploy.system.cache import cache_folder, only_one
-from unet_deploy.system.files import replacing
+from unet_deploy.system.cache import keep, kept
 
 
 @dataclass(frozen=True)
@@ -74,23 +69,19 @@ class Choice:
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> Choice:
-        """Read it back. Raises ValueError, TypeError or KeyError where it is none."""
+        """Read it back. Raises ValueError, TypeError, KeyError or OverflowError where it is none."""
         return cls(Agreement.from_plain(plain["agreement"]), float(plain["speedup"]))
 
 
 def kept_choice(key: str) -> Choice | None:
     """What `keep_choice` wrote down under this key; None where there is nothing that can be read."""
-    with suppress(OSError, ValueError, TypeError, KeyError):
-        return Choice.from_plain(json.loads(_path(key).read_text()))
-    return None
+    return kept(_name(key), Choice.from_plain)
 
 
 def keep_choice(key: str, choice: Choice) -> None:
     """Write it down in the cache folder, where that can be written to; elsewhere the next process tries again."""
-    path = _path(key)
-    with suppress(UnetDeployError, OSError), only_one(path), replacing(path, overwrite=True) as beside:
-        beside.write_text(json.dumps(choice.to_plain()))
+    keep(_name(key), choice.to_plain())
 
 
-def _path(key: str) -> Path:
-    return cache_folder() / f"choice-{key}.json"
+def _name(key: str) -> str:
+    return f"choice-{key}.json"

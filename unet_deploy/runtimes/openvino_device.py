@@ -46,8 +46,7 @@ class OpenVinoDevice(ShapedRuntime):
         self.require_layers(self.precision)
         self._graph, self._place = answering(graph, self._outputs), device
         self._half = self.precision != "fp32"
-        fixed = card.normalization.method == "fixed"
-        if self._half and fixed and request.pixels != "uint8":
+        if self._half and request.rounds_greys(card):
             raise DeviceError(
                 f"{model}: computes on grey values as they are, and {self.name} holds but 11 bits of one; "
                 f"take --device cpu{'' if device.startswith('NPU') else ', or --precision fp32'}"

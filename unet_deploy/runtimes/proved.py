@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import suppress
 from functools import partial
 
-from unet_deploy.errors import UnetDeployError
 from unet_deploy.runtimes import Runtime
 from unet_deploy.runtimes.agreement import Agreement
 from unet_deploy.runtimes.request import Opened
-from unet_deploy.system.cache import cache_folder, only_one
-from unet_deploy.system.files import replacing
+from unet_deploy.system.cache import keep, kept
 
 
 def kept_agreement(key: str) -> Agreement | None:
     """What `keep_agreement` wrote down under this key; None where there is nothing that can be read."""
-    with suppress(OSError, ValueError, TypeError, KeyError):
-        return Agreement.from_plain(json.loads((cache_folder() / f"proof-{key}.json").read_text()))
-    return None
+    return kept(_name(key), Agreement.from_plain)
 
 
 def keep_agreement(key: str, agreement: Agreement) -> None:
@@ -26,12 +20,14 @@ def keep_agreement(key: str, agreement: Agreement) -> None:
 
     Where the folder cannot be written to, it is asked for again by the next process, and holds all the same.
     """
-    path = cache_folder() / f"proof-{key}.json"
-    with suppress(UnetDeployError, OSError), only_one(path), replacing(path, overwrite=True) as beside:
-        beside.write_text(json.dumps(agreement.to_plain()))
+    keep(_name(key), agreement.to_plain())
 
 
 def opened(runtime: Runtime, key: str) -> Opened:
     """A runtime that is to be proved, unless it was before under this key, which covers all that decides its answer."""
-    kept = kept_agreement(key)
-    return Opened(runtime, None if kept and kept.holds else partial(keep_agreement, key))
+    before = kept_agreement(key)
+    return Opened(runtime, None if before and before.holds else partial(keep_agreement, key))
+
+
+def _name(key: str) -> str:
+    return f"proof-{key}.json"

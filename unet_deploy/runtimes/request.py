@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, Protocol, cast, get_args
 
 from unet_deploy.errors import DeviceError, UsageError
+from unet_deploy.model.card import ModelCard
 from unet_deploy.model.change import Change
 from unet_deploy.model.contract import Pixels, Precision
 from unet_deploy.runtimes import Runtime
@@ -28,7 +29,7 @@ class Request:
     precision: str | None = None
     """fp32, fp16 on a GPU or NPU, bf16 on a CPU, int8 of a quantized model; by default int8, fp32 on a CPU, else fp16.
 
-    auto: as by default, but bf16 on a CPU that computes it itself and where it is proved on the image, and faster.
+    auto: as by default, but bf16 on a CPU that computes it itself, where an image proved it, and faster.
     """
     probabilities: bool = False
     """Whether class probabilities are answered as well as labels."""
@@ -64,6 +65,13 @@ class Request:
     def change(self) -> Change:
         """What is to be changed of the model that is opened."""
         return Change(self.scale, self.threshold)
+
+    def rounds_greys(self, card: ModelCard) -> bool:
+        """Whether with fewer bits than float32 has a model would see one grey value in place of several.
+
+        It does where it takes more than 8 bits as they are: bfloat16 holds 8 of a number, half precision 11.
+        """
+        return card.normalization.method == "fixed" and self.pixels != "uint8"
 
     @property
     def unproved(self) -> Request:

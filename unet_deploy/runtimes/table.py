@@ -66,6 +66,10 @@ class Row:
         """Whether its package is there, and for this system; nothing is imported."""
         return self.fits and find_spec(self.package) is not None and (not self.wheel or _has_wheel(self.wheel))
 
+    def version(self) -> str:
+        """That of its package, which is imported: several wheels, of several names, bring ONNX Runtime."""
+        return str(import_module(self.package).__version__)
+
     def devices(self) -> tuple[str, ...]:
         """What its devices are called that are here, of those that `finder` knows; the package is imported.
 

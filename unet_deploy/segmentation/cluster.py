@@ -100,6 +100,8 @@ class Work:
     """What the mask has where there is no data."""
     level_read: int | None = None
     """As of `Scaled`."""
+    settled: bool = False
+    """Whether auto took this precision, which it had proved: a worker does not ask again."""
     version: str = __version__
 
 
@@ -217,7 +219,8 @@ class Cluster:
         """What is to be done, with the names of files as other machines see them."""
         scale = task.measured.scaled.scale  # 1 where the caller had opened the model: then the request says it
         request = self._request if scale == 1 else replace(self._request, scale=scale)
-        if request.precision == "auto" or task.settled.precision:  # chosen once for all
+        settled = task.settled.precision is not None
+        if request.precision == "auto" or settled:  # chosen once for all
             request = replace(request, precision=task.settled.precision)
         return Work(
             model=self._model,
@@ -229,6 +232,7 @@ class Cluster:
             outside=task.options.outside,
             level=task.level,
             level_read=task.measured.scaled.level,
+            settled=settled,
             state=task.state,
             tta=task.options.tta,
             skip_background=task.options.skip_background,
@@ -389,8 +393,7 @@ def _runtime(work: Work) -> Runtime:
         raise DeviceError(
             f"a worker answers by {runtime.name}, this machine by {work.runtime}; one mask wants one kind"
         )
-    source = _source(work)
-    return _proved(work.model, work.request, source)
+    return without_proof(runtime) if work.settled else _proved(work.model, work.request, _source(work))
 
 
 @lru_cache(maxsize=1)

@@ -130,8 +130,8 @@ def fitting(diameter: float | None, card: ModelCard) -> Scaled:
     """The scale for objects of this diameter in pixels of the image; None where there are none."""
     decision, known = card.decision, require_diameter(card, "auto")
     if diameter is None:
-        return Scaled(1.0, "nothing was found by which to choose a scale: ")
-    why = f"objects of about {diameter:.3g} px: "
+        return Scaled(1.0, "nothing was found by which to choose a scale")
+    why = f"objects of about {diameter:.3g} px"
     if decision.diameters is not None and decision.diameters[0] <= diameter <= decision.diameters[1]:
         return Scaled(1.0, why, diameter)
     step = round(STEPS * math.log2(known / diameter))

@@ -68,11 +68,12 @@ class Scaled:
     """Why coarser levels are not read that would do, in words."""
 
     def __str__(self) -> str:
+        why = self.why and f"{self.why}: "
         if self.scale == 1:
-            return f"{self.why}the image is taken as it is"
+            return f"{why}the image is taken as it is"
         size = f"{self.scale:.3g} {'of' if self.scale < 1 else 'times'} its size"
         read = "" if self.level is None else f", read from level {self.level}"
-        return f"{self.why}the image is taken at {size}{read}{self.passed_over and f'; {self.passed_over}'}"
+        return f"{why}the image is taken at {size}{read}{self.passed_over and f'; {self.passed_over}'}"
 
     def read_as(self, read: LevelRead) -> Scaled:
         """The same, of an image that is so read."""
@@ -109,7 +110,7 @@ def _of_diameter(diameter: float, card: ModelCard) -> Scaled:
     """The scale at which objects of a diameter have that which the model knows best. Raises UsageError."""
     known = require_diameter(card, diameter)
     taken = _taken(known / diameter, card, f"--diameter {diameter:g}")
-    return Scaled(taken, f"objects of about {diameter:.3g} px: ", diameter)
+    return Scaled(taken, f"objects of about {diameter:.3g} px", diameter)
 
 
 def _of_pixel_size(size: float | Auto, card: ModelCard, image: ImageInfo) -> Scaled:
@@ -122,7 +123,7 @@ def _of_pixel_size(size: float | Auto, card: ModelCard, image: ImageInfo) -> Sca
             "is not known; give --scale"
         )
     taken = _taken(found / card.pixel_size_um, card, f"--pixel-size {found:g}")
-    return Scaled(taken, f"pixels of {found:.4g} um, of the model {card.pixel_size_um:.4g} um: ")
+    return Scaled(taken, f"pixels of {found:.4g} um, of the model {card.pixel_size_um:.4g} um")
 
 
 def _taken(scale: float, card: ModelCard, asked: str) -> float:

@@ -6,11 +6,15 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, TypeVar
 
-from unet_deploy.system.files import file_errors
+from unet_deploy.errors import UnetDeployError
+from unet_deploy.system.files import file_errors, replacing
 from unet_deploy.system.kernel import try_lock, wait_for_lock
+
+T = TypeVar("T")
 
 
 def cache_folder() -> Path:
@@ -44,3 +48,20 @@ def only_one(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator
             waiting()
             wait_for_lock(lock)
         yield
+
+
+def kept(name: str, parse: Callable[[Any], T]) -> T | None:
+    """What `keep` wrote down under this name; None where there is nothing that can be read, or that `parse` refuses.
+
+    parse: makes it of the JSON value, or raises ValueError, TypeError, KeyError or OverflowError.
+    """
+    with suppress(OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        return parse(json.loads((cache_folder() / name).read_text()))
+    return None
+
+
+def keep(name: str, plain: Any) -> None:
+    """Write a JSON value down in the folder; where that cannot be written to, the next process will not find it."""
+    path = cache_folder() / name
+    with suppress(UnetDeployError, OSError), only_one(path), replacing(path, overwrite=True) as beside:
+        beside.write_text(json.dumps(plain))
