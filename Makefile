@@ -1,6 +1,7 @@
 # make demo: segment a slide on this machine, without PyTorch, and say what came out in demo/report.html.
 # make test: the whole suite but what takes minutes.   make test-long: what takes minutes.
 # make test-napari: the plugin in a real napari, in an environment of its own, on a screen of its own (Xvfb).
+# make lint: ruff, types for Linux, Windows and macOS, the order of the rooms; with --jobs 2, two of them at a time.
 # make isbi DATA=path/to/isbi2012 [STEPS=3000] [WIDTH=16]: train on slices 0 to 23, evaluate on 24 to 29.
 # make reference: docs/commands.md, from the commands themselves.
 # make fuzz [MINUTES=30] [SEED=1]: mutated files of every kind; those that show a fault go to fuzz-found/.
@@ -11,8 +12,11 @@ SIZE ?= 4096x4096
 STEPS ?= 3000
 WIDTH ?= 16
 MINUTES ?= 30
+SYSTEMS = linux win32 darwin
+SIDE_BY_SIDE = --numprocesses 2 --dist worksteal
 
-.PHONY: demo test test-long test-napari fuzz lint reference isbi latency clean
+.PHONY: demo test test-long test-napari fuzz lint style types rooms reference isbi latency clean
+.PHONY: $(SYSTEMS:%=types-%)
 
 demo: .venv-demo/ready
 	rm -rf demo && mkdir demo
@@ -24,10 +28,10 @@ demo: .venv-demo/ready
 	@echo "At any zoom: .venv-demo/bin/unet-deploy view demo/mask.tif"
 
 test: .venv/ready
-	.venv/bin/python -m pytest --numprocesses 2
+	.venv/bin/python -m pytest $(SIDE_BY_SIDE)
 
 test-long: .venv/ready
-	.venv/bin/python -m pytest --numprocesses 2 -m long
+	.venv/bin/python -m pytest $(SIDE_BY_SIDE) -m long
 
 test-napari: .venv-napari/ready
 	xvfb-run --auto-servernum --server-args "-screen 0 1400x900x24" .venv-napari/bin/python -m pytest tests/in_napari
@@ -35,12 +39,18 @@ test-napari: .venv-napari/ready
 fuzz: .venv/ready
 	PYTHONPATH=tests .venv/bin/python -m fuzz --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
-lint: .venv/ready
+lint: style types rooms
+
+style: .venv/ready
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	.venv/bin/mypy
-	.venv/bin/mypy --platform win32 --cache-dir .mypy_cache/win32
-	.venv/bin/mypy --platform darwin --cache-dir .mypy_cache/darwin
+
+types: $(SYSTEMS:%=types-%)
+
+$(SYSTEMS:%=types-%): types-%: .venv/ready
+	.venv/bin/mypy --platform $* --cache-dir .mypy_cache/$*
+
+rooms: .venv/ready
 	.venv/bin/lint-imports
 
 reference: .venv/ready

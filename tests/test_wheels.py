@@ -17,9 +17,7 @@ WITH_A_GPU = ("gpu", "tensorrt-rtx")
 """Extras for Linux and Windows. TensorRT's own libraries are wheels too, but of NVIDIA's index, which fetches them."""
 LISTS = {"tensorrt-rtx": ("tensorrt-rtx-cu13-libs", "tensorrt-rtx-cu13-bindings")}
 """What lists other packages in a source archive of pure Python, and what it lists, where the code is."""
-CASES = [(extra, system) for extra in EVERYWHERE for system in (WINDOWS, MACOS)]
-CASES += [(extra, system) for extra in WITH_A_GPU for system in (WINDOWS, LINUX)]
-CASES += [("directml", WINDOWS)]
+EXTRAS = {WINDOWS: (*EVERYWHERE, *WITH_A_GPU, "directml"), MACOS: EVERYWHERE, LINUX: WITH_A_GPU}
 
 
 def requirements(extra):
@@ -35,15 +33,15 @@ def requirements(extra):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("extra", "platform"), CASES)
-def test_an_extra_installs_from_wheels_on_every_system_that_it_is_for(extra, platform, tmp_path):
+@pytest.mark.parametrize("platform", EXTRAS, ids=["Windows", "macOS", "Linux"])
+def test_every_extra_installs_from_wheels_on_every_system_that_it_is_for(platform, tmp_path):
+    """All at once, which fetches what they share but once: wheels for all of them are wheels for each."""
     command = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--only-binary", ":all:"]
     platforms = [word for each in platform.split() for word in ("--platform", each)]
     where = [*platforms, "--python-version", "3.11", "--target", str(tmp_path)]
     versions = ["-c", str(ROOT / "constraints.txt")]
-    done = subprocess.run(
-        [*command, *where, *versions, *requirements(extra)], capture_output=True, text=True, check=False
-    )
+    needed = [each for extra in EXTRAS[platform] for each in requirements(extra)]
+    done = subprocess.run([*command, *where, *versions, *needed], capture_output=True, text=True, check=False)
     if "NewConnectionError" in done.stderr:
         pytest.skip("there is no registry of packages to ask")
     assert done.returncode == 0, done.stderr[-2000:]

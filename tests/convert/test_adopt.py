@@ -20,6 +20,7 @@ from unet_deploy.model.card import Normalization
 from unet_deploy.model.lower import lower
 from unet_deploy.model.onnx_file import read_model
 
+pytestmark = pytest.mark.usefixtures("unmeasured")
 FIXED = Normalization("fixed", 128, 1 / 64)
 
 

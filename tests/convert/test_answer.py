@@ -234,6 +234,7 @@ def test_nodes_in_any_order_are_sorted(tmp_path):
         read_network(net.save(tmp_path / "circle.onnx"))
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_a_sigmoid_with_a_cast_behind_it_segments_as_it_does_without(tmp_path):
     """A second sigmoid would make foreground of every pixel."""
     ramp, masks = np.tile(np.arange(256, dtype=np.uint8), (256, 1)), []

@@ -194,7 +194,7 @@ def test_a_driver_that_is_lost_is_one_line(intel, small_models, speckle):
 
 
 def test_short_memory_makes_tiles_smaller(intel, small_models, speckle):
-    with open_model(small_models["one"], device="gpu") as runtime:
+    with open_model(small_models["one"], device="gpu", tile_size=300) as runtime:
         segment_array(speckle, runtime, None)
         most = runtime.limits.most
         intel.fails = RuntimeError("[GPU] CL_OUT_OF_RESOURCES: out of memory")

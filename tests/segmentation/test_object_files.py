@@ -130,6 +130,7 @@ def test_ids_go_on_over_the_pages_of_a_stack(small_models, speckle, tmp_path, mo
 
 def test_the_card_decides_what_is_an_object_unless_somebody_else_does(slide, small_models, tmp_path):
     pytest.importorskip("onnx")
+    tifffile.imwrite(slide, tifffile.imread(slide)[:450, :600])  # some hundreds of objects, in six tiles
     decision = Decision(split=0.05, min_size=0.03, fill_holes=True)
     model = tmp_path / "decided.onnx"
     write_card(small_models["three"], model, replace(card_of(small_models["three"]), decision=decision))

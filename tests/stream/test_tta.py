@@ -63,11 +63,12 @@ def test_it_turns_with_the_image(small_models, speckle):
 
 def test_on_the_command_line(nuclei, tmp_path, speckle):
     tifffile.imwrite(tmp_path / "image.tif", speckle[:200, :220])
-    shown, _ = unet_deploy("segment", tmp_path / "image.tif", "-o", tmp_path / "mask.tif", "--tta")
+    words = ("segment", tmp_path / "image.tif", "-o", tmp_path / "mask.tif")
+    shown, _ = unet_deploy(*words, "--tta", "--scale", 0.5)
     assert "mean of 8 orientations" in shown
-    expected = api.segment(speckle[:200, :220], model=nuclei, tta=True)
+    expected = api.segment(speckle[:200, :220], model=nuclei, tta=True, scale=0.5)
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "mask.tif"), expected)
-    once = api.segment(speckle[:200, :220], model=nuclei)
+    once = api.segment(speckle[:200, :220], model=nuclei, scale=0.5)
     assert (once != expected).any()
 
 

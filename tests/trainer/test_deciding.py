@@ -104,6 +104,7 @@ def test_of_more_than_enough_images_some_are_looked_at_from_all_over(held_back, 
     assert deciding.seconds_to_decide(held_back) == pytest.approx(deciding.SECONDS * 160 * 160)
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_a_training_on_numbered_objects_ends_with_a_decision_that_its_model_keeps(folder, tmp_path, monkeypatch):
     weights, model, notes = tmp_path / "w.pt", tmp_path / "m.onnx", []
     monkeypatch.setattr(deciding, "NOISE", 0)
@@ -122,6 +123,7 @@ def test_where_too_few_are_held_back_objects_are_made_as_usual(folder, tmp_path,
     assert any("too few objects are held back" in note and deciding.USUAL.words in note for note in notes)
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_weights_of_earlier_versions_say_of_objects_what_their_recipe_does(folder, tmp_path):
     weights, model = tmp_path / "w.pt", tmp_path / "m.onnx"
     recipe = replace(TINY, diameter=20.0)

@@ -44,6 +44,7 @@ def test_the_file_carries_its_card(weights, tmp_path):
     assert 10 < card.bytes_per_pixel < 1000
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_weights_of_earlier_versions_name_their_split_in_a_score(weights, tmp_path):
     saved = torch.load(weights, weights_only=True)
     score = saved["metrics"].pop("mean Dice, validation")

@@ -199,6 +199,7 @@ def test_a_run_that_goes_on_replaces_its_own_files_and_no_other(folder, tmp_path
         (tmp_path / name).write_bytes(before[name])
 
 
+@pytest.mark.usefixtures("all_cores")
 def test_the_same_run_writes_the_same_bytes(folder, tmp_path):
     for name in "ab":
         run(folder, tmp_path / f"{name}.pt", replace(TINY, steps=2))

@@ -34,6 +34,7 @@ from unet_deploy.model.decision import Decision  # noqa: E402
 from unet_deploy.model.onnx_file import save  # noqa: E402
 from unet_deploy.zoo import shipped_models  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("unmeasured")
 TINY = replace(PRESETS["modern"], width=4, depth=1, tile=42, batch=1, steps=40, warmup=2, w0=0.0, learning_rate=3e-3)
 CELLS = ModelDescription(("background", "cell"), license="CC0-1.0", trained_on="round cells")
 DECIDED = Decision(0.4, 20, (14.0, 32.0), split=0.05, min_size=0.04, fill_holes=True, trusted_from=0.6)

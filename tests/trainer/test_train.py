@@ -63,6 +63,7 @@ def test_it_leaves_weights_a_log_and_two_pictures(folder, tmp_path):
     assert [state.step for state in seen] == list(range(1, 31))
 
 
+@pytest.mark.usefixtures("all_cores")
 def test_a_seed_reproduces_and_another_does_not(folder, tmp_path):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         run(folder, tmp_path / f"{name}.pt", replace(TINY, seed=seed, steps=10))
@@ -71,6 +72,7 @@ def test_a_seed_reproduces_and_another_does_not(folder, tmp_path):
     assert not all(torch.equal(a[key], c[key]) for key in a)
 
 
+@pytest.mark.usefixtures("all_cores")
 def test_an_interrupted_run_resumes_to_the_weights_of_an_uninterrupted_one(folder, tmp_path):
     run(folder, tmp_path / "whole.pt")
 
@@ -231,6 +233,7 @@ def test_tiled_prediction_is_that_of_one_pass(folder):
     assert torch.allclose(tiled, whole, atol=1e-4)
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_weights_and_card_keep_what_the_masks_were(folder, tmp_path):
     pytest.importorskip("onnx")
     from trainer.export import export

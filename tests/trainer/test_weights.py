@@ -25,6 +25,7 @@ EARLIER = Path(__file__).parent / "earlier"
 RECIPE = replace(PRESETS["modern"], width=4, depth=1, tile=42, steps=6, warmup=2)
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_weights_of_an_earlier_version_become_a_model(tmp_path):
     pytest.importorskip("onnx")
     card = export(EARLIER / "weights.pt", tmp_path / "cells.onnx")
