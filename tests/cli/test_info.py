@@ -1,11 +1,8 @@
 """info says what every thing is that segment reads or writes; doctor says what is here, and how to get the rest."""
 
-import functools
-import http.server
 import re
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +10,7 @@ import pytest
 import tifffile
 from in_process import refusal, run
 from PIL import Image
+from web_server import serving
 
 from unet_deploy.measure import inspection
 from unet_deploy.runtimes.table import RUNTIMES
@@ -46,11 +44,8 @@ def zarr_image(tmp_path):
 @pytest.fixture
 def served(tmp_path):
     """The address of a server of the folder."""
-    quiet = type("Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(quiet, directory=tmp_path)) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with serving(tmp_path) as address:
+        yield address
 
 
 @pytest.mark.parametrize("suffix", ["tif", "png", "jpg"])

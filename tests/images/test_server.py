@@ -2,12 +2,11 @@
 
 import http.server
 import socket
-import threading
 import time
-from functools import partial
 
 import numpy as np
 import pytest
+from web_server import serving
 
 zarr = pytest.importorskip("zarr")
 pytest.importorskip("aiohttp")
@@ -53,16 +52,12 @@ def serve(tmp_path, monkeypatch):
     pixels = noise(70, 80)
     write_image(tmp_path / "i.zarr", pixels, "yx")
     handler = type("Handler", (Moody,), {"seen": {}})
-    listening = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(tmp_path)))
-    listening.daemon_threads = True
-    threading.Thread(target=listening.serve_forever, daemon=True).start()
 
     def feel(mood, times):
         handler.mood, handler.times = mood, times
 
-    yield f"http://127.0.0.1:{listening.server_port}/i.zarr", pixels, feel
-    listening.shutdown()
-    listening.server_close()
+    with serving(tmp_path, handler) as address:
+        yield f"{address}/i.zarr", pixels, feel
 
 
 MOODS = ["408", "429", "500", "502", "503", "504", "hang up", "half an answer", "silence"]

@@ -1,12 +1,9 @@
 """The state of an image changes when what is read of it does, though size and time be those from before."""
 
-import http.server
 import io
 import os
 import shutil
-import threading
 import time
-from functools import partial
 from pathlib import Path
 
 import imagecodecs
@@ -15,6 +12,7 @@ import pytest
 import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
+from web_server import Quiet, serving
 
 from unet_deploy.errors import ChangedError, ImageError
 from unet_deploy.images import open_image, state
@@ -175,13 +173,10 @@ def test_what_was_changed_after_it_was_opened_is_said(image, tmp_path):
             source.state()
 
 
-class Tagging(http.server.SimpleHTTPRequestHandler):
+class Tagging(Quiet):
     """Serves files; with an ETag for each where `tags`, which counts their contents."""
 
     tags, times = True, True
-
-    def log_message(self, *_):
-        pass
 
     def send_header(self, name, value):
         if name != "Last-Modified" or self.times:
@@ -195,25 +190,16 @@ class Tagging(http.server.SimpleHTTPRequestHandler):
         super().end_headers()
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(("tags", "times"), [(True, True), (False, True), (False, False)])
 def test_behind_a_url_by_the_marks_of_its_server_or_by_content(image, tmp_path, tags, times):
     pytest.importorskip("aiohttp")
     handler = type("Handler", (Tagging,), {"tags": tags, "times": times})
-    listening = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(tmp_path)))
-    listening.daemon_threads = True
-    threading.Thread(target=listening.serve_forever, daemon=True).start()
-    url = Path(f"http://127.0.0.1:{listening.server_port}/i.zarr")
-    try:
-        with open_image(url) as source:
-            before = source.state()
-            assert before == source.state() == seen(url)
-            rewrite(image / "0/c/2/3/3")
-            assert source.state() != before
-            rewrite(image / "0/c/2/3/3")
-            assert source.state() == before
-            (image / "0/c/1/1/1").unlink()
-            assert source.state() != before
-    finally:
-        listening.shutdown()
-        listening.server_close()
+    with serving(tmp_path, handler) as address, open_image(url := Path(f"{address}/i.zarr")) as source:
+        before = source.state()
+        assert before == source.state() == seen(url)
+        rewrite(image / "0/c/2/3/3")
+        assert source.state() != before
+        rewrite(image / "0/c/2/3/3")
+        assert source.state() == before
+        (image / "0/c/1/1/1").unlink()
+        assert source.state() != before

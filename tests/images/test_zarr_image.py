@@ -1,15 +1,13 @@
 """Zarr images: what holds for every source, and every layout, codec and address read alike."""
 
 import doctest
-import http.server
 import os
-import threading
-from functools import partial
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from web_server import serving
 
 zarr = pytest.importorskip("zarr")
 import numcodecs  # noqa: E402
@@ -163,12 +161,8 @@ def test_a_chunk_cut_short_anywhere_is_one_line(tmp_path, codec):
 @pytest.fixture
 def serve(tmp_path):
     """Serves tmp_path over HTTP."""
-    quiet = type("Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(quiet, directory=str(tmp_path)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with serving(tmp_path) as address:
+        yield address
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])

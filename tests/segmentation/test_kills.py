@@ -15,8 +15,8 @@ import tifffile
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 PHASES = ("start", "proof", "tiles", "assembly", "closing")
-MOMENTS = 8
-"""Of each pair of formats: 32 in all."""
+MOMENTS = len(PHASES)
+"""Of each pair of formats: 20 in all."""
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,5 @@
 """OME-Zarr from the command line: in, out, beside its image, by URL, resumed."""
 
-import functools
-import http.server
-import threading
-
 import numpy as np
 import pytest
 import tifffile
@@ -13,6 +9,7 @@ from command_line import error, unet_deploy
 pytest.importorskip("zarr")
 
 import zarr
+from web_server import serving
 
 import unet_deploy as api
 from unet_deploy.images.zarr_image import ZarrSource
@@ -87,15 +84,10 @@ def test_labels_are_those_of_the_image_from_wherever_they_are_named(image, nucle
 
 
 def test_by_url(image, nuclei, speckle, tmp_path):
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        url = f"http://127.0.0.1:{server.server_port}/image.zarr"
+    with serving(tmp_path) as address:
+        url = f"{address}/image.zarr"
         unet_deploy("segment", url, "-o", tmp_path / "mask.tif")
         assert "give the mask with --output" in error("segment", url, code=2)
-    finally:
-        server.shutdown()
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "mask.tif"), api.segment(speckle[:, :480], model=nuclei))
 
 

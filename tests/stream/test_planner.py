@@ -142,7 +142,7 @@ def test_a_ceiling_is_kept_and_the_prediction_is_near(slide, tmp_path, runtime):
     peaks = {}
     for ceiling in ("400MB", "800MB"):
         arguments = ("segment", slide, "--runtime", runtime, "--max-memory", ceiling, "-o", tmp_path / f"{ceiling}.tif")
-        arguments = (*arguments, "--scale", "1")
+        arguments = (*arguments, "--scale", "1", "--precision", "fp32")
         shown, _ = unet_deploy(*arguments, "--dry-run")
         predicted = float(shown.split("about ")[1].split(" MB")[0]) * 1e6
         peaks[ceiling] = peak_of(arguments)
