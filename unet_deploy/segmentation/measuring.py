@@ -123,7 +123,10 @@ def measure_scale(
             models.close(scale)
         if diameter is not None and diameter * scale >= LEAST_SEEN:
             break
-    return Measured.of(fitting(diameter, card), levels, known)
+    scaled = fitting(diameter, card)
+    if max_memory:
+        models.keep_one(scaled.scale)
+    return Measured.of(scaled, levels, known)
 
 
 def fitting(diameter: float | None, card: ModelCard) -> Scaled:

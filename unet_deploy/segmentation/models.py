@@ -24,8 +24,10 @@ from unet_deploy.system.cache import key_of
 from unet_deploy.system.files import sha256_of
 from unet_deploy.zoo import card_of, find_model, open_model, opened_from
 
-KEPT_OPEN = 3
-"""Runtimes at once: images that are alike have one scale, and each holds the memory of its weights and its tiles."""
+KEPT_OPEN = 6
+"""Runtimes at once: the three at whose scales images are measured, and three more for what that says of images that are
+not alike. Each holds the memory of its weights and its tiles; with three in all, sixty images of several laboratories
+took three times as long, which went into opening the model anew."""
 
 
 class Models:
@@ -85,6 +87,11 @@ class Models:
         for each in [*self._opened] if scale is None else {scale} & self._opened.keys():
             self._opened.pop(each).close()
 
+    def keep_one(self, scale: float) -> None:
+        """Close it at all other scales, where memory is short."""
+        for other in self._opened.keys() - {scale}:
+            self.close(other)
+
     def __enter__(self) -> Self:
         return self
 
@@ -128,6 +135,10 @@ class Given:
     def close(self, scale: float) -> None:
         if self._others is not None:
             self._others.close(scale)
+
+    def keep_one(self, scale: float) -> None:
+        if self._others is not None:
+            self._others.keep_one(scale)
 
 
 class _Spare:
