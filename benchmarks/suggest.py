@@ -1,6 +1,6 @@
 """Whether the regions that `unet-deploy suggest` says teach a model more than as many drawn at random.
 
-`python benchmarks/suggest.py MODEL FOLDER [--number 5] [--side 300] [--seeds 0,1,2] [--steps 300]`: of a data set that
+`python benchmarks/suggest.py MODEL FOLDER [--number 5] [--side PIXELS] [--seeds 0,1,2] [--steps 300]`: of a data set that
 the model was not trained on, every third image is scored, and every fourth of the others, annotated whole, tells how
 training goes. Of the rest so many regions are annotated, suggested or at random among those with something in them, and
 all around is ignored; `unet-deploy train --from MODEL` learns from these, with each seed. What is in the working folder
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--number", type=int, default=5, help="regions")
-    parser.add_argument("--side", type=int, default=300, help="of a region, in pixels of the image")
+    parser.add_argument("--side", type=int, help="of a region, in pixels of the image; by default as suggest says")
     parser.add_argument("--seeds", type=lambda text: list(map(int, text.split(","))), default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--from-nothing", action="store_true", help="train a new network instead, of width 16")

@@ -1,5 +1,6 @@
-"""Regions are chosen that are unsure, unlike each other and apart."""
+"""Regions are chosen that stand for the others, unlike each other and apart."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -17,7 +18,8 @@ def on_a_page(rows, columns, seed, features=3):
     """Every region of a page, of random doubts and features."""
     rng = np.random.default_rng(seed)
     places = np.array([(0, 0, row, column) for row in range(rows) for column in range(columns)])
-    return Candidates(places, rng.random(len(places)), rng.normal(size=(len(places), features)))
+    features = rng.normal(size=(len(places), features))
+    return Candidates(places, rng.random(len(places)), features, np.zeros(len(places), bool))
 
 
 @settings(max_examples=50)
@@ -31,36 +33,52 @@ def test_they_are_as_many_as_are_wanted_or_fit_do_not_overlap_and_are_the_same_a
         assert np.abs(one - other).max() >= 2
 
 
-def test_what_is_alike_is_taken_once_and_what_is_unlike_the_rest_is_taken_too():
+def in_two_kinds():
+    """Regions of a page that are alike, but for those in a corner of it, and which these are."""
     candidates = on_a_page(10, 10, 3)
     corner = (candidates.places[:, 2:] >= 7).all(axis=1)
-    features = np.where(corner[:, None], 5.0, 0.0) + 0.1 * candidates.features
-    even = Candidates(candidates.places, np.full(100, 0.2), features)
-    assert corner[choose(even, 2)].sum() == 1
+    return replace(candidates, features=np.where(corner[:, None], 5.0, 0.0) + 0.1 * candidates.features), corner
+
+
+def test_what_is_alike_is_taken_once_and_what_is_unlike_the_rest_is_taken_too():
+    candidates, corner = in_two_kinds()
+    assert corner[choose(candidates, 2)].tolist() == [False, True]
+
+
+def test_what_is_annotated_stands_for_what_is_like_it():
+    candidates, corner = in_two_kinds()
+    annotated = candidates.apart_from(range(3), range(2, 4))
+    assert annotated.taken.sum() == 6
+    assert corner[choose(annotated, 2)].tolist() == [True, False]
+    assert not annotated.taken[choose(annotated, 30)].any()
 
 
 @given(seeds)
-def test_of_regions_that_are_alike_the_most_unsure_is_first(seed):
+def test_the_most_typical_is_first(seed):
     candidates = on_a_page(6, 6, seed)
-    same = Candidates(candidates.places, candidates.doubts, np.zeros((36, 2)))
-    assert choose(same, 1) == [int(candidates.doubts.argmax())]
+    assert choose(candidates, 1) == [int(alike(candidates.features).sum(axis=0, dtype=float).argmax())]
 
 
 def test_regions_of_other_pages_and_images_do_not_overlap():
     candidates = on_a_page(1, 1, 0)
-    page = Candidates(candidates.places + np.array([0, 1, 0, 0]), candidates.doubts, candidates.features)
+    page = replace(candidates, places=candidates.places + np.array([0, 1, 0, 0]))
     assert len(choose(candidates + page + page.of_image(1), 5)) == 3
 
 
-@given(st.integers(1, 60), st.integers(1, 70), seeds)
-def test_of_too_many_the_most_unsure_of_neighbours_are_kept(count, most, seed):
+@given(st.integers(1, 60), st.integers(1, 70), st.integers(0, 60), seeds)
+def test_of_too_many_a_sample_is_kept_that_is_the_same_page_by_page(count, most, first, seed):
     candidates = on_a_page(1, count, seed)
-    thinned = candidates.thinned(most)
+    before, after = (candidates.part(part) for part in (slice(first), slice(first, None)))
+    thinned, by_parts = candidates.thinned(most), (before.thinned(most) + after).thinned(most)
     assert len(thinned) == min(count, most)
-    assert thinned.doubts.max() == candidates.doubts.max()
+    np.testing.assert_array_equal(thinned.places, by_parts.places)
     assert (np.diff(thinned.places[:, 3]) > 0).all()
-    starts = np.arange(len(thinned)) * count // len(thinned)
-    np.testing.assert_array_equal(thinned.doubts, np.maximum.reduceat(candidates.doubts, starts))
+
+
+def test_the_sample_is_of_all_places_alike():
+    kept = on_a_page(100, 100, 0).thinned(1000).places
+    for axis in (2, 3):
+        assert np.bincount(kept[:, axis] // 10, minlength=10).min() > 60
 
 
 def test_likeness_is_1_of_the_same_and_falls_with_what_differs():

@@ -90,7 +90,7 @@ def suggest(
     part: PartOptions,
     no_progress: NoProgressOption = False,
 ) -> None:
-    """Suggest which regions of images to annotate next: those that would teach a model most."""
+    """Suggest which regions of images to annotate next: those that stand for most of what is there."""
     from unet_deploy.segmentation.inputs import find_images
     from unet_deploy.segmentation.planning import first_look
     from unet_deploy.suggestion.files import RegionFiles

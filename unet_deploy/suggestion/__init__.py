@@ -1,1 +1,1 @@
-"""Which regions of images would teach a model most: what it is unsure of, each unlike the others."""
+"""Which regions of images to annotate next: those that stand for most of what is there."""

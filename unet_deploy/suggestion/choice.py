@@ -1,21 +1,21 @@
-"""Which regions to take: those that together stand for most of what a model is unsure of.
+"""Which regions to take: those that together stand for most of what is there.
 
-How much a region would teach is how unsure the model is in it (uncertainty sampling, by the margin between the two
-likeliest classes: Settles, "Active Learning Literature Survey", 2009, section 3.1). The most unsure of all are often
-alike, and teach the same thing ten times; so regions are taken one by one such that they cover what is unsure:
+A few regions teach what they have in common with the rest. While few are annotated, typical ones teach more than those
+that a model is most unsure of (Hacohen, Dekel and Weinshall, "Active Learning on a Budget", ICML 2022), which are odd:
+blurred, crowded, or hard for people too. So regions are taken one by one such that they stand for what is there:
 
-    sum over all regions i of   doubt(i) * the largest sqrt(doubt(j)) * likeness(i, j) of any region j that was taken
+    sum over all regions i of   the largest likeness(i, j) of any region j that was taken, or is annotated already
 
-But for the root this is "uncertainty coverage" (Bae, Oliveira and Sutherland, "Uncertainty Herding", ICLR 2025), and
-with doubts and likenesses of 0 or 1 the maximum set cover of "Suggestive Annotation" (Yang et al., MICCAI 2017). The
-root prefers, of regions that stand for the same ones, those that the model is unsure of itself. The greedy choice comes
-within 1 - 1/e of the best sum. Unlike core-sets (Sener and Savarese, ICLR 2018), which seek what lies farthest from all
-that was taken, it does not spend a region on each speck of dust that looks like nothing else.
+This is "generalized coverage" (Bae, Noh and Sutherland, "Generalized Coverage for More Robust Low-Budget Active
+Learning", ECCV 2024), and with likenesses of 0 or 1 the maximum set cover of "Suggestive Annotation" (Yang et al.,
+MICCAI 2017). The greedy choice comes within 1 - 1/e of the best sum. Unlike core-sets (Sener and Savarese, ICLR 2018),
+which seek what lies farthest from all that was taken, it spends no region on each speck of dust.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from typing_extensions import Self
@@ -23,7 +23,7 @@ from typing_extensions import Self
 from unet_deploy.suggestion.cells import Sums
 
 MOST = 1500
-"""Candidates that are compared, each with each: they take 9 MB. Of more, the most unsure of neighbours are."""
+"""Candidates that are compared, each with each: they take 9 MB. Of more, a sample is."""
 
 LEAST = 0.005
 """Of a region, what must be found or unsure: 18 x 18 pixels of 256 x 256, less than an object that a model knows."""
@@ -48,42 +48,42 @@ class Candidates:
     """(n,) float64."""
     features: np.ndarray
     """(n, F) float64: what makes regions alike or not."""
+    taken: np.ndarray
+    """(n,) bool: whether any of it is annotated already, so that it stands for others and is not to be chosen."""
 
     @classmethod
     def of(cls, sums: Sums, page: int) -> Self:
         """Those of a page that are not empty, of the image 0."""
         rows, columns = np.nonzero(worth_a_look(sums))
         places = np.stack([np.zeros_like(rows), np.full_like(rows, page), rows, columns], axis=1)
-        return cls(places, doubt(sums)[rows, columns], features(sums)[:, rows, columns].T)
+        return cls(places, doubt(sums)[rows, columns], features(sums)[:, rows, columns].T, np.zeros(len(rows), bool))
 
     def of_image(self, number: int) -> Self:
         """The same, counted as those of another image."""
         return replace(self, places=np.column_stack([np.full(len(self), number), self.places[:, 1:]]))
 
     def apart_from(self, rows: range, columns: range) -> Self:
-        """Without those whose first cell lies in these rows and columns."""
+        """The same, of which those are taken whose first cell lies in these rows and columns."""
         row, column = self.places[:, 2], self.places[:, 3]
         there = (row >= rows.start) & (row < rows.stop) & (column >= columns.start) & (column < columns.stop)
-        return type(self)(self.places[~there], self.doubts[~there], self.features[~there])
+        return replace(self, taken=self.taken | there)
 
     def __len__(self) -> int:
         return len(self.doubts)
 
     def __add__(self, other: Self) -> Self:
-        return type(self)(
-            np.concatenate([self.places, other.places]),
-            np.concatenate([self.doubts, other.doubts]),
-            np.concatenate([self.features, other.features]),
-        )
+        parts = [[getattr(each, part.name) for each in (self, other)] for part in fields(self)]
+        return type(self)(*map(np.concatenate, parts))
 
     def thinned(self, most: int = MOST) -> Self:
-        """At most so many: of each so many that follow each other the one of the largest doubt."""
+        """At most so many: a sample by their places alone, so that those kept of parts have the same as all."""
         if len(self) <= most:
             return self
-        starts = np.arange(most) * len(self) // most
-        order = np.lexsort((-self.doubts, np.searchsorted(starts, np.arange(len(self)), "right")))
-        kept = order[starts]
-        return type(self)(self.places[kept], self.doubts[kept], self.features[kept])
+        return self.part(np.sort(np.argsort(_lots(self.places), kind="stable")[:most]))
+
+    def part(self, kept: Any) -> Self:
+        """Some of them. kept: what picks these from an array."""
+        return type(self)(*(getattr(self, each.name)[kept] for each in fields(self)))
 
 
 def doubt(sums: Sums) -> np.ndarray:
@@ -97,13 +97,13 @@ def doubt(sums: Sums) -> np.ndarray:
 
 
 def features(sums: Sums) -> np.ndarray:
-    """What makes regions alike, (F, ...): brightness, contrast and texture, each class, how thick it is, and doubt."""
+    """What makes regions alike, (F, ...): brightness, contrast and texture, each class, and how thick it is."""
     pixels = np.maximum(sums.pixels, 1)
     grey = sums.grey / pixels
     contrast = np.sqrt(np.maximum(sums.grey_squared / pixels - grey**2, 0))
     found = sums.found / pixels
     thickness = np.log1p(sums.found.sum(axis=0) / np.maximum(sums.borders, 1))
-    return np.stack([*grey, *contrast, np.sqrt(sums.texture / pixels), *found, thickness, doubt(sums)])
+    return np.stack([*grey, *contrast, np.sqrt(sums.texture / pixels), *found, thickness])
 
 
 def worth_a_look(sums: Sums) -> np.ndarray:
@@ -118,23 +118,23 @@ def choose(candidates: Candidates, count: int) -> list[int]:
     Regions half a side apart may leave gaps that no other fits into; where too few are left, those of every other row
     and column, which lie side by side, are taken if they are more.
     """
-    anywhere = np.ones(len(candidates), bool)
-    chosen = _cover(candidates, count, anywhere)
+    chosen = _cover(candidates, count, ~candidates.taken)
     if len(chosen) == count:
         return chosen
-    return max(chosen, _cover(candidates, count, (candidates.places[:, 2:] % 2 == 0).all(axis=1)), key=len)
+    side_by_side = (candidates.places[:, 2:] % 2 == 0).all(axis=1)
+    return max(chosen, _cover(candidates, count, side_by_side & ~candidates.taken), key=len)
 
 
 def _cover(candidates: Candidates, count: int, free: np.ndarray) -> list[int]:
-    """Take one after another of those that are free, (n,) bool: that which adds most to what is covered of all."""
-    stands_for = alike(candidates.features) * np.sqrt(candidates.doubts, dtype=np.float32)
-    covered = np.zeros(len(candidates), np.float32)
+    """Take one after another of those that are free, (n,) bool: that which adds most to what is stood for."""
+    likeness = alike(candidates.features)
+    covered = likeness[:, candidates.taken].max(axis=1, initial=0)
     chosen: list[int] = []
     while len(chosen) < count and free.any():
-        adds = candidates.doubts @ np.maximum(stands_for - covered[:, None], 0)
+        adds = np.maximum(likeness - covered[:, None], 0).sum(axis=0, dtype=np.float64)
         best = int(np.argmax(np.where(free, adds, -1)))
         chosen.append(best)
-        np.maximum(covered, stands_for[:, best], out=covered)
+        np.maximum(covered, likeness[:, best], out=covered)
         free = free & ~_overlapping(candidates.places, candidates.places[best])
     return chosen
 
@@ -150,6 +150,17 @@ def alike(features: np.ndarray) -> np.ndarray:
     squares = (scaled**2).sum(axis=1)
     apart = squares[:, None] + squares - 2 * scaled @ scaled.T
     return np.exp(-np.maximum(apart, 0) / features.shape[1]).astype(np.float32)
+
+
+def _lots(places: np.ndarray) -> np.ndarray:
+    """Numbers as if drawn for each of some places, (n,) uint64: the steps by which SplitMix64 mixes (Steele 2014)."""
+    drawn = np.zeros(len(places), np.uint64)
+    for number in places.T.astype(np.uint64):
+        drawn = (drawn + number) * np.uint64(0x9E3779B97F4A7C15)
+        drawn = (drawn ^ (drawn >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        drawn = (drawn ^ (drawn >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        drawn ^= drawn >> np.uint64(31)
+    return drawn
 
 
 def _overlapping(places: np.ndarray, taken: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""From images to the regions of them that would teach a model most, and what a person is to see of these."""
+"""From images to the regions of them that are worth annotating, and what a person is to see of these."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ class Wanted:
     side: int | None = None
     """Of a region in pixels of an image, made even; None for SIDE at the image's scale, and less in small ones."""
     apart_from: Mapping[Path, Sequence[Region]] = field(default_factory=dict)
-    """Of images, the regions that are annotated already, in pixels of the finest level as it is shown: none that shares
-    a pixel with them is suggested."""
+    """Of images, the regions that are annotated already, in pixels of the finest level as it is shown: they stand for
+    what is like them, and none that shares a pixel with them is suggested."""
 
     def __post_init__(self) -> None:
         settle(self, count=whole, side=whole_or_none)
@@ -111,7 +111,7 @@ def suggest(
     source: ImageSource | None = None,
     progress: Progress | None = None,
 ) -> list[Suggestion]:
-    """The regions of some images that together would teach a model most, in the order of what each adds.
+    """The regions of some images that together stand for most of what is there, in the order of what each adds.
 
     Fewer than are wanted come where no others fit that do not overlap and have something in them.
     model: as `segment_file` takes it, opened with probabilities. source: the only image, where `planning.first_look`
@@ -126,7 +126,7 @@ def suggest(
             with _opened(path, models, options, source) as image:
                 looked.append(_look(path, image, models, wanted, options, progress))
     candidates = reduce(add, (each.candidates.of_image(at) for at, each in enumerate(looked))).thinned()
-    if not len(candidates):
+    if candidates.taken.all():
         names = looked[0].info.name + (f" and {len(looked) - 1} more" if len(looked) > 1 else "")
         raise ImageError(
             f"{names}: nothing was found and nothing is unsure{_beside(wanted)}, so there is no region to suggest; "
