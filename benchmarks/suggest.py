@@ -1,10 +1,10 @@
 """Whether the regions that `unet-deploy suggest` says teach a model more than as many drawn at random.
 
-`python benchmarks/suggest.py MODEL FOLDER [--number 5] [--side PIXELS] [--seeds 0,1,2] [--steps 300]`: of a data set that
-the model was not trained on, every third image is scored, and every fourth of the others, annotated whole, tells how
-training goes. Of the rest so many regions are annotated, suggested or at random among those with something in them, and
-all around is ignored; `unet-deploy train --from MODEL` learns from these, with each seed. What is in the working folder
-is not made again.
+`python benchmarks/suggest.py MODEL FOLDER [--number 5] [--side PIXELS] [--seeds 0,1,2] [--steps 300]`: of a data set
+that the model was not trained on, every third image is scored, and every fourth of the others, annotated whole, tells
+how training goes. Of the rest so many regions are annotated, suggested or at random among those with something in them,
+and all around is ignored; `unet-deploy train --from MODEL` learns from these, with each seed. What is in the working
+folder is not made again.
 """
 
 from __future__ import annotations
