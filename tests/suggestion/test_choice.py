@@ -47,10 +47,10 @@ def test_what_is_alike_is_taken_once_and_what_is_unlike_the_rest_is_taken_too():
 
 def test_what_is_annotated_stands_for_what_is_like_it():
     candidates, corner = in_two_kinds()
-    annotated = candidates.apart_from(range(3), range(2, 4))
-    assert annotated.taken.sum() == 6
+    annotated = candidates.with_annotated(range(3), range(2, 4))
+    assert annotated.annotated.sum() == 6
     assert corner[choose(annotated, 2)].tolist() == [True, False]
-    assert not annotated.taken[choose(annotated, 30)].any()
+    assert not annotated.annotated[choose(annotated, 30)].any()
 
 
 @given(seeds)

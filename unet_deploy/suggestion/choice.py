@@ -48,7 +48,7 @@ class Candidates:
     """(n,) float64."""
     features: np.ndarray
     """(n, F) float64: what makes regions alike or not."""
-    taken: np.ndarray
+    annotated: np.ndarray
     """(n,) bool: whether any of it is annotated already, so that it stands for others and is not to be chosen."""
 
     @classmethod
@@ -62,11 +62,11 @@ class Candidates:
         """The same, counted as those of another image."""
         return replace(self, places=np.column_stack([np.full(len(self), number), self.places[:, 1:]]))
 
-    def apart_from(self, rows: range, columns: range) -> Self:
-        """The same, of which those are taken whose first cell lies in these rows and columns."""
+    def with_annotated(self, rows: range, columns: range) -> Self:
+        """The same, of which those are annotated, too, whose first cell lies in these rows and columns."""
         row, column = self.places[:, 2], self.places[:, 3]
         there = (row >= rows.start) & (row < rows.stop) & (column >= columns.start) & (column < columns.stop)
-        return replace(self, taken=self.taken | there)
+        return replace(self, annotated=self.annotated | there)
 
     def __len__(self) -> int:
         return len(self.doubts)
@@ -118,17 +118,17 @@ def choose(candidates: Candidates, count: int) -> list[int]:
     Regions half a side apart may leave gaps that no other fits into; where too few are left, those of every other row
     and column, which lie side by side, are taken if they are more.
     """
-    chosen = _cover(candidates, count, ~candidates.taken)
+    chosen = _cover(candidates, count, ~candidates.annotated)
     if len(chosen) == count:
         return chosen
     side_by_side = (candidates.places[:, 2:] % 2 == 0).all(axis=1)
-    return max(chosen, _cover(candidates, count, side_by_side & ~candidates.taken), key=len)
+    return max(chosen, _cover(candidates, count, side_by_side & ~candidates.annotated), key=len)
 
 
 def _cover(candidates: Candidates, count: int, free: np.ndarray) -> list[int]:
     """Take one after another of those that are free, (n,) bool: that which adds most to what is stood for."""
     likeness = alike(candidates.features)
-    covered = likeness[:, candidates.taken].max(axis=1, initial=0)
+    covered = likeness[:, candidates.annotated].max(axis=1, initial=0)
     chosen: list[int] = []
     while len(chosen) < count and free.any():
         adds = np.maximum(likeness - covered[:, None], 0).sum(axis=0, dtype=np.float64)

@@ -63,7 +63,7 @@ class Wanted:
         if self.side is not None and self.side < 2:
             raise UsageError(f"--side {self.side}: give at least two pixels")
 
-    def taken_of(self, image: Path) -> list[Region]:
+    def annotated_in(self, image: Path) -> list[Region]:
         """What of an image is annotated already."""
         return [region for path, regions in self.apart_from.items() if Path(path) == image for region in regions]
 
@@ -126,7 +126,7 @@ def suggest(
             with _opened(path, models, options, source) as image:
                 looked.append(_look(path, image, models, wanted, options, progress))
     candidates = reduce(add, (each.candidates.of_image(at) for at, each in enumerate(looked))).thinned()
-    if candidates.taken.all():
+    if candidates.annotated.all():
         names = looked[0].info.name + (f" and {len(looked) - 1} more" if len(looked) > 1 else "")
         raise ImageError(
             f"{names}: nothing was found and nothing is unsure{_beside(wanted)}, so there is no region to suggest; "
@@ -210,7 +210,7 @@ def _look(
     held = cells.held_bytes(grid, info.channels, len(ready.card.classes)) + _COMPARING
     options = models.options_for(runtime, options)
     plan = _plan(source, aligned(grid.covered, ready.card.stride), ready, options, held)
-    taken = [grid.meeting(_at_level(region, info)) for region in wanted.taken_of(path)]
+    annotated = [grid.meeting(_at_level(region, info)) for region in wanted.annotated_in(path)]
     scales = PageScales(source, ready.card.normalization, settled.greys)
     greys: dict[int, GreyScale] = {}
 
@@ -220,7 +220,7 @@ def _look(
         told = _of_page(progress, page, info.pages)
         here, skip = {page: greys[page]}, options.skip_background
         stream(source, plan, ready, [added], greys=here, skip_background=skip, progress=told)
-        return reduce(lambda free, places: free.apart_from(*places), taken, Candidates.of(added.regions, page))
+        return reduce(lambda found, at: found.with_annotated(*at), annotated, Candidates.of(added.regions, page))
 
     candidates = reduce(lambda before, page: (before + page).thinned(), map(seen, range(info.pages)))
     return Looked(path, info, measured.scaled, grid, greys, candidates.thinned())
