@@ -8,8 +8,10 @@ import tifffile
 from in_process import refusal, run
 
 import unet_deploy as api
+from unet_deploy.cli.opening import models_at_any_scale
 from unet_deploy.model.decision import Decision
 from unet_deploy.model.onnx_file import read_model, save
+from unet_deploy.zoo import Request, open_model
 
 
 def seen(path):
@@ -101,3 +103,15 @@ def test_a_lower_threshold_finds_more(slide, tmp_path, capsys):
         )
     np.testing.assert_array_equal(found[0.5], api.segment(seen(slide), device="cpu", scale=1))
     assert found[0.2].mean() > found[0.5].mean() > found[0.8].mean()
+
+
+def test_why_another_device_is_used_is_said_once_whatever_the_scale(capsys, monkeypatch, small_models):
+    def on_the_cpu(path, request, *, notify, progress):
+        notify(f"note: using the CPU: no room for tiles of {round(300 / request.scale)} pixels")
+        return open_model(path, request)
+
+    monkeypatch.setattr("unet_deploy.zoo.open_model", on_the_cpu)
+    with models_at_any_scale(str(small_models["one"]), Request(device="cpu"), shown=False) as models:
+        for scale in (0.5, 1.0):
+            models.at(scale)
+    assert capsys.readouterr().err == "note: using the CPU: no room for tiles of 600 pixels\n"

@@ -39,7 +39,7 @@ def models_at_any_scale(model: str | None, request: "Request", *, shown: bool) -
     said = set[str]()
 
     def tell(line: str) -> None:
-        _, what, *_ = line.split(":", 2)  # the reason may name a tile, which is another one at each scale
+        what = ":".join(line.split(":")[:2])  # the reason may name a tile, which is another one at each scale
         if what not in said:
             said.add(what)
             show.note(line)
