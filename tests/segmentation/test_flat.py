@@ -46,8 +46,8 @@ def assert_flat(seen: list[Held]):
     assert min(each.memory for each in late) <= max(each.memory for each in warm) + SPARE
 
 
-MANY = pytest.mark.parametrize("images", [150, pytest.param(4000, marks=pytest.mark.long)])
-CALLS = pytest.mark.parametrize("calls", [50, pytest.param(500, marks=pytest.mark.long)])
+MANY = pytest.mark.parametrize("images", [150, pytest.param(3000, marks=pytest.mark.long)])
+CALLS = pytest.mark.parametrize("calls", [50, pytest.param(400, marks=pytest.mark.long)])
 
 
 def write_pictures(folder, speckle, count):
