@@ -263,7 +263,7 @@ def test_the_workers_of_a_cluster_are_told_what_was_chosen(by_proof, speckle, tm
     assert all(work.settled for work in told)
 
 
-def test_a_worker_does_not_prove_again_what_was_settled(by_proof, small_models, monkeypatch):
+def test_a_worker_does_not_prove_again_what_was_settled(small_models, monkeypatch):
     """Other tiles of another image may differ more than those that settled it, and one process would go on."""
     with OnnxRuntime(small_models["one"]) as inner:
         loaded, asked = Unproved(inner, Proof(lambda: inner, print)), []

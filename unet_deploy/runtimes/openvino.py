@@ -197,10 +197,10 @@ def open_on_cpu(path: Path, request: Request, _: Progress | None = None) -> Open
         change=request.change,
     )
     runtime.require_layers(request.precision)
-    if request.precision == "bf16" and request.rounds_greys(runtime.card):
+    if request.precision != "bf16":
+        return Opened(runtime)
+    if request.rounds_greys(runtime.card):
         raise DeviceError(
             f"{path}: computes on grey values as they are, and bfloat16 holds but 8 bits of one; take --precision fp32"
         )
-    if request.precision != "bf16":
-        return Opened(runtime)
     return opened(runtime, key_of(runtime.fingerprint, "openvino", str(ov.__version__), processor_name(), "bf16"))

@@ -118,16 +118,16 @@ def choose(candidates: Candidates, count: int) -> list[int]:
     Regions half a side apart may leave gaps that no other fits into; where too few are left, those of every other row
     and column, which lie side by side, are taken if they are more.
     """
-    chosen = _cover(candidates, count, ~candidates.annotated)
+    likeness, free = alike(candidates.features), ~candidates.annotated
+    chosen = _cover(candidates, likeness, count, free)
     if len(chosen) == count:
         return chosen
     side_by_side = (candidates.places[:, 2:] % 2 == 0).all(axis=1)
-    return max(chosen, _cover(candidates, count, side_by_side & ~candidates.annotated), key=len)
+    return max(chosen, _cover(candidates, likeness, count, free & side_by_side), key=len)
 
 
-def _cover(candidates: Candidates, count: int, free: np.ndarray) -> list[int]:
+def _cover(candidates: Candidates, likeness: np.ndarray, count: int, free: np.ndarray) -> list[int]:
     """Take one after another of those that are free, (n,) bool: that which adds most to what is stood for."""
-    likeness = alike(candidates.features)
     covered = likeness[:, candidates.annotated].max(axis=1, initial=0)
     chosen: list[int] = []
     while len(chosen) < count and free.any():
