@@ -70,6 +70,18 @@ def test_discs_that_touch_are_parted():
     assert found.is_better
 
 
+def test_what_the_model_is_nowhere_sure_of_is_no_object():
+    objects = discs()
+    foreground = np.where(objects > 0, 0.8, 0.05)
+    foreground[objects > 0] = np.where(np.arange((objects > 0).sum()) % 50 == 0, 0.99, 0.8)
+    haze = np.roll(objects, STEP // 2, axis=(0, 1)) > 0
+    foreground[haze] = 0.85
+    found = calibrate([seen(objects, foreground)])
+    assert found.decision.peak == 0.9
+    assert found.after > found.before
+    assert "none whose probability stays under 0.9" in found.decision.words
+
+
 def test_holes_are_filled():
     objects = discs()
     y, x = np.indices(objects.shape)

@@ -63,7 +63,8 @@ def test_small_objects_are_left_out_before_objects_are_matched():
     both = np.stack([1 - foreground, foreground])
 
     def scored(least):
-        return score_labels("by hand", found, Truth(truth, objects), 2, both, Scoring(objects=Rules(min_size=least)))
+        scoring = Scoring(frozenset(["thresholds"]), Rules(min_size=least))
+        return score_labels("by hand", found, Truth(truth, objects), 2, both, scoring)
 
     invented = [scored(least).matches[0].false for least in (0, 1, 2, 3, 9, 10)]
     assert invented == [2, 2, 1, 0, 0, 0]

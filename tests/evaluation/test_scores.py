@@ -26,7 +26,8 @@ from unet_deploy.evaluation.truths import Truth
 
 def scored(name, found, truth, *probabilities):
     found, truth = (np.array(each, np.uint8) for each in (found, truth))
-    return score_labels(name, found, Truth(truth, truth.astype(np.int32)), 2, *probabilities)
+    scoring = Scoring(frozenset(["thresholds"]))
+    return score_labels(name, found, Truth(truth, truth.astype(np.int32)), 2, *(probabilities or [None]), scoring)
 
 
 def test_every_measure_has_a_field_and_every_field_its_words():

@@ -46,12 +46,21 @@ ANY = st.builds(
     fill_holes=st.booleans(),
     split=st.sampled_from([0.0, 0.01, 0.04, 0.1]),
     min_share=st.sampled_from([0.0, 0.05]),
+    peak=st.sampled_from([0.0, 0.9]),
 )
+
+
+def surely(mask, seed=2):
+    """Probabilities (2, h, w) that reach 0.9 at a few pixels of the mask."""
+    rng = np.random.default_rng(seed)
+    foreground = np.where(mask > 0, np.where(rng.random(mask.shape) < 0.05, 0.95, 0.7), 0.1).astype(np.float32)
+    return np.stack([1 - foreground, foreground])
 
 
 def parted(mask, regions, rules, image=None, before=0):
     """The table, and the numbers of the whole mask from those of the regions."""
     image = mask[None] if image is None else image
+    sure = rules.sure(surely(mask)) if rules.peak else None
     everywhere = Region(0, 0, *mask.shape)
     objects = Objects(
         everywhere,
@@ -63,8 +72,15 @@ def parted(mask, regions, rules, image=None, before=0):
     )
     for region in regions:
         objects.add(region, image[(slice(None), *region.slices)], mask[region.slices])
-    page = Page(everywhere, lambda part: mask[part.slices], lambda part: image[(slice(None), *part.slices)])
-    parts = Parts(objects.finish(), page, rules, before=before)
+    page = Page(
+        everywhere,
+        lambda part: mask[part.slices],
+        lambda part: image[(slice(None), *part.slices)],
+        lambda part: sure[part.slices],
+    )
+    found = objects.finish()
+    tiles = ((region, objects.instances(region, mask[region.slices])) for region in regions)
+    parts = Parts(found, page, rules, tiles, before=before)
     ids = np.zeros(mask.shape, np.uint32)
     for region in regions:
         ids[region.slices] = parts.ids(region, objects.instances(region, mask[region.slices]))
@@ -87,6 +103,8 @@ def by_definition(mask, rules):
     areas = np.bincount(ids.ravel())
     areas[0] = 0
     kept = (areas >= rules.least(across)) & (areas > 0)
+    if rules.peak:
+        kept &= np.isin(np.arange(len(areas)), ids[surely(mask)[1] >= 0.9])
     order = list(dict.fromkeys(number for number in ids.ravel().tolist() if kept[number]))
     numbers = np.zeros(len(areas), np.uint32)
     numbers[order] = np.arange(1, len(order) + 1)
@@ -101,7 +119,7 @@ def test_tiles_give_the_parts_of_the_whole_mask(data, mask, rules):
     parts, ids = parted(mask, regions, rules, image)
     truth = by_definition(mask, rules)
     np.testing.assert_array_equal(ids, truth)
-    np.testing.assert_array_equal(objects_of(mask, rules), truth)
+    np.testing.assert_array_equal(objects_of(mask, rules, surely(mask)), truth)
     columns = parts.table.columns()
     assert columns["id"].tolist() == list(range(1, truth.max() + 1))
     for index, (rows, width) in enumerate(ndimage.find_objects(truth)):
@@ -125,7 +143,8 @@ def test_outlines_are_those_of_the_parts(data, mask, rules):
     _, ids = parted(mask, regions, rules)
     in_rows = sorted(regions, key=lambda region: region.origin)
     found = {each.id: each.polygons for each in outlines((region, ids[region.slices]) for region in in_rows)}
-    whole = {each.id: each.polygons for each in outlines([(Region(0, 0, *mask.shape), objects_of(mask, rules))])}
+    numbered = objects_of(mask, rules, surely(mask))
+    whole = {each.id: each.polygons for each in outlines([(Region(0, 0, *mask.shape), numbered)])}
     assert found.keys() == whole.keys()
     assert all(
         len(found[each]) == len(whole[each]) and all(map(np.array_equal, found[each][0], whole[each][0]))

@@ -102,7 +102,7 @@ def test_every_chunk_is_in_one_job_and_every_pixel_of_a_job_in_its_tiles(network
 @pytest.mark.parametrize(
     "options",
     [
-        ("--overlay", "--objects", "csv", "--instances", "tif"),
+        ("--overlay", "--objects", "csv", "--instances", "tif", "--peak", "0.7"),
         pytest.param(("--objects", "geojson", "--instances", "tif", "--split", "--fill-holes"), marks=pytest.mark.long),
         ("--roi", "333,100,1500,1100", "--skip-background", "--overlay"),
         pytest.param(("--tta", "--roi", "900,900,300,300"), marks=pytest.mark.long),

@@ -13,7 +13,8 @@ from scipy import ndimage
 
 import unet_deploy as api
 from unet_deploy.cli import show
-from unet_deploy.model.decision import Decision
+from unet_deploy.errors import UsageError
+from unet_deploy.model.decision import UNDECIDED, Decision
 from unet_deploy.model.onnx_file import write_card
 from unet_deploy.objects.parts import objects_of
 from unet_deploy.objects.rules import Rules
@@ -155,6 +156,53 @@ def test_the_card_decides_what_is_an_object_unless_somebody_else_does(slide, sma
     asked = found("asked", "--split", by=small_models["three"])
     np.testing.assert_array_equal(asked, objects_of(mask, Rules(split=0.04)))
     assert len({ids.max() for ids in (plain, decided, mine, asked)}) == 4
+
+
+@pytest.mark.parametrize("split", [False, pytest.param(0.05, marks=pytest.mark.long)])
+def test_objects_that_the_model_is_nowhere_sure_of_are_left_out(slide, small_models, tmp_path, monkeypatch, split):
+    rules = ObjectRules(peak=0.72, split=split)
+    options = Options(120, roi=Region(210, 330, 500, 603), objects=rules, resume=True)
+
+    def outputs(name):
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        scores = folder / "scores.tif" if name == "once" else None
+        return Outputs(folder / "mask.tif", scores, objects=folder / "o.csv", instances=folder / "ids.tif")
+
+    with api.open_model(small_models["three"], probabilities=True) as model:
+        every = segment_file(slide, outputs("every"), model, replace(options, objects=replace(rules, peak=0)))
+        once = segment_file(slide, outputs("once"), model, options)
+        pull_the_plug(monkeypatch, model, 50)
+        with pytest.raises(RuntimeError, match="plug"):
+            segment_file(slide, outputs("again"), model, options)
+        with pytest.raises(UsageError, match="another peak of objects"):
+            segment_file(slide, outputs("again"), model, replace(options, objects=replace(rules, peak=0.8)))
+        again = segment_file(slide, outputs("again"), model, options)
+    assert again.timing.resumed > 0
+    assert 20 < once.objects == again.objects < every.objects
+    assert sorted(path.name for path in (tmp_path / "again").iterdir()) == ["ids.tif", "mask.tif", "o.csv"]
+    ids = tifffile.imread(tmp_path / "once" / "ids.tif")
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "again" / "ids.tif"), ids)
+    mask, scores = (tifffile.imread(tmp_path / "once" / f"{name}.tif") for name in ("mask", "scores"))
+    np.testing.assert_array_equal(ids, objects_of(mask, rules.decided_by(UNDECIDED), scores))
+
+
+def test_a_model_that_was_opened_for_labels_is_opened_anew_where_its_card_has_a_peak(slide, small_models, tmp_path):
+    pytest.importorskip("onnx")
+    decided, by_card = replace(card_of(small_models["three"]), decision=Decision(peak=0.72)), tmp_path / "decided.onnx"
+    write_card(small_models["three"], by_card, decided)
+    options = Options(roi=Region(0, 0, 200, 200))
+    outputs = [Outputs(tmp_path / f"{at}.tif", instances=tmp_path / f"{at}.ids.tif") for at in range(2)]
+    with api.open_model(by_card) as model:
+        assert not model.probabilities
+        segment_file(slide, outputs[0], model, options)
+    segment_file(slide, outputs[1], by_card, options)
+    np.testing.assert_array_equal(*(tifffile.imread(each.instances) for each in outputs))
+    asked = replace(options, overwrite=True, objects=ObjectRules(peak=0.72))
+    with api.open_model(small_models["three"]) as model:
+        segment_file(slide, outputs[1], model, replace(asked, objects=ObjectRules()))
+        with pytest.raises(UsageError, match=r"open_model\(..., probabilities=True\)"):
+            segment_file(slide, outputs[1], model, asked)
 
 
 def test_what_was_too_large_to_be_parted_is_said(slide, small_models, tmp_path, monkeypatch, capsys):

@@ -73,6 +73,17 @@ class RuleOptions:
 class ObjectOptions(RuleOptions):
     """What counts as an object, and where objects are written."""
 
+    peak: Annotated[
+        float | None,
+        typer.Option(
+            "--peak",
+            min=0,
+            max=0.999,
+            help="Objects whose probability is nowhere so high are left out: more leaves out haze and debris.",
+            show_default=_BY_CARD,
+            rich_help_panel=OBJECTS,
+        ),
+    ] = None
     objects: Annotated[
         str | None,
         typer.Option(
@@ -112,4 +123,4 @@ class ObjectOptions(RuleOptions):
             raise UsageError(
                 f"--{option}: changes objects, and none are asked for; add --objects csv or --instances tif"
             )
-        return replace(super().rules(), connectivity=self.connectivity, coordinates=self.coordinates)
+        return replace(super().rules(), peak=self.peak, connectivity=self.connectivity, coordinates=self.coordinates)

@@ -61,7 +61,8 @@ def segment(
     failures = []
     with ExitStack() as stack:
         pixels, source = stack.enter_context(first_look([job.image for job in jobs], options))
-        request = request_of(seeing, tiles, pixels, probabilities=outputs.probabilities or tiles.tta)
+        telling = outputs.probabilities or tiles.tta or bool(objects.peak)
+        request = request_of(seeing, tiles, pixels, probabilities=telling)
         compute = stack.enter_context(_compute(model, request, run))
         ready = stack.enter_context(models_at_any_scale(model, request, shown=not run.no_progress))
         if not options.scaling.is_asked and ready.card.decision.diameter is None:

@@ -25,6 +25,7 @@ LADDERS: dict[str, tuple[Any, ...]] = {
     "fill_holes": (False, True),
     "min_size": (0.0, 0.005, 0.01, 0.02, 0.04, 0.08, 0.12, 0.16),
     "split": (0.0, 0.02, 0.03, 0.04, 0.06, 0.1),
+    "peak": (0.0, 0.7, 0.8, 0.9, 0.95, 0.97),
 }
 """What is tried of each number of a decision, in the order in which they are chosen."""
 
@@ -71,8 +72,10 @@ class Seen:
     def f1(self, decision: Decision) -> tuple[float, ...]:
         """Object F1 at each of `IOU_THRESHOLDS` when objects are made so."""
         labels = self.truth.of_known(self.labels(decision))
-        rules = Rules(fill_holes=decision.fill_holes, split=decision.split, min_share=decision.min_size)
-        found = objects_found(labels, rules)
+        rules = Rules(
+            fill_holes=decision.fill_holes, split=decision.split, min_share=decision.min_size, peak=decision.peak
+        )
+        found = objects_found(labels, rules, self.probabilities / np.float32(255))
         return tuple(each.f1 for each in match_objects(found, self.truth.objects, IOU_THRESHOLDS))
 
 
@@ -105,7 +108,7 @@ class Calibration:
 def calibrate(
     seen: Sequence[Seen], decision: Decision = UNDECIDED, *, done: Callable[[int, int], None] | None = None
 ) -> Calibration:
-    """Choose threshold, filling of holes, least size and splitting, one after another until none changes.
+    """Choose threshold, filling of holes, least size, splitting and peak, one after another until none changes.
 
     decision: what to begin with, and to stay near where images do not tell; its diameters stay.
     done: called with values tried and values in all, at most.

@@ -62,6 +62,7 @@ def evaluate(
     with models_of(model, Request(probabilities=wanted or tta)) as models:
         card = models.card
         scoring = scoring or replace(USUAL, objects=ObjectRules().decided_by(card.decision))
+        telling = scoring.by_threshold or scoring.objects.peak > 0
         masks = read_truth_set(pairs, card.classes, mask_kind, MaskCode.of_card(card))
         scores, trained_on = [], []
         parts = annotated_parts(pairs, masks.truths, split)
@@ -70,7 +71,7 @@ def evaluate(
             pair = pairs[part.image]
             scored = Scored.of(pair, part, masks.truths[part.image], card, reading)
             grey = scales.get(pair.image)
-            labels, probabilities = answer(models, scored.image, grey=grey, probabilities=scoring.by_threshold, tta=tta)
+            labels, probabilities = answer(models, scored.image, grey=grey, probabilities=telling, tta=tta)
             name, found = part.named(pair), scored.truth.of_known(labels[scored.inside])
             seen = None if probabilities is None else probabilities[(slice(None), *scored.inside)]
             seen = None if seen is None else scored.truth.background_of_unknown(seen)
@@ -90,14 +91,18 @@ def score_labels(
     probabilities: np.ndarray | None = None,
     scoring: Scoring = USUAL,
 ) -> Score:
-    """Score class indices (H, W), and where given the probabilities (K, H, W) of all classes."""
-    score = score_truth(name, Truth(labels, objects_found(labels, scoring.objects)), truth, classes)
-    if probabilities is None:
+    """Score class indices (H, W), by the probabilities (K, H, W) of all classes where that is asked for.
+
+    Objects without probabilities are all those that the other rules make.
+    """
+    found = objects_found(labels, scoring.objects, probabilities)
+    score = score_truth(name, Truth(labels, found), truth, classes)
+    if probabilities is None or not scoring.by_threshold:
         return score
     foreground = 1 - probabilities[0]
     return replace(
         score,
-        cuts=tuple(score_foreground(foreground >= cut, truth, scoring) for cut in CUTS),
+        cuts=tuple(score_foreground(foreground >= cut, probabilities, truth, scoring) for cut in CUTS),
         soft_dice=soft_dice(probabilities, truth.labels),
         displacement=displacement(probabilities, truth.labels),
     )
@@ -114,10 +119,10 @@ def score_truth(name: str, found: Truth, truth: Truth, classes: int) -> Score:
     )
 
 
-def score_foreground(found: np.ndarray, truth: Truth, scoring: Scoring) -> CutScore:
-    """Score a foreground (H, W) bool, as one threshold makes it."""
+def score_foreground(found: np.ndarray, probabilities: np.ndarray, truth: Truth, scoring: Scoring) -> CutScore:
+    """Score a foreground (H, W) bool, as one threshold makes it of probabilities (K, H, W)."""
     there = truth.labels > 0
-    objects = objects_found(found, scoring.objects)
+    objects = objects_found(found, scoring.objects, probabilities)
     score = CutScore(
         Overlap.of(found, there).dice,
         match_objects(objects, truth.objects, (0.5,))[0].f1,

@@ -22,9 +22,12 @@ def connected_objects(foreground: np.ndarray) -> np.ndarray:
     return labels.astype(np.int32)
 
 
-def objects_found(labels: np.ndarray, rules: Rules) -> np.ndarray:
-    """Number what counts as an object in the foreground of (H, W) classes or bool: (H, W) int32, 0 the background."""
-    return objects_of((labels > 0).astype(np.uint8), rules).astype(np.int32)
+def objects_found(labels: np.ndarray, rules: Rules, probabilities: np.ndarray | None = None) -> np.ndarray:
+    """Number what counts as an object in the foreground of (H, W) classes or bool: (H, W) int32, 0 the background.
+
+    probabilities: (K, H, W), as of `objects_of`.
+    """
+    return objects_of((labels > 0).astype(np.uint8), rules, probabilities).astype(np.int32)
 
 
 def without_small(objects: np.ndarray, min_size: int) -> np.ndarray:

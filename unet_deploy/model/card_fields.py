@@ -135,6 +135,7 @@ DECISION: Mapping[str, Rule] = {
     "split": Rule(lambda value: _is_number(value) and 0 <= value <= 1, "a number of 0 to 1"),
     "min_size": Rule(lambda value: _is_number(value) and 0 <= value <= 1, "a number of 0 to 1"),
     "fill_holes": Rule(lambda value: isinstance(value, bool), "true or false"),
+    "peak": Rule(lambda value: _is_number(value) and 0 <= value < 1, "a number from 0 to below 1"),
     "trusted_from": Rule(lambda value: _is_number(value) and 0 <= value < 1, "a number from 0 to below 1"),
 }
 

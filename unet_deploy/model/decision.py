@@ -34,6 +34,8 @@ class Decision:
     """Area of the smallest object, in squared diameters."""
     fill_holes: bool = False
     """Whether background inside one object belongs to it."""
+    peak: float = 0.0
+    """The probability of being no background that some pixel of an object reaches; 0 where any object counts."""
     trusted_from: float = 0.0
     """The confidence, mean probability of the foreground, below which masks were found to be bad; 0 where that is not
     known."""
@@ -77,6 +79,7 @@ class Decision:
         parts += [f"parted from a depth of {self.split:g} diameters"] if self.split else []
         parts += [f"none under {self.min_size:g} squared diameters"] if self.min_size else []
         parts += ["holes filled"] if self.fill_holes else []
+        parts += [f"none whose probability stays under {self.peak:g}"] if self.peak else []
         return ", ".join(parts)
 
     @classmethod

@@ -1,14 +1,15 @@
 """The objects of one page where those that touch are parted: out of core, from the components that `Objects` finds.
 
 How a component is parted depends on its own pixels, and on the diameter of the page's objects. So the mask is read once
-more after its last tile, and the answer is that for the whole mask at once, whatever the tiles were. What is held is a
-row of the table for each object, and the packed parts of each component that was parted.
+more after its last tile, and the answer is that for the whole mask at once, whatever the tiles were. Which objects the
+model is nowhere sure of is seen then too. What is held is a row of the table for each object, and the packed parts of
+each component that was parted.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -35,6 +36,8 @@ class Page:
     """Returns the class indices, (h, w) uint8, of a region."""
     image: Callable[[Region], np.ndarray] | None = None
     """Returns the grey values, (C, h, w), of a region; None where nobody asks for them."""
+    sure: Callable[[Region], np.ndarray] | None = None
+    """Returns which pixels of a region, (h, w) bool, reach the peak of the rules; None where these have none."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,8 @@ class Parts:
     """The objects of a page by rules. Ids count in raster order of first pixels, as those of components do.
 
     components: the table that `Objects.finish` returned for the page, whose ids count from 1.
+    tiles: regions that cover the page, each with its components as `Objects.instances` returned them; they are looked
+    at where the rules have a peak.
     before: how many objects the pages before this one have.
     """
 
@@ -89,7 +94,15 @@ class Parts:
     too_large: int
     """How many components stayed in one piece because they span too much to be looked at in memory."""
 
-    def __init__(self, components: ObjectTable, page: Page, rules: Rules, *, before: int = 0) -> None:
+    def __init__(
+        self,
+        components: ObjectTable,
+        page: Page,
+        rules: Rules,
+        tiles: Iterable[tuple[Region, np.ndarray]] = (),
+        *,
+        before: int = 0,
+    ) -> None:
         rows = components.rows
         self._page, self._rules, self._stretch = page, rules, components.frame.stretch
         self._channels = rows.dtype["mean_intensity"].shape[0]
@@ -99,22 +112,38 @@ class Parts:
         self.too_large = int((~fits).sum()) if rules.split else 0
         large = np.flatnonzero(fits & (rows["area"] >= least))
         cuts = list(self._cut(rows, large, rules.parting(across))) if rules.split else []
-        whole = np.ones(len(rows), bool)
-        whole[[cut.index for cut in cuts]] = False
-        objects = np.concatenate([rows[whole], *(cut.rows for cut in cuts)])
-        counted = np.flatnonzero(objects["area"] >= least)
-        counted = counted[np.argsort(objects["first"][counted])]
-        self.table = replace(components, rows=objects[counted], before=before)
-
-        ids = np.zeros(len(objects), np.uint32)
-        ids[counted] = np.arange(before + 1, before + 1 + len(counted))
-        ends = whole.sum() + np.cumsum([0, *(len(cut.rows) for cut in cuts)])
-        self._ids = np.zeros(len(rows) + 1, np.uint32)  # of components, from 1: those that were cut have none
-        self._ids[1:][whole] = ids[: ends[0]]
         self._drawn = [cut.drawn for cut in cuts]
-        self._ids_of_parts = [np.append(np.uint32(0), ids[start:end]) for start, end in pairwise(ends)]
         corners = [(*each.box.origin, each.box.bottom, each.box.right) for each in self._drawn]
         self._tops, self._lefts, self._bottoms, self._rights = np.array(corners, np.int64).reshape(-1, 4).T
+        self._whole = np.ones(len(rows), bool)
+        self._whole[[cut.index for cut in cuts]] = False
+        self._ends = self._whole.sum() + np.cumsum([0, *(len(cut.rows) for cut in cuts)])
+
+        objects = np.concatenate([rows[self._whole], *(cut.rows for cut in cuts)])
+        counts = objects["area"] >= least
+        if rules.peak:
+            counts &= self._sure(len(objects), tiles)
+        counted = np.flatnonzero(counts)
+        counted = counted[np.argsort(objects["first"][counted])]
+        self.table = replace(components, rows=objects[counted], before=before)
+        ids = np.zeros(len(objects), np.uint32)
+        ids[counted] = np.arange(before + 1, before + 1 + len(counted))
+        self._number(ids)
+
+    def _number(self, ids: np.ndarray) -> None:
+        """Let objects have these ids, (n,) uint32 and 0 for none: whole components first, then parts."""
+        self._ids = np.zeros(len(self._whole) + 1, np.uint32)  # of components, from 1: those that were cut have none
+        self._ids[1:][self._whole] = ids[: self._ends[0]]
+        self._ids_of_parts = [np.append(np.uint32(0), ids[start:end]) for start, end in pairwise(self._ends)]
+
+    def _sure(self, count: int, tiles: Iterable[tuple[Region, np.ndarray]]) -> np.ndarray:
+        """Whether each object reaches the peak of the rules somewhere, (count,) bool."""
+        assert self._page.sure
+        self._number(np.arange(1, count + 1, dtype=np.uint32))
+        found = np.zeros(count + 1, bool)
+        for region, components in tiles:
+            found[self.ids(region, components)[self._page.sure(region)]] = True
+        return found[1:]
 
     def ids(self, region: Region, components: np.ndarray) -> np.ndarray:
         """Return the id of each pixel's object, (h, w) uint32 and 0 for none.
@@ -161,10 +190,11 @@ class Parts:
         return rows
 
 
-def objects_of(labels: np.ndarray, rules: Rules) -> np.ndarray:
+def objects_of(labels: np.ndarray, rules: Rules, probabilities: np.ndarray | None = None) -> np.ndarray:
     """Number the objects of a whole mask (H, W) uint8 of class indices: (H, W) uint32, 0 for none.
 
-    They are those that a mask of any size has which is made tile by tile.
+    They are those that a mask of any size has which is made tile by tile. probabilities: (K, H, W), which rules with a
+    peak look at; without them every object counts as sure.
     """
     everywhere = Region(0, 0, *labels.shape)
     objects = Objects(
@@ -178,7 +208,8 @@ def objects_of(labels: np.ndarray, rules: Rules) -> np.ndarray:
     objects.add(everywhere, np.zeros((0, *labels.shape), np.uint8), labels)
     table = objects.finish()
     ids = objects.instances(everywhere, labels)
-    if not rules.measure_first:
+    if not rules.look_again:
         return ids
-    page = Page(everywhere, lambda region: labels[region.slices])
-    return Parts(table, page, rules).ids(everywhere, ids)
+    sure = np.ones(labels.shape, bool) if probabilities is None else rules.sure(probabilities)
+    page = Page(everywhere, lambda region: labels[region.slices], sure=lambda region: sure[region.slices])
+    return Parts(table, page, rules, [(everywhere, ids)]).ids(everywhere, ids)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from unet_deploy.objects.runs import Connectivity
 from unet_deploy.objects.split import SMOOTHING, Parting
 
@@ -22,11 +24,22 @@ class Rules:
     """How much deeper, in diameters, two parts of a component must be than the neck between them; 0 parts nothing."""
     min_share: float = 0.0
     """Objects of a smaller area are left out too, in squared diameters."""
+    peak: float = 0.0
+    """Objects whose probability of being no background reaches it nowhere are left out too; 0 leaves out none. It is
+    hysteresis thresholding with this as the upper threshold (Canny 1986, section VI)."""
 
     @property
-    def measure_first(self) -> bool:
-        """Whether objects are known only once the diameter of all is."""
-        return bool(self.split or self.min_share)
+    def look_again(self) -> bool:
+        """Whether objects are known only once the mask is whole, and is looked at again."""
+        return bool(self.split or self.min_share or self.peak)
+
+    def sure(self, probabilities: np.ndarray) -> np.ndarray:
+        """Where probabilities (K, h, w) reach the peak: (h, w) bool.
+
+        >>> Rules(peak=0.9).sure(np.array([[[0.5, 0.05]], [[0.5, 0.95]]], np.float32)).tolist()
+        [[False, True]]
+        """
+        return probabilities[0] <= np.float32(1 - self.peak)
 
     def least(self, diameter: float) -> float:
         """Return the least area of an object that counts, in pixels, by the diameter of those of its page."""

@@ -32,7 +32,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from typing_extensions import Self
 
@@ -47,7 +47,7 @@ from unet_deploy.runtimes import Runtime
 from unet_deploy.runtimes.cpu import CpuRuntime
 from unet_deploy.runtimes.shaped import ShapedRuntime
 from unet_deploy.segmentation.compute import Task, stream_here
-from unet_deploy.segmentation.writer import OutputWriter, cut_to, write_labels, write_probabilities
+from unet_deploy.segmentation.writer import OutputWriter, cut_to, write_labels, write_probabilities, write_sure
 from unet_deploy.stream.pipeline import Timing, stream
 from unet_deploy.stream.planner import proof_plan
 from unet_deploy.stream.proof import prove, without_proof
@@ -58,6 +58,9 @@ from unet_deploy.system.machine import default_ceiling, keep_to_share
 from unet_deploy.system.progress import Progress
 from unet_deploy.tiling import Region, TilePlan
 from unet_deploy.zoo import DEFAULT_MODEL, Request, open_model, shipped_models
+
+if TYPE_CHECKING:
+    from unet_deploy.objects.rules import Rules
 
 _ADDRESS = re.compile(r"(?:(?:tcp|tls|ucx|wss?)://)?(?:[\w.-]+|\[[0-9a-fA-F:%.]+\]):\d{1,5}|inproc://\S+")
 """Of a scheduler, as Dask writes it."""
@@ -95,7 +98,10 @@ class Work:
     region: Region
     """What of the image is to be in the mask."""
     trees: tuple[tuple[Path, Path], ...]
-    """The mask's name and the folder in which it grows; then those of the probabilities, where they are wanted."""
+    """The mask's name and the folder in which it grows; then those of the probabilities, where they are wanted, and
+    of what the model is sure of."""
+    sure_by: Rules | None = None
+    """What says which pixels those are; None where nobody asks."""
     outside: int = 0
     """What the mask has where there is no data."""
     level_read: int | None = None
@@ -222,6 +228,8 @@ class Cluster:
         settled = task.settled.precision is not None
         if request.precision == "auto" or settled:  # chosen once for all
             request = replace(request, precision=task.settled.precision)
+        if writer.sure_by:
+            request = replace(request, probabilities=True)
         return Work(
             model=self._model,
             request=_as_taken(request, task.settled.runtime),
@@ -239,6 +247,7 @@ class Cluster:
             plan=task.plan,
             region=task.region,
             trees=tuple((output.resolve(), tree.resolve()) for output, tree in writer.trees),
+            sure_by=writer.sure_by,
         )
 
     def _compute_all(self, work: Work, pages: int, progress: Progress | None) -> Timing:
@@ -342,7 +351,8 @@ def _compute(work: Work, job: Job, grey: GreyScale) -> Timing:
         writers = [format_of(output).writer(tree, output, work.region) for output, tree in work.trees]
         if all(writer.has(job.page, job.region) for writer in writers):
             return Timing(0.0, 0.0, resumed=len(tiles))
-        consumers = [write_labels(writers[0], work.outside), *map(write_probabilities, writers[1:])]
+        sure = [write_sure(writers.pop(), work.sure_by)] if work.sure_by else []
+        consumers = [write_labels(writers[0], work.outside), *map(write_probabilities, writers[1:]), *sure]
         return stream(
             _source(work),
             tiles,

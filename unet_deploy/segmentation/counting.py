@@ -89,6 +89,7 @@ class ObjectWriter:
         self,
         labels_of: LabelsOf,
         image_of: Callable[[int, Region], np.ndarray] | None,
+        sure_of: Callable[[int, Region], np.ndarray] | None = None,
         *,
         table: Path | None = None,
         number: Callable[[int, Region, np.ndarray], None] | None = None,
@@ -97,15 +98,17 @@ class ObjectWriter:
         """Write the table, and return how many objects there are: ids go on over the pages.
 
         image_of: the grey values (C, h, w) of a region of a page; None where nobody asks how bright objects are.
+        sure_of: which pixels (h, w) of a region of a page reach the peak of the rules, where these have one.
         number: takes the ids (h, w) uint32 of the objects in each of the regions that were added.
         """
         tables = self.tables
         count = 0
         for page, components in enumerate(self._pages):
-            if self._rules.measure_first:
-                grey = partial(image_of, page) if image_of else None
-                pixels = Page(self._region, partial(labels_of, page), grey)
-                parts = self._parted[page] = Parts(components.finish(), pixels, self._rules, before=count)
+            if self._rules.look_again:
+                grey, sure = (partial(each, page) if each else None for each in (image_of, sure_of))
+                pixels = Page(self._region, partial(labels_of, page), grey, sure)
+                found, tiles = components.finish(), self._components(page, labels_of)
+                parts = self._parted[page] = Parts(found, pixels, self._rules, tiles, before=count)
                 self.too_large += parts.too_large
                 found = parts.table
             else:
@@ -136,7 +139,13 @@ class ObjectWriter:
         self, page: int, labels_of: LabelsOf, touching: Region | None = None
     ) -> Iterator[tuple[Region, np.ndarray]]:
         """Yield the regions that were added, with the ids of their objects; only those that touch a region, if any."""
+        for region, ids in self._components(page, labels_of, touching):
+            yield region, self._parted[page].ids(region, ids) if self._parted else ids
+
+    def _components(
+        self, page: int, labels_of: LabelsOf, touching: Region | None = None
+    ) -> Iterator[tuple[Region, np.ndarray]]:
+        """As `_numbered`, with the ids of connected components."""
         for at, region in self._regions:
             if at == page and (touching is None or all(region.intersection(touching).sides)):
-                ids = self._pages[page].instances(region, labels_of(page, region))
-                yield region, self._parted[page].ids(region, ids) if self._parted else ids
+                yield region, self._pages[page].instances(region, labels_of(page, region))

@@ -97,7 +97,7 @@ def forecast(
         levels = stack.enter_context(Pyramid(source))
         request = Request(
             precision="auto",
-            probabilities=options.tta or outputs.probabilities is not None,
+            probabilities=options.tta or outputs.of_probabilities(options.objects.peak),
             pixels=pixels_for(source.info.dtype),
             threshold=options.threshold,
         )
@@ -107,6 +107,7 @@ def forecast(
         check_fits(info, models.card)
         if outputs.mask.parent.is_dir():
             job = mark_of_job(source.state(), outputs, models, options)
+            outputs = outputs.with_sure(options.objects.decided_by(models.card.decision).peak)
             keep = Keep(resume=options.resume, overwrite=options.overwrite, job=job)
             check_outputs(outputs, info, len(models.card.classes), keep)
         if outputs.objects:
@@ -114,7 +115,7 @@ def forecast(
         measured = scale_for(models, levels, options.scaling, options.max_memory)
         scaled, seen = measured.scaled, measured.source
         recorded = unfinished_key(outputs.mask).get("runtime") if options.resume else None
-        settled = foresee_precision(models.at(scaled.scale), recorded)
+        settled = foresee_precision(models.at(scaled.scale, telling=outputs.sure is not None), recorded)
         runtime = settled.runtime
         options = models.options_for(runtime, options)
         ready = averaged(runtime, options.tta)

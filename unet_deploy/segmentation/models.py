@@ -64,19 +64,23 @@ class Models:
         """What it is asked to compute in; None where that is left open."""
         return self._request.unproved.precision
 
-    def at(self, scale: float) -> Runtime:
+    def at(self, scale: float, *, telling: bool = False) -> Runtime:
         """The model at a scale, ready; it stays open until others are wanted. Raises as `open_model`.
 
-        It gives probabilities too where they say how far its answer is to be trusted.
+        telling: whether it must give probabilities, by which objects are kept. Raises UsageError where it cannot.
+
+        It gives probabilities too where the card says what they tell: of objects, and how far to trust the answer.
         """
         runtime = self._opened.pop(scale, None)
         if runtime is None:
             while len(self._opened) >= KEPT_OPEN:
                 self._opened.pop(next(iter(self._opened))).close()
-            telling = self._request.probabilities or (self.rescales and self.card.decision.trusted_from > 0)
-            runtime = self._open(self._path, replace(self._request, scale=scale, probabilities=telling))
+            decision = self.card.decision
+            known = self.rescales and max(decision.trusted_from, decision.peak) > 0
+            request = replace(self._request, scale=scale, probabilities=self._request.probabilities or known)
+            runtime = self._open(self._path, request)
         self._opened[scale] = runtime
-        return runtime
+        return _checked(runtime, telling, f"{self._path}: answers with labels alone")
 
     def options_for(self, runtime: Runtime, options: Options) -> Options:
         """As the runtime takes them: one that was opened for a tile size, and has no other, needs not be told."""
@@ -97,6 +101,13 @@ class Models:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def _checked(runtime: Runtime, telling: bool, why: str) -> Runtime:
+    """The runtime. Raises UsageError where it is to give probabilities, and does not. why: that is."""
+    if telling and not runtime.probabilities:
+        raise UsageError(f"{why}, and objects are kept by their probability; make it give these too, or say --peak 0")
+    return runtime
 
 
 class Given:
@@ -120,14 +131,14 @@ class Given:
     def precision(self) -> str | None:
         return None
 
-    def at(self, scale: float) -> Runtime:
-        if scale == 1:
-            return self._runtime
+    def at(self, scale: float, *, telling: bool = False) -> Runtime:
+        if scale == 1 and (self._others is None or self._runtime.probabilities or not telling):
+            return _checked(self._runtime, telling, "segment: this model was opened for labels alone")
         if self._others is None:
             raise UsageError(
                 f"--scale {scale:.3g}: this model is open at a scale already; give its file, or open it with this one"
             )
-        return self._others.at(scale)
+        return self._others.at(scale, telling=telling)
 
     def options_for(self, runtime: Runtime, options: Options) -> Options:
         return options

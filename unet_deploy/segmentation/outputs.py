@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -65,7 +65,7 @@ def unfinished_key(mask: Path) -> dict[str, Any]:
 
 def sweep(outputs: Outputs, key: Mapping[str, Any]) -> None:
     """End what runs with this in their key left beside files that are all there and whole."""
-    for path in outputs.of_pixels:
+    for path in filter(None, (*outputs.of_pixels, outputs.sure)):
         format_of(path).sweep(path, key)
     for path in outputs:
         drop_leftovers(path)
@@ -90,6 +90,9 @@ class Outputs:
     """How those of them that are TIFF lie on the disk."""
     counted: bool = False
     """Whether objects are counted where no file of them is made."""
+    sure: Path | None = None
+    """Where the pixels that a model is sure of wait until the objects are counted that have some; no file of this name
+    is ever there. A run names it itself, where the rules of objects have a peak."""
 
     def __post_init__(self) -> None:
         settle(self, mask=path_of, **dict.fromkeys(("probabilities", "overlay", "objects", "instances"), path_or_none))
@@ -135,6 +138,19 @@ class Outputs:
             yield self.probabilities, MaskForm(image, classes, np.dtype(np.float32), region, layout=self.layout)
         if self.instances:
             yield self.instances, MaskForm(image, 1, np.dtype(np.uint32), region, layout=self.layout)
+        if self.sure:
+            yield self.sure, MaskForm(image, region=region, layout=self.layout)
+
+    def of_probabilities(self, peak: float | None) -> bool:
+        """Whether they are made from probabilities, where objects are asked for with this peak."""
+        return self.probabilities is not None or bool(peak and self.count_objects)
+
+    def with_sure(self, peak: float) -> Outputs:
+        """The same, for objects of rules with this peak."""
+        if not (peak and self.count_objects):
+            return self
+        suffix = ".zarr" if format_of(self.mask).shared else ".tif"
+        return replace(self, sure=(base := beside(self.mask)).with_name(f"{base.name}.sure{suffix}"))
 
     @property
     def count_objects(self) -> bool:

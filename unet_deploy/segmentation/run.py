@@ -125,7 +125,7 @@ def segment_array(
     how = "choose one with `channel`, give pages as (pages, 1, H, W)" if card.channels == 1 else "give as many"
     check_fits(info, card, remedy=f"it is {read}: {how}, or say with `channel_axis` where its channels are")
     measured = scale_for(models, OneLevel(source), scaling, greys=greys)
-    opened = models.at(measured.scaled.scale)
+    opened = models.at(measured.scaled.scale, telling=probabilities)
     settled = settle_precision(opened, source, measured.greys)
     runtime = averaged(settled.runtime, tta)
     budget = Budget.of(source, info.region, runtime, overlay=False)
@@ -211,7 +211,7 @@ def begin_file(
         request = Request(
             device=device,
             precision="auto",
-            probabilities=options.tta or outputs.probabilities is not None,
+            probabilities=options.tta or outputs.of_probabilities(options.objects.peak),
             pixels=pixels_for(opened.info.dtype),
             tile_size=options.tile_size,
             threshold=options.threshold,
@@ -275,11 +275,13 @@ def _run(
     check_fits(info, models.card)
     state = source.state()
     job = mark_of_job(state, outputs, models, options)
+    outputs = outputs.with_sure(options.objects.decided_by(models.card.decision).peak)
     check_outputs(outputs, info, len(models.card.classes), Keep(None, options.resume, options.overwrite, job))
     measured = scale_for(models, levels, options.scaling, options.max_memory)
     scaled, seen = measured.scaled, measured.source
     recorded = unfinished_key(outputs.mask).get("runtime") if options.resume else None
-    settled = settle_precision(models.at(scaled.scale), seen, measured.greys, recorded, progress)
+    opened = models.at(scaled.scale, telling=outputs.sure is not None)
+    settled = settle_precision(opened, seen, measured.greys, recorded, progress)
     runtime = settled.runtime
     options = models.options_for(runtime, options)
     ready = averaged(runtime, options.tta)

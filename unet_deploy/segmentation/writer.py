@@ -33,8 +33,10 @@ from unet_deploy.tiling import Region, Tile
 if TYPE_CHECKING:
     from unet_deploy.images.ome_zarr import Axis
     from unet_deploy.masks.overlay import Overlay
+    from unet_deploy.objects.rules import Rules
     from unet_deploy.objects.table import ObjectTable
     from unet_deploy.segmentation.counting import LabelsOf, ObjectWriter
+    from unet_deploy.segmentation.options import Coordinates
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,9 @@ class OutputWriter:
         self._picture: Overlay | None = None
         self._object_writer: ObjectWriter | None = None
         self._sinks: list[MaskSink] = []
+        self._sure: MaskSink | None = None
+        self.sure_by: Rules | None = None
+        """Which pixels the model is sure of, where that is to be written."""
         self.objects: int | None = None
         """How many there are, once they were counted."""
         self.confidence = Confidence()
@@ -95,10 +100,15 @@ class OutputWriter:
                 form = self._form(len(subject.classes), np.float32, subject.classes)
                 scores = open_mask(outputs.probabilities, form, keep)
                 self._add_sink(stack.enter_context(scores), write_probabilities)
+            decided = rules.decided_by(subject.decision)
+            if outputs.sure:
+                sure = self._sure = stack.enter_context(open_mask(outputs.sure, self._form(1, np.uint8), keep))
+                self.sure_by = decided
+                self._add_sink(sure, partial(write_sure, rules=decided))
             if outputs.overlay:
                 self._add_picture(subject)
             if outputs.count_objects:
-                self._add_objects(rules, subject)
+                self._add_objects(decided, rules.coordinates, subject)
             self._open = stack.pop_all()
 
     def _add_sink(self, sink: MaskSink, write: Callable[[MaskSink], Consumer]) -> None:
@@ -112,24 +122,23 @@ class OutputWriter:
         self._picture = Overlay(self._region, self._image.channels, subject.classes, self._image.orientation)
         self.consumers.append(cut_to(self._region, paint(self._picture)))
 
-    def _add_objects(self, rules: ObjectRules, subject: Subject) -> None:
+    def _add_objects(self, rules: Rules, coordinates: Coordinates, subject: Subject) -> None:
         # Not before objects are asked for: SciPy takes 20 MB.
         from unet_deploy.segmentation.counting import ObjectWriter
 
         table = self._outputs.objects
-        decided = rules.decided_by(subject.decision)
         writer = self._object_writer = ObjectWriter(
-            decided, self._image, subject.covered, subject.classes, table, rules.coordinates
+            rules, self._image, subject.covered, subject.classes, table, coordinates
         )
         self.consumers.append(lambda done: writer.add(self._masked(done)))
 
     @property
     def trees(self) -> list[tuple[Path, Path]]:
-        """The mask's name, and the folder in which it grows, for other processes; then the probabilities' where asked.
+        """The mask's name, and the folder in which it grows, for other processes; then those of the other sinks.
 
         Raises UsageError for outputs that one process alone can write.
         """
-        paths = [path for path in (self._outputs.mask, self._outputs.probabilities) if path]
+        paths = [path for path in (self._outputs.mask, self._outputs.probabilities, self._outputs.sure) if path]
         trees: list[tuple[Path, Path]] = []
         for path, sink in zip(paths, self._sinks, strict=True):
             tree = sink.tree
@@ -214,12 +223,15 @@ class OutputWriter:
         if self._picture and self._outputs.overlay:
             self._picture.save(self._outputs.overlay, overwrite=self._keep.replaces(self._outputs.overlay))
         try:
-            for sink in reversed(self._sinks):
+            named = [sink for sink in self._sinks if sink is not self._sure]
+            for sink in reversed(named):
                 sink.commit()
         except BaseException:
             for sink in self._sinks:
                 sink.keep()
             raise
+        if self._sure:
+            self._sure.give_up()
 
     def _write_objects(self, writer: ObjectWriter) -> None:
         with ExitStack() as stack:
@@ -237,6 +249,7 @@ class OutputWriter:
             self.objects = writer.finish(
                 self._labels,
                 self._source.crop if table or self._outputs.counted else None,
+                self._sure_of if self._sure else None,
                 table=table,
                 number=number if sink else None,
                 overwrite=table is not None and self._keep.replaces(table),
@@ -254,6 +267,14 @@ class OutputWriter:
             found = found if data is None else np.where(data, found, np.uint8(0))
         labels[inside.slices_in(region)] = found
         return labels
+
+    def _sure_of(self, page: int, region: Region) -> np.ndarray:
+        """Which pixels of a region the model is sure of, (h, w) bool."""
+        assert self._sure
+        sure = np.zeros(region.sides, bool)
+        inside = region.intersection(self._region)
+        sure[inside.slices_in(region)] = self._sure.read(page, inside)[0]
+        return sure
 
     def _masked(self, done: DoneTile) -> DoneTile:
         """The tile with labels of 0 where nothing is to be in the mask."""
@@ -310,6 +331,16 @@ def write_labels(sink: MaskWriter, outside: int = 0) -> Consumer:
     def consume(done: DoneTile) -> None:
         labels = done.labels if done.data is None else np.where(done.data, done.labels, np.uint8(outside))
         sink.write(done.page, done.tile.write, labels[None])
+
+    return consume
+
+
+def write_sure(sink: MaskWriter, rules: Rules) -> Consumer:
+    """A consumer that writes 1 where tiles reach the peak of the rules, and 0 elsewhere."""
+
+    def consume(done: DoneTile) -> None:
+        assert done.probabilities is not None
+        sink.write(done.page, done.tile.write, rules.sure(done.probabilities).astype(np.uint8)[None])
 
     return consume
 
