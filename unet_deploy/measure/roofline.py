@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from unet_deploy.runtimes.table import loading
 from unet_deploy.system.machine import usable_cores
 
 _SECONDS = 0.6
@@ -70,8 +71,10 @@ def _numpy() -> Kernel:
 
 
 def _onnxruntime(channels: int, side: int, *, quantized: bool = False) -> Kernel:
-    import onnxruntime as ort
+    with loading("onnxruntime", "cpu"):
+        import onnxruntime as ort
 
+        ort.disable_telemetry_events()
     options = ort.SessionOptions()
     options.intra_op_num_threads = usable_cores()
     options.log_severity_level = 4
@@ -82,7 +85,8 @@ def _onnxruntime(channels: int, side: int, *, quantized: bool = False) -> Kernel
 
 
 def _openvino(channels: int, side: int, precision: str, *, quantized: bool = False) -> Kernel:
-    import openvino as ov
+    with loading("openvino", "openvino"):
+        import openvino as ov
 
     settings = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": usable_cores(), "NUM_STREAMS": 1}
     core = ov.Core()
