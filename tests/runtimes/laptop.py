@@ -103,7 +103,7 @@ class Intel:
 
         self._ov = openvino_device.ov
         self._core = self._ov.Core()
-        monkeypatch.setattr(openvino_device, "_core", lambda: self)
+        monkeypatch.setattr(openvino_device, "core", lambda: self)
         monkeypatch.setattr(openvino_device, "may_have_accelerators", lambda: True)
         return self
 

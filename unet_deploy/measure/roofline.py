@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from unet_deploy.runtimes.table import loading
 from unet_deploy.system.machine import usable_cores
 
 _SECONDS = 0.6
@@ -70,8 +71,10 @@ def _numpy() -> Kernel:
 
 
 def _onnxruntime(channels: int, side: int, *, quantized: bool = False) -> Kernel:
-    import onnxruntime as ort
+    with loading("onnxruntime", "cpu"):
+        import onnxruntime as ort
 
+        ort.disable_telemetry_events()
     options = ort.SessionOptions()
     options.intra_op_num_threads = usable_cores()
     options.log_severity_level = 4
@@ -82,13 +85,12 @@ def _onnxruntime(channels: int, side: int, *, quantized: bool = False) -> Kernel
 
 
 def _openvino(channels: int, side: int, precision: str, *, quantized: bool = False) -> Kernel:
-    import openvino as ov
+    from unet_deploy.runtimes.openvino import core
 
     settings = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": usable_cores(), "NUM_STREAMS": 1}
-    core = ov.Core()
-    model = core.read_model(_convolution(channels, quantized=quantized))
+    model = core().read_model(_convolution(channels, quantized=quantized))
     model.reshape([1, channels, side, side])
-    request = core.compile_model(model, "CPU", settings).create_infer_request()
+    request = core().compile_model(model, "CPU", settings).create_infer_request()
     feeds = {0: np.ones((1, channels, side, side), np.float32)}
     return lambda: request.infer(feeds, share_inputs=True, share_outputs=True), _operations(channels, side)
 

@@ -30,7 +30,7 @@ with loading("onnxruntime", "cpu"):
     import onnxruntime as ort
     from onnxruntime.capi.onnxruntime_pybind11_state import InvalidProtobuf, NoModel
 
-ort.disable_telemetry_events()
+    ort.disable_telemetry_events()
 ort.set_default_logger_severity(4)  # what goes wrong comes as an exception, and is said in our words
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,7 @@ class OpenVinoRuntime(CpuRuntime):
         threads: int | None = None,
         change: Change = AS_IT_IS,
     ) -> None:
-        core = ov.Core()
-        if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        if precision == "bf16" and "BF16" not in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise DeviceError("--precision bf16: this processor has no bfloat16; take fp32")
         graph, card = read_graph(model, change)
         kind = precision if card.precision == "fp32" else card.precision
@@ -77,7 +77,7 @@ class OpenVinoRuntime(CpuRuntime):
                 "INFERENCE_NUM_THREADS": threads or usable_cores(),
                 "NUM_STREAMS": 1,
             }
-            self._request: Any = core.compile_model(entry.build(), "CPU", settings).create_infer_request()
+            self._request: Any = core().compile_model(entry.build(), "CPU", settings).create_infer_request()
         except RuntimeError as error:
             raise ModelError(f"{model}: OpenVINO cannot load it ({reason(error)})") from error
 
@@ -132,6 +132,16 @@ class OpenVinoRuntime(CpuRuntime):
 
     def _release(self) -> None:
         del self._request
+
+
+@cache
+def core() -> ov.Core:
+    """One for all, kept to the end: each looks for its devices anew, which takes some 30 ms.
+
+    A processor's gives the thread that makes it a stack for signals, and takes it away when it goes, from that thread
+    alone: where another thread or one made later let it go last, Ctrl-C was a segmentation fault.
+    """
+    return ov.Core()
 
 
 def scaled(feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 from unet_deploy.errors import DeviceError, reason
 from unet_deploy.model.contract import IMAGE, OFFSET, SCALE, Precision
-from unet_deploy.runtimes.openvino import answering, read_graph, scaled
+from unet_deploy.runtimes.openvino import answering, core, read_graph, scaled
 from unet_deploy.runtimes.proved import opened
 from unet_deploy.runtimes.request import Opened, Request, graph_precision
 from unet_deploy.runtimes.shaped import Network, ShapedRuntime
@@ -61,7 +60,7 @@ class OpenVinoDevice(ShapedRuntime):
             "PERFORMANCE_HINT": "LATENCY",
             **_kept(),
         }
-        request = _core().compile_model(graph, self._place, settings).create_infer_request()
+        request = core().compile_model(graph, self._place, settings).create_infer_request()
 
         def compute(feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
             results = request.infer(within_half(dict(feeds)) if self._half else feeds)
@@ -90,17 +89,11 @@ def _kept() -> dict[str, str]:
     return {"CACHE_DIR": str(folder)} if os.access(folder, os.W_OK) else {}
 
 
-@cache
-def _core() -> ov.Core:
-    """One for all: each looks for its devices anew, which takes some 30 ms."""
-    return ov.Core()
-
-
 def _devices_of(kind: str) -> tuple[str, ...]:
     if not may_have_accelerators():
         return ()
     try:
-        every = _core().available_devices
+        every = core().available_devices
     except RuntimeError as error:
         raise DeviceError(f"OpenVINO cannot say which devices are here ({reason(error)})") from error
     return tuple(each for each in every if each.partition(".")[0] == kind.upper())
@@ -129,7 +122,7 @@ def _chosen(request: Request) -> str:
 
 def _name_of(device: str) -> str:
     try:
-        return str(_core().get_property(device, "FULL_DEVICE_NAME"))
+        return str(core().get_property(device, "FULL_DEVICE_NAME"))
     except RuntimeError as error:
         raise DeviceError(f"OpenVINO's {device} does not answer ({reason(error)}); take --device cpu") from error
 

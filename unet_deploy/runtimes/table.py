@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from typing import Any, Literal, get_args
 
 from unet_deploy.errors import DeviceError, MissingPackageError
+from unet_deploy.runtimes.untold import untold
 from unet_deploy.system.extras import importing
 
 Device = Literal["cpu", "cuda", "gpu", "npu"]
@@ -208,9 +209,12 @@ PRECISIONS: tuple[RunPrecision, ...] = get_args(RunPrecision)
 
 @contextmanager
 def loading(package: str, extra: str) -> Iterator[None]:
-    """As `system.extras.importing`, around the imports of a runtime: what is missing is a DeviceError."""
+    """As `system.extras.importing`, around the imports of a runtime: what is missing is a DeviceError.
+
+    None of them tells its maker.
+    """
     try:
-        with importing(package, extra):
+        with untold(), importing(package, extra):
             yield
     except MissingPackageError as error:
         raise DeviceError(str(error)) from error
