@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from unet_deploy.annotations.coco import files_listed, lists
-from unet_deploy.annotations.drawn import is_drawing, kind_of
+from unet_deploy.annotations.drawn import is_drawing, kind_of, no_drawing
 from unet_deploy.annotations.marking import Marking
 from unet_deploy.errors import DataError
 from unet_deploy.evaluation.folders import (
@@ -38,18 +38,23 @@ _ENDING = re.compile(r"[ _-](roiset|rois?|annotations?)$")
 """What the name of a drawing may have beyond that of its image."""
 _ROI_SET = "roiset"
 """What Fiji calls regions that nobody named."""
-_CERTAIN = (".geojson", ".roi")
-"""How names end that are of nothing but drawings."""
+_MEANT = (".geojson", ".roi", ".json")
+"""How names end of what is looked into for drawings where an image has none; a .zip may be of anything."""
 
 
 def fits(data: Path) -> bool:
-    """Whether a folder holds drawings, by their names, or in a .zip or .json of no image by what is in it."""
+    """Whether a folder holds drawings, or what is to be one by its name; a .zip of another name by what is in it."""
     images = _images(data)
     by_key = _by_key(images)
     drawings = list(_drawings(data))
-    if any(path.suffix.lower() in _CERTAIN or _named(stem, by_key) for stem, path in drawings):
+    if any(_is_meant(stem, path) or _named(stem, by_key) for stem, path in drawings):
         return bool(images)
     return bool(images) and any(_holds_drawings(path) for _, path in drawings)
+
+
+def _is_meant(stem: str, path: Path) -> bool:
+    """Whether a file is to be a drawing by its name, of whatever image."""
+    return path.suffix.lower() in _MEANT or key_of(stem) == _ROI_SET
 
 
 def held(data: Path) -> tuple[Path, ...]:
@@ -68,6 +73,10 @@ def pair_files(data: Path, marking: Marking) -> list[Pair]:
     for stem, drawing in alone:
         _claim_more(found, images, stem, drawing)
     missing = [stem for stem in images if stem not in found]
+    if missing and not found:
+        for stem, drawing in alone:
+            if _is_meant(stem, drawing):
+                raise no_drawing(drawing)
     if missing:
         more = f" (nor have {len(missing) - 1} more)" if len(missing) > 1 else ""
         raise DataError(f"{images[missing[0]]}: {_missing(missing[0])}{more}; annotate it, or take it away")
