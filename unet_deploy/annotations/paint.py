@@ -68,7 +68,7 @@ class Paint:
     @classmethod
     def of(cls, drawing: Drawing, size: tuple[int, int], classes: Sequence[str], marking: Marking = AS_MARKED) -> Paint:
         """Find the pixels of a drawing on an image (H, W). Raises DataError as `paint`."""
-        _check(drawing, size)
+        check_drawn(drawing, size)
         annotated = [shape for shape in drawing.shapes if are_one(shape.of, marking.annotated_class)]
         ignored = [shape for shape in drawing.shapes if is_ignored(shape.of)]
         others = [shape for shape in drawing.shapes if shape not in {*annotated, *ignored}]
@@ -130,7 +130,7 @@ def _empty(spans: Spans, shapes: Sequence[Shape]) -> int:
     return len(shapes) - len(np.unique(spans.owner))
 
 
-def _check(drawing: Drawing, size: tuple[int, int]) -> None:
+def check_drawn(drawing: Drawing, size: tuple[int, int]) -> None:
     """Raise DataError unless a drawing has shapes that lie on an image of this size."""
     text = " x ".join(map(str, size))
     if drawing.size not in (None, size):
