@@ -56,7 +56,7 @@ class RegionOptions:
         typer.Option(
             "--avoid",
             help="Drawing, or folder of them, whose regions of that class are annotated already.",
-            show_default="what is drawn beside each image",
+            show_default="what is drawn on each image, where train finds it",
             rich_help_panel=REGIONS,
         ),
     ] = None
