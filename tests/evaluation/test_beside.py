@@ -225,6 +225,15 @@ def test_without_names_all_is_foreground_and_that_is_said(annotated):
     )
 
 
+def test_names_that_hold_a_comma_are_told_apart(tmp_path):
+    image(tmp_path / "a.tif")
+    drawn(tmp_path / "a.geojson", ("Nucleus", 2, 2, 12, 12), ("Nucleus, large", 20, 2, 30, 12))
+    (note,) = read_truth_set(find_pairs(tmp_path), USUAL).notes
+    assert note.startswith("note: drawn are Nucleus, 'Nucleus, large': all of it")
+    with pytest.raises(DataError, match="but the classes are background, 'a, b', nucleus; "):
+        read_truth_set(find_pairs(tmp_path), ("background", "a, b", "nucleus"))
+
+
 def test_a_class_that_is_not_named_is_refused_with_what_there_is(annotated):
     with pytest.raises(
         DataError, match=r"a\.geojson: shape 3 at x 28, y 25 is of class 'Debris', but .*2 of class 'Nuc"

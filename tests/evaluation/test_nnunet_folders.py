@@ -193,9 +193,12 @@ def test_what_does_not_fit_together_is_one_line(data, case):
     [
         (
             ["background", "cell"],
-            r"has labels background,cell,nerve, but the classes are background,cell; they must be",
+            r"has labels background, cell, nerve, but the classes are background, cell; they must be",
         ),
-        (["background", "nerve", "cell"], r"'cell' is label 1, but class 2 of background,nerve,cell; name classes in"),
+        (
+            ["background", "nerve", "cell"],
+            r"'cell' is label 1, but class 2 of background, nerve, cell; name",
+        ),
         (["a", "b", "c", "d"], r"they must be as many"),
     ],
 )

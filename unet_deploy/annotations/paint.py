@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from unet_deploy.annotations.classes import are_one, is_ignored, label_of
+from unet_deploy.annotations.classes import are_one, is_ignored, label_of, listed_names
 from unet_deploy.annotations.fill import Crossings, Spans
 from unet_deploy.annotations.marking import AS_MARKED, Marking
 from unet_deploy.annotations.shapes import Drawing, Shape
@@ -153,8 +153,9 @@ def _labels(drawing: Drawing, shapes: Sequence[Shape], classes: Sequence[str]) -
         ways = ["give it one"] if strange.of is None else ["call it as one of them", "train with all in --classes"]
         ways += ["say --mask-kind instances if all are objects alike"] if len(classes) == 2 else []
         raise DataError(
-            f"{drawing.name}: {strange.words} is of {strange.class_words}, but the classes are {', '.join(classes)}; "
-            f"{', or '.join(ways)} (drawn are {', '.join(f'{count} of {name}' for name, count in drawn.items())})"
+            f"{drawing.name}: {strange.words} is of {strange.class_words}, "
+            f"but the classes are {listed_names(classes)}; {', or '.join(ways)} "
+            f"(drawn are {', '.join(f'{count} of {name}' for name, count in drawn.items())})"
         )
     return [label for shape in shapes if (label := found[shape.of]) is not None]
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from unet_deploy.annotations.classes import listed_names
 from unet_deploy.annotations.marking import Marking
 from unet_deploy.errors import DataError, UsageError, reason
 from unet_deploy.evaluation.folders import check_lossless, is_picture, typed
@@ -125,7 +126,7 @@ def _check_channels(cases: Mapping[str, Sequence[Path]], described: _Described) 
         with open_image(files[0]) as source:
             there = source.info.channels
     if named > there:
-        said = ", ".join(described.channels)
+        said = listed_names(described.channels)
         raise DataError(
             f"{described.named.file}: names {named} channels ({said}), but case {case} has {there}, {files[-1].name}; "
             "add a file for each, or name those that are there"
