@@ -131,6 +131,21 @@ def test_damaged_files_are_said_in_a_line(tmp_path, content, suffix):
         painted(path)
 
 
+def test_a_damaged_region_is_named_in_its_zip(tmp_path):
+    path = written(tmp_path / "a.zip", region(SQUARE, name="nucleus-1"))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("set/0007-cut.roi", b"Iout")
+    with pytest.raises(DataError, match=r"a\.zip: set/0007-cut\.roi: cannot be read as a region of ImageJ .*save it"):
+        painted(path)
+
+
+def test_a_zip_that_is_cut_off_is_damaged(tmp_path):
+    path = written(tmp_path / "a.zip", region(SQUARE, name="nucleus-1"))
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(DataError, match=r"a\.zip: is a damaged \.zip"):
+        read_drawing(path, tmp_path / "a.tif")
+
+
 def test_a_region_whose_name_is_cut_off_is_damaged(tmp_path):
     path = written(tmp_path / "a.roi", region(SQUARE, name="nucleus-1"))
     path.write_bytes(path.read_bytes()[:-4])

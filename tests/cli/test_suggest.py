@@ -201,13 +201,78 @@ def test_python_has_the_same(slide, undecided):
     assert not all(first.region.intersection(second.region).sides)
 
 
-def test_where_all_is_annotated_that_is_said(tmp_path, slide, capsys):
-    ring = [[0, 0], [768, 0], [768, 768], [0, 768], [0, 0]]
+def drawn(path, of, left=0, right=768):
+    """A file of one shape, of the whole height."""
+    path.parent.mkdir(exist_ok=True)
+    ring = [[left, 0], [right, 0], [right, 768], [left, 768], [left, 0]]
     shape = {"geometry": {"type": "Polygon", "coordinates": [ring]}}
-    properties = {"classification": {"name": "Annotated"}}
-    slide.with_suffix(".geojson").write_text(json.dumps([{"type": "Feature", **shape, "properties": properties}]))
+    path.write_text(json.dumps([{"type": "Feature", **shape, "properties": {"classification": {"name": of}}}]))
+
+
+def placed(path, slide):
+    """The slide in another place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(slide.read_bytes())
+    return path
+
+
+@pytest.mark.parametrize("given", [".", "images/day1", "images/day1/x.tif"])
+def test_a_folder_is_taken_as_training_takes_it(tmp_path, slide, capsys, given):
+    data = tmp_path / "data"
+    placed(data / "images" / "day1" / "x.tif", slide)
+    (data / "annotations").mkdir()
+    drawn(data / "annotations" / "day1" / "x.geojson", "Annotated", 0, 400)
+    assert run("suggest", data / given, "-o", tmp_path / "r.geojson", "-n", 2, *AS_IT_IS) == 0
+    assert "left out, as annotated already: 1 region of x.tif" in capsys.readouterr().err
+    assert all(left >= 400 for _, left, _, _ in boxes(tmp_path / "r.geojson"))
+
+
+def test_a_folder_of_no_image_is_refused_as_before(tmp_path, slide, capsys):
+    placed(tmp_path / "data" / "images" / "x.tif", slide)
+    (tmp_path / "data" / "masks").mkdir()
+    assert "no image in this folder" in refusal(capsys, "suggest", tmp_path / "data", "-o", tmp_path / "o", code=3)
+
+
+@pytest.mark.parametrize("name", [None, "other.geojson"])
+def test_drawings_to_avoid_that_are_of_no_image_are_said(tmp_path, slide, capsys, name):
+    done = tmp_path / "done"
+    done.mkdir()
+    if name:
+        drawn(done / name, "Annotated")
+    assert run("suggest", slide, "-o", tmp_path / "r.geojson", "-n", 1, "--avoid", done, *AS_IT_IS) == 0
+    assert f"note: --avoid {done}: holds no drawing named as an image is" in capsys.readouterr().err
+
+
+def test_an_image_on_which_nothing_says_what_is_annotated_is_annotated_everywhere(tmp_path, slide, capsys):
+    other = placed(tmp_path / "other.tif", slide)
+    drawn(slide.with_suffix(".geojson"), "Nucleus", 0, 30)
+    assert run("suggest", slide, other, "-o", tmp_path / "out", "-n", 2, *AS_IT_IS) == 0
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["other.geojson"]
+    assert (
+        "slide.geojson has no shape of class 'Annotated', so all of slide.tif is annotated" in capsys.readouterr().err
+    )
+
+
+def test_a_region_beside_the_image_is_refused(tmp_path, slide, capsys):
+    drawn(slide.with_suffix(".geojson"), "Annotated", 1000, 1256)
+    line = refusal(capsys, "suggest", slide, "-o", tmp_path / "r.geojson", *AS_IT_IS, code=3)
+    assert "slide.geojson: shape 1 at x 1128, y 384 lies outside its image of 768 x 768 pixels" in line
+
+
+def test_what_lies_among_results_that_are_written_over_is_said(tmp_path, slide, capsys):
+    out = tmp_path / "out"
+    drawn(out / "old.geojson", "Annotated")
+    assert run("suggest", slide, "-o", out, "-n", 1, *AS_IT_IS) == 0
+    assert "not of this run" not in capsys.readouterr().err
+    assert run("suggest", slide, "-o", out, "-n", 1, "--overwrite", *AS_IT_IS) == 0
+    assert f"note: not of this run, and left in {out}: old.geojson" in capsys.readouterr().err
+    assert (out / "old.geojson").exists()
+
+
+def test_where_all_is_annotated_that_is_said(tmp_path, slide, capsys):
+    drawn(slide.with_suffix(".geojson"), "Annotated")
     assert run("suggest", slide, "-o", tmp_path / "r.geojson", *AS_IT_IS) == 3
-    assert "nothing is unsure beside what is annotated already" in capsys.readouterr().err
+    assert "slide.tif: all of it that is not empty is annotated already" in capsys.readouterr().err
 
 
 # -- what cannot be ---------------------------------------------------------------------------------------------------

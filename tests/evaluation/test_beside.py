@@ -165,6 +165,33 @@ def test_what_does_not_pair_up_is_refused_by_name(tmp_path, change, said):
         find_pairs(tmp_path)
 
 
+BROKEN = {
+    "UTF-16": ("\ufeff{}".encode("utf-16-le"), r"is not in UTF-8 \(.*\); save it as UTF-8"),
+    "UTF-16 without a mark": ("{}".encode("utf-16-le"), r"is not in UTF-8 \(.*\); save it as UTF-8"),
+    "cut in half": (b'{"images": [{"id"', r"is no JSON \(.*\); export the annotations again"),
+    "no annotations": (b'{"images": []}', "has no list of annotations, which COCO has"),
+    "null": (b'{"images": [], "annotations": null}', "has no list of annotations, which COCO has"),
+    "no images": (b'{"annotations": []}', "has no list of images, which COCO has"),
+    "something else": (b'{"version": 3}', "holds no annotations of QuPath, LabelMe or COCO"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_file_of_all_images_that_cannot_be_used_is_named(tmp_path, case):
+    content, said = BROKEN[case]
+    image(tmp_path / "a.tif")
+    (tmp_path / "annotations.json").write_bytes(content)
+    with pytest.raises(DataError, match=rf"annotations\.json: {said}"):
+        find_pairs(tmp_path)
+
+
+def test_a_damaged_roi_set_is_named_and_called_so(tmp_path):
+    image(tmp_path / "a.tif")
+    (tmp_path / "RoiSet.zip").write_bytes(b"PK\3\4 cut off")
+    with pytest.raises(DataError, match=r"RoiSet\.zip: is a damaged \.zip"):
+        find_pairs(tmp_path)
+
+
 def test_an_image_alone_says_what_it_needs(tmp_path):
     with pytest.raises(
         DataError, match=r"a\.tif: has no annotation beside it, .* or give its label stack with --masks"
@@ -196,6 +223,15 @@ def test_without_names_all_is_foreground_and_that_is_said(annotated):
     assert truths.notes == (
         "note: drawn are Debris, Nucleus: all of it is foreground, but with --classes to tell them apart",
     )
+
+
+def test_names_that_hold_a_comma_are_told_apart(tmp_path):
+    image(tmp_path / "a.tif")
+    drawn(tmp_path / "a.geojson", ("Nucleus", 2, 2, 12, 12), ("Nucleus, large", 20, 2, 30, 12))
+    (note,) = read_truth_set(find_pairs(tmp_path), USUAL).notes
+    assert note.startswith("note: drawn are Nucleus, 'Nucleus, large': all of it")
+    with pytest.raises(DataError, match="but the classes are background, 'a, b', nucleus; "):
+        read_truth_set(find_pairs(tmp_path), ("background", "a, b", "nucleus"))
 
 
 def test_a_class_that_is_not_named_is_refused_with_what_there_is(annotated):

@@ -81,6 +81,13 @@ def test_channels_are_files_that_make_one_image(data):
         read_pixels(pair, Reading(2))
 
 
+def test_channels_of_an_only_file_may_be_named_one_by_one(data):
+    describe(data, channel_names={"0": "R", "1": "G", "2": "B"})
+    for case in ("a_1", "b"):
+        tifffile.imwrite(data / "imagesTr" / f"{case}_0000.tif", np.zeros((40, 50, 3), np.uint8), photometric="rgb")
+    assert len(find_pairs(data)) == 2
+
+
 @pytest.mark.parametrize(
     ("second", "said"),
     [
@@ -120,6 +127,15 @@ JSON = {
     ),
     "twice": ('{"labels": {"background": 0, "a": 1, "b": 1}}', r"number two or more from 0"),
     "one": ('{"labels": {"background": 0, "ignore": 1}}', r"number two or more from 0"),
+    "the background elsewhere": (
+        '{"labels": {"Background": 1, "cell": 0}}',
+        r"dataset\.json: background is label 1; number it 0, in the masks too",
+    ),
+    "UTF-16": ("\udcff\udcfe{\0}\0", r"dataset\.json: is no readable JSON .* save it again, as UTF-8"),
+    "a channel without its file": (
+        '{"labels": {"background": 0, "cell": 1}, "channel_names": {"0": "DAPI", "1": "GFP"}}',
+        r"dataset\.json: names 2 channels \(DAPI, GFP\), but case a_1 has 1, a_1_0000\.tif; add a file for each",
+    ),
     "ending": (
         '{"labels": {"background": 0, "cell": 1}, "file_ending": ".nii.gz"}',
         r"dataset\.json: file_ending '\.nii\.gz' is not read; save images and labels as \.png or \.tif",
@@ -177,9 +193,12 @@ def test_what_does_not_fit_together_is_one_line(data, case):
     [
         (
             ["background", "cell"],
-            r"has labels background,cell,nerve, but the classes are background,cell; they must be",
+            r"has labels background, cell, nerve, but the classes are background, cell; they must be",
         ),
-        (["background", "nerve", "cell"], r"'cell' is label 1, but class 2 of background,nerve,cell; name classes in"),
+        (
+            ["background", "nerve", "cell"],
+            r"'cell' is label 1, but class 2 of background, nerve, cell; name",
+        ),
         (["a", "b", "c", "d"], r"they must be as many"),
     ],
 )

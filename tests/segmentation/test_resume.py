@@ -145,6 +145,9 @@ def test_it_does_not_mix_models_images_or_settings(slide, small_models, tmp_path
     monkeypatch.undo()
     assert "unfinished run is kept" in error(*arguments, "-m", small_models["one"], code=2)
     assert "another model" in error(*arguments, "-m", small_models["deep"], "--resume", code=2)
+    assert "had another threshold" in error(
+        *arguments, "-m", small_models["one"], "--threshold", 0.6, "--resume", code=2
+    )
     assert "another setting" in error(*arguments, "-m", small_models["one"], "--tta", "--resume", code=2)
     other = ("--tile-size", 400)
     assert "another tile size" in error(*arguments, "-m", small_models["one"], "--resume", *other, code=2)

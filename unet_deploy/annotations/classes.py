@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from unet_deploy.annotations.shapes import IGNORED
 
 UNNAMED = ("background", "foreground")
 """What classes are called where nobody names them: a shape of any class is then foreground."""
+
+
+def listed_names(names: Iterable[str]) -> str:
+    """Names for people, those that hold a comma in quotes.
+
+    >>> listed_names(["Nucleus", "Nucleus, large"])
+    "Nucleus, 'Nucleus, large'"
+    """
+    return ", ".join(repr(name) if "," in name else name for name in names)
 
 
 def label_of(of: str | int | None, classes: Sequence[str]) -> int | None:

@@ -22,6 +22,9 @@ from unet_deploy.annotations.shapes import IGNORED, Drawing, Polygon, Shape, rin
 from unet_deploy.annotations.traced import traced
 from unet_deploy.errors import DataError
 
+_LISTS = ("images", "annotations")
+"""Without which a file is none."""
+
 _MOST_PIXELS = 1 << 30
 """Of an image whose objects are told in runs of pixels."""
 
@@ -47,7 +50,14 @@ class _Coco:
 
 def is_coco(content: Any) -> bool:
     """Whether JSON is that of COCO."""
-    return isinstance(content, Mapping) and all(isinstance(content.get(k), list) for k in ("images", "annotations"))
+    return isinstance(content, Mapping) and all(isinstance(content.get(key), list) for key in _LISTS)
+
+
+def lacks(content: Any) -> str | None:
+    """Which list JSON lacks that has the other one of COCO's."""
+    if not isinstance(content, Mapping) or not any(isinstance(content.get(key), list) for key in _LISTS):
+        return None
+    return next((key for key in _LISTS if not isinstance(content.get(key), list)), None)
 
 
 def lists(path: Path, image: Path) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any, Literal
 
-from unet_deploy.annotations.coco import is_coco, read_coco
+from unet_deploy.annotations.coco import is_coco, lacks, read_coco
 from unet_deploy.annotations.geojson import is_geojson, read_geojson
 from unet_deploy.annotations.imagej import holds_regions, read_regions
 from unet_deploy.annotations.json_file import read_json
@@ -46,11 +47,20 @@ def read_drawing(path: Path, image: Path) -> Drawing:
         return read_labelme(path)
     if kind == "coco":
         return read_coco(path, image)
+    raise no_drawing(path)
+
+
+def no_drawing(path: Path) -> DataError:
+    """The error for a .zip or .json of no kind. Raises DataError for no JSON."""
     if path.suffix.lower() == ".zip":
-        raise DataError(
+        if not zipfile.is_zipfile(path):
+            return DataError(f"{path}: is a damaged .zip, or none; save it again")
+        return DataError(
             f"{path}: holds no regions of ImageJ (.roi); save them again, unpack GeoJSON of QuPath, or take it away"
         )
-    raise DataError(f"{path}: holds no annotations of QuPath, LabelMe or COCO; export them again, or take it away")
+    if lacking := lacks(read_json(path)):
+        return DataError(f"{path}: has no list of {lacking}, which COCO has; export it again, or take it away")
+    return DataError(f"{path}: holds no annotations of QuPath, LabelMe or COCO; export them again, or take it away")
 
 
 def _kind_of_json(content: Any) -> Kind | None:

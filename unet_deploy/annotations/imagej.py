@@ -60,14 +60,23 @@ def read_regions(path: Path) -> Drawing:
     Raises DataError for a file that is damaged, and for regions that have no area or lie on a later slice of a stack;
     MissingPackageError.
     """
+    try:
+        with _doubts_raised():
+            regions = [(name, _region(path, name, data)) for name, data in _files(path)]
+        return drawing_of(path, tuple(_shape(path, Path(name).stem, region) for name, region in regions))
+    except (OSError, zipfile.BadZipFile, *_DAMAGED) as error:
+        raise DataError(f"{path}: cannot be read as regions of ImageJ ({reason(error)}); save them again") from error
+
+
+def _region(path: Path, name: str, data: bytes) -> ImagejRoi:
+    """One region of a file. Raises DataError where it is damaged, and MissingPackageError."""
     with importing("roifile", "imagej"):
         from roifile import ImagejRoi
     try:
-        with _doubts_raised():
-            regions = [(name, ImagejRoi.frombytes(data)) for name, data in _files(path)]
-        return drawing_of(path, tuple(_shape(path, name, region) for name, region in regions))
-    except (OSError, zipfile.BadZipFile, *_DAMAGED) as error:
-        raise DataError(f"{path}: cannot be read as regions of ImageJ ({reason(error)}); save them again") from error
+        return ImagejRoi.frombytes(data)
+    except _DAMAGED as error:
+        where = f"{path}: {name}" if path.suffix.lower() == ".zip" else f"{path}"
+        raise DataError(f"{where}: cannot be read as a region of ImageJ ({reason(error)}); save it again") from error
 
 
 class _Doubts(logging.Handler):
@@ -91,13 +100,13 @@ def _doubts_raised() -> Iterator[None]:
 def _files(path: Path) -> Iterator[tuple[str, bytes]]:
     """The names and bytes of all regions of a file."""
     if path.suffix.lower() == ".roi":
-        yield path.stem, path.read_bytes()
+        yield path.name, path.read_bytes()
         return
     with zipfile.ZipFile(path) as archive:
         for each in filter(lambda each: _is_region(each.filename), archive.infolist()):
             if each.file_size > _LARGEST:
                 raise ValueError(f"{each.filename} is {each.file_size / 1e6:.0f} MB")
-            yield Path(each.filename).stem, archive.read(each)
+            yield each.filename, archive.read(each)
 
 
 def _is_region(name: str) -> bool:

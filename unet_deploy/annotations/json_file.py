@@ -15,12 +15,16 @@ from unet_deploy.errors import DataError, reason
 def read_json(path: Path) -> Any:
     """What a file holds. Raises DataError for one that cannot be read, or is no JSON."""
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        content = path.read_bytes()
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({reason(error)})") from error
+    try:
+        return json.loads(content.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
+        if isinstance(error, UnicodeDecodeError) or not json.detect_encoding(content).startswith("utf-8"):
+            raise DataError(f"{path}: is not in UTF-8 ({reason(error)}); save it as UTF-8") from error
         raise DataError(f"{path}: is no JSON ({reason(error)}); export the annotations again") from error
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from unet_deploy.annotations.classes import are_one, is_ignored, label_of
+from unet_deploy.annotations.classes import are_one, is_ignored, label_of, listed_names
 from unet_deploy.annotations.fill import Crossings, Spans
 from unet_deploy.annotations.marking import AS_MARKED, Marking
 from unet_deploy.annotations.shapes import Drawing, Shape
@@ -68,7 +68,7 @@ class Paint:
     @classmethod
     def of(cls, drawing: Drawing, size: tuple[int, int], classes: Sequence[str], marking: Marking = AS_MARKED) -> Paint:
         """Find the pixels of a drawing on an image (H, W). Raises DataError as `paint`."""
-        _check(drawing, size)
+        check_drawn(drawing, size)
         annotated = [shape for shape in drawing.shapes if are_one(shape.of, marking.annotated_class)]
         ignored = [shape for shape in drawing.shapes if is_ignored(shape.of)]
         others = [shape for shape in drawing.shapes if shape not in {*annotated, *ignored}]
@@ -130,7 +130,7 @@ def _empty(spans: Spans, shapes: Sequence[Shape]) -> int:
     return len(shapes) - len(np.unique(spans.owner))
 
 
-def _check(drawing: Drawing, size: tuple[int, int]) -> None:
+def check_drawn(drawing: Drawing, size: tuple[int, int]) -> None:
     """Raise DataError unless a drawing has shapes that lie on an image of this size."""
     text = " x ".join(map(str, size))
     if drawing.size not in (None, size):
@@ -153,8 +153,9 @@ def _labels(drawing: Drawing, shapes: Sequence[Shape], classes: Sequence[str]) -
         ways = ["give it one"] if strange.of is None else ["call it as one of them", "train with all in --classes"]
         ways += ["say --mask-kind instances if all are objects alike"] if len(classes) == 2 else []
         raise DataError(
-            f"{drawing.name}: {strange.words} is of {strange.class_words}, but the classes are {', '.join(classes)}; "
-            f"{', or '.join(ways)} (drawn are {', '.join(f'{count} of {name}' for name, count in drawn.items())})"
+            f"{drawing.name}: {strange.words} is of {strange.class_words}, "
+            f"but the classes are {listed_names(classes)}; {', or '.join(ways)} "
+            f"(drawn are {', '.join(f'{count} of {name}' for name, count in drawn.items())})"
         )
     return [label for shape in shapes if (label := found[shape.of]) is not None]
 

@@ -55,7 +55,7 @@ def segment(
     from unet_deploy.segmentation.planning import first_look
 
     options = _options(tiles, image, objects.rules(), resume=run.resume, overwrite=outputs.overwrite)
-    options = replace(options, scaling=seeing.scaling())
+    options = replace(options, scaling=seeing.scaling(), threshold=seeing.threshold)
     jobs = _jobs(images, model, outputs, objects, shared=bool(run.scheduler or run.workers))
     file, page = _reports(outputs, len(jobs), resume=run.resume)
     failures = []

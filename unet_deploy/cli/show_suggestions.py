@@ -22,6 +22,13 @@ def annotated(wanted: Wanted) -> None:
         note(f"note: left out, as annotated already: {regions}{more}")
 
 
+def left_over(files: Sequence[Path]) -> None:
+    """Say that files lie among those that were written over, and are no result: whose they are is not known."""
+    if files:
+        names = ", ".join(path.name for path in files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
+        note(f"note: not of this run, and left in {files[0].parent}: {names}")
+
+
 def suggestions(found: Sequence[Suggestion], files: Sequence[Path], wanted: int) -> None:
     """Say which regions are worth annotating, and at which scale their images were taken."""
     from unet_deploy.segmentation.scaling import AS_IT_IS

@@ -56,7 +56,7 @@ class RegionOptions:
         typer.Option(
             "--avoid",
             help="Drawing, or folder of them, whose regions of that class are annotated already.",
-            show_default="what is drawn beside each image",
+            show_default="what is drawn on each image, where train finds it",
             rich_help_panel=REGIONS,
         ),
     ] = None
@@ -72,9 +72,10 @@ class RegionOptions:
         from unet_deploy.suggestion.run import Wanted
 
         wanted = Wanted(self.number, self.side)
-        return replace(
-            wanted, apart_from=annotated_already(images, self.avoid, Marking(annotated_class=self.annotated_class))
-        )
+        already = annotated_already(images, self.avoid, Marking(annotated_class=self.annotated_class))
+        for line in already.notes:
+            show.note(line)
+        return replace(wanted, apart_from=already.regions)
 
 
 @command("Use a model")
@@ -97,7 +98,7 @@ def suggest(
     from unet_deploy.suggestion.run import suggest, views
     from unet_deploy.zoo import find_model
 
-    paths = find_images(images, show.note)
+    paths = find_images((each for given in images for each in _inside(given)), show.note)
     files = RegionFiles.of(paths, regions.output, regions.sheet, overwrite=regions.overwrite)
     files.check([find_model(model), *paths])
     wanted, options = regions.wanted(paths), _options(seeing, tiles, part)
@@ -108,7 +109,16 @@ def suggest(
             with progress_bar("suggest", shown=not no_progress) as progress:
                 found = suggest(paths, models, wanted, options, source=source, progress=progress)
             files.draw(found, views(found, models, options), models.card.classes)
-    show_suggestions.suggestions(found, files.write(found, regions.annotated_class), wanted.count)
+    written = files.write(found, regions.annotated_class)
+    show_suggestions.left_over(files.left_over(written))
+    show_suggestions.suggestions(found, written, wanted.count)
+
+
+def _inside(given: str) -> list[str]:
+    """The images in images/ of what is given, where `train` would take them from there; else what is given."""
+    from unet_deploy.evaluation.beside import images_in
+
+    return [str(image) for image in images_in(Path(given))] or [given]
 
 
 def _options(seeing: SeeingOptions, tiles: TileOptions, part: PartOptions) -> "Options":

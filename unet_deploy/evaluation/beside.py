@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from unet_deploy.annotations.coco import files_listed, lists
-from unet_deploy.annotations.drawn import is_drawing, kind_of
+from unet_deploy.annotations.drawn import is_drawing, kind_of, no_drawing
 from unet_deploy.annotations.marking import Marking
 from unet_deploy.errors import DataError
 from unet_deploy.evaluation.folders import (
@@ -38,18 +38,23 @@ _ENDING = re.compile(r"[ _-](roiset|rois?|annotations?)$")
 """What the name of a drawing may have beyond that of its image."""
 _ROI_SET = "roiset"
 """What Fiji calls regions that nobody named."""
-_CERTAIN = (".geojson", ".roi")
-"""How names end that are of nothing but drawings."""
+_MEANT = (".geojson", ".roi", ".json")
+"""How names end of what is looked into for drawings where an image has none; a .zip may be of anything."""
 
 
 def fits(data: Path) -> bool:
-    """Whether a folder holds drawings, by their names, or in a .zip or .json of no image by what is in it."""
+    """Whether a folder holds drawings, or what is to be one by its name; a .zip of another name by what is in it."""
     images = _images(data)
     by_key = _by_key(images)
     drawings = list(_drawings(data))
-    if any(path.suffix.lower() in _CERTAIN or _named(stem, by_key) for stem, path in drawings):
+    if any(_is_meant(stem, path) or _named(stem, by_key) for stem, path in drawings):
         return bool(images)
     return bool(images) and any(_holds_drawings(path) for _, path in drawings)
+
+
+def _is_meant(stem: str, path: Path) -> bool:
+    """Whether a file is to be a drawing by its name, of whatever image."""
+    return path.suffix.lower() in _MEANT or key_of(stem) == _ROI_SET
 
 
 def held(data: Path) -> tuple[Path, ...]:
@@ -68,6 +73,10 @@ def pair_files(data: Path, marking: Marking) -> list[Pair]:
     for stem, drawing in alone:
         _claim_more(found, images, stem, drawing)
     missing = [stem for stem in images if stem not in found]
+    if missing and not found:
+        for stem, drawing in alone:
+            if _is_meant(stem, drawing):
+                raise no_drawing(drawing)
     if missing:
         more = f" (nor have {len(missing) - 1} more)" if len(missing) > 1 else ""
         raise DataError(f"{images[missing[0]]}: {_missing(missing[0])}{more}; annotate it, or take it away")
@@ -83,14 +92,26 @@ def pair_one(image: Path, marking: Marking) -> Pair:
 
 
 def drawing_of(image: Path, folder: Path | None = None) -> Path | None:
-    """What was drawn on an image, in this folder or its own; None for nothing. Raises DataError for two files."""
-    images, folder = {image.stem: image}, folder or image.parent
-    found, alone = _claimed(images, _drawings_beside(folder, folder.iterdir()))
-    for stem, drawing in alone:
-        unnamed = key_of(stem) == _ROI_SET and len(_images(folder)) == 1
+    """What was drawn on an image, in this folder, or else where `pair_files` looks; None for nothing.
+
+    Raises DataError for two files.
+    """
+    root = None if folder else next((each for each in image.parents if each.name == "images"), None)
+    stem = image.relative_to(root).with_suffix("").as_posix() if root else image.stem
+    drawings = _drawings_around(image, root) if root else _drawings_beside(folder or image.parent)
+    found, alone = _claimed({stem: image}, drawings)
+    for _, drawing in alone:
+        unnamed = key_of(drawing.stem) == _ROI_SET and len(_images(drawing.parent)) == 1
         if unnamed or (drawing.suffix.lower() == ".json" and _lists(drawing, image)):
-            _claim(found, images, image.stem, drawing)
-    return found.get(image.stem)
+            _claim(found, {stem: image}, stem, drawing)
+    return found.get(stem)
+
+
+def images_in(data: Path) -> list[Path]:
+    """The images of a folder for drawings that holds them in images/; none of one that holds some itself, or masks/."""
+    if not (data / "images").is_dir() or (data / "masks").is_dir() or any(_images_beside(data)):
+        return []
+    return list(_images(data).values())
 
 
 # -- what lies there -------------------------------------------------------------------------------------------------
@@ -116,11 +137,22 @@ def _drawings(data: Path) -> Iterator[tuple[str, Path]]:
     if (data / "images").is_dir():
         for folder in (data / "images", data / "annotations"):
             yield from _drawings_beside(folder, folder.rglob("*"))
-    yield from _drawings_beside(data, data.iterdir())
+    yield from _drawings_beside(data)
 
 
-def _drawings_beside(folder: Path, paths: Iterable[Path]) -> Iterator[tuple[str, Path]]:
-    for path in sorted(paths):
+def _drawings_around(image: Path, root: Path) -> Iterator[tuple[str, Path]]:
+    """Those that may be of an image in images/, the root, or in a folder within it, for which that is not searched."""
+    annotations, within = root.parent / "annotations", image.parent.relative_to(root)
+    yield from _drawings_beside(root, image.parent.iterdir())
+    for folder in dict.fromkeys((annotations, annotations / within)):
+        if folder.is_dir():
+            yield from _drawings_beside(annotations, folder.iterdir())
+    yield from _drawings_beside(root.parent)
+
+
+def _drawings_beside(folder: Path, paths: Iterable[Path] | None = None) -> Iterator[tuple[str, Path]]:
+    """The drawings among some paths in a folder, or among what lies in it itself."""
+    for path in sorted(folder.iterdir() if paths is None else paths):
         if is_drawing(path) and path.is_file() and not is_hidden(folder, path):
             yield path.relative_to(folder).with_suffix("").as_posix(), path
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
-from unet_deploy.annotations.classes import UNNAMED
+from unet_deploy.annotations.classes import UNNAMED, listed_names
 from unet_deploy.annotations.drawn import read_drawing
 from unet_deploy.annotations.marking import Marking
 from unet_deploy.annotations.paint import Paint, Painted, paint
@@ -120,7 +120,7 @@ def _notes(painted: Sequence[Painted], merged: bool) -> Iterator[str]:
     """Say what is not plain of how drawings were read, in lines. merged: whether all classes are one."""
     names = sorted({name for each in painted for name in each.classes})
     if merged and len(names) > 1:
-        yield f"note: drawn are {', '.join(names)}: all of it is foreground, but with --classes to tell them apart"
+        yield f"note: drawn are {listed_names(names)}: all of it is foreground, but with --classes to tell them apart"
     if empty := sum(each.empty for each in painted):
         yield f"note: {empty} shapes are too small to hold the centre of a pixel, and left out"
     if bare := sum(not each.shapes for each in painted):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from unet_deploy.annotations.classes import listed_names
 from unet_deploy.errors import DataError
 
 
@@ -35,11 +36,11 @@ class NamedLabels:
         >>> NamedLabels(Path("dataset.json"), ("background", "nerve")).check_classes(["nerve", "background"])
         Traceback (most recent call last):
             ...
-        unet_deploy.errors.DataError: dataset.json: 'background' is label 0, but class 1 of nerve,background; \
+        unet_deploy.errors.DataError: dataset.json: 'background' is label 0, but class 1 of nerve, background; \
 name classes in the order of its labels
         """
         ours, theirs = ([name.casefold() for name in names] for names in (classes, self.names))
-        said = ",".join(classes)
+        said = listed_names(classes)
         for number, name in enumerate(theirs):
             if name in ours and ours.index(name) != number:
                 raise DataError(
@@ -48,7 +49,7 @@ name classes in the order of its labels
                 )
         if len(theirs) != len(ours) and theirs != ours[: len(theirs)]:
             raise DataError(
-                f"{self.file}: has labels {','.join(self.names)}, but the classes are {said}; they must be as many"
+                f"{self.file}: has labels {listed_names(self.names)}, but the classes are {said}; they must be as many"
             )
 
     def note(self, classes: Sequence[str]) -> str | None:
@@ -56,4 +57,4 @@ name classes in the order of its labels
         same = [name.casefold() for name in self.names] == [name.casefold() for name in classes[: len(self.names)]]
         if same or len(self.names) == 2:
             return None
-        return f"note: labels {', '.join(self.names)} of {self.file} are taken for {', '.join(classes)}"
+        return f"note: labels {listed_names(self.names)} of {self.file} are taken for {listed_names(classes)}"

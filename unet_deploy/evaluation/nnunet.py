@@ -12,22 +12,26 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from unet_deploy.annotations.classes import listed_names
 from unet_deploy.annotations.marking import Marking
 from unet_deploy.errors import DataError, UsageError, reason
 from unet_deploy.evaluation.folders import check_lossless, is_picture, typed
 from unet_deploy.evaluation.named import NamedLabels
 from unet_deploy.evaluation.pair import Pair
-from unet_deploy.images import RASTER_SUFFIXES, TIFF_SUFFIXES
+from unet_deploy.images import RASTER_SUFFIXES, TIFF_SUFFIXES, open_image
 
 NAME = "imagesTr/ and labelsTr/ (nnU-Net)"
 
 _IGNORE = "ignore"
 """The name of the label of pixels that nobody annotated."""
+
+_BACKGROUND = "background"
+"""The name of label 0. Where no label has it, the first is taken for it, whatever it is called."""
 
 _CHANNEL = re.compile(r"(.+)_(\d{4})")
 
@@ -54,6 +58,7 @@ def pair_files(data: Path, marking: Marking) -> list[Pair]:
         named = f" whose name ends in {described.ending}" if described.ending else ""
         raise DataError(f"{data / 'imagesTr'}: no image in it{named}")
     cases = _cases(images)
+    _check_channels(cases, described)
     for case in sorted(labels.keys() ^ cases.keys()):
         alone, folder = (labels[case], "imagesTr") if case in labels else (cases[case][0], "labelsTr")
         raise DataError(f"{alone}: case {case} is not in {data / folder}; add it there or take this one away")
@@ -113,6 +118,21 @@ def _cases(images: Mapping[str, Path]) -> dict[str, list[Path]]:
     return {case: [files[number] for number in channels] for case, files in found.items()}
 
 
+def _check_channels(cases: Mapping[str, Sequence[Path]], described: _Described) -> None:
+    """Raise DataError where more channels are named than images have, each a file, or as of RGB all in an only one."""
+    case, files = next(iter(cases.items()))
+    named, there = len(described.channels), len(files)
+    if named > there == 1:
+        with open_image(files[0]) as source:
+            there = source.info.channels
+    if named > there:
+        said = listed_names(described.channels)
+        raise DataError(
+            f"{described.named.file}: names {named} channels ({said}), but case {case} has {there}, {files[-1].name}; "
+            "add a file for each, or name those that are there"
+        )
+
+
 def _marked(marking: Marking, described: _Described) -> Marking:
     """How labels are read, those that nobody annotated left out."""
     if described.ignore is None or marking.ignore in (None, described.ignore):
@@ -148,7 +168,7 @@ def _read(file: Path) -> _Described:
     except OSError as error:
         raise DataError(f"{file}: cannot be read ({error.strerror or reason(error)})") from error
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{file}: is no readable JSON ({reason(error)}); save it again") from error
+        raise DataError(f"{file}: is no readable JSON ({reason(error)}); save it again, as UTF-8") from error
     labels = said.get("labels") if isinstance(said, dict) else None
     if not isinstance(labels, dict) or not labels:
         raise DataError(f'{file}: has no labels; say {{"labels": {{"background": 0, "cell": 1}}}}')
@@ -164,6 +184,9 @@ def _numbered(file: Path, labels: Mapping[str, Any]) -> tuple[tuple[str, ...], i
         raise DataError(f'{file}: labels are names with numbers, such as "background": 0, in version 2 of nnU-Net')
     ignore = next((number for name, number in labels.items() if name.casefold() == _IGNORE), None)
     numbered = {number: name for name, number in labels.items() if number != ignore}
+    misplaced = next((number for name, number in labels.items() if name.casefold() == _BACKGROUND and number), 0)
+    if misplaced:
+        raise DataError(f"{file}: {_BACKGROUND} is label {misplaced}; number it 0, in the masks too, as nnU-Net has it")
     kept = sum(number != ignore for number in labels.values())
     if sorted(numbered) != list(range(kept)) or kept < 2:
         said = ", ".join(f"{number} {name}" for name, number in labels.items())

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from unet_deploy.annotations.classes import are_one
 from unet_deploy.annotations.drawn import is_drawing
 from unet_deploy.annotations.marking import Marking
+from unet_deploy.annotations.paint import check_drawn
 from unet_deploy.annotations.shapes import Drawing
 from unet_deploy.evaluation.beside import drawing_of
 from unet_deploy.evaluation.drawn import drawing_on
@@ -56,23 +57,51 @@ def _boxes(drawing: Drawing, annotated_class: str) -> Iterator[Region]:
                 yield Region(top, left, bottom - top, right - left)
 
 
-def annotated_already(images: Sequence[Path], drawings: Path | None, marking: Marking) -> dict[Path, list[Region]]:
-    """The boxes of images in which all is annotated, by what is drawn on them, in pixels of the image as it is shown.
+@dataclass(frozen=True)
+class Already:
+    """What of images is annotated."""
+
+    regions: dict[Path, list[Region]]
+    """Boxes in which all is, in pixels of the image as it is shown."""
+    notes: tuple[str, ...]
+    """What a person should know of how drawings were read, in lines."""
+
+
+def annotated_already(images: Sequence[Path], drawings: Path | None, marking: Marking) -> Already:
+    """What of images is annotated, by what is drawn on them: as in training all, where no shape says what is.
 
     drawings: a file, or a folder of one for each image, by their names; None for what lies beside each image.
-    Of stacks there are none: a drawing is of one page. Raises DataError for two drawings of an image and as
-    `read_drawing`, and ImageError.
+    Of stacks nothing is: a drawing is of one page. Raises DataError for two drawings of an image, as `read_drawing` and
+    for what lies outside its image, and ImageError.
     """
-    found = {}
-    for image in images:
-        drawing = None if is_url(image) else _drawing(image, drawings)
-        if drawing is None:
-            continue
+    paired = [(image, _drawing(image, drawings)) for image in images if not is_url(image)]
+    drawn = {image: drawing for image, drawing in paired if drawing}
+    regions, unmarked = {}, list[Path]()
+    for image, drawing in drawn.items():
         with open_image(image) as source:
             info = source.info
-        if info.pages == 1:
-            found[image] = list(_boxes(drawing_on(image, info, drawing), marking.annotated_class))
-    return found
+        if info.pages > 1:
+            continue
+        on_it, sides = drawing_on(image, info, drawing), upright_sides(info)
+        check_drawn(on_it, sides)
+        boxes = list(_boxes(on_it, marking.annotated_class))
+        regions[image] = list(_inside(boxes, sides)) if boxes else [Region(0, 0, *sides)]
+        unmarked += [] if boxes else [image]
+    return Already(regions, tuple(_notes(drawings, drawn, unmarked, marking)))
+
+
+def _notes(
+    drawings: Path | None, drawn: Mapping[Path, Path], unmarked: Sequence[Path], marking: Marking
+) -> Iterator[str]:
+    """Say where nothing that is drawn is of any image, and on which no shape says what is annotated."""
+    if drawings is not None and not drawn:
+        yield f"note: --avoid {drawings}: holds no drawing named as an image is, so nothing is left out by it"
+    if unmarked:
+        first, more = unmarked[0], f" (and of {len(unmarked) - 1} more)" if len(unmarked) > 1 else ""
+        yield (
+            f"note: {drawn[first]} has no shape of class {marking.annotated_class!r}, so all of {first.name} is "
+            f"annotated{more}"
+        )
 
 
 def _drawing(image: Path, drawings: Path | None) -> Path | None:

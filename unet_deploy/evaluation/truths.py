@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from unet_deploy.annotations.classes import listed_names
 from unet_deploy.annotations.drawn import is_drawing
 from unet_deploy.errors import DataError
 from unet_deploy.evaluation.drawn import paint_pairs
@@ -194,7 +195,7 @@ def note_of_ignored(value: int | None, masks: Sequence[Mask]) -> str | None:
 def _notes_of_classes(code: MaskCode, classes: Sequence[str], kept: MaskCode | None) -> Iterator[str]:
     """Say which numbers are which classes, and where that is another than it was in a training."""
     if code.kind == "classes" and code.values != tuple(range(len(code.values))):
-        yield f"note: the masks hold {listed(code.values)}, which are taken for {', '.join(classes)}"
+        yield f"note: the masks hold {listed(code.values)}, which are taken for {listed_names(classes)}"
     if kept and (kept.kind, kept.values) != (code.kind, code.values):
         yield f"note: the model was trained on masks of {kept.words}; these are read as {code.words}"
 

@@ -76,7 +76,8 @@ def can_resume(output: Path, found: str, wanted: str, *, resume: bool) -> bool:
 
 def _difference(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
     """How a run differs from this one, and what to do."""
-    name = next((name for name in ours if theirs.get(name) != ours[name]), None)
+    names = [name for name in ours if theirs.get(name) != ours[name]]
+    name = "threshold" if "threshold" in names else next(iter(names), None)  # the model's fingerprint follows it
     if not theirs or name is None:
         return f"is of another version of this program, which kept it in another way; {_ANEW}"
     which = f" ({theirs.get(name)})" if name == "runtime" else ""

@@ -84,6 +84,7 @@ def _key_of_job(state: str, outputs: Outputs, fingerprint: str, options: Options
     }
     return {
         "image": state,
+        "threshold": options.threshold,
         "model": fingerprint,
         "region": astuple(options.roi) if options.roi else None,
         "setting": settings,

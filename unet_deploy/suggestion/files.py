@@ -23,6 +23,8 @@ class RegionFiles:
     """Of each image, the file of its regions."""
     sheet: Path | None = None
     overwrite: bool = False
+    folder: Path | None = None
+    """In which regions go; None for an only file."""
 
     @classmethod
     def of(
@@ -44,7 +46,7 @@ class RegionFiles:
             if path in owners:
                 raise UsageError(f"{path}: both {owners[path]} and {image} would be written here; take them apart")
             owners[path] = image
-        return cls({image: path for path, image in owners.items()}, sheet, overwrite)
+        return cls({image: path for path, image in owners.items()}, sheet, overwrite, output)
 
     def check(self, inputs: Iterable[Path]) -> None:
         """Raise what making any of them would, as far as that is known before; inputs are what is read.
@@ -73,6 +75,12 @@ class RegionFiles:
             rectangles = [_rectangle(number, each) for number, each in some]
             write_rectangles(path, rectangles, class_name, frame, overwrite=self.overwrite)
         return list(numbered)
+
+    def left_over(self, written: Sequence[Path]) -> list[Path]:
+        """What an earlier run may have left in a folder, beside files that it was allowed to write over."""
+        if self.folder is None or not self.overwrite:
+            return []
+        return sorted({*self.folder.glob("*.geojson")} - {*written})
 
     def draw(self, suggestions: Sequence[Suggestion], views: Iterable[View], classes: Sequence[str]) -> None:
         """Draw the sheet, where one is wanted."""

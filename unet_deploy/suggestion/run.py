@@ -128,15 +128,13 @@ def suggest(
     candidates = reduce(add, (each.candidates.of_image(at) for at, each in enumerate(looked))).thinned()
     if candidates.annotated.all():
         names = looked[0].info.name + (f" and {len(looked) - 1} more" if len(looked) > 1 else "")
+        if len(candidates):
+            raise ImageError(f"{names}: all of it that is not empty is annotated already; give another image")
         raise ImageError(
-            f"{names}: nothing was found and nothing is unsure{_beside(wanted)}, so there is no region to suggest; "
+            f"{names}: nothing was found and nothing is unsure, so there is no region to suggest; "
             "give another --scale or another model"
         )
     return [_suggestion(looked, candidates, at) for at in choose(candidates, wanted.count)]
-
-
-def _beside(wanted: Wanted) -> str:
-    return " beside what is annotated already" if any(wanted.apart_from.values()) else ""
 
 
 def _request(paths: Sequence[Path], options: Options, device: str) -> Request:
