@@ -52,5 +52,6 @@ def pair_of(folder: Path, name: str) -> Pair:
 
 def _seen(model: Path, pixels: np.ndarray, truth: Truth) -> tuple[np.ndarray, float]:
     """The objects that a model finds as `unet-deploy segment` would, and their F1 at IoU 0.5."""
-    found = objects_of(segment(pixels[0], model=model), ObjectRules().decided_by(card_of(model).decision))
+    labels, scores = segment(pixels[0], model=model, probabilities=True)
+    found = objects_of(labels, ObjectRules().decided_by(card_of(model).decision), scores)
     return found, match_objects(found, truth.objects, (0.5,))[0].f1
