@@ -273,6 +273,18 @@ def test_wrong_options_are_usage_errors():
     unet_deploy("segment", code=2)
 
 
+def test_ctrl_c_after_the_last_line_changes_nothing():
+    lines = (
+        "import atexit, signal, sys",
+        "from unet_deploy.cli import main",
+        "atexit.register(signal.raise_signal, signal.SIGINT)",
+        "sys.argv[1:] = ['--version']",
+        "main()",
+    )
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_ctrl_c_leaves_no_file_half_written_and_exits_with_130(tmp_path):
     slide = tmp_path / "slide.tif"
     tifffile.imwrite(slide, shape=(6000, 6000), dtype=np.uint8, tile=(256, 256))

@@ -6,9 +6,13 @@ Heavy modules are imported inside the commands, so that --help answers at once.
 from unet_deploy.cli import segment, suggest, training, scoring, calibrate, adopt, engines, measure, view  # noqa: F401, I001  (in the order of --help)
 from unet_deploy.cli.app import app
 from unet_deploy.cli.show import escape_what_cannot_be_encoded
+from unet_deploy.system.interrupt import ignore_interrupts
 
 
 def main() -> None:
     """Entry point of the `unet-deploy` command."""
     escape_what_cannot_be_encoded()
-    app()
+    try:
+        app()
+    finally:
+        ignore_interrupts()  # all is said and done: while Python ends, Ctrl-C would change the exit code
