@@ -83,7 +83,7 @@ def test_a_run_that_was_broken_off_goes_on_to_the_same_files(tmp_path, sample, n
     options = Options(tile_size=252, roi=roi)
     once = Outputs.beside(tmp_path / "once.tif", overlay=True, objects=tmp_path / "once.csv")
     again = Outputs.beside(tmp_path / "again.tif", overlay=True, objects=tmp_path / "again.csv")
-    with open_model(nuclei, device="cpu") as model:
+    with open_model(nuclei, device="cpu", probabilities=True) as model:
         segment_file(image, once, model, options)
         with monkeypatch.context() as broken:
             pull_the_plug(broken, model, 2)
@@ -151,7 +151,7 @@ def test_what_was_marked_as_outside_is_still_so_after_a_break(tmp_path, sample, 
         Outputs.beside(tmp_path / f"{name}.tif", overlay=True, objects=tmp_path / f"{name}.csv")
         for name in ("once", "again")
     )
-    with open_model(nuclei, device="cpu") as model:
+    with open_model(nuclei, device="cpu", probabilities=True) as model:
         segment_file(image, once, model, options)
         with monkeypatch.context() as broken:
             pull_the_plug(broken, model, 2)

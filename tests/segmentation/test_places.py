@@ -49,7 +49,7 @@ def slide(path, system=UTM, place=NORTH_UP, raster_type=1, times=1):
 def segmented(image, model, table, coordinates="auto", **options):
     """The mask and the table of an image, and the report."""
     outputs = Outputs(image.with_name("mask.tif"), objects=image.with_name(table))
-    rules = ObjectRules(min_size=20, coordinates=coordinates, split=0, fill_holes=False)
+    rules = ObjectRules(min_size=20, coordinates=coordinates, split=0, fill_holes=False, peak=0)
     options = Options(objects=rules, overwrite=True, **options)
     return outputs.mask, outputs.objects, segment_file(image, outputs, model, options)
 

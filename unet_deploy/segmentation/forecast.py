@@ -107,7 +107,7 @@ def forecast(
         check_fits(info, models.card)
         if outputs.mask.parent.is_dir():
             job = mark_of_job(source.state(), outputs, models, options)
-            outputs = outputs.with_sure(options.objects.decided_by(models.card.decision).peak)
+            outputs = outputs.with_sure(options.objects.peak_by(models.card.decision))
             keep = Keep(resume=options.resume, overwrite=options.overwrite, job=job)
             check_outputs(outputs, info, len(models.card.classes), keep)
         if outputs.objects:

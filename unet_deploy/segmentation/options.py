@@ -67,6 +67,10 @@ class ObjectRules:
         if self.peak is not None and not 0 <= self.peak < 1:
             raise UsageError(f"peak: give a probability from 0 to below 1, not {self.peak:g}")
 
+    def peak_by(self, decision: Decision) -> float:
+        """The peak of `decided_by`, for which nothing is imported."""
+        return decision.peak if self.peak is None else self.peak
+
     def decided_by(self, decision: Decision) -> Rules:
         """The rules with what the card of the model decides of the rest."""
         from unet_deploy.objects.rules import Rules
@@ -79,7 +83,7 @@ class ObjectRules:
             decision.fill_holes if self.fill_holes is None else self.fill_holes,
             (decision.split or DEPTH) if split is True else float(split),
             decision.min_size if self.min_size is None else 0.0,
-            decision.peak if self.peak is None else self.peak,
+            self.peak_by(decision),
         )
 
 

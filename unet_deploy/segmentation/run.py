@@ -275,7 +275,7 @@ def _run(
     check_fits(info, models.card)
     state = source.state()
     job = mark_of_job(state, outputs, models, options)
-    outputs = outputs.with_sure(options.objects.decided_by(models.card.decision).peak)
+    outputs = outputs.with_sure(options.objects.peak_by(models.card.decision))
     check_outputs(outputs, info, len(models.card.classes), Keep(None, options.resume, options.overwrite, job))
     measured = scale_for(models, levels, options.scaling, options.max_memory)
     scaled, seen = measured.scaled, measured.source

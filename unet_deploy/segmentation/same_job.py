@@ -40,7 +40,7 @@ def end_made(path: Path, outputs: Outputs, models: Models, options: Options) -> 
     """As `is_made`; what runs left that were killed between giving the files their names and their end is removed."""
     state = _made_of(path, outputs, models, options)
     if state is not None:
-        outputs = outputs.with_sure(options.objects.decided_by(models.card.decision).peak)
+        outputs = outputs.with_sure(options.objects.peak_by(models.card.decision))
         sweep(outputs, _key_of_job(state, outputs, models.fingerprint, options))
     return state is not None
 
@@ -59,12 +59,12 @@ def _made_of(path: Path, outputs: Outputs, models: Models, options: Options) -> 
 
 def key_of_run(task: Task, state: str, outputs: Outputs, fingerprint: str) -> dict[str, Any]:
     """What must be the same for an unfinished run to go on. state: of the image. fingerprint: of its `Models`."""
-    scaled, rules = task.measured.scaled, task.options.objects.decided_by(task.ready.card.decision)
+    scaled, peak = task.measured.scaled, task.options.objects.peak_by(task.ready.card.decision)
     return {
         "version of this program": __version__,
         **_key_of_job(state, outputs, fingerprint, task.options),
         **({"level that is read": [scaled.level, task.state]} if scaled.scale < 1 else {}),
-        **({"peak of objects": rules.peak} if outputs.sure else {}),
+        **({"peak of objects": peak} if outputs.sure else {}),
         "scale": task.settled.runtime.fingerprint,
         "runtime": task.settled.runtime.name,
         "tile size": json.loads(json.dumps(asdict(task.plan))),

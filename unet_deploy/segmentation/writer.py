@@ -100,14 +100,14 @@ class OutputWriter:
                 form = self._form(len(subject.classes), np.float32, subject.classes)
                 scores = open_mask(outputs.probabilities, form, keep)
                 self._add_sink(stack.enter_context(scores), write_probabilities)
-            decided = rules.decided_by(subject.decision)
-            if outputs.sure:
-                sure = self._sure = stack.enter_context(open_mask(outputs.sure, self._form(1, np.uint8), keep))
-                self.sure_by = decided
-                self._add_sink(sure, partial(write_sure, rules=decided))
             if outputs.overlay:
                 self._add_picture(subject)
             if outputs.count_objects:
+                decided = rules.decided_by(subject.decision)
+                if outputs.sure:
+                    sure = self._sure = stack.enter_context(open_mask(outputs.sure, self._form(1, np.uint8), keep))
+                    self.sure_by = decided
+                    self._add_sink(sure, partial(write_sure, rules=decided))
                 self._add_objects(decided, rules.coordinates, subject)
             self._open = stack.pop_all()
 
