@@ -102,7 +102,7 @@ class Intel:
         from unet_deploy.runtimes import openvino_device
 
         self._ov = openvino_device.ov
-        self._core = self._ov.Core()
+        self._core = openvino_device.core()
         monkeypatch.setattr(openvino_device, "core", lambda: self)
         monkeypatch.setattr(openvino_device, "may_have_accelerators", lambda: True)
         return self

@@ -16,9 +16,9 @@ from unet_deploy.zoo import open_model
 
 
 def has_bf16() -> bool:
-    import openvino
+    from unet_deploy.runtimes.openvino import core
 
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 needs_bf16 = pytest.mark.skipif(not has_bf16(), reason="this processor has no bfloat16")

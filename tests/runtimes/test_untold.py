@@ -25,27 +25,37 @@ runpy.run_module("unet_deploy.cli", run_name="__main__", alter_sys=True)
 """
 
 
+def at_home(folder):
+    """The environment of somebody whose home is empty, on no machine that would be spared."""
+    homes = {name: str(folder / "home") for name in ("HOME", "USERPROFILE", "LOCALAPPDATA", "APPDATA")}
+    spared = ("CI", "TF_BUILD", "GITHUB_ACTIONS", "JENKINS_URL", "ORT_DISABLE_TELEMETRY")
+    here = {name: value for name, value in os.environ.items() if name not in spared}
+    (folder / "home").mkdir()
+    return here | homes | {"UNET_DEPLOY_CACHE": str(folder / "cache")}
+
+
 @pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
 def test_a_command_makes_no_connection_and_writes_nothing_at_home(nuclei, tmp_path, runtime):
     pytest.importorskip(runtime)
-    home, image = tmp_path / "home", tmp_path / "image.tif"
-    home.mkdir()
+    image = tmp_path / "image.tif"
     tifffile.imwrite(image, np.zeros((60, 60), np.uint8))
     words = command_words("segment", image, "-m", nuclei, "--device", "cpu", "--runtime", runtime)
-    homes = {name: str(home) for name in ("HOME", "USERPROFILE", "LOCALAPPDATA", "APPDATA")}
-    silent = ("CI", "TF_BUILD", "GITHUB_ACTIONS", "JENKINS_URL", "ORT_DISABLE_TELEMETRY")  # where none would tell
-    here = {name: value for name, value in os.environ.items() if name not in silent}
-    env = here | homes | {"UNET_DEPLOY_CACHE": str(tmp_path / "cache")}
     done = subprocess.run(
         [sys.executable, "-c", WATCHED, *words[2:], "-o", str(tmp_path / "mask.tif")],
         capture_output=True,
         text=True,
         check=False,
-        env=env,
+        env=at_home(tmp_path),
     )
     assert done.returncode == 0, done.stderr
     assert [line for line in done.stderr.splitlines() if line.startswith(("socket.", "os.", "subprocess."))] == []
-    assert os.listdir(home) == []
+    assert os.listdir(tmp_path / "home") == []
+
+
+def test_to_look_which_runtimes_are_here_writes_nothing_at_home(tmp_path):
+    done = subprocess.run(command_words("doctor"), capture_output=True, text=True, check=True, env=at_home(tmp_path))
+    assert "openvino" in done.stdout
+    assert not {"intel", ".cache"} & set(os.listdir(tmp_path / "home"))  # Matplotlib has a place for its settings
 
 
 @pytest.mark.parametrize("own", [{}, {"openvino_telemetry": object()}], ids=["not imported", "imported"])

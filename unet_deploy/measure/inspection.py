@@ -233,16 +233,16 @@ def _look_at(name: str, module: str, extra: str) -> Package:
     """Import a package in a process of its own: a broken CUDA library may end the one that loads it."""
     if not is_here(name):
         return Package(name, extra)
-    script = (
-        f"import {module} as m, {name} as top; print(getattr(top, '__version__', getattr(top, 'VERSION_TEXT', '')))"
-    )
+    lines = ["from unet_deploy.runtimes.untold import untold", "with untold():"]
+    lines += [f"    import {module} as m, {name} as top"]
+    lines += ["    print(getattr(top, '__version__', getattr(top, 'VERSION_TEXT', '')))"]
     if name == "onnxruntime":
-        script += f"; print(*(p.removesuffix('{_PROVIDER}') for p in m.get_available_providers()))"
+        lines += [f"    print(*(p.removesuffix('{_PROVIDER}') for p in m.get_available_providers()))"]
     if name == "openvino":
-        script += "; print(*m.Core().available_devices)"
+        lines += ["    print(*m.Core().available_devices)"]
     try:
         answer = subprocess.run(
-            [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False
+            [sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, timeout=120, check=False
         )
     except subprocess.TimeoutExpired:
         return Package(name, extra, problem="it did not load in 120 seconds")
