@@ -135,7 +135,7 @@ def test_doctor_lists_every_runtime_and_every_optional_package(capsys, monkeypat
     def answer(command, **options):
         if command[0] != sys.executable:
             return start(command, **options)
-        name = command[-1].split()[1].partition(".")[0]
+        name = command[-1].partition("    import ")[2].split()[0].partition(".")[0]
         code, shown, said = answers.get(name, (0, "1.2.3\n", ""))
         shown += "CPU CUDA WebGpu\n" if name == "onnxruntime" else ""
         return subprocess.CompletedProcess(command, code, shown, said)
