@@ -5,12 +5,16 @@ import os
 import resource
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from command_line import error, unet_deploy
 
 from unet_deploy.errors import DeviceError
+from unet_deploy.model.decision import Decision
+from unet_deploy.model.onnx_file import write_card
 from unet_deploy.system.gpu import find_gpus
+from unet_deploy.zoo import card_of
 
 TARGETS = ("--target", "sm86,sm89")
 
@@ -44,7 +48,10 @@ def test_build_engine_says_what_it_made(engine, small_models, tmp_path):
     record = json.loads((tmp_path / "e.engine.json").read_text())
     assert record["options"]["profile"] == {name: [3, 76, 92] for name in ("min", "opt", "max")}
     options = ("--min-shapes", "1x44x44", "--opt-shapes", "2x76x76", "--max-shapes", "4x92x92", "--precision", "fp32")
-    shown, _ = unet_deploy("build-engine", small_models["one"], "-o", made, *TARGETS, "--overwrite", *options)
+    by_peak = tmp_path / "by_peak.onnx"
+    write_card(small_models["one"], by_peak, replace(card_of(small_models["one"]), decision=Decision(peak=0.9)))
+    shown, _ = unet_deploy("build-engine", by_peak, "-o", made, *TARGETS, "--overwrite", *options)
+    assert "labels and probabilities" in shown  # by which its objects are kept
     assert "4 of 44 x 44 to 92 x 92 pixels, uint8" in shown
     assert "fp32; layers: 13 fp32" in shown
 
@@ -71,7 +78,7 @@ def test_what_an_engine_needs_and_is_not_here_is_one_line(engine, slide, small_m
     [
         (["--precision", "int4"], 2, "there are fp32, fp16, int8"),
         (["--precision", "int8"], 3, "has no 8-bit layers"),
-        (["--output", "e.engine"], 2, "there are labels, probabilities"),
+        (["--output", "e.engine"], 2, "there are auto, labels, probabilities"),
         (["--pixels", "int16"], 2, "there are uint8, uint16, float32"),
         (["--tile-size", "75"], 2, "takes sides of 44 + k x 4 pixels"),
         (["--tile-size", "big"], 2, "give a side, or height and width"),

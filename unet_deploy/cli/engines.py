@@ -139,9 +139,12 @@ class FormOptions:
     ] = "fp16"
     pixels: Annotated[Pixels, typer.Option(help="Pixels that cross the bus.", rich_help_panel=MODEL)] = "uint8"
     output: Annotated[
-        Literal["labels", "probabilities"],
-        typer.Option(help="What the engine returns: labels, or probabilities as well.", rich_help_panel=MODEL),
-    ] = "labels"
+        Literal["auto", "labels", "probabilities"],
+        typer.Option(
+            help="What the engine returns: labels, or probabilities as well; auto: these where objects go by them.",
+            rich_help_panel=MODEL,
+        ),
+    ] = "auto"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -199,7 +202,7 @@ def build_engine(
         profile=shapes.profile(source.card),
         precision=form.precision,
         pixels=form.pixels,
-        probabilities=form.output == "probabilities",
+        probabilities=form.output == "probabilities" or (form.output == "auto" and source.card.decision.peak > 0),
         targets=targets,
         workspace=build.workspace,
         optimization_level=build.optimization_level,

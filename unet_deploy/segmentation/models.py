@@ -80,7 +80,7 @@ class Models:
             request = replace(self._request, scale=scale, probabilities=self._request.probabilities or known)
             runtime = self._open(self._path, request)
         self._opened[scale] = runtime
-        return _checked(runtime, telling, f"{self._path}: answers with labels alone")
+        return _checked(runtime, telling, f"{self._path}: answers with labels alone", "build it anew")
 
     def options_for(self, runtime: Runtime, options: Options) -> Options:
         """As the runtime takes them: one that was opened for a tile size, and has no other, needs not be told."""
@@ -103,10 +103,10 @@ class Models:
         self.close()
 
 
-def _checked(runtime: Runtime, telling: bool, why: str) -> Runtime:
+def _checked(runtime: Runtime, telling: bool, why: str, remedy: str) -> Runtime:
     """The runtime. Raises UsageError where it is to give probabilities, and does not. why: that is."""
     if telling and not runtime.probabilities:
-        raise UsageError(f"{why}, and objects are kept by their probability; make it give these too, or say --peak 0")
+        raise UsageError(f"{why}, and objects are kept by their probabilities; {remedy}, or say --peak 0")
     return runtime
 
 
@@ -133,7 +133,9 @@ class Given:
 
     def at(self, scale: float, *, telling: bool = False) -> Runtime:
         if scale == 1 and (self._others is None or self._runtime.probabilities or not telling):
-            return _checked(self._runtime, telling, "segment: this model was opened for labels alone")
+            return _checked(
+                self._runtime, telling, "segment: this model was opened for labels alone", "open it with these"
+            )
         if self._others is None:
             raise UsageError(
                 f"--scale {scale:.3g}: this model is open at a scale already; give its file, or open it with this one"
