@@ -98,7 +98,7 @@ class BuildOptions:
     def arguments(self) -> list[str]:
         """The words of `build-engine` that ask for these options."""
         words = [*self.profile.arguments(), "--precision", self.precision, "--pixels", self.pixels]
-        words += ["--output", "probabilities"] if self.probabilities else []
+        words += ["--output", "probabilities" if self.probabilities else "labels"]
         words += ["--target", ",".join(self.targets)] if self.targets else []
         words += [] if self.workspace is None else ["--workspace", str(self.workspace)]
         words += [] if self.optimization_level is None else ["--optimization-level", str(self.optimization_level)]
