@@ -75,7 +75,7 @@ class Seen:
         rules = Rules(
             fill_holes=decision.fill_holes, split=decision.split, min_share=decision.min_size, peak=decision.peak
         )
-        found = objects_found(labels, rules, self.probabilities / np.float32(255))
+        found = objects_found(labels, rules, self.probabilities / np.float32(255) if rules.peak else None)
         return tuple(each.f1 for each in match_objects(found, self.truth.objects, IOU_THRESHOLDS))
 
 

@@ -210,6 +210,11 @@ def objects_of(labels: np.ndarray, rules: Rules, probabilities: np.ndarray | Non
     ids = objects.instances(everywhere, labels)
     if not rules.look_again:
         return ids
-    sure = np.ones(labels.shape, bool) if probabilities is None else rules.sure(probabilities)
-    page = Page(everywhere, lambda region: labels[region.slices], sure=lambda region: sure[region.slices])
+
+    def sure(region: Region) -> np.ndarray:
+        if probabilities is None:
+            return np.ones(region.sides, bool)
+        return rules.sure(probabilities[(slice(None), *region.slices)])
+
+    page = Page(everywhere, lambda region: labels[region.slices], sure=sure)
     return Parts(table, page, rules, [(everywhere, ids)]).ids(everywhere, ids)
