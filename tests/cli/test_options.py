@@ -100,11 +100,18 @@ def test_options_that_contradict_each_other_are_said(capsys):
         (parse.box, " 1, 2,3 ,4", (1, 2, 3, 4)),
         (parse.numbers, "1,.5", (1.0, 0.5)),
         (parse.names, "background, nucleus,", ("background", "nucleus")),
+        (parse.names, 'background,"Tumor, low"', ("background", "Tumor, low")),
     ],
 )
 def test_values_are_read_and_defaults_stay_as_they_are(read, text, value):
     assert read(text) == value
     assert read(value) == value
+
+
+@pytest.mark.parametrize("text", ["a,,b", ",a", "a, ,b"])
+def test_a_name_is_not_empty(text):
+    with pytest.raises(ValueError, match="one of the names is empty"):
+        parse.names(text)
 
 
 def test_choices_are_those_of_the_library():

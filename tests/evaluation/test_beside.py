@@ -3,6 +3,7 @@
 import json
 import shutil
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -229,9 +230,25 @@ def test_names_that_hold_a_comma_are_told_apart(tmp_path):
     image(tmp_path / "a.tif")
     drawn(tmp_path / "a.geojson", ("Nucleus", 2, 2, 12, 12), ("Nucleus, large", 20, 2, 30, 12))
     (note,) = read_truth_set(find_pairs(tmp_path), USUAL).notes
-    assert note.startswith("note: drawn are Nucleus, 'Nucleus, large': all of it")
-    with pytest.raises(DataError, match="but the classes are background, 'a, b', nucleus; "):
+    assert note.startswith('note: drawn are Nucleus, "Nucleus, large": all of it')
+    with pytest.raises(DataError, match='but the classes are background, "a, b", nucleus; '):
         read_truth_set(find_pairs(tmp_path), ("background", "a, b", "nucleus"))
+
+
+def test_an_image_named_from_its_own_folder_is_the_one_it_is_elsewhere(tmp_path, monkeypatch):
+    image(tmp_path / "images" / "a.tif")
+    drawn(tmp_path / "annotations" / "a.geojson")
+    monkeypatch.chdir(tmp_path / "images")
+    (pair,) = find_pairs(Path("a.tif"))
+    assert pair.image == Path("a.tif")
+    assert pair.mask == tmp_path / "annotations" / "a.geojson"
+
+
+def test_of_one_image_a_file_that_may_be_its_drawing_and_is_broken_is_named(tmp_path):
+    image(tmp_path / "a.tif")
+    (tmp_path / "all.json").write_text('{"images": [')
+    with pytest.raises(DataError, match=r"all\.json: is no JSON"):
+        find_pairs(tmp_path / "a.tif")
 
 
 def test_a_class_that_is_not_named_is_refused_with_what_there_is(annotated):

@@ -12,12 +12,12 @@ UNNAMED = ("background", "foreground")
 
 
 def listed_names(names: Iterable[str]) -> str:
-    """Names for people, those that hold a comma in quotes.
+    """Names for people, those that hold a comma in double quotes, as options take them.
 
     >>> listed_names(["Nucleus", "Nucleus, large"])
-    "Nucleus, 'Nucleus, large'"
+    'Nucleus, "Nucleus, large"'
     """
-    return ", ".join(repr(name) if "," in name else name for name in names)
+    return ", ".join(f'"{name}"' if "," in name else name for name in names)
 
 
 def label_of(of: str | int | None, classes: Sequence[str]) -> int | None:

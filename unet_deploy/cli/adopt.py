@@ -44,7 +44,7 @@ class NetworkOptions:
     classes: Annotated[
         parse.Names | None,
         typer.Option(
-            help="Class names by label value, background first.",
+            help="Class names by label value, background first; one that holds a comma in double quotes.",
             show_default="by number",
             metavar="NAMES",
             parser=parse.names,

@@ -5,6 +5,7 @@ Parsers are given to options as `parser=`, which is also called with the default
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -154,5 +155,13 @@ def numbers(text: str) -> Numbers:
 
 @_of_text
 def names(text: str) -> Names:
-    """Read 'background, nucleus' as two names; empty ones are left out."""
-    return Names(tuple(part.strip() for part in text.split(",") if part.strip()))
+    """Read names with commas between; one that holds a comma itself stands in double quotes.
+
+    >>> names('background, "nucleus, large",')
+    ('background', 'nucleus, large')
+    """
+    found = [part.strip() for part in next(csv.reader([text], skipinitialspace=True), [])]
+    found = found[:-1] if found and not found[-1] else found
+    if not all(found):
+        raise ValueError("one of the names is empty: give names with commas between")
+    return Names(tuple(found))

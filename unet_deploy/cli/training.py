@@ -240,7 +240,7 @@ class TrainingData:
     classes: Annotated[
         parse.Names | None,
         typer.Option(
-            help="Class names by label value, background first.",
+            help="Class names by label value, background first; one that holds a comma in double quotes.",
             show_default="what DATA names, with --from the model's, or background,foreground",
             metavar="NAMES",
             parser=parse.names,

@@ -84,9 +84,14 @@ def pair_files(data: Path, marking: Marking) -> list[Pair]:
 
 
 def pair_one(image: Path, marking: Marking) -> Pair:
-    """Pair an image with what was drawn on it in its folder. Raises DataError where that is nothing, or two files."""
+    """Pair an image with what was drawn on it in its folder.
+
+    Raises DataError where that is nothing, or two files, or where a file that may hold it cannot be read.
+    """
     drawing = drawing_of(image)
     if drawing is None:
+        for _, other in _drawings_beside(image.parent):
+            kind_of(other)  # one that cannot be read may be the one that is missing
         raise DataError(f"{image}: {_missing(image.stem)}; annotate it, or give its label stack with --masks")
     return Pair(typed(image.stem), image, drawing, marking=marking)
 
@@ -96,6 +101,7 @@ def drawing_of(image: Path, folder: Path | None = None) -> Path | None:
 
     Raises DataError for two files.
     """
+    image = image.absolute()
     root = None if folder else next((each for each in image.parents if each.name == "images"), None)
     stem = image.relative_to(root).with_suffix("").as_posix() if root else image.stem
     drawings = _drawings_around(image, root) if root else _drawings_beside(folder or image.parent)
