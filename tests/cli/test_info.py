@@ -87,7 +87,11 @@ def test_info_of_a_mask_tiff(capsys, small_models, tmp_path):
     tifffile.imwrite(image, GREY)
     assert run("segment", image, "-m", small_models["one"], "-o", mask, "-d", "cpu", "--no-progress") == 0
     capsys.readouterr()
-    assert info(capsys, mask)["height x width"] == "60 x 70 pixels"
+    found = info(capsys, mask)
+    assert found["mask"] == str(mask)
+    assert found["height x width"] == "60 x 70 pixels"
+    assert found["made of"] == str(image)
+    assert found["classes"] == "class 0, class 1"
 
 
 def test_info_of_a_url(capsys, zarr_image, served):

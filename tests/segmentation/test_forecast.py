@@ -9,6 +9,7 @@ from contextlib import suppress
 import numpy as np
 import pytest
 import tifffile
+from broken import pull_the_plug
 
 import unet_deploy as api
 from unet_deploy.segmentation.forecast import forecast
@@ -35,6 +36,19 @@ def test_the_forecast_is_the_plan_that_is_run_and_nothing_is_written(slide, tmp_
     assert planned.plan == report.plan
     assert planned.memory is not None
     assert 50e6 < planned.memory - before < 1e9
+
+
+def test_an_unfinished_run_is_foreseen(slide, tmp_path, small_models, monkeypatch):
+    outputs = Outputs(tmp_path / "mask.tif")
+    with api.open_model(small_models["one"]) as model:
+        assert not forecast(slide, model, outputs, Options(300)).unfinished
+        with monkeypatch.context() as broken:
+            pull_the_plug(broken, model, 3)
+            with pytest.raises(RuntimeError, match="plug"):
+                segment_file(slide, outputs, model, Options(300))
+        assert forecast(slide, model, outputs, Options(300)).unfinished
+        segment_file(slide, outputs, model, Options(300, resume=True))
+        assert not forecast(slide, model, outputs, Options(300, overwrite=True)).unfinished
 
 
 def test_disk_is_bounded_at_its_peak_and_in_the_end(slide, tmp_path, small_models):

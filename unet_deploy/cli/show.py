@@ -142,6 +142,8 @@ def forecast(found: Forecast, mask: Path, *, shared: bool) -> None:
     print(table(rows))
     if shared:
         note("note: memory and time are those of one process that does it all")
+    if found.unfinished:
+        note(f"note: {mask}: an unfinished run is kept beside it, whose tiles take no time with --resume")
     if found.free < found.most.peak:
         free, most = bytes_text(found.free), bytes_text(found.most.peak)
         note(f"note: {mask}: its disk has {free} free, and {most} may be needed")

@@ -14,6 +14,8 @@ from unet_deploy._version import __version__
 from unet_deploy.errors import DeviceError, ImageError, UnetDeployError, reason
 from unet_deploy.images import ImageInfo, is_url, is_zarr, url_of
 from unet_deploy.images.reading import AS_SAID, Reading
+from unet_deploy.masks import origin_of
+from unet_deploy.masks.origin import Origin
 from unet_deploy.model.card import ModelCard
 from unet_deploy.model.unreadable import WEIGHTS_SUFFIXES, no_network
 from unet_deploy.runtimes.cuda.binding import BINDINGS, choice
@@ -45,7 +47,9 @@ class ImageFile:
     size: int | None
     """Bytes on disk; None behind a URL, where they are not counted."""
     classes: Mapping[int, str] | None = None
-    """Label values and their names where it says that it is a mask, as OME-Zarr labels do; a mask TIFF does not."""
+    """Label values and their names where it says that it is a mask, as OME-Zarr labels do."""
+    origin: Origin | None = None
+    """What it was made of, where it is of a run of ours and says so."""
 
 
 def describe(path: Path, reading: Reading = AS_SAID) -> ModelCard | EngineFile | ImageFile:
@@ -67,7 +71,7 @@ def describe(path: Path, reading: Reading = AS_SAID) -> ModelCard | EngineFile |
         raise ImageError(f"{path}: no such file")
     with reading.open(path) as source:
         info = source.info
-    return ImageFile(info, _size(path), _classes(path) if is_zarr(path) else None)
+    return ImageFile(info, _size(path), _classes(path) if is_zarr(path) else None, origin_of(path))
 
 
 def _size(path: Path) -> int | None:

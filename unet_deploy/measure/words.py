@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from unet_deploy.annotations.classes import listed_names
+from unet_deploy.errors import address
 from unet_deploy.evaluation.kinds import MaskCode
 from unet_deploy.images import ImageInfo
 from unet_deploy.images.channels import numbered_names
+from unet_deploy.masks.origin import Origin
 from unet_deploy.measure.inspection import EngineFile, ImageFile
 from unet_deploy.measure.verify import SeamCheck
 from unet_deploy.model.card import ModelCard, Normalization
@@ -123,8 +126,9 @@ def image_rows(file: ImageFile) -> Rows:
     info = file.info
     decoded = info.pages * info.channels * info.height * info.width * info.dtype.itemsize
     pixels = f"{info.dtype}, {bytes_text(decoded)} decoded"
+    is_mask = file.classes is not None or (file.origin is not None and info.dtype.kind == "u")
     rows = [
-        ("image" if file.classes is None else "mask", info.name),
+        ("mask" if is_mask else "image", info.name),
         ("pages", str(info.pages)),
         ("channels", _channels(info)),
         ("height x width", f"{info.height} x {info.width} pixels"),
@@ -138,7 +142,16 @@ def image_rows(file: ImageFile) -> Rows:
         rows.append(("levels", ", ".join(f"{height} x {width}" for height, width in info.levels)))
     if file.classes:
         rows.append(("classes", _classes(file.classes.items())))
+    if file.origin:
+        rows.append(("made of", _origin(file.origin)))
+        if file.origin.classes and not file.classes:
+            rows.append(("classes", listed_names(file.origin.classes)))
     return rows + ([("note", info.note)] if info.note else [])
+
+
+def _origin(origin: Origin) -> str:
+    channel = f", channel {origin.reading.channel}" if origin.reading.channel is not None else ""
+    return f"{address(origin.image)}{channel}" + (f", level {origin.level}" if origin.level else "")
 
 
 def _channels(info: ImageInfo) -> str:

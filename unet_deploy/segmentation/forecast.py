@@ -26,7 +26,7 @@ from unet_deploy.segmentation.compute import Compute, stream_here
 from unet_deploy.segmentation.measuring import scale_for
 from unet_deploy.segmentation.models import Model, models_of
 from unet_deploy.segmentation.options import Options
-from unet_deploy.segmentation.outputs import Outputs, check_outputs, unfinished_key
+from unet_deploy.segmentation.outputs import Outputs, check_outputs, unfinished, unfinished_key
 from unet_deploy.segmentation.places import frame_of
 from unet_deploy.segmentation.planning import covered_region, open_file, plan_file, turn_to_level
 from unet_deploy.segmentation.same_job import mark_of_job
@@ -70,6 +70,8 @@ class Forecast:
     """By the time of one tile; what is skipped or finished already takes none."""
     precision: str = ""
     """What `auto` will take, and why; empty where it has no choice. What is still to be proved is timed in float32."""
+    unfinished: bool = False
+    """Whether tiles of a run that did not end are kept beside the mask."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,8 @@ def forecast(
         )
         what = f"{ready.card.name} on {ready.name}"
         disk = (most, likely, _free(outputs.mask))
-        return Forecast(info, what, scaled, plan, memory, *disk, sample.seconds, settled.why)
+        kept = unfinished(outputs.mask).exists()
+        return Forecast(info, what, scaled, plan, memory, *disk, sample.seconds, settled.why, kept)
 
 
 def _sample(source: ImageSource, plan: TilePlan, runtime: Runtime) -> _Sample:
