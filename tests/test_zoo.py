@@ -6,7 +6,7 @@ from importlib.util import find_spec
 import pytest
 
 from unet_deploy import zoo as models
-from unet_deploy.errors import DeviceError, UsageError
+from unet_deploy.errors import DeviceError, ModelError, UsageError
 from unet_deploy.runtimes import table
 from unet_deploy.runtimes.cuda import binding
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime
@@ -159,3 +159,12 @@ def test_a_runtime_of_a_gpu_that_fails_is_followed_by_the_next(small_models, mon
             assert reference.card == runtime.card
     with pytest.raises(DeviceError, match="no luck"):
         open_model(small_models["one"], device="cuda", runtime="tensorrt", progress=lambda *step: None)
+
+
+def test_a_shipped_name_is_the_shipped_model_whatever_else_is_called_so(tmp_path, monkeypatch):
+    shipped = models.find_model("nuclei")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nuclei").mkdir()
+    assert models.find_model() == models.find_model("nuclei") == shipped
+    with pytest.raises(ModelError, match="no such model file"):
+        models.find_model(tmp_path / "nuclei")

@@ -34,7 +34,7 @@ from unet_deploy.model.ports import graph_ports
 from unet_deploy.runtimes import Answer
 from unet_deploy.runtimes.agreement import compare
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime, measure_bytes_per_pixel
-from unet_deploy.system.files import check_free, replacing
+from unet_deploy.system.files import check_ends, check_free, replacing
 
 OPSET, IR_VERSION = 17, 9
 """Read by ONNX Runtime 1.14, TensorRT 10.12 and TensorRT-RTX, and all later ones."""
@@ -54,6 +54,7 @@ def export(
     name: the model's name in its card, by default that of the file. limit_ppm: as of the card.
     Raises ModelError for a file that holds no weights, UsageError, and VerificationError.
     """
+    check_ends(output, "models", (".onnx",))
     check_apart([output], [weights])
     check_free(output, overwrite=overwrite)
     network, saved = load_weights(weights)

@@ -23,7 +23,7 @@ from trainer.weights_fields import check_fields, network_of
 from unet_deploy.errors import DataError, ModelError, UsageError
 from unet_deploy.images.array import ArraySource
 from unet_deploy.model.decision import Decision
-from unet_deploy.system.files import check_free, replacing
+from unet_deploy.system.files import check_ends, check_free, replacing
 from unet_deploy.tiling import plan_tiles
 
 FORMAT = 1
@@ -72,7 +72,7 @@ class Files:
 
     def check_new(self, *, overwrite: bool) -> None:
         """Raise UsageError where a new run would take the place of any file, finished or not."""
-        self._check_suffix()
+        check_ends(self.output, "weights", (".pt",))  # what stands beside them has other suffixes
         if self.checkpoint.exists() and not self.output.exists() and not overwrite:
             raise UsageError(f"{self.checkpoint} exists; pass --resume to go on with it, or --overwrite to start anew")
         for path in self.all:
@@ -80,17 +80,13 @@ class Files:
 
     def check_resumed(self, *, overwrite: bool) -> None:
         """Raise UsageError where a run that goes on would take the place of what no training made."""
-        self._check_suffix()
+        check_ends(self.output, "weights", (".pt",))
         for path in (self.output, *self._side):
             check_free(path, overwrite=overwrite or self._is_ours(path))
 
     @property
     def _side(self) -> tuple[Path, ...]:
         return self.log, self.curves, self.pictures
-
-    def _check_suffix(self) -> None:
-        if self.output.suffix.lower() != ".pt":  # what stands beside it has other suffixes, and other names so
-            raise UsageError(f"{self.output}: is a name for weights, which end in .pt; try {self.output.stem}.pt")
 
     def _is_ours(self, path: Path) -> bool:
         """Whether what has a name, if anything has, is what a training makes under it."""

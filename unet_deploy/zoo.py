@@ -52,16 +52,18 @@ _OPENED: WeakKeyDictionary[Runtime, tuple[Path, Request]] = WeakKeyDictionary()
 
 
 def find_model(model: str | Path | None = None) -> Path:
-    """The file of a model: a path, or the name of a shipped one (by default `nuclei`). Raises ModelError."""
-    given = path_of(model or DEFAULT_MODEL, "model")
-    if given.suffix or given.exists():
-        if not given.is_file():
+    """The file of a model: a path, or the name of a shipped one (by default `nuclei`), whatever else is called so.
+
+    Raises ModelError.
+    """
+    given, shipped = path_of(model or DEFAULT_MODEL, "model"), shipped_models()
+    if str(given) in shipped:
+        return shipped[str(given)]
+    if not given.is_file():
+        if given.suffix or given.exists():
             raise ModelError(f"{given}: no such model file")
-        return given
-    shipped = shipped_models()
-    if given.name not in shipped:
         raise ModelError(f"{given}: neither a file nor a shipped model; shipped: {', '.join(shipped) or 'none'}")
-    return shipped[given.name]
+    return given
 
 
 def card_of(model: Path) -> ModelCard:

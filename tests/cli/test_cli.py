@@ -63,7 +63,7 @@ def test_segment_a_folder_and_a_pattern_keeps_going_past_a_bad_image(slide, tmp_
     (folder / "old.mask.tif").write_bytes(b"an earlier mask")
     _, said = unet_deploy("segment", folder, "-o", tmp_path / "out", "--scale", "1", code=3)
     left_out, blank, message, again, *table = said.splitlines()
-    assert left_out == "note: left out, by their names masks, overlays or numbers of a run: old.mask.tif"
+    assert left_out == "note: left out, masks, overlays or numbers of a run: old.mask.tif"
     assert all("nothing was found" in each for each in (blank, again))
     assert message.startswith(f"error: {folder / 'b.tif'}: ")
     assert table == ["1 of 3 images failed:", f"3  {folder / 'b.tif'}"]

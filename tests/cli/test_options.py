@@ -33,7 +33,11 @@ def test_examples_are_true(module):
         (["segment", "a.tif", "--min-size", "5"], "--min-size: changes objects, and none are asked for; add --objects"),
         (["segment", "a.tif", "--fill-holes"], "--fill-holes: changes objects, and none are asked for"),
         (["segment", "a.tif", "--coordinates", "pixels"], "--coordinates: changes objects, and none are asked for"),
-        (["sample", "s.png", "--size", "12x12"], "s.png: a sample is a TIFF; give a name that ends in .tif"),
+        (["sample", "s.png", "--size", "12x12"], "s.png: samples end in .tif; try s.tif"),
+        (["export", "w.pt", "-o", "m.tif"], "m.tif: models end in .onnx; try m.onnx"),
+        (["adopt", "m.onnx", "-o", "o"], "o: models end in .onnx; try o.onnx"),
+        (["calibrate", "nuclei", "D", "-o", "c.tif"], "c.tif: models end in .onnx; try c.onnx"),
+        (["verify", "nuclei", "a.tif", "--reference", "nuclei", "--limit", "nan"], "--limit nan: give a number of"),
         (["sample", "s.tif", "--size", "12by12"], "--size 12by12: give height and width in pixels, for example"),
         (["sample", "s.tif", "--size", "0x12"], "--size 0x12: give height and width in pixels"),
         (["sample", "s.tif", "--bits", "12"], "--bits 12: there are 8, 16"),
@@ -106,6 +110,12 @@ def test_options_that_contradict_each_other_are_said(capsys):
 def test_values_are_read_and_defaults_stay_as_they_are(read, text, value):
     assert read(text) == value
     assert read(value) == value
+
+
+@pytest.mark.parametrize("text", ["nan", "-1", "inf", "1e7", "few"])
+def test_a_limit_is_a_number_of_labels_in_a_million(text):
+    with pytest.raises(ValueError, match="give a number of 0 to 1000000"):
+        parse.ppm(text)
 
 
 @pytest.mark.parametrize("text", ["a,,b", ",a", "a, ,b"])

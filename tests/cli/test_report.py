@@ -63,3 +63,18 @@ def test_what_is_not_its_own_is_not_replaced(images, tmp_path, capsys):
     assert "there is no folder" in refusal(capsys, *words, tmp_path / "no" / "r.json", code=1)
     assert other.read_text() == '{"images": 3}'
     assert not (tmp_path / "m.tif").exists()
+
+
+def test_of_a_run_that_was_broken_off_before_anything_was_made_there_is_none(images, tmp_path, monkeypatch):
+    from unet_deploy.segmentation import run as running
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    words = ("segment", images, "-o", tmp_path / "out", "--report", tmp_path / "r.json", "--report")
+    with monkeypatch.context() as broken:
+        broken.setattr(running, "begin_file", interrupted)
+        assert run(*words, tmp_path / "r.html") == 130
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "out"]
+    assert run(*words, tmp_path / "r.html") == 0
+    assert list(read(tmp_path / "r.json")) == ["a.tif", "dark.tif"]

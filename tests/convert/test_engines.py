@@ -14,6 +14,7 @@ from unet_deploy.runtimes.agreement import Agreement
 from unet_deploy.runtimes.tensorrt.compilers import find_compiler
 from unet_deploy.runtimes.tensorrt.options import BuildOptions, Profile
 from unet_deploy.runtimes.tensorrt.record import read_record, record_path, set_accuracy
+from unet_deploy.system.kernel import try_lock
 
 pytest.importorskip("tensorrt_rtx")
 ASKED = BuildOptions(Profile((1, 44, 44), (1, 76, 76), (2, 76, 76)), targets=("sm86",))
@@ -112,3 +113,23 @@ def test_neither_an_engine_nor_a_record_is_replaced_without_being_told(model, co
         with pytest.raises(UsageError, match="--overwrite"):
             make_engine(model, tmp_path / "e.engine", ASKED, compiler)
         taken.unlink()
+
+
+def test_an_engine_has_a_name_of_engines(model, tmp_path):
+    for name in ("e.onnx", "e.tif", "e", "."):
+        with pytest.raises(UsageError, match=r"engines end in \.engine; try"):
+            make_engine(model, tmp_path / name, ASKED, None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_build_left_goes_and_one_at_work_is_not_disturbed(model, compiler, tmp_path):
+    left = tmp_path / ".e.engine.part"
+    left.mkdir()
+    (left / "e.engine").write_bytes(b"half of it")
+    with (left / "lock").open("wb") as file:
+        assert try_lock(file)
+        with pytest.raises(UsageError, match="another run"):
+            make_engine(model, tmp_path / "e.engine", ASKED, compiler)
+    assert (left / "e.engine").exists()
+    make_engine(model, tmp_path / "e.engine", ASKED, compiler)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["e.engine", "e.engine.json"]

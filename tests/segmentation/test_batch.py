@@ -11,6 +11,7 @@ import pytest
 import tifffile
 from command_line import unet_deploy
 
+import unet_deploy as api
 from unet_deploy.errors import ImageError, UsageError
 from unet_deploy.runtimes.agreement import Agreement
 from unet_deploy.runtimes.proved import keep_agreement, kept_agreement
@@ -157,4 +158,18 @@ def test_what_a_folder_leaves_out_is_said(tmp_path):
         (tmp_path / name).touch()
     said = []
     assert find_images([str(tmp_path)], said.append) == [tmp_path / "a.tif"]
-    assert said == ["note: left out, by their names masks, overlays or numbers of a run: b.mask.tif and 1 more"]
+    assert said == ["note: left out, masks, overlays or numbers of a run: b.mask.tif and 1 more"]
+
+
+def test_a_mask_of_any_name_is_no_image_of_its_folder(tmp_path, small_models):
+    tifffile.imwrite(tmp_path / "a.tif", np.full((90, 80), 40, np.uint8))
+    api.segment(tmp_path / "a.tif", tmp_path / "cells.tif", model=small_models["one"])
+    said = []
+    assert find_images([str(tmp_path)], said.append) == [tmp_path / "a.tif"]
+    assert said == ["note: left out, masks, overlays or numbers of a run: cells.tif"]
+    assert find_images([str(tmp_path / "cells.tif")]) == [tmp_path / "cells.tif"]
+
+
+def test_an_image_has_a_name():
+    with pytest.raises(UsageError, match="empty name"):
+        find_images([""])

@@ -180,7 +180,7 @@ def test_no_file_of_the_user_is_replaced(folder, tmp_path, name):
 
 @pytest.mark.parametrize("name", ["w.csv", "w", "w.curves.png", "w.onnx"])
 def test_weights_are_called_so(folder, tmp_path, name):
-    with pytest.raises(UsageError, match=r"is a name for weights, which end in \.pt; try"):
+    with pytest.raises(UsageError, match=r"weights end in \.pt; try"):
         run(folder, tmp_path / name)
     assert held(tmp_path) == {}
 

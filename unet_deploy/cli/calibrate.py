@@ -92,7 +92,7 @@ def calibrate(
     from unet_deploy.runtimes.request import Request
     from unet_deploy.segmentation.models import Models
     from unet_deploy.system.extras import require
-    from unet_deploy.system.files import check_free, check_png
+    from unet_deploy.system.files import check_ends, check_free, check_png
     from unet_deploy.zoo import find_model
 
     require("onnx", "onnx")
@@ -102,6 +102,7 @@ def calibrate(
         check_png(plot)
         check_free(plot, overwrite=outputs.overwrite)
     if output:
+        check_ends(output, "models", (".onnx",))
         check_apart([output], [file])
         check_free(output, overwrite=outputs.overwrite)
     else:

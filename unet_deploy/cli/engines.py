@@ -162,6 +162,8 @@ class ProofOptions(ReadingOptions):
         typer.Option(
             help="Labels in a million that may differ from the model's.",
             show_default="as its card says",
+            metavar="FLOAT",
+            parser=parse.ppm,
             rich_help_panel=PROOF,
         ),
     ] = None
@@ -210,6 +212,8 @@ def build_engine(
         version_compatible=build.version_compatible,
     )
     chosen = find_compiler(build.compiler, targets=bool(targets)).with_timings(build.timing_cache)
+    if build.timing_cache and chosen.timing_cache is None:
+        raise UsageError("--timing-cache is TensorRT's: for RTX kernels are timed on the user's GPU; leave it out")
     proved = ProofImage(proof.image, proof.limit, proof.reading()) if proof.image else None
     with compiling_bar(engine.name, shown=not no_progress) as progress:
         make_engine(
@@ -223,7 +227,12 @@ def quantize(
     model: ModelArgument,
     calibration: Annotated[list[str], typer.Option("--calibration", help="Real images: files, folders, patterns.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Model file to write (.onnx).")],
-    limit: Annotated[float, typer.Option(help="Labels in a million that may differ from the float32 model's.")] = 5000,
+    limit: Annotated[
+        float,
+        typer.Option(
+            help="Labels in a million that may differ from the float32 model's.", metavar="FLOAT", parser=parse.ppm
+        ),
+    ] = 5000,
     *,
     read: ReadingOptions,
     overwrite: OverwriteOption = False,

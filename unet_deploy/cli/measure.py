@@ -68,7 +68,10 @@ def verify(
     limit: Annotated[
         float | None,
         typer.Option(
-            help="Labels in a million that may differ from the reference's.", show_default="as the model's card says"
+            help="Labels in a million that may differ from the reference's.",
+            show_default="as the model's card says",
+            metavar="FLOAT",
+            parser=parse.ppm,
         ),
     ] = None,
     tile_size: Annotated[
@@ -83,7 +86,7 @@ def verify(
         raise UsageError("verify: say what to compare: --tiled, or --reference MODEL.onnx")
     from unet_deploy.zoo import card_of, find_model
 
-    file = find_model(model)
+    file, reference = find_model(model), find_model(reference) if reference else None
     proof.check(file, [image, *([reference] if reference else [])])
     if reference is None:
         _verify_tiled(model, image, tile_size, read.reading(), proof)
@@ -207,7 +210,7 @@ def sample(
     """Make a fluorescence slide of nuclei, of any size, with its known truth."""
     from unet_deploy.measure.sample import write_sample
 
-    truth = output.with_name(f"{output.stem}.truth.tif")
+    truth = output.parent / f"{output.stem}.truth.tif"
     with progress_bar(output.name, "blocks", shown=not no_progress) as progress:
         write_sample(
             output,

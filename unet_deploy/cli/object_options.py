@@ -79,7 +79,7 @@ class ObjectOptions(RuleOptions):
             "--peak",
             min=0,
             max=0.999,
-            help="Objects whose probability is nowhere so high are left out: more leaves out haze and debris.",
+            help="Probability of foreground that an object reaches somewhere; others, haze and debris, are left out.",
             show_default=_BY_CARD,
             rich_help_panel=OBJECTS,
         ),

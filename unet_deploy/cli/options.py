@@ -59,8 +59,8 @@ RuntimeOption = Annotated[
 LimitOption = Annotated[
     float,
     typer.Option(
-        min=0,
-        max=1e6,
+        metavar="FLOAT",
+        parser=parse.ppm,
         help="Labels in a million that may differ in less than float32, for the model card.",
         rich_help_panel=CARD,
     ),

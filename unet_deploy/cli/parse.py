@@ -144,6 +144,18 @@ def number_or_auto(text: str) -> float | str:
     raise ValueError("give a number, or auto")
 
 
+def ppm(given: str | float) -> float:
+    """Read a number of 0 to a million.
+
+    >>> ppm("50")
+    50.0
+    """
+    with suppress(ValueError):
+        if 0 <= (number := float(given)) <= 1e6:
+            return number
+    raise ValueError("give a number of 0 to 1000000, of labels in a million")
+
+
 @_of_text
 def numbers(text: str) -> Numbers:
     """Read '0.485,0.456,0.406'."""

@@ -37,7 +37,7 @@ from unet_deploy.model.card import ModelCard, Normalization
 from unet_deploy.model.onnx_file import save
 from unet_deploy.runtimes.agreement import Agreement
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime, measure_bytes_per_pixel
-from unet_deploy.system.files import check_free, replacing
+from unet_deploy.system.files import check_ends, check_free, replacing
 from unet_deploy.tiling import Region
 
 Padding = Literal["same", "valid"]
@@ -116,6 +116,7 @@ def adopt(
     Raises ModelError for what cannot be adopted, UsageError for options that do not fit it, ImageError, and
     VerificationError where tiles leave seams that are not allowed; nothing is written then.
     """
+    check_ends(output, "models", (".onnx",))
     check_apart([output], [model, *([image] if image else [])])
     check_free(output, overwrite=overwrite)
     network = read_network(model, channels=options.channels, head=options.head)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from unet_deploy.errors import DeviceError
 from unet_deploy.images import check_fits
 from unet_deploy.images.reading import AS_SAID, Reading
 from unet_deploy.masks.apart import check_apart
+from unet_deploy.masks.unfinished import lock
 from unet_deploy.measure.verify import verify_against
 from unet_deploy.model.card import ModelCard
 from unet_deploy.model.contract import Pixels
@@ -22,8 +23,9 @@ from unet_deploy.runtimes import narrow
 from unet_deploy.runtimes.tensorrt.build import build_engine
 from unet_deploy.runtimes.tensorrt.compiler import Compiler
 from unet_deploy.runtimes.tensorrt.options import BuildOptions
-from unet_deploy.runtimes.tensorrt.record import EngineRecord, read_record, record_path
-from unet_deploy.system.files import check_free, file_errors
+from unet_deploy.runtimes.tensorrt.record import ENGINE_SUFFIXES, EngineRecord, read_record, record_path
+from unet_deploy.system.files import check_ends, check_free, file_errors, open_own, own_folder
+from unet_deploy.system.kernel import remove_folder_of
 from unet_deploy.system.progress import Progress
 
 
@@ -64,14 +66,15 @@ def make_engine(
     Raises what `build_engine` raises, ImageError, and VerificationError for an engine that does not answer as its
     model does.
     """
+    check_ends(output, "engines", ENGINE_SUFFIXES)
     timings = [compiler.timing_cache] if compiler.timing_cache else []
     check_apart([output, record_path(output), *timings], [model.path, *([proof.path] if proof else [])])
     check_free(output, overwrite=overwrite)
     check_free(record_path(output), overwrite=overwrite)
     if proof:
         proof.check(model.card, options.pixels)
-    with TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as place:
-        built = Path(place) / output.name
+    with _workshop(output) as place:
+        built = place / output.name
         build_engine(model, built, options, compiler, progress=progress)
         if proof:
             _prove(built, output, model.path, proof, notify)
@@ -79,6 +82,26 @@ def make_engine(
             os.replace(record_path(built), record_path(output))
             os.replace(built, output)
     return read_record(output)
+
+
+@contextmanager
+def _workshop(output: Path) -> Iterator[Path]:
+    """A hidden folder beside an engine to compile it in; what a killed build has left there goes first.
+
+    Raises UsageError where another process is at it.
+    """
+    place = output.with_name(f".{output.name}.part")
+    with file_errors(output):
+        own_folder(place)
+        file = open_own(place / "lock")
+    with closing(file):
+        lock(file, output)
+        try:
+            for left in set(place.iterdir()) - {place / "lock"}:
+                left.unlink()
+            yield place
+        finally:
+            remove_folder_of(file, place)
 
 
 def _prove(built: Path, output: Path, model: Path, proof: ProofImage, notify: Callable[[str], None] | None) -> None:

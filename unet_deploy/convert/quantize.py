@@ -28,7 +28,7 @@ from unet_deploy.runtimes.onnxruntime import OnnxRuntime
 from unet_deploy.stream.planner import plan_for
 from unet_deploy.stream.proof import compare_on_tiles
 from unet_deploy.system.extras import importing
-from unet_deploy.system.files import check_free, replacing
+from unet_deploy.system.files import check_ends, check_free, replacing
 from unet_deploy.system.progress import Progress
 
 LIMIT_PPM = 5000.0
@@ -72,6 +72,7 @@ def quantize(
     Raises VerificationError when the loss is over the limit even with two levels left in float32, ModelError and
     ImageError.
     """
+    check_ends(output, "models", (".onnx",))
     check_apart([output], [model, *images])
     check_free(output, overwrite=overwrite)
     source = read_model(model)

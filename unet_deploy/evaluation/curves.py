@@ -15,7 +15,7 @@ TITLES = {
     "fill_holes": "holes inside an object",
     "min_size": "least area, in squared diameters",
     "split": "depth at which objects part, in diameters",
-    "peak": "probability that an object reaches somewhere",
+    "peak": "probability of foreground that an object reaches somewhere",
 }
 
 

@@ -58,7 +58,7 @@ def describe(path: Path, reading: Reading = AS_SAID) -> ModelCard | EngineFile |
     reading: how an image is read.
     Raises ModelError, ImageError, and UsageError where the package that reads it is missing.
     """
-    if path.suffix == ".onnx" or (not path.exists() and str(path) in shipped_models()):
+    if path.suffix == ".onnx" or str(path) in shipped_models():
         return card_of(find_model(path))
     if path.suffix in ENGINE_SUFFIXES:
         record = read_record(path)  # says what is wrong where there is no such file

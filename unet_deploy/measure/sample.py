@@ -18,12 +18,11 @@ import numpy as np
 from scipy import ndimage
 from tifffile import TiffWriter
 
-from unet_deploy.errors import UsageError
 from unet_deploy.images import TIFF_SUFFIXES, ImageInfo
 from unet_deploy.images.sizes import PixelSizes
 from unet_deploy.masks import Keep, MaskForm, open_mask
 from unet_deploy.masks.apart import check_apart
-from unet_deploy.system.files import replacing
+from unet_deploy.system.files import check_ends, replacing
 from unet_deploy.system.machine import usable_cores
 from unet_deploy.system.progress import Progress
 from unet_deploy.tiling import Region
@@ -206,8 +205,7 @@ def write_sample(
     Raises UsageError when a file exists without `overwrite` or both are one or another kind is named, ResourceError
     when the disk is full.
     """
-    if path.suffix.lower() not in TIFF_SUFFIXES:
-        raise UsageError(f"{path}: a sample is a TIFF; give a name that ends in .tif")
+    check_ends(path, "samples", TIFF_SUFFIXES)
     check_apart([path, truth])
     slide = SampleSlide(height, width, seed)
     dtype = np.dtype(np.uint8 if bits == 8 else np.uint16)

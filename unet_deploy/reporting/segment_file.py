@@ -68,14 +68,15 @@ class SegmentPage:
         """Whether there is more to say than a page that is there: not where all was made before, or nothing was."""
         made = self._command or self._single
         both = bool(self._lines) and any(other.failed for other in self._others)
-        return bool(made or both or not self.path.exists())
+        first = bool(self._lines or self._others) and not self.path.exists()
+        return bool(made or both or first)
 
     def _note(self, outcome: Outcome[Report]) -> None:
         """Take why an image was not segmented, where it was not."""
-        image = address(outcome.job.image)
+        image, made = address(outcome.job.image), self._single or self._lines
         if isinstance(outcome, Failed):
             self._others.append(Other(image, str(outcome.error), failed=True))
-        elif isinstance(outcome, Interrupted):
+        elif isinstance(outcome, Interrupted) and (outcome.can_resume or made or self._others):
             self._others.append(Other(image, "interrupted", failed=True))
         elif isinstance(outcome, MadeBefore) and image in self._before:
             line, picture = self._before[image]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from unet_deploy.errors import ImageError, UsageError
 from unet_deploy.images import RASTER_SUFFIXES, TIFF_SUFFIXES, is_url, is_zarr
-from unet_deploy.masks import Layout, is_mask_name, known_formats
+from unet_deploy.masks import Layout, is_mask_name, known_formats, origin_of
 from unet_deploy.masks.apart import check_apart
 from unet_deploy.segmentation.outputs import Outputs, beside, tiff_suffix
 
@@ -24,12 +24,14 @@ _OURS = (
 def find_images(inputs: Iterable[str], notify: Callable[[str], None] | None = None) -> list[Path]:
     """The image files that files, folders and glob patterns name, in order, each once.
 
-    Folders and patterns leave out what is no image, and what has a name as a run gives it to what it writes.
-    notify: told of these. Raises ImageError when an input names no image.
+    Folders and patterns leave out what is no image, and what a run has made, by its name or as it says itself.
+    notify: told of these. Raises UsageError for an empty name, and ImageError when an input names no image.
     """
     found: dict[Path, None] = {}
     ours: list[Path] = []
     for given in inputs:
+        if not given:
+            raise UsageError("one of the images has an empty name; name a file, a folder (. is this one) or a pattern")
         path = Path(given)
         if is_url(path) or (path.is_dir() and is_zarr(path)):
             images, missing = [path], ""
@@ -49,15 +51,17 @@ def find_images(inputs: Iterable[str], notify: Callable[[str], None] | None = No
         found.update(dict.fromkeys(images))
     if ours and notify:
         more = f" and {len(ours) - 1} more" if len(ours) > 1 else ""
-        notify(f"note: left out, by their names masks, overlays or numbers of a run: {ours[0].name}{more}")
+        notify(f"note: left out, masks, overlays or numbers of a run: {ours[0].name}{more}")
     return list(found)
 
 
 def _without_ours(paths: Iterable[Path], ours: list[Path]) -> list[Path]:
-    """The images among some paths; those with names as a run gives them are added to `ours`."""
-    images = [each for each in paths if _is_input(each)]
-    ours += [each for each in images if is_of_a_run(each)]
-    return [each for each in images if not is_of_a_run(each)]
+    """The images among some paths; what a run has made is added to `ours`."""
+    images: list[Path] = []
+    for path in filter(_is_input, paths):
+        made = is_of_a_run(path) or (is_mask_name(path) and origin_of(path) is not None)
+        (ours if made else images).append(path)
+    return images
 
 
 def is_of_a_run(path: Path) -> bool:

@@ -105,13 +105,14 @@ class ReportFile:
         self._entries = self._earlier() if resume and path.exists() and not overwrite else {}
 
     def following(self, outcomes: Iterator[Outcome[Report]]) -> Iterator[Outcome[Report]]:
-        """The same outcomes; the file is written when they end, however that is."""
+        """The same outcomes; the file is written when they end, however that is, unless there is nothing to say."""
         try:
             for outcome in outcomes:
                 self.add(outcome)
                 yield outcome
         finally:
-            self.write()
+            if self._entries:
+                self.write()
 
     def add(self, outcome: Outcome[Report]) -> None:
         """Say of an image, as it was named, what became of it."""
@@ -124,6 +125,8 @@ class ReportFile:
             self._entries[image] = {"image": image, **outcome.result.to_json()}
         elif isinstance(outcome, Failed):
             self._entries[image] = {"image": image, "error": str(outcome.error), "can_resume": outcome.can_resume}
+        elif outcome.can_resume or self._entries:
+            self._entries[image] = {"image": image, "error": "interrupted", "can_resume": outcome.can_resume}
 
     def write(self) -> None:
         """Write the file, or replace it by what is known now. Raises UnetDeployError."""

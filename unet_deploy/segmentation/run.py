@@ -299,8 +299,9 @@ def _run(
 
     def end() -> Report:
         writer.commit()
-        nothing = writer.objects == 0 or writer.found_nothing
-        trust = judge(writer.confidence, _calibrated(models.card.decision, ready), scaled, found_nothing=nothing)
+        found_nothing, none_left = writer.found_nothing, writer.objects == 0
+        bounds = _calibrated(models.card.decision, ready)
+        trust = judge(writer.confidence, bounds, scaled, found_nothing=found_nothing, none_left=none_left)
         found = (writer.objects, subject.noted, writer.places, writer.too_large)
         by = (models.card.name, settled.precision, settled.why)
         return Report(info, plan, region, outputs, ready.name, timing, settled.proved, *found, scaled, trust, *by)

@@ -64,10 +64,14 @@ class Trust:
     """Why the mask is not to be trusted before it was looked at, in words; empty where nothing speaks against it."""
 
 
-def judge(confidence: Confidence, decision: Decision, scaled: Scaled, *, found_nothing: bool) -> Trust:
-    """What to make of a run. decision: of the model's file, at scale 1."""
+def judge(
+    confidence: Confidence, decision: Decision, scaled: Scaled, *, found_nothing: bool, none_left: bool = False
+) -> Trust:
+    """What to make of a run. decision: of the model's file, at scale 1. none_left: whether no object counts."""
     if found_nothing:
         return Trust(None, ("nothing was found",))
+    if none_left:
+        return Trust(None, ("of what was found no object is left: all are too small, or nowhere sure enough",))
     sure, doubts = confidence.mean, []
     if sure is not None and sure < decision.trusted_from:
         doubts.append(

@@ -9,7 +9,7 @@ import re
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from glob import escape
 from pathlib import Path
@@ -38,6 +38,15 @@ def check_png(path: Path) -> None:
     """Raise UsageError where a picture would have the name of another kind of file."""
     if path.suffix.lower() != ".png":
         raise UsageError(f"{path}: is drawn as PNG; give a name that ends in .png")
+
+
+def check_ends(path: Path, what: str, suffixes: Sequence[str]) -> None:
+    """Raise UsageError where what is written would have the name of another kind of file.
+
+    what: in the plural. suffixes: that it may have, the usual one first.
+    """
+    if path.suffix.lower() not in suffixes:
+        raise UsageError(f"{path}: {what} end in {suffixes[0]}; try {path.stem or 'file'}{suffixes[0]}")
 
 
 def check_free(path: Path, *, overwrite: bool) -> None:
