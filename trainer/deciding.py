@@ -16,7 +16,7 @@ from trainer.data import Annotated
 from trainer.predict import predict
 from trainer.sets import AnnotatedSet
 from trainer.unet import UNet
-from unet_deploy.evaluation.calibration import Calibration, Seen, calibrate, mean_f1
+from unet_deploy.evaluation.calibration import FEW, Calibration, Seen, calibrate, mean_f1
 from unet_deploy.evaluation.truths import Truth
 from unet_deploy.model.decision import UNDECIDED, Decision
 
@@ -26,9 +26,6 @@ laboratory of which five images were annotated it made an F1 of 0.80, connected 
 
 ENOUGH = 4_000_000
 """Pixels to choose by, at most: two hundred nuclei or cells at the least, and half a minute."""
-
-FEW = 100
-"""Objects that do not overrule what was decided before by many more: those of one image fit that image."""
 
 NOISE = 0.01
 """F1, over IoU 0.5 to 0.9, of an answer that no choice makes any better: a network that has learned nothing yet gives
@@ -60,7 +57,7 @@ def decide(network: UNet, data: AnnotatedSet, decision: Decision, device: torch.
     """
     shown = _shown(data)
     count = sum(len(np.unique(each.objects[each.objects > 0])) for each in shown)
-    if count < FEW:
+    if count < FEW:  # which do not overrule what many more have decided before
         return "too few objects are held back to choose by"
     seen = [_seen(network, each, device) for each in shown]
     if mean_f1(seen, decision) < NOISE:

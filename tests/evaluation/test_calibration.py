@@ -1,6 +1,7 @@
 """What is chosen for a model is what makes its objects the true ones, and it is chosen on images it never saw."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -128,8 +129,9 @@ def test_the_command_writes_what_it_chose_into_the_card(folder, nuclei, tmp_path
     own.write_bytes(nuclei.read_bytes())
     for path in folder.glob("*/cell[2-5].tif"):
         path.unlink()  # of two images it chooses as of six
-    shown, _ = unet_deploy("calibrate", own, folder, "-o", tmp_path / "out.onnx", "--plot", tmp_path / "c.png")
+    shown, said = unet_deploy("calibrate", own, folder, "-o", tmp_path / "out.onnx", "--plot", tmp_path / "c.png")
     assert "object F1" in shown
+    assert re.search(r"^note: chosen by \d\d? objects, which other images may not be like", said, re.MULTILINE)
     assert (tmp_path / "c.png").stat().st_size > 5000
     assert own.read_bytes() == nuclei.read_bytes()
     chosen = json.loads(unet_deploy("calibrate", own, folder, "--json")[0])

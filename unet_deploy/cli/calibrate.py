@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unet_deploy.cli import show_scores
+from unet_deploy.cli import show, show_scores
 from unet_deploy.cli.app import command
 from unet_deploy.cli.options import (
     DATA,
@@ -118,6 +118,8 @@ def calibrate(
     with progress_bar("decisions", "values", shown=not no_progress) as progress:
         found = calibrate(seen, decision, done=progress)
     record_decision(file, output or file, found.decision, overwrite=outputs.overwrite or output is None)
+    for line in found.notes:
+        show.note(line)
     if plot:
         draw_curves(plot, found, overwrite=outputs.overwrite)
     if outputs.as_json:

@@ -7,7 +7,7 @@ pixel too thin or too wide wherever that parted a few objects more (on nuclei, a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -37,6 +37,9 @@ BAD = 0.6
 
 CAUGHT, FALSE_ALARMS = 0.8, 0.1
 """Shares of the bad masks that are to be warned of, and of the others that may be."""
+
+FEW = 100
+"""Objects by which hardly anything can be told: what suits those of one image suits that image."""
 
 FLAT = 0.001
 """F1 that is better by less, or by less than one object makes, is no better: of such values the one nearest to what was
@@ -99,10 +102,20 @@ class Calibration:
     """Mean F1, over IoU 0.5 to 0.9 too, of the decision that it began with."""
     after: float
     images: int
+    objects: int
 
     @property
     def is_better(self) -> bool:
         return self.after > self.before
+
+    @property
+    def notes(self) -> Iterator[str]:
+        """What a person should know of it, in lines."""
+        if self.objects < FEW:
+            yield (
+                f"note: chosen by {self.objects} objects, which other images may not be like; "
+                f"{FEW} and more, of several images, tell better"
+            )
 
 
 def calibrate(
@@ -116,7 +129,8 @@ def calibrate(
     """
     if not any(each.truth.objects.any() for each in seen):
         raise DataError("calibrate: no image has an object; give images with some")
-    flat = max(FLAT, 1 / sum(len(np.unique(each.truth.objects)) - 1 for each in seen))
+    objects = sum(len(np.unique(each.truth.objects)) - 1 for each in seen)
+    flat = max(FLAT, 1 / objects)
     ladders = {name: tuple(sorted({*values, getattr(decision, name)})) for name, values in LADDERS.items()}
     total = ROUNDS * sum(map(len, ladders.values()))
     scored: dict[Decision, float] = {}
@@ -145,7 +159,7 @@ def calibrate(
         for field, values in ladders.items()
     )
     decided = replace(chosen, trusted_from=_trusted_from(seen, chosen))
-    return Calibration(decided, curves, before, _mean(seen, chosen, scored), len(seen))
+    return Calibration(decided, curves, before, _mean(seen, chosen, scored), len(seen), objects)
 
 
 def _trusted_from(seen: Sequence[Seen], decision: Decision) -> float:
