@@ -12,9 +12,10 @@ import tifffile
 from command_line import unet_deploy
 
 import unet_deploy as api
-from unet_deploy.errors import ImageError, UsageError
+from unet_deploy.errors import ImageError, MissingPackageError, UsageError
 from unet_deploy.runtimes.agreement import Agreement
 from unet_deploy.runtimes.proved import keep_agreement, kept_agreement
+from unet_deploy.segmentation import inputs
 from unet_deploy.segmentation.batch import Failed, Interrupted, Job, Made, MadeBefore, attempt_ahead, attempt_each
 from unet_deploy.segmentation.inputs import find_images
 from unet_deploy.segmentation.outputs import Outputs, unfinished
@@ -173,3 +174,12 @@ def test_a_mask_of_any_name_is_no_image_of_its_folder(tmp_path, small_models):
 def test_an_image_has_a_name():
     with pytest.raises(UsageError, match="empty name"):
         find_images([""])
+
+
+def test_an_image_that_cannot_be_asked_stays_one(tmp_path, monkeypatch):
+    def missing(path):
+        raise MissingPackageError("zarr is not installed")
+
+    (tmp_path / "slide.zarr").mkdir()
+    monkeypatch.setattr(inputs, "origin_of", missing)
+    assert find_images([str(tmp_path)]) == [tmp_path / "slide.zarr"]

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from unet_deploy.errors import ImageError, UsageError
+from unet_deploy.errors import ImageError, MissingPackageError, UsageError
 from unet_deploy.images import RASTER_SUFFIXES, TIFF_SUFFIXES, is_url, is_zarr
 from unet_deploy.masks import Layout, is_mask_name, known_formats, origin_of
 from unet_deploy.masks.apart import check_apart
@@ -59,9 +59,16 @@ def _without_ours(paths: Iterable[Path], ours: list[Path]) -> list[Path]:
     """The images among some paths; what a run has made is added to `ours`."""
     images: list[Path] = []
     for path in filter(_is_input, paths):
-        made = is_of_a_run(path) or (is_mask_name(path) and origin_of(path) is not None)
-        (ours if made else images).append(path)
+        (ours if is_of_a_run(path) or _says_so(path) else images).append(path)
     return images
+
+
+def _says_so(path: Path) -> bool:
+    """Whether a file or folder says itself that a run has made it."""
+    try:
+        return is_mask_name(path) and origin_of(path) is not None
+    except MissingPackageError:  # which the run says of the image that it is taken for
+        return False
 
 
 def is_of_a_run(path: Path) -> bool:
