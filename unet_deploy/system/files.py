@@ -11,7 +11,6 @@ import shutil
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from glob import escape
 from pathlib import Path
 from typing import IO
 
@@ -29,6 +28,9 @@ from unet_deploy.system.kernel import (
     try_lock,
 )
 from unet_deploy.system.marks import put_mark
+
+_LEFT_OVER = re.compile(r"\d+(\.[0-9a-f]{4})?\.part")
+"""How the name of an unfinished file ends, after that of the file and a dot."""
 
 _LONGEST_NAME = 255 - len(".12345678.1234.part")
 """Bytes of a file's name: what is written beside it has a longer one."""
@@ -146,10 +148,12 @@ def _is_held(file: IO[bytes]) -> bool:
 
 def drop_leftovers(path: Path) -> None:
     """Remove the unfinished files of `path` that no process holds a lock on any more."""
-    ours = re.compile(re.escape(f".{path.name}.") + r"\d+(\.[0-9a-f]{4})?\.part")
-    for left in path.parent.glob(f".{escape(path.name)}.*.part"):
+    begins, left_over = f".{path.name}.", list[str]()
+    with suppress(OSError):
+        left_over = [name for name in os.listdir(path.parent) if name.startswith(begins)]
+    for left in (path.with_name(name) for name in left_over if _LEFT_OVER.fullmatch(name, len(begins))):
         with suppress(OSError):
-            if ours.fullmatch(left.name) and stat.S_ISREG(left.lstat().st_mode):
+            if stat.S_ISREG(left.lstat().st_mode):
                 with open_own(left) as file:
                     if try_lock(file):
                         remove_open(file, left)
