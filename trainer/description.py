@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.licences import objection
 from trainer.recipe import EVALUATE_EVERY, EVALUATE_EVERY_TUNING, PRESETS, Recipe, first_decision
-from unet_deploy.annotations.classes import listed_names
 from unet_deploy.errors import UsageError
 from unet_deploy.model.card import Normalization
 from unet_deploy.model.card_fields import CARD, shown
@@ -77,7 +76,7 @@ class ModelDescription:
         if self.parent is None:
             return
         if self.classes == self.parent.card.classes:
-            yield f"note: classes are {listed_names(self.classes)}, as of model {self.parent.card.name!r}"
+            yield f"note: classes are {','.join(self.classes)}, as of model {self.parent.card.name!r}"
         if against := objection(self.parent.origin, self.license):
             yield against
 
