@@ -74,7 +74,10 @@ def main() -> None:
 
 
 def trained(recipe: Recipe, asked: argparse.Namespace, name: str, seed: int) -> Path:
-    """The model of a row, with the decision of the shipped one; its diameter only where it was trained to one."""
+    """The model of a row, with the decision of the shipped one; its diameter only where it was trained to one.
+
+    Its peak is left out: how sure a network is after so few steps is not what is asked.
+    """
     stem = asked.work / f"{name.replace(' ', '-').replace(',', '')}-{asked.steps}-{seed}"
     weights, model = stem.with_suffix(".pt"), stem.with_suffix(".onnx")
     if not model.exists():
@@ -83,7 +86,7 @@ def trained(recipe: Recipe, asked: argparse.Namespace, name: str, seed: int) -> 
         wanted = replace(recipe, steps=asked.steps, seed=seed)
         train(sets, weights, wanted, description, evaluate_every=asked.steps, overwrite=True)
         export(weights, model, overwrite=True)
-        decided = card_of(find_model("nuclei")).decision
+        decided = replace(card_of(find_model("nuclei")).decision, peak=0.0)
         if recipe.diameter is None:
             decided = replace(decided, diameter=None, diameters=None)
         record_decision(model, model, decided, overwrite=True)
