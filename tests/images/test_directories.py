@@ -5,10 +5,12 @@ import struct
 import numpy as np
 import pytest
 import tifffile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from unet_deploy.errors import ImageError
 from unet_deploy.images import open_image
-from unet_deploy.images.directories import check_directories
+from unet_deploy.images.directories import check_directories, first_text
 
 SIZE, FIRST = 300, 8 + 256
 """Bytes for a directory, and where the first one lies, behind the pixels that all share."""
@@ -110,3 +112,27 @@ def test_planes_in_other_files_are_not_read_and_that_is_said(tmp_path):
             assert source.info.pages == 1
             assert "lie in other files are not read" in source.info.note
             np.testing.assert_array_equal(source.crop(0, source.info.region)[0], planes[at])
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    text=st.text(st.characters(min_codepoint=1, max_codepoint=126), max_size=70),
+    big=st.booleans(),
+    order=st.sampled_from("<>"),
+)
+def test_a_text_is_found_where_tifffile_put_it(tmp_path, text, big, order):
+    path = tmp_path / "a.tif"
+    tags = [(269, "s", 0, text, True)]
+    pixels = np.zeros((2, 16, 16), np.uint8)
+    tifffile.imwrite(path, pixels, extratags=tags, bigtiff=big, byteorder=order, metadata=None)
+    assert first_text(path, 269) == text
+    assert first_text(path, 285) is None
+
+
+def test_a_text_of_a_cut_or_damaged_file_is_what_is_left_of_it_or_none(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((16, 16), np.uint8), extratags=[(269, "s", 0, "a text of some length", True)])
+    whole = path.read_bytes()
+    for length in range(0, len(whole), 7):
+        path.write_bytes(whole[:length])
+        assert (first_text(path, 269) or "") in "a text of some length"

@@ -205,16 +205,16 @@ class ImageSource(ABC):
 
 def is_zarr(path: Path) -> bool:
     """Return whether a name is that of a Zarr folder or of something in one, seen from any folder; so are all URLs."""
-    if is_url(path) or is_zarr_folder(path):
+    whole = os.path.abspath(path)
+    if f".zarr{os.sep}" in f"{whole}{os.sep}" or is_url(path) or is_zarr_folder(path):
         return True
-    whole = Path(os.path.abspath(path))
-    inside = any(part.endswith(".zarr") for part in whole.parts)
-    return inside or (whole.parent.name == "labels" and is_zarr_folder(whole.parent.parent))
+    folder = os.path.dirname(whole)
+    return os.path.basename(folder) == "labels" and is_zarr_folder(os.path.dirname(folder))
 
 
-def is_zarr_folder(path: Path) -> bool:
+def is_zarr_folder(path: Path | str) -> bool:
     """Return whether a folder holds the metadata of a Zarr."""
-    return os.path.isdir(path) and any(os.path.isfile(path / name) for name in _ZARR_FILES)
+    return os.path.isdir(path) and any(os.path.isfile(os.path.join(path, name)) for name in _ZARR_FILES)
 
 
 def is_url(path: PurePath) -> bool:

@@ -18,6 +18,9 @@ _SUBIFDS = 330
 _PLACES = (273, 279, 324, 325)
 """Tags that say where strips or tiles lie, and how long they are: another compressed tile has another length."""
 
+_ASCII = 2
+"""The type of texts."""
+
 _VALUE_BYTES = {3: 2, 4: 4, 13: 4, 16: 8, 17: 8, 18: 8}
 """Of the types that places have: SHORT, LONG, IFD and, in BigTIFF, LONG8, SLONG8, IFD8."""
 
@@ -68,6 +71,12 @@ def layout_of(path: Path) -> Iterator[bytes]:
             yield from walk.places(table)
 
 
+def first_text(path: Path, tag: int) -> str | None:
+    """Return the text (type ASCII) of a tag of the first directory; None where there is none. Raises OSError."""
+    with path.open("rb", buffering=0) as file:
+        return _Walk(path, file).text(tag)
+
+
 class _Walk:
     """Visits directories, each once."""
 
@@ -94,6 +103,14 @@ class _Walk:
         for tag, kind, values, place in self._entries(table):
             if tag in _PLACES:
                 yield self._stored(values, _VALUE_BYTES.get(kind, 4), place)
+
+    def text(self, tag: int) -> str | None:
+        """Return the text of a tag of the first directory."""
+        table, _ = self._visit(first) if (first := self._first()) else (b"", 0)
+        for found, kind, values, place in self._entries(table):
+            if (found, kind) == (tag, _ASCII):
+                return self._stored(values, 1, place).rstrip(b"\0").decode(errors="replace")
+        return None
 
     def _first(self) -> int:
         """Return where the first directory lies; 0 where the file is no TIFF."""

@@ -36,7 +36,7 @@ def check_apart(outputs: Iterable[Path], inputs: Iterable[Path] = ()) -> None:
     for path in filter(None, map(_local, inputs)):
         whole = _whole(path)
         given.update(dict.fromkeys(_identities(whole), path))
-        around.update(dict.fromkeys(map(_spelled, whole.parents), path))
+        around.update(dict.fromkeys(_above(whole.parent), path))
     taken: dict[Hashable, Path] = {}
     wholes: dict[Path, Path] = {}
     for path in outputs:
@@ -56,17 +56,17 @@ def check_apart(outputs: Iterable[Path], inputs: Iterable[Path] = ()) -> None:
 
 def _check_outside(path: Path, whole: Path, given: dict[Hashable, Path]) -> None:
     """Raise UsageError where an output lies in an input, but among its labels."""
-    for folder in whole.parents:
-        image = given.get(_spelled(folder))
-        if image and (whole.relative_to(folder).parts[0] != _LABELS or whole.parent == folder):
+    for steps, folder in enumerate(_above(whole.parent)):
+        image = given.get(folder)
+        if image and (whole.relative_to(whole.parents[steps]).parts[0] != _LABELS or steps == 0):
             raise UsageError(f"{path}: lies in the input {image}; give another place")
 
 
 def _check_side_by_side(wholes: dict[Path, Path], taken: dict[Hashable, Path]) -> None:
     """Raise UsageError where one output lies in another."""
     for path, whole in wholes.items():
-        for folder in whole.parents:
-            if other := taken.get(_spelled(folder)):
+        for folder in _above(whole.parent):
+            if other := taken.get(folder):
                 raise UsageError(f"{path}: lies in {other}, which is written too; give another place")
 
 
@@ -94,6 +94,12 @@ def _inode(path: Path) -> Iterator[Hashable]:
 def _whole(path: Path) -> Path:
     """A name from the root on, without links; a circle of links ends it and raises nothing."""
     return Path(os.path.realpath(path))
+
+
+@lru_cache(maxsize=1024)
+def _above(folder: Path) -> tuple[str, ...]:
+    """A folder and those that it lies in, each as its file system compares it, up to the root."""
+    return tuple(map(_spelled, (folder, *folder.parents)))
 
 
 def _spelled(path: Path) -> str:

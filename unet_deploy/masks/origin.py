@@ -89,7 +89,7 @@ def parse_record(mask: Path, text: object) -> Origin | None:
     """The same, of a text."""
     try:
         return read_record(mask, json.loads(text)) if isinstance(text, str) else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

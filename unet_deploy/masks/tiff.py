@@ -14,9 +14,10 @@ from typing import Any
 
 import imagecodecs
 import numpy as np
-from tifffile import TiffFile, TiffWriter
+from tifffile import TiffWriter
 
 from unet_deploy.errors import UsageError
+from unet_deploy.images.directories import first_text
 from unet_deploy.images.nodata import GDAL_NODATA
 from unet_deploy.masks import Keep, MaskForm, MaskFormat, MaskSink, is_ome_name
 from unet_deploy.masks.blocks import PartialBlocks, level_sizes, packed_bytes, touched
@@ -84,7 +85,6 @@ class TiffMaskSink(MaskSink):
         last = self._levels[-1]
         self._spool = Spool(path, last.first + last.count, keep)
         self.resumed = self._spool.resumed
-        self._empty = self._compress(np.zeros((BLOCK, BLOCK), self._dtype))
         self._finished = False
 
     def write(self, page: int, region: Region, planes: np.ndarray) -> None:
@@ -142,10 +142,7 @@ class TiffMaskSink(MaskSink):
         number = self._levels[0].number(plane, row, column)
         full = self._partial.take(number, Region(row * BLOCK, column * BLOCK, BLOCK, BLOCK), region, pixels)
         if full is not None:
-            self._spool.add(number, self._compress(full))
-
-    def _compress(self, pixels: np.ndarray) -> bytes:
-        return bytes(imagecodecs.zlib_encode(pixels.tobytes(), level=LEVEL))
+            self._spool.add(number, _compress(full))
 
     def _block(self, number: int) -> np.ndarray:
         if number not in self._spool:
@@ -179,12 +176,12 @@ class TiffMaskSink(MaskSink):
             for down, right, source in sources:
                 corner = (slice(down * half, (down + 1) * half), slice(right * half, (right + 1) * half))
                 pixels[corner] = self._block(source)[::2, ::2]
-            self._spool.add(number, self._compress(pixels))
+            self._spool.add(number, _compress(pixels))
 
     def _blocks(self, level: _Grid) -> Iterator[bytes]:
         for block in level:
             number = level.number(*block)
-            yield self._spool.get(number) if number in self._spool else self._empty
+            yield self._spool.get(number) if number in self._spool else _empty_block(self._dtype)
 
     # -- the file --------------------------------------------------------------------------------------------
 
@@ -198,7 +195,7 @@ class TiffMaskSink(MaskSink):
         for plane, at, column in level:
             row[:, column * BLOCK : (column + 1) * BLOCK] = self._block(level.number(plane, at, column))
             if column == level.columns - 1:
-                yield self._compress(row[: min(BLOCK, level.height - at * BLOCK), : level.width])
+                yield _compress(row[: min(BLOCK, level.height - at * BLOCK), : level.width])
 
     def _write_tiles(self, tiff: TiffWriter, tags: dict[str, Any]) -> None:
         first, *rest = self._levels
@@ -234,6 +231,15 @@ class TiffMaskSink(MaskSink):
         if self._bands and len(self._form.classes) == self._planes:
             own.append(band_names(self._form.classes))
         return {**tags, "extratags": [*tags.get("extratags", ()), *own]}
+
+
+def _compress(pixels: np.ndarray) -> bytes:
+    return bytes(imagecodecs.zlib_encode(pixels.tobytes(), level=LEVEL))
+
+
+@cache
+def _empty_block(dtype: np.dtype[Any]) -> bytes:
+    return _compress(np.zeros((BLOCK, BLOCK), dtype))
 
 
 def in_strips(form: MaskForm) -> bool:
@@ -290,9 +296,8 @@ class _Tiff(MaskFormat):
 
     def origin(self, path: Path) -> Origin | None:
         try:
-            with TiffFile(path) as file:
-                return parse_record(path, file.pages.first.tags.valueof(DOCUMENT_NAME))
-        except Exception:  # whatever a file holds that is none of ours
+            return parse_record(path, first_text(path, DOCUMENT_NAME))
+        except OSError:
             return None
 
     def is_finished(self, path: Path) -> bool:
