@@ -194,7 +194,7 @@ FAULTS = {
     "probabilities": Fault(f"{TIFF}:TiffMaskSink.write", 14, broken(RuntimeError), RuntimeError),
     "overlay": Fault("unet_deploy.masks.overlay:Overlay.add", 5, broken(RuntimeError), RuntimeError),
     "objects": Fault("unet_deploy.objects:Objects.add", 15, broken(RuntimeError), RuntimeError, kept=0.3),
-    "compression": Fault(f"{TIFF}:TiffMaskSink._compress", 12, broken(MemoryError), MemoryError),
+    "compression": Fault(f"{TIFF}:_compress", 12, broken(MemoryError), MemoryError),
     "chunk: compression": Fault(
         f"{CHUNKS}:Level.write", 2, broken(MemoryError), MemoryError, kept=0.3, formats=("zarr",)
     ),
