@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from unet_deploy.images.grey import GreyScale, measure_page, read_tile, to_float
 from unet_deploy.images.reading import AS_SAID, Reading
 from unet_deploy.model.card import Normalization
 from unet_deploy.system.machine import usable_cores
+from unet_deploy.tiling import Region
 
 __all__ = [
     "Annotated",
@@ -90,20 +92,21 @@ def read_annotated(
     kind: MaskKind = "auto",
     reading: Reading = AS_SAID,
 ) -> list[Annotated]:
-    """Read all pairs as `annotate` makes them ready. Raises DataError as that, and as `read_truths`."""
-    return annotate(pairs, read_truth_set(pairs, classes, kind), classes, normalization, reading)
+    """Read all pairs as `annotate` makes them ready. Raises DataError as that, `check_classes` and `read_truths`."""
+    annotated = annotate(pairs, read_truth_set(pairs, classes, kind), normalization, reading)
+    check_classes(annotated, classes, pairs[0].mask)
+    return annotated
 
 
 def annotate(
     pairs: Sequence[Pair],
     masks: TruthSet,
-    classes: Sequence[str],
     normalization: Normalization,
     reading: Reading = AS_SAID,
 ) -> list[Annotated]:
     """Put images to their masks, objects that touch put apart; where an image holds no data its truth is background.
 
-    Raises DataError for a class that never occurs, for sizes that differ, and for pixels of no class: which these are
+    Raises DataError for sizes that differ, and for pixels of no class: which these are
     is only guessed.
     """
     truths, void = masks.truths, masks.code.void
@@ -112,16 +115,11 @@ def annotate(
             f"{pairs[0].mask.parent}: pixels of {void} beside numbers of classes or objects seem to be of no class "
             f"(void); give them one, or say --ignore {void}: these are not learned from"
         )
-    if absent := absent_class((truth.said for truth in truths), classes):
-        if is_drawing(pairs[0].mask):
-            raise DataError(f"{pairs[0].mask}: no shape is a {absent!r}; draw some, or name the classes that are drawn")
-        where = pairs[0].mask.parent
-        raise DataError(f"{where}: class {absent!r} occurs in no mask; check the masks, or name the classes they have")
     scales = scales_of(pairs, normalization, reading)
 
     def seen_of(pair: Pair) -> _Seen:
         image = read_image(pair, reading)
-        return _see(image, scales.get(pair.image) or measure_page(image, 0, normalization))
+        return _see(image, scales.get(pair.image) or measure_page(image, 0, normalization), pair.inside)
 
     with ThreadPoolExecutor(usable_cores()) as pool:
         read = list(pool.map(seen_of, pairs))
@@ -143,6 +141,25 @@ def annotate(
     return annotated
 
 
+def check_classes(images: Sequence[Annotated], classes: Sequence[str], mask: Path) -> None:
+    """Raise DataError for a class of which no pixel is annotated in any image, gaps between objects counted.
+
+    mask: one of those that were read, for the message.
+    """
+    absent = absent_class((each.said for each in images), classes)
+    if absent is None:
+        return
+    if absent == classes[0]:
+        raise DataError(
+            f"{mask}: nowhere is {absent!r}: all that is annotated is objects; annotate what is around some"
+        )
+    if is_drawing(mask):
+        raise DataError(f"{mask}: no shape is a {absent!r}; draw some, or name the classes that are drawn")
+    raise DataError(
+        f"{mask.parent}: class {absent!r} occurs in no mask; check the masks, or name the classes they have"
+    )
+
+
 @dataclass(frozen=True)
 class _Seen:
     """An image as it is read for training."""
@@ -152,14 +169,14 @@ class _Seen:
     data: np.ndarray | None
     """Where it holds data, bool (H, W); None for everywhere."""
     digest: str
-    """Of its pixels as stored."""
+    """Of its pixels as stored, where a region is annotated of those alone."""
 
 
-def _see(image: ImageSource, grey: GreyScale) -> _Seen:
+def _see(image: ImageSource, grey: GreyScale, inside: Region | None) -> _Seen:
     pixels, data = read_tile(image, 0, image.info.region, grey)
     values = to_float32(pixels, image.info.name)
     normalised = (values - grey.offset[:, None, None]) * grey.scale[:, None, None]
-    return _Seen(normalised, data, digest_of(image.crop(0, image.info.region)))
+    return _Seen(normalised, data, digest_of(image.crop(0, inside or image.info.region)))
 
 
 def separate(objects: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trainer.data import Annotated, annotate
+from trainer.data import Annotated, annotate, check_classes
 from trainer.description import UNDESCRIBED, ModelDescription
 from trainer.fitted import factors, resized, shrunk
 from trainer.found import SetFound, found_in
@@ -17,6 +17,7 @@ from unet_deploy.errors import DataError, UsageError
 from unet_deploy.evaluation.kinds import MaskCode, MaskKind
 from unet_deploy.evaluation.pairs import Found, find_data, find_pairs
 from unet_deploy.evaluation.regions import by_region
+from unet_deploy.evaluation.seen import OF_ONE
 from unet_deploy.evaluation.split import Part, Split, sets_held_back, split_set
 from unet_deploy.evaluation.truths import TruthSet, absent_class, read_truth_set
 from unet_deploy.images.reading import AS_SAID, Reading
@@ -67,7 +68,7 @@ class AnnotatedSet:
         """What is kept from training, for people."""
         if self.is_only_image:
             share = self.found[0].held_back  # of the image as it is, whatever size it was brought to
-            return f"{self.rule} held back: {share:.0%} of the only image"
+            return f"{self.rule} held back: {share:.0%} {OF_ONE}"
         regions = any(each.regions != each.images for each in self.found)
         return (
             f"{self.rule} held back: {len(self.validation)} of {len(self.images)} {'regions' if regions else 'images'}"
@@ -156,7 +157,13 @@ def read_found(sets: Sequence[FoundSet], description: ModelDescription, diameter
     Raises DataError as `read_annotated`, for a class that occurs in no image to train on, for nothing annotated to
     validate on, and for sets of different numbers of channels.
     """
-    every = [_read(each, description, diameter, several=len(sets) > 1) for each in sets]
+    read = [_read(each, description) for each in sets]
+    check_classes([each for _, one in read for each in one], description.classes, sets[0].found.pairs[0].mask)
+    several = len(sets) > 1
+    every = [
+        _parted(each, *one, description.classes, diameter, several=several)
+        for each, one in zip(sets, read, strict=True)
+    ]
     images, training, validation = (
         [each for one in every for each in getattr(one, side)] for side in ("images", "training", "validation")
     )
@@ -179,11 +186,24 @@ def read_found(sets: Sequence[FoundSet], description: ModelDescription, diameter
     return AnnotatedSet(images, training, validation, rule, code, tuple(notes), found)
 
 
-def _read(each: FoundSet, description: ModelDescription, diameter: float | None, *, several: bool) -> AnnotatedSet:
+def _read(each: FoundSet, description: ModelDescription) -> tuple[TruthSet, list[Annotated]]:
+    """The masks of a set, and its images beside them."""
+    pairs = each.found.pairs
+    masks = read_truth_set(pairs, description.classes, each.data.mask_kind)
+    return masks, annotate(pairs, masks, description.normalization, each.data.reading)
+
+
+def _parted(
+    each: FoundSet,
+    masks: TruthSet,
+    images: Sequence[Annotated],
+    classes: Sequence[str],
+    diameter: float | None,
+    *,
+    several: bool,
+) -> AnnotatedSet:
     """One set, its images brought to size, those to train on with their share."""
     data, found, split, pairs = each.data, each.found, each.split, each.found.pairs
-    masks: TruthSet = read_truth_set(pairs, description.classes, data.mask_kind)
-    images = annotate(pairs, masks, description.classes, description.normalization, data.reading)
     sides = [
         [images[part.image].part(part, part.named(pairs[part.image])) for part in side]
         for side in (split.training, split.validation)
@@ -191,7 +211,7 @@ def _read(each: FoundSet, description: ModelDescription, diameter: float | None,
     training, validation = sides
     validation = [each for each in validation if each.said.size]  # of blocks, some may hold no annotation
     place, channels = (data.path, found.layout), len(images[0].image)
-    counted = found_in(place, pairs, masks.truths, channels, split.validation, description.classes)
+    counted = found_in(place, pairs, masks.truths, channels, split.validation, classes)
     if diameter:
         training = [shrunk(each, factor) for each, factor in zip(training, factors(training, diameter), strict=True)]
         validation = [

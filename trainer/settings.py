@@ -32,6 +32,7 @@ def settings_of(recipe: Recipe, description: ModelDescription, data: AnnotatedSe
         "normalization": asdict(description.normalization),
         **_of_parent(description),
         "validation": data.rule,
+        "shares": {each.name: each.share for each in data.training},
         "images": {each.name: _digest(each) for each in data.images},
         "machine": {
             "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
@@ -96,6 +97,8 @@ def _data_changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[s
         if then[name] != now[name]:
             was, is_ = (",".join(each) if isinstance(each, list) else each for each in (then[name], now[name]))
             yield f"{option} was {was}, is {is_}"
+    if then.get("shares", now["shares"]) != now["shares"] and then["images"].keys() == now["images"].keys():
+        yield "--weights were others"
     if then["normalization"] != now["normalization"]:
         yield "the normalization was another"
     ours, theirs = now["images"], then["images"]

@@ -159,7 +159,11 @@ def test_a_block_that_training_held_back_of_its_only_image_is_new_to_the_model(f
     image = read_image(find_pairs(folder)[0])
     file, own = read_model(nuclei), tmp_path / "own.onnx"
     seen_before = (digest_of(image.crop(0, image.info.region)),)
-    save(file.proto, replace(file.card, training_images=seen_before, split="last:0.1 held back: 10%"), own)
+    save(
+        file.proto,
+        replace(file.card, training_images=seen_before, split="last:0.1 held back: 10% of the only image"),
+        own,
+    )
     with Models(own, Request(probabilities=True)) as models:
         answers, known = see(models, [Folder(folder, validation="last:0.1")])
         assert (len(answers), known) == (1, 0)
@@ -175,3 +179,10 @@ def test_calibrate_refuses_what_it_must_not_write_and_what_tells_nothing(folder,
     assert "is no .onnx file" in error("calibrate", tmp_path / "w.pt", folder, code=2)
     assert "own.onnx" in error("calibrate", own, folder, "-o", own, code=2)
     assert own.read_bytes() == nuclei.read_bytes()
+
+
+def test_an_image_without_background_counts_its_object():
+    everywhere = np.ones((40, 40), np.int32)
+    sure = np.stack([np.full((40, 40), 0.1), np.full((40, 40), 0.9)]).astype(np.float32)
+    found = calibrate([Seen.of("a", "set", sure, Truth(everywhere.astype(np.uint8), everywhere))])
+    assert found.objects == 1

@@ -46,6 +46,7 @@ ANY = st.builds(
     fill_holes=st.booleans(),
     split=st.sampled_from([0.0, 0.01, 0.04, 0.1]),
     min_share=st.sampled_from([0.0, 0.05]),
+    min_part=st.sampled_from([0.0, 0.2]),
     peak=st.sampled_from([0.0, 0.9]),
 )
 
@@ -221,6 +222,25 @@ def test_a_large_ragged_object_stays_whole():
     radius = 100 + sum(rng.uniform(-1, 1) * 4 * np.sin(k * angle + rng.uniform(0, 7)) for k in range(8, 25, 2))
     mask = (np.hypot(y, x) < radius).astype(np.uint8)
     assert objects_of(mask, Rules(split=0.04)).max() == 1
+
+
+@settings(max_examples=100, deadline=None)
+@given(clusters(), st.floats(0, 1), st.integers(0, 150), st.sampled_from([4, 8]))
+def test_parts_are_fewer_the_larger_each_must_be_and_none_is_smaller(mask, depth, least, connectivity):
+    wholes, count = ndimage.label(mask == 1, ndimage.generate_binary_structure(2, connectivity // 4))
+    shapes = [wholes == number for number in range(1, count + 1)]
+    every = Parting(depth, 0.7, connectivity).parts_of(shapes)
+    large = Parting(depth, 0.7, connectivity, least=least).parts_of(shapes)
+    for shape, parts, fewer in zip(shapes, every, large, strict=True):
+        assert fewer is None or (parts is not None and fewer.max() <= parts.max())
+        assert fewer is None or np.bincount(fewer[shape])[1:].min() >= least
+
+
+def test_a_bulge_is_no_object_but_half_a_cluster_is_one():
+    bulge, pair = discs(120, (60, 40, 20), (60, 66, 10)), discs(120, (60, 40, 20), (60, 76, 16))
+    for mask, without, with_part in ((bulge, 2, 1), (pair, 2, 2)):
+        assert objects_of(mask, Rules(split=0.02)).max() == without
+        assert objects_of(mask, Rules(split=0.02, min_part=0.3)).max() == with_part
 
 
 def test_a_row_of_discs_is_as_many_objects_and_every_pixel_belongs_to_one():

@@ -59,14 +59,27 @@ class RuleOptions:
         ),
     ] = None
 
+    min_part: Annotated[
+        float | None,
+        typer.Option(
+            "--min-part",
+            min=0,
+            max=1,
+            help="Part them where each has so much area, in squared diameters: what is smaller is a bulge.",
+            show_default=_BY_CARD,
+            rich_help_panel=OBJECTS,
+        ),
+    ] = None
+
     def rules(self) -> "ObjectRules":
         """What counts as an object, as the library says it."""
         from unet_deploy.segmentation.options import ObjectRules
 
-        if self.split is False and self.split_depth:
-            raise UsageError("--no-split and --split-depth: give one of them")
+        if self.split is False and (self.split_depth or self.min_part):
+            other = "--split-depth" if self.split_depth else "--min-part"
+            raise UsageError(f"--no-split and {other}: give one of them")
         split = self.split_depth or self.split
-        return ObjectRules(min_size=self.min_size, fill_holes=self.fill_holes, split=split)
+        return ObjectRules(min_size=self.min_size, fill_holes=self.fill_holes, split=split, min_part=self.min_part)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -15,6 +15,7 @@ from unet_deploy.cli.progress import progress_bar
 from unet_deploy.cli.seeing import SeeingOptions
 
 if TYPE_CHECKING:
+    from unet_deploy.evaluation.regions import Already
     from unet_deploy.segmentation.options import Options
     from unet_deploy.suggestion.run import Wanted
 
@@ -65,17 +66,21 @@ class RegionOptions:
     ] = None
     overwrite: OverwriteOption = False
 
-    def wanted(self, images: "Sequence[Path]") -> "Wanted":
-        """What is to be suggested. Raises UsageError, DataError and ImageError."""
-        from unet_deploy.annotations.marking import Marking
-        from unet_deploy.evaluation.regions import annotated_already
+    def wanted(self, already: "Already") -> "Wanted":
+        """What is to be suggested beside what is annotated. Raises UsageError."""
         from unet_deploy.suggestion.run import Wanted
 
-        wanted = Wanted(self.number, self.side)
+        return replace(Wanted(self.number, self.side), apart_from=already.regions)
+
+    def already(self, images: "Sequence[Path]") -> "Already":
+        """What is annotated, which is said. Raises DataError and ImageError."""
+        from unet_deploy.annotations.marking import Marking
+        from unet_deploy.evaluation.regions import annotated_already
+
         already = annotated_already(images, self.avoid, Marking(annotated_class=self.annotated_class))
         for line in already.notes:
             show.note(line)
-        return replace(wanted, apart_from=already.regions)
+        return already
 
 
 @command("Use a model")
@@ -101,7 +106,9 @@ def suggest(
     paths = find_images((each for given in images for each in _inside(given)), show.note)
     files = RegionFiles.of(paths, regions.output, regions.sheet, overwrite=regions.overwrite)
     files.check([find_model(model), *paths])
-    wanted, options = regions.wanted(paths), _options(seeing, tiles, part)
+    already = regions.already(paths)
+    files.check(already.drawings)
+    wanted, options = regions.wanted(already), _options(seeing, tiles, part)
     show_suggestions.annotated(wanted)
     with first_look(paths, options) as (pixels, source):
         request = request_of(seeing, tiles, pixels, probabilities=True)

@@ -135,7 +135,7 @@ def see(models: Models, folders: Sequence[Folder], progress: Progress | None = N
         for part in parts:
             pair = pairs[part.image]
             scored = Scored.of(pair, part, masks.truths[part.image], card, folder.reading)
-            if was_trained_on(card, scored.pixels, part, split):
+            if was_trained_on(card, scored.pixels, part, split, pair.inside):
                 known += 1
             else:
                 _, scores = answer(models, scored.image, grey=scales.get(pair.image), probabilities=True)

@@ -25,6 +25,7 @@ LADDERS: dict[str, tuple[Any, ...]] = {
     "fill_holes": (False, True),
     "min_size": (0.0, 0.005, 0.01, 0.02, 0.04, 0.08, 0.12, 0.16),
     "split": (0.0, 0.02, 0.03, 0.04, 0.06, 0.1),
+    "min_part": (0.0, 0.1, 0.2, 0.3, 0.4),
     "peak": (0.0, 0.7, 0.8, 0.9, 0.95, 0.97),
 }
 """What is tried of each number of a decision, in the order in which they are chosen."""
@@ -76,7 +77,11 @@ class Seen:
         """Object F1 at each of `IOU_THRESHOLDS` when objects are made so."""
         labels = self.truth.of_known(self.labels(decision))
         rules = Rules(
-            fill_holes=decision.fill_holes, split=decision.split, min_share=decision.min_size, peak=decision.peak
+            fill_holes=decision.fill_holes,
+            split=decision.split,
+            min_share=decision.min_size,
+            min_part=decision.min_part,
+            peak=decision.peak,
         )
         found = objects_found(labels, rules, self.probabilities / np.float32(255) if rules.peak else None)
         return tuple(each.f1 for each in match_objects(found, self.truth.objects, IOU_THRESHOLDS))
@@ -129,7 +134,7 @@ def calibrate(
     """
     if not any(each.truth.objects.any() for each in seen):
         raise DataError("calibrate: no image has an object; give images with some")
-    objects = sum(len(np.unique(each.truth.objects)) - 1 for each in seen)
+    objects = sum(len(np.unique(each.truth.objects[each.truth.objects > 0])) for each in seen)
     flat = max(FLAT, 1 / objects)
     ladders = {name: tuple(sorted({*values, getattr(decision, name)})) for name, values in LADDERS.items()}
     total = ROUNDS * sum(map(len, ladders.values()))

@@ -42,4 +42,5 @@ class Conditions:
         words += [f"objects of {rules.min_share:g} squared diameters and more"] if rules.min_share else []
         words += ["holes filled"] if rules.fill_holes else []
         words += [f"objects parted at {rules.split:g} diameters"] if rules.split else []
+        words += [f"parts of {rules.min_part:g} squared diameters and more"] if rules.split and rules.min_part else []
         return words + ([f"objects of a probability of {rules.peak:g} somewhere"] if rules.peak else [])

@@ -15,6 +15,7 @@ TITLES = {
     "fill_holes": "holes inside an object",
     "min_size": "least area, in squared diameters",
     "split": "depth at which objects part, in diameters",
+    "min_part": "least area of a part, in squared diameters",
     "peak": "probability of foreground that an object reaches somewhere",
 }
 

@@ -76,7 +76,7 @@ def evaluate(
             seen = None if probabilities is None else probabilities[(slice(None), *scored.inside)]
             seen = None if seen is None else scored.truth.background_of_unknown(seen)
             scores.append(score_labels(name, found, scored.truth, len(card.classes), seen, scoring))
-            if was_trained_on(card, scored.pixels, part, split):
+            if was_trained_on(card, scored.pixels, part, split, pair.inside):
                 trained_on.append(name)
             if progress:
                 progress(at + 1, len(parts))

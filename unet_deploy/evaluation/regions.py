@@ -63,6 +63,8 @@ class Already:
 
     regions: dict[Path, list[Region]]
     """Boxes in which all is, in pixels of the image as it is shown."""
+    drawings: tuple[Path, ...]
+    """The files that say more than which regions are annotated: somebody has drawn in them."""
     notes: tuple[str, ...]
     """What a person should know of how drawings were read, in lines."""
 
@@ -76,7 +78,7 @@ def annotated_already(images: Sequence[Path], drawings: Path | None, marking: Ma
     """
     paired = [(image, _drawing(image, drawings)) for image in images if not is_url(image)]
     drawn = {image: drawing for image, drawing in paired if drawing}
-    regions, unmarked = {}, list[Path]()
+    regions, unmarked, by_hand = {}, list[Path](), list[Path]()
     for image, drawing in drawn.items():
         with open_image(image) as source:
             info = source.info
@@ -87,7 +89,8 @@ def annotated_already(images: Sequence[Path], drawings: Path | None, marking: Ma
         boxes = list(_boxes(on_it, marking.annotated_class))
         regions[image] = list(_inside(boxes, sides)) if boxes else [Region(0, 0, *sides)]
         unmarked += [] if boxes else [image]
-    return Already(regions, tuple(_notes(drawings, drawn, unmarked, marking)))
+        by_hand += [drawing] if any(not are_one(each.of, marking.annotated_class) for each in on_it.shapes) else []
+    return Already(regions, tuple(by_hand), tuple(_notes(drawings, drawn, unmarked, marking)))
 
 
 def _notes(

@@ -8,6 +8,10 @@ import numpy as np
 
 from unet_deploy.evaluation.split import Part, Split
 from unet_deploy.model.card import ModelCard
+from unet_deploy.tiling import Region
+
+OF_ONE = "of the only image"
+"""How a card ends its words of what was held back, where that was blocks of the one image that there was."""
 
 _LENGTH = 12
 """Hexadecimal digits of a digest: that one of a million other images has one of a thousand is 1 to 280 000."""
@@ -24,10 +28,14 @@ def digest_of(pixels: np.ndarray) -> str:
     return digest.hexdigest()[:_LENGTH]
 
 
-def was_trained_on(card: ModelCard, pixels: np.ndarray, part: Part, split: Split | None) -> bool:
+def was_trained_on(
+    card: ModelCard, pixels: np.ndarray, part: Part, split: Split | None, inside: Region | None = None
+) -> bool:
     """Whether a model was trained on what is scored of an image (C, H, W), as far as its card tells.
 
     A block of an image that was trained on is new to the model where the split held it back then too.
+    inside: where an annotated region lies in the pixels, which are then known by those of the region alone.
     """
-    held_back = part.region is not None and split is not None and card.split.startswith(f"{split.rule} held back")
-    return not held_back and digest_of(pixels) in card.training_images
+    blocks = split is not None and card.split.startswith(f"{split.rule} held back") and card.split.endswith(OF_ONE)
+    known = {digest_of(pixels), digest_of(pixels[(..., *inside.slices)])} if inside else {digest_of(pixels)}
+    return not (blocks and part.region) and not known.isdisjoint(card.training_images)

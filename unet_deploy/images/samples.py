@@ -40,6 +40,8 @@ class Stored:
     table: np.ndarray | None = None
     """(3, entries) uint16, the red, green and blue of each number; None where numbers are grey values or samples."""
     white_is_zero: bool = False
+    unsigned: bool = True
+    """Whether numbers are whole and none is negative: of others nobody says which is black."""
     shown_only: bool = False
     """Whether it is of a program that writes them only to show pictures by: ImageJ and Fiji, tables Bio-Formats too."""
     samples: int = 1
@@ -85,7 +87,7 @@ class Samples:
             return self.colours[:, numbers[0]]
         if self.alpha is not None and self.full:
             numbers = _divided(numbers, stored[self.alpha], self.full)
-        if self.white is not None and numbers.dtype.kind == "u":
+        if self.white is not None:
             return numbers.dtype.type(self.white) - numbers
         return numbers
 
@@ -145,9 +147,10 @@ def _divided(colours: np.ndarray, alpha: np.ndarray, full: int) -> np.ndarray:
 
 def _of_numbers(stored: Stored, meaning: Meaning) -> Samples:
     """Decide what single numbers of an image are."""
-    white = 2**stored.bits - 1 if stored.white_is_zero and not stored.shown_only else None
+    turned = stored.white_is_zero and stored.unsigned and not stored.shown_only
+    white = 2**stored.bits - 1 if turned else None
     if stored.table is None:
-        inverted = stored.white_is_zero and stored.shown_only
+        inverted = stored.white_is_zero and not turned
         return Samples(white=white, note="it is shown inverted; its numbers are read as stored" if inverted else "")
     if meaning == "index" or (meaning == "auto" and _is_shown_by(stored, stored.table)):
         taken = "its colours are taken for a scale to show it by (--palette colour reads them)"

@@ -60,9 +60,15 @@ class TiffPlanes:
         plane_bytes = page.nbytes
         if self._series.dataoffset is not None:
             return [self._series.dataoffset + plane * plane_bytes for plane in range(count)]
-        if len(self._series) < count:
+        if len(self._series) < count or not all(map(self._is_in_a_row, range(count))):
             return None
         return [self._frame(plane).dataoffsets[0] for plane in range(count)]
+
+    def _is_in_a_row(self, plane: int) -> bool:
+        """Whether the strips or tiles of a plane follow one another in the file: tifffile has seen the first page's."""
+        frame = self._frame(plane)
+        ends = map(sum, zip(frame.dataoffsets, frame.databytecounts, strict=False))
+        return all(end == start for end, start in zip(ends, frame.dataoffsets[1:], strict=False))
 
     def _check_extent(self) -> None:
         """Raise ImageError unless all pixels lie inside the file, before any is believed."""

@@ -16,6 +16,7 @@ from unet_deploy.errors import ImageError, address, reason
 from unet_deploy.images import SILENCE, ImageInfo, ImageSource, check_channel, check_level
 from unet_deploy.images.axes import known_axes
 from unet_deploy.images.cache import CACHE_BYTES, BlockCache
+from unet_deploy.images.carried import lost_note, writable
 from unet_deploy.images.channels import Channel, channel_number, usable_names
 from unet_deploy.images.nodata import FILL_VALUE, nodata_note, parse_nodata
 from unet_deploy.images.ome_zarr import Axis, claimed_names, claimed_sizes, ome_metadata, read_axes
@@ -111,6 +112,7 @@ class ZarrSource(ImageSource):
         sizes, size_note = usable_sizes(claimed, pages)
         finest, own = ((each.shape[self._y], each.shape[self._x]) for each in (levels[0], array))
         place = LevelPlace.of(level, finest, own)
+        tags, lost = writable(sizes.resolution)
         self.info = ImageInfo(
             name=self._name,
             pages=math.prod(self._array.shape[at] for at in self._lead),
@@ -124,8 +126,10 @@ class ZarrSource(ImageSource):
             levels=tuple((each.shape[self._y], each.shape[self._x]) for each in levels) if len(levels) > 1 else (),
             nodata=nodata,
             channel_names=called[self._chosen],
-            tags=sizes.resolution,
-            note="; ".join(filter(None, (note, nodata_note(nodata), unit_note, size_note, place.note))),
+            tags=tags,
+            note="; ".join(
+                filter(None, (note, nodata_note(nodata), unit_note, size_note, place.note, lost_note(lost)))
+            ),
         )
 
     def crop(self, page: int, region: Region) -> np.ndarray:

@@ -93,14 +93,15 @@ def _metadata(folder: Path) -> tuple[dict[str, Any], bool]:
         return {}, False
     try:
         group = zarr.open_group(str(folder), mode="r")
-    except (OSError, ValueError):
+        return ome_metadata(group), group.attrs.get("_creator") == CREATOR
+    except Exception:  # whatever a folder holds that is no Zarr of anybody's
         return {}, False
-    return ome_metadata(group), group.attrs.get("_creator") == CREATOR
 
 
 def _image_around(path: Path) -> Path | None:
     """The OME-Zarr image that is this folder or that it lies in. Raises UsageError for a place of labels in none."""
-    folders = (path.absolute(), *path.absolute().parents)
+    whole = Path(os.path.abspath(path))  # without .., which is not in what it seems to lie in
+    folders = (whole, *whole.parents)
     for folder in folders:
         ome, ours = _metadata(folder)
         if "multiscales" in ome and not ours and "image-label" not in ome:
@@ -116,7 +117,7 @@ def _image_around(path: Path) -> Path | None:
 
 def _labels_path(path: Path, around: Path) -> Path:
     """Where a mask goes whose path is an image or lies in one. Raises UsageError."""
-    inside = path.absolute().relative_to(around).parts
+    inside = Path(os.path.abspath(path)).relative_to(around).parts
     if not inside:
         return path / "labels" / LABELS
     if len(inside) == 1 and inside[0] == "labels":

@@ -81,7 +81,7 @@ def read_record(mask: Path, record: object) -> Origin | None:
         reading = Reading(channel=said["channel"], palette=said["palette"])
         place = Path(image) if is_url(Path(image)) else Path(os.path.normpath(mask.parent / image))
         return Origin(place, reading, int(said["level"]), str(said["pixels"]), classes)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
 
 

@@ -82,6 +82,11 @@ def _decision(decision: Decision) -> Rows:
     kept = [f"of {decision.min_size:g} squared diameters and more"] if decision.min_size else []
     kept += ["holes filled"] if decision.fill_holes else []
     kept += [f"parted at necks {decision.split:g} diameters deep"] if decision.split else []
+    kept += (
+        [f"each part of {decision.min_part:g} squared diameters and more"]
+        if decision.split and decision.min_part
+        else []
+    )
     kept += [f"sure to {decision.peak:g} somewhere"] if decision.peak else []
     if kept:
         rows.append(("objects", ", ".join(kept)))

@@ -133,6 +133,7 @@ DECISION: Mapping[str, Rule] = {
     "diameter": _or_none(_LENGTH),
     "diameters": _or_none(Rule(_are_diameters, "two lengths in pixels, the lesser first")),
     "split": Rule(lambda value: _is_number(value) and 0 <= value <= 1, "a number of 0 to 1"),
+    "min_part": Rule(lambda value: _is_number(value) and 0 <= value <= 1, "a number of 0 to 1"),
     "min_size": Rule(lambda value: _is_number(value) and 0 <= value <= 1, "a number of 0 to 1"),
     "fill_holes": Rule(lambda value: isinstance(value, bool), "true or false"),
     "peak": Rule(lambda value: _is_number(value) and 0 <= value < 1, "a number from 0 to below 1"),

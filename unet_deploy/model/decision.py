@@ -30,6 +30,8 @@ class Decision:
     split: float = 0.0
     """How much deeper, in diameters, two parts of an object must be than the neck between them to be two objects; 0
     parts nothing."""
+    min_part: float = 0.0
+    """Area of the smallest part that is an object by itself, in squared diameters; a smaller one is a bulge."""
     min_size: float = 0.0
     """Area of the smallest object, in squared diameters."""
     fill_holes: bool = False
@@ -77,6 +79,7 @@ class Decision:
         """How it makes objects, for people."""
         parts = [f"threshold {self.threshold:g}"]
         parts += [f"parted from a depth of {self.split:g} diameters"] if self.split else []
+        parts += [f"no part under {self.min_part:g} squared diameters"] if self.split and self.min_part else []
         parts += [f"none under {self.min_size:g} squared diameters"] if self.min_size else []
         parts += ["holes filled"] if self.fill_holes else []
         parts += [f"none whose probability stays under {self.peak:g}"] if self.peak else []

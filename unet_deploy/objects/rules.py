@@ -24,6 +24,8 @@ class Rules:
     """How much deeper, in diameters, two parts of a component must be than the neck between them; 0 parts nothing."""
     min_share: float = 0.0
     """Objects of a smaller area are left out too, in squared diameters."""
+    min_part: float = 0.0
+    """Area that each of two parts has at least, in squared diameters: a smaller one is a bulge of the other."""
     peak: float = 0.0
     """Objects whose probability of being no background reaches it nowhere are left out too; 0 leaves out none. It is
     hysteresis thresholding with this as the upper threshold (Canny 1986, section VI)."""
@@ -47,7 +49,9 @@ class Rules:
 
     def parting(self, diameter: float) -> Parting:
         """Return how components are parted, by the diameter of the objects of their page, in pixels."""
-        return Parting(self.split * diameter, SMOOTHING * diameter, self.connectivity)
+        return Parting(
+            self.split * diameter, SMOOTHING * diameter, self.connectivity, least=self.min_part * diameter**2
+        )
 
 
 COMPONENTS = Rules()

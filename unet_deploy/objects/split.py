@@ -10,7 +10,9 @@ A peak that stands at least some depth above the saddle to a higher one is that 
 one go to the object beyond its highest saddle. How far a peak stands above its saddle is its dynamic (Grimaud 1992, "A
 new measure of contrast: the dynamics"). The parts are a watershed with the peaks that are left as seeds, which is a
 forest over the highest saddles with a tree for each seed (Cousty et al. 2009, "Watershed cuts: minimum spanning forests
-and the drop of water principle").
+and the drop of water principle"). While water falls, peaks are islands that meet at saddles: one that is small when it
+meets another may be but a bulge of it (area beside depth: Vachier and Meyer 1995, "Extinction value: a new measurement
+of persistence").
 """
 
 from __future__ import annotations
@@ -38,6 +40,8 @@ class Parting:
     """How far a peak must stand above its saddle."""
     sigma: float
     connectivity: Connectivity
+    least: float = 0.0
+    """Pixels that each of two parts has when they meet; where one has fewer, they are one part."""
 
     def parts_of(self, shapes: Sequence[np.ndarray]) -> list[np.ndarray | None]:
         """Return the parts of each shape: (h, w) int32, 1, 2, ... in raster order of their first pixels, 0 outside.
@@ -81,7 +85,8 @@ class Parting:
         pixels = np.flatnonzero(flat).astype(np.int32)
         basins, peaks = self._basins(flat, pixels, width)
         pairs, saddles = self._saddles(flat, pixels, basins, width)
-        owners = _joined(flat[pixels[peaks]].tolist(), pairs, saddles, self.depth)
+        islands = flat[pixels[peaks]].tolist(), np.bincount(basins).tolist()
+        owners = self._joined(*islands, pairs, saddles)
         roots, numbers = np.unique(owners, return_inverse=True)
         if len(roots) == 1:
             return None
@@ -137,32 +142,33 @@ class Parting:
         order = order[np.argsort(-low[order], kind="stable")]
         return np.stack(np.divmod(key[order], count), axis=1).tolist(), low[order].tolist()
 
+    def _joined(self, peaks: list[float], areas: list[int], pairs: list[list[int]], saddles: list[float]) -> np.ndarray:
+        """Return one of the basins of the part that the basin of each peak belongs to, (k,).
+
+        peaks, areas: their heights, and the pixels of their basins. pairs, saddles: the basins that touch and how high,
+        the highest first.
+
+        An island knows its highest peak, a part its pixels. Both parts at the shore are all of their islands where
+        these are not deep, or they small: of two parts that stayed apart neither was, and the water only falls.
+        """
+        areas = areas.copy()
+        islands, parts = list(range(len(peaks))), list(range(len(peaks)))
+        for (one, other), saddle in zip(pairs, saddles, strict=True):
+            lower, higher = sorted((_root(islands, one), _root(islands, other)), key=peaks.__getitem__)
+            if lower == higher:
+                continue
+            islands[lower] = higher
+            near, far = _root(parts, one), _root(parts, other)
+            if peaks[lower] - saddle < self.depth or min(areas[near], areas[far]) < self.least:
+                parts[far] = near
+                areas[near] += areas[far]
+        return np.array([_root(parts, peak) for peak in range(len(peaks))])
+
 
 def _around(connectivity: Connectivity) -> list[tuple[int, int]]:
     """Return how far down and right of a pixel its neighbours are, in raster order."""
     near = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)]
     return near if connectivity == 8 else [(y, x) for y, x in near if 0 in (y, x)]
-
-
-def _joined(peaks: list[float], pairs: list[list[int]], saddles: list[float], depth: float) -> np.ndarray:
-    """Return the peak that the basin of each goes to, (k,): itself where it stands deep enough.
-
-    peaks: their heights. pairs, saddles: the basins that touch and how high, the highest first.
-    """
-    seeds = [True] * len(peaks)
-    roots = list(range(len(peaks)))
-    for (one, other), saddle in zip(pairs, saddles, strict=True):
-        ends = sorted({_root(roots, one), _root(roots, other)}, key=lambda peak: (-peaks[peak], peak))
-        if len(ends) == 2:
-            higher, lower = ends
-            roots[lower] = higher
-            seeds[lower] = peaks[lower] - saddle >= depth
-    roots = list(range(len(peaks)))
-    for one, other in pairs:
-        ends = sorted({_root(roots, one), _root(roots, other)}, key=lambda peak: not seeds[peak])
-        if len(ends) == 2 and not seeds[ends[1]]:
-            roots[ends[1]] = ends[0]
-    return np.array([_root(roots, peak) for peak in range(len(peaks))])
 
 
 def _root(roots: list[int], of: int) -> int:

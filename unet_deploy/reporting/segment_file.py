@@ -30,7 +30,7 @@ class SegmentPage:
 
     def __init__(self, path: Path, *, images: int, resume: bool = False, overwrite: bool = False) -> None:
         check_page(path, resume=resume, overwrite=overwrite)
-        self.path, self._images = path, images
+        self.path, self._images, self._replaces = path, images, overwrite
         self._before = lines_before(path) if resume and not overwrite and path.exists() else {}
         self._command: Command | None = None
         self._lines: list[Line] = []
@@ -68,7 +68,7 @@ class SegmentPage:
         """Whether there is more to say than a page that is there: not where all was made before, or nothing was."""
         made = self._command or self._single
         both = bool(self._lines) and any(other.failed for other in self._others)
-        first = bool(self._lines or self._others) and not self.path.exists()
+        first = bool(self._lines or self._others) and (self._replaces or not self.path.exists())
         return bool(made or both or first)
 
     def _note(self, outcome: Outcome[Report]) -> None:

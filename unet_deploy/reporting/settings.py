@@ -28,5 +28,6 @@ def _words(rules: Rules) -> str:
     words += [f"of {rules.min_share:g} squared diameters and more"] if rules.min_share else []
     words += ["holes filled"] if rules.fill_holes else []
     words += [f"parted at necks {rules.split:g} diameters deep"] if rules.split else []
+    words += [f"each part of {rules.min_part:g} squared diameters and more"] if rules.split and rules.min_part else []
     words += [f"with a probability of foreground of {rules.peak:g} and more somewhere"] if rules.peak else []
     return ", ".join(words)

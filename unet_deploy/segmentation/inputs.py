@@ -47,7 +47,7 @@ def find_images(inputs: Iterable[str], notify: Callable[[str], None] | None = No
         else:
             images, missing = [], f"{given}: no such file or folder"
         if not images:
-            raise ImageError(missing)
+            raise ImageError(missing + ("; masks, overlays and numbers of a run are left out" if ours else ""))
         found.update(dict.fromkeys(images))
     if ours and notify:
         more = f" and {len(ours) - 1} more" if len(ours) > 1 else ""
@@ -130,6 +130,10 @@ def _name_masks(images: Sequence[Path], output: Path | None) -> list[Path]:
         return [output]
     if output is not None and len(images) == 1 and output.suffix and not os.path.isdir(output):
         raise UsageError(f"{output}: {known_formats()}, or a folder")
+    if output is not None and os.path.isfile(output):
+        raise UsageError(f"{output}: is a file and no mask; give a folder")
+    if inner := [image for image in images if output is None and is_zarr(image.parent)]:
+        raise UsageError(f"{inner[0]}: lies in a Zarr, and no file belongs beside it; give the mask with --output")
     return [(image.parent if output is None else output) / f"{image.stem}.mask.tif" for image in images]
 
 
@@ -137,14 +141,14 @@ def _named(asked: str | None, mask: Path, what: str, images: int) -> Path | None
     """The file that was asked for, or one beside the mask where only its type was, in one word."""
     if asked is None:
         return None
-    path = Path(asked)
+    path, kind = Path(asked), asked.removeprefix(".")
     if path.suffix or len(path.parts) > 1:
         if images > 1:
             raise UsageError(
                 f"--{what} {asked}: one file for {images} images; give just {path.suffix[1:] or 'its type'}"
             )
         return path
-    base, end = beside(mask), tiff_suffix(mask) if asked == "tif" else f".{asked}"
+    base, end = beside(mask), tiff_suffix(mask) if kind == "tif" else f".{kind}"
     return base.with_name(f"{base.name}.{what}{end}")
 
 

@@ -54,16 +54,20 @@ class ObjectRules:
     split: float | bool | None = None
     """Whether objects that touch are parted, or how much deeper, in diameters, they must be than the neck between them.
     True is as deep as the card says, or 0.04 where it parts nothing."""
+    min_part: float | None = None
+    """Area that each of two parts has at least where objects are parted, in squared diameters, from 0 to 1."""
     peak: float | None = None
     """Objects whose probability of being no background reaches it nowhere are left out; 0 leaves out none."""
 
     def __post_init__(self) -> None:
         settle(self, connectivity=whole, min_size=whole_or_none, fill_holes=_yes_or_no_or_none, split=_depth)
-        settle(self, coordinates=one_of(*get_args(Coordinates)), peak=number_or_none)
+        settle(self, coordinates=one_of(*get_args(Coordinates)), peak=number_or_none, min_part=number_or_none)
         if self.min_size is not None and self.min_size < 0:
             raise UsageError(f"min_size: give pixels from 0, not {self.min_size}")
         if self.connectivity not in (4, 8):
             raise UsageError(f"connectivity: there are 4 and 8, not {self.connectivity}")
+        if self.min_part is not None and not 0 <= self.min_part <= 1:
+            raise UsageError(f"min_part: give squared diameters from 0 to 1, not {self.min_part:g}")
         if self.peak is not None and not 0 <= self.peak < 1:
             raise UsageError(f"peak: give a probability from 0 to below 1, not {self.peak:g}")
 
@@ -83,6 +87,7 @@ class ObjectRules:
             decision.fill_holes if self.fill_holes is None else self.fill_holes,
             (decision.split or DEPTH) if split is True else float(split),
             decision.min_size if self.min_size is None else 0.0,
+            decision.min_part if self.min_part is None else self.min_part,
             self.peak_by(decision),
         )
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 
-from unet_deploy.errors import UsageError
-from unet_deploy.images import ImageInfo, is_zarr_folder
+from unet_deploy.errors import UsageError, address
+from unet_deploy.images import ImageInfo, is_url, is_zarr_folder, url_of
 from unet_deploy.masks import (
     Keep,
     Layout,
@@ -29,11 +30,16 @@ from unet_deploy.tiling import Region
 
 
 def beside(mask: Path) -> Path:
-    """What the names of other files begin with: that of the mask, or of the Zarr that it lies in."""
+    """What the names of other files begin with: that of the mask, or of the Zarr and the image in it that it lies in.
+
+    >>> beside(Path("plate.zarr/A/1/0/labels/nuclei")).name, beside(Path("image.zarr/labels/nuclei")).name
+    ('plate.A.1.0', 'image')
+    """
     whole = Path(os.path.abspath(mask))
     for path in (*reversed((mask, *mask.parents)), *reversed(whole.parents)):
         if path.suffix == ".zarr":
-            return path.with_suffix("")
+            below = whole.relative_to(os.path.abspath(path)).parts
+            return path.with_name(".".join((path.stem, *takewhile(lambda part: part != "labels", below))))
     if whole.parent.name == "labels" and is_zarr_folder(whole.parent.parent):
         return whole.parent.parent
     return mask.with_suffix("").with_suffix("") if is_ome_name(mask) else mask.with_suffix("")
@@ -149,8 +155,12 @@ class Outputs:
         """The same, for objects of rules with this peak."""
         if not (peak and self.count_objects):
             return self
-        suffix = ".zarr" if format_of(self.mask).shared else ".tif"
-        return replace(self, sure=(base := beside(self.mask)).with_name(f"{base.name}.sure{suffix}"))
+        kind, base = format_of(self.mask), beside(self.mask)
+        own = kind.place(
+            self.mask
+        ).name  # of two labels of an image, and of mask.tif and mask.ome.tif, each has its own
+        name = own if own.startswith(base.name) else f"{base.name}.{own}"
+        return replace(self, sure=base.with_name(f"{name}.sure{'.zarr' if kind.shared else '.tif'}"))
 
     @property
     def count_objects(self) -> bool:
@@ -166,9 +176,13 @@ class Outputs:
     def places(self) -> list[Path]:
         """The files and folders that they are: a mask may be given the name of the image whose label it becomes.
 
-        Raises UsageError for a name that says of another kind of file, and MissingPackageError where one is to be
-        written by a package that is not installed.
+        Raises UsageError for a URL and for a name that says of another kind of file, and MissingPackageError where one
+        is to be written by a package that is not installed.
         """
+        if elsewhere := next(filter(is_url, self), None):
+            raise UsageError(
+                f"{address(url_of(elsewhere))}: outputs are written to this machine; give a file or folder"
+            )
         for path in self.of_pixels:
             check_mask_name(path)
         if self.instances and not is_mask_name(self.instances):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from unet_deploy._version import __version__
+from unet_deploy.images import SILENCE
 from unet_deploy.masks import Keep, format_of
 from unet_deploy.segmentation.compute import Task
 from unet_deploy.segmentation.models import Given, Models
@@ -21,9 +22,9 @@ def mark_of_job(state: str, outputs: Outputs, models: Models | Given, options: O
     """The mark of the files that a run makes of an image in this state.
 
     Another image, model, set of outputs or setting has another, and so has a precision that was asked for by name. What
-    the answer does not depend on – tiles, memory, whether it was resumed – is not in it.
+    the answer does not depend on – tiles, memory, patience, whether it was resumed – is not in it.
     """
-    settings = replace(options, tile_size=None, max_memory=None, resume=False, overwrite=False)
+    settings = replace(options, tile_size=None, max_memory=None, timeout=SILENCE, resume=False, overwrite=False)
     names = [each.name for each in outputs]
     return key_of(state, models.fingerprint, models.precision, asdict(settings), names)
 
