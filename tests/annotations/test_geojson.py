@@ -73,6 +73,7 @@ REFUSED = {
     "is open": changed(coordinates=[SQUARE]),
     "no pairs of numbers": changed(coordinates=[[["a", 1], [2, 2], ["a", 1]]]),
     "lies on plane z 2 of a stack": changed(plane={"z": 2, "t": 0}),
+    "annotation of no class around shapes that have one": [feature(None, SQUARE), feature("cell", SQUARE)],
     "annotation of no class beside detections": [feature(None, SQUARE), feature("cell", SQUARE, kind="detection")],
     "nothing is drawn in it": [],
     "is damaged, or no GeoJSON": [{"type": "Feature", "geometry": {"type": "Polygon"}}],

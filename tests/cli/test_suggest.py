@@ -340,3 +340,20 @@ def test_memory_keeps_to_its_ceiling(tmp_path, slide):
     done = subprocess.run(list(map(str, words)), capture_output=True, text=True, check=True)
     assert int(done.stdout.splitlines()[-1]) < ceiling
     assert all(2372 <= top <= 3268 for top, *_ in boxes(tmp_path / "r.geojson"))
+
+
+def test_what_somebody_drew_is_not_written_over(tmp_path, slide, capsys):
+    beside = slide.with_suffix(".geojson")
+    words = ("suggest", slide, "-o", beside, "-n", 2, *AS_IT_IS)
+    assert run(*words) == 0
+    assert run(*words, "--overwrite") == 0  # regions that were suggested, and nothing in them
+    drawn = json.loads(beside.read_text())
+    cell = json.loads(json.dumps(drawn["features"][0]))
+    cell["properties"]["classification"] = {"name": "cell"}
+    drawn["features"].append(cell)
+    beside.write_text(json.dumps(drawn))
+    capsys.readouterr()
+    for more in ((), ("-o", tmp_path), ("-o", tmp_path / "o.geojson", "--avoid", tmp_path / "o.geojson")):
+        (tmp_path / "o.geojson").write_text(json.dumps(drawn))
+        assert "is what is to be read, and would be lost" in refusal(capsys, *words, *more, "--overwrite")
+    assert json.loads(beside.read_text()) == drawn

@@ -356,3 +356,8 @@ def test_what_a_model_was_trained_on_is_known_by_its_pixels():
     assert not was_trained_on(card, pixels + 1, Part(0), None)
     assert not was_trained_on(card, pixels, block, Split("last:0.1", (), (block,)))
     assert was_trained_on(card, pixels, block, Split("last:0.2", (), (block,)))
+    one_of_several = replace(card, split="last:0.1 held back: 1 of 10 images")
+    assert was_trained_on(one_of_several, pixels, block, Split("last:0.1", (), (block,)))
+    region = replace(card, training_images=(digest_of(pixels[:, 1:]),))
+    assert was_trained_on(region, pixels, Part(0), None, Region(1, 0, 2, 4))
+    assert not was_trained_on(region, pixels, Part(0), None, Region(0, 0, 2, 4))

@@ -178,6 +178,17 @@ def test_white_is_zero_turns_scans_over_and_no_labels(tmp_path, dtype):
     np.testing.assert_array_equal(read(tmp_path / "w.tif", open_labels)[1][0], stored)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.int16])
+def test_white_is_zero_says_nothing_of_numbers_without_a_least_and_a_greatest(tmp_path, dtype):
+    stored = GREY.astype(dtype)
+    nodata = [(42113, "s", 0, "-9999", True)]
+    tifffile.imwrite(tmp_path / "w.tif", stored, photometric="miniswhite", metadata=None, extratags=nodata)
+    info, pixels = read(tmp_path / "w.tif")
+    np.testing.assert_array_equal(pixels[0], stored)
+    assert info.nodata == -9999
+    assert "shown inverted" in info.note
+
+
 def test_few_colours_are_no_scale():
     assert not is_lut(np.array([[0, 65535], [0, 0], [0, 0]], np.uint16))
     assert meaning_of(Stored(1, np.array([[0, 65535]] * 3, np.uint16)), "auto").colours.shape == (1, 2)

@@ -302,3 +302,20 @@ def test_the_profile_of_colours_and_the_place_on_earth_go_to_the_mask(tmp_path):
         tags = file.pages[0].tags
         assert tags[34675].value == b"profile"
         assert [tuple(tags[code].value) for code in (33550, 33922, 34735)] == [each[3] for each in geo]
+
+
+def test_strips_of_a_later_page_may_lie_in_another_order(tmp_path):
+    path, pixels = tmp_path / "a.tif", RNG.integers(0, 255, (3, 64, 50), dtype=np.uint8)
+    tifffile.imwrite(path, pixels, rowsperstrip=16, metadata=None, photometric="minisblack")
+    with tifffile.TiffFile(path) as file:
+        offsets, places = file.pages[1].dataoffsets, file.pages[1].aspage().tags[273].valueoffset
+    with path.open("r+b") as file:
+        for offset, strip in zip(reversed(offsets), pixels[1].reshape(4, 16, 50), strict=True):
+            file.seek(offset)
+            file.write(strip.tobytes())
+        file.seek(places)
+        file.write(np.array(offsets[::-1], "<u4").tobytes())
+    np.testing.assert_array_equal(tifffile.imread(path), pixels)
+    with open_image(path) as source:
+        got = np.concatenate([source.read(page, source.info.region) for page in range(3)])
+    np.testing.assert_array_equal(got, pixels)

@@ -70,9 +70,12 @@ def test_secrets_of_an_address_are_not_recorded(tmp_path):
     assert "0a1b" not in json.dumps(record)
 
 
+INFINITE = '{"unet-deploy": {"image": "a", "channel": null, "palette": "auto", "level": Infinity, "pixels": ""}}'
+
+
 @pytest.mark.parametrize(
     "said",
-    [None, "", "[]", "{}", '{"unet-deploy": 1}', '{"unet-deploy": {"image": 1}}', "\udcff", "[" * 100_000],
+    [None, "", "[]", "{}", '{"unet-deploy": 1}', '{"unet-deploy": {"image": 1}}', "\udcff", "[" * 100_000, INFINITE],
 )
 def test_what_others_wrote_there_is_no_origin(tmp_path, said):
     tags = [] if said is None else [(269, "s", 0, said.encode("utf-8", "replace"), True)]

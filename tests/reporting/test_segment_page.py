@@ -183,6 +183,14 @@ def test_a_single_image_that_fails_has_a_page_that_says_so(slide):
     assert "slide.tif" in page.text
 
 
+def test_a_page_that_is_replaced_says_that_the_image_failed(slide):
+    words = ("segment", slide, "-o", "m.tif", "--report", "r.html", "--overwrite", *QUIET)
+    assert run(*words) == 0
+    slide.write_bytes(b"II*\0 and no more")
+    assert run(*words) == 3
+    assert "No mask was made" in Page(slide.parent / "r.html").text
+
+
 @pytest.mark.long
 def test_a_page_of_a_large_slide_is_made_within_its_memory(tmp_path, nuclei_image):
     """Most of it is glass, so that it takes seconds; the page says what the process held."""

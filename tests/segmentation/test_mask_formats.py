@@ -7,6 +7,7 @@ import pytest
 import tifffile
 from broken import pull_the_plug
 from command_line import error, unet_deploy
+from sample_zarr import noise, write_image
 
 pytest.importorskip("zarr")
 
@@ -150,3 +151,39 @@ def test_a_folder_of_images_leaves_out_what_a_run_wrote_in_every_format(tmp_path
     for name in ("b.zarr", "a.mask.instances.zarr"):
         (tmp_path / name).mkdir()
     assert [path.name for path in find_images([str(tmp_path)])] == ["a.png", "b.zarr"]
+
+
+def test_labels_of_one_image_and_masks_of_two_suffixes_share_no_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for image in ("a.zarr", "p.zarr/A/1/0"):
+        write_image(Path(image), noise(64, 64), "yx")
+    names = ["a.zarr/labels/one", "a.zarr/labels/two", "a.zarr", "p.zarr/A/1/0/labels/one", "x.tif", "x.ome.tif"]
+    made = [Outputs.beside(name, probabilities=True, objects=None, instances="i.tif").with_sure(0.9) for name in names]
+    assert len({outputs.sure for outputs in made}) == len(names)
+    assert [outputs.probabilities.name for outputs in made[2:4]] == ["a.probabilities.tif", "p.A.1.0.probabilities.tif"]
+
+
+def test_outputs_are_refused_where_none_can_be(tmp_path, capsys, speckle):
+    tifffile.imwrite(tmp_path / "a.tif", speckle)
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "p.zarr" / "A").mkdir(parents=True)
+    tifffile.imwrite(tmp_path / "p.zarr" / "A" / "b.tif", speckle)
+    for words, said in (
+        (("-o", "s3://bucket/mask.zarr"), "s3://bucket/mask.zarr: outputs are written to this machine"),
+        (("-o", "https://host/mask.tif"), "outputs are written to this machine"),
+        (("-o", tmp_path / "file"), "file: is a file and no mask; give a folder"),
+    ):
+        assert said in error("segment", tmp_path / "a.tif", *words, code=2)
+    assert "lies in a Zarr" in error("segment", tmp_path / "p.zarr" / "A" / "b.tif", code=2)
+    assert not Path("s3:").exists()
+
+
+def test_a_folder_of_masks_alone_says_that_they_are_left_out(tmp_path, speckle):
+    tifffile.imwrite(tmp_path / "a.mask.tif", speckle)
+    with pytest.raises(api.errors.ImageError, match=r"no image in this folder.*masks, overlays and numbers of a run"):
+        find_images([str(tmp_path)])
+
+
+def test_a_type_may_begin_with_its_dot():
+    (outputs,) = name_outputs([Path("a.png")], None, objects=".csv", instances=".tif")
+    assert [outputs.objects.name, outputs.instances.name] == ["a.mask.objects.csv", "a.mask.instances.tif"]

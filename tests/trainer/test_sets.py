@@ -94,6 +94,24 @@ def test_two_sets_of_one_name_are_refused(laboratories):
         read_sets(both, CELLS)
 
 
+def test_a_set_may_lack_a_class_that_another_has(laboratories):
+    for path in (laboratories / "far" / "masks").iterdir():
+        tifffile.imwrite(path, np.zeros((300, 300), np.uint16))
+    found = read_sets(sets(laboratories), CELLS)
+    assert {each.name.partition("/")[0] for each in found.training} == {"near", "far"}
+
+
+def test_objects_that_fill_the_image_are_learned_by_the_gaps_between_them(tmp_path):
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+    numbers = np.kron(np.arange(1, 17, dtype=np.uint16).reshape(4, 4), np.ones((30, 30), np.uint16))
+    for at in range(3):
+        tifffile.imwrite(tmp_path / "images" / f"{at}.tif", (numbers * 9).astype(np.uint8))
+        tifffile.imwrite(tmp_path / "masks" / f"{at}.tif", numbers)
+    found = read_sets([DataSet(tmp_path, mask_kind="instances")], CELLS)
+    assert all(set(np.unique(each.labels)) == {0, 1} for each in found.training)
+
+
 def test_sets_of_other_channels_are_refused(laboratories):
     for path in (laboratories / "far" / "images").iterdir():
         image = tifffile.imread(path)

@@ -5,12 +5,13 @@ QuPath counts in pixels of the finest level from the corner of the first one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from unet_deploy.annotations.classes import is_ignored
 from unet_deploy.annotations.json_file import drawing_of, parsing, read_json
 from unet_deploy.annotations.shapes import Drawing, Polygon, Ring, Shape, no_area, ring_of
 from unet_deploy.errors import DataError
@@ -48,11 +49,29 @@ def _shapes(path: Path, features: Sequence[Mapping[str, Any]]) -> list[Shape]:
     kinds = [_kind(feature) for feature in features]
     around = [shape for shape, kind in zip(shapes, kinds, strict=True) if kind not in _DETECTIONS and shape.of is None]
     if around and any(kind in _DETECTIONS for kind in kinds):
-        raise DataError(
-            f"{path}: {around[0].words} is an annotation of no class beside detections; give it the class Annotated if "
-            "all in it is annotated, the class of what it is, or delete it"
-        )
+        raise _no_one_meaning(path, around[0], "beside detections")
+    classified = [shape for shape in shapes if isinstance(shape.of, str) and not is_ignored(shape.of)]
+    for shape in _holding(around, classified):
+        raise _no_one_meaning(path, shape, "around shapes that have one")
     return shapes
+
+
+def _holding(around: Sequence[Shape], others: Sequence[Shape]) -> Iterator[Shape]:
+    """Those of some shapes whose box holds that of any other."""
+    if not others:
+        return
+    least, most = np.stack([shape.box for shape in others], axis=1)
+    for shape in around:
+        low, high = shape.box
+        if ((least >= low).all(axis=1) & (most <= high).all(axis=1)).any():
+            yield shape
+
+
+def _no_one_meaning(path: Path, shape: Shape, where: str) -> DataError:
+    return DataError(
+        f"{path}: {shape.words} is an annotation of no class {where}; give it the class Annotated if "
+        "all in it is annotated, the class of what it is, or delete it"
+    )
 
 
 def _kind(feature: Mapping[str, Any]) -> str:
