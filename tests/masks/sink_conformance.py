@@ -221,8 +221,12 @@ class FileSinkConformance(SinkConformance):
             self.begin(path, asked, key=other, resume=True)
         assert self.begin(path, asked, resume=True)
         assert not self.begin(path, asked, overwrite=True)
-        assert not self.begin(path, asked, key=other)  # of no use to anyone any more
-        assert not self.begin(path, asked, key=None, todo=[])
+        with pytest.raises(
+            UsageError, match="of another model; go on with that and --resume, or start anew with --over"
+        ):
+            self.begin(path, asked, key=other)
+        assert not self.begin(path, asked, key=other, overwrite=True)
+        assert not self.begin(path, asked, key=None, todo=[], overwrite=True)
         assert not self.leftovers(path)
 
     def test_an_unfinished_run_of_an_older_version_is_refused_in_one_line(self, tmp_path):

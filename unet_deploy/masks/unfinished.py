@@ -63,21 +63,27 @@ def check_record(path: Path, file: IO[bytes]) -> None:
 def can_resume(output: Path, found: str, wanted: str, *, resume: bool) -> bool:
     """Whether what an unfinished run left, by the header of its record, is what this one would make.
 
-    Raises UsageError where it is and was not to be resumed, and where it is not and was.
+    Raises UsageError where some run could go on from it and this one was not to, and where this one cannot and was.
     """
-    if found == wanted and not resume:
-        raise UsageError(
-            f"{output}: an unfinished run is kept beside it; go on with --resume, or start anew with --overwrite"
-        )
-    if found != wanted and resume:
-        raise UsageError(f"{output}: the unfinished run {_difference(key_of(found), key_of(wanted))}")
+    theirs, ours = key_of(found), key_of(wanted)
+    if resume and found != wanted:
+        raise UsageError(f"{output}: the unfinished run {_difference(theirs, ours)}")
+    if not resume and (theirs or found == wanted):
+        name = None if found == wanted else _differing(theirs, ours)
+        how = f", of another {name}; go on with that and --resume" if name else "; go on with --resume"
+        raise UsageError(f"{output}: an unfinished run is kept beside it{how}, or start anew with --overwrite")
     return found == wanted
+
+
+def _differing(theirs: dict[str, Any], ours: dict[str, Any]) -> str | None:
+    """The first in which a run differs from this one."""
+    names = [name for name in ours if theirs.get(name) != ours[name]]
+    return "threshold" if "threshold" in names else next(iter(names), None)  # the model's fingerprint follows it
 
 
 def _difference(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
     """How a run differs from this one, and what to do."""
-    names = [name for name in ours if theirs.get(name) != ours[name]]
-    name = "threshold" if "threshold" in names else next(iter(names), None)  # the model's fingerprint follows it
+    name = _differing(theirs, ours)
     if not theirs or name is None:
         return f"is of another version of this program, which kept it in another way; {_ANEW}"
     which = f" ({theirs.get(name)})" if name == "runtime" else ""
