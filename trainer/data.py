@@ -149,15 +149,13 @@ def check_classes(images: Sequence[Annotated], classes: Sequence[str], mask: Pat
     absent = absent_class((each.said for each in images), classes)
     if absent is None:
         return
+    drawn = is_drawing(mask)
+    where = mask if drawn else mask.parent
     if absent == classes[0]:
-        raise DataError(
-            f"{mask}: nowhere is {absent!r}: all that is annotated is objects; annotate what is around some"
-        )
-    if is_drawing(mask):
-        raise DataError(f"{mask}: no shape is a {absent!r}; draw some, or name the classes that are drawn")
-    raise DataError(
-        f"{mask.parent}: class {absent!r} occurs in no mask; check the masks, or name the classes they have"
-    )
+        raise DataError(f"{where}: nowhere is {absent!r}, only objects are; annotate what lies around some of them")
+    if drawn:
+        raise DataError(f"{where}: no shape is a {absent!r}; draw some, or name the classes that are drawn")
+    raise DataError(f"{where}: class {absent!r} occurs in no mask; check the masks, or name the classes they have")
 
 
 @dataclass(frozen=True)

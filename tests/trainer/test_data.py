@@ -64,7 +64,7 @@ BAD = {
     ),
     "one class": (
         lambda root: [tifffile.imwrite(p, np.ones((90, 90), np.uint8)) for p in (root / "masks").iterdir()],
-        r"masks: class 'background' occurs in no mask",
+        r"masks: nowhere is 'background', only objects are; annotate what lies around some of them",
     ),
     "one row": (
         lambda root: [tifffile.imwrite(root / kind / "cell3.tif", np.ones((1, 90), np.uint8)) for kind in KINDS],

@@ -337,7 +337,7 @@ def test_a_training_from_nothing_leaves_what_it_left_before_there_were_parents(p
         "format state architecture about recipe split training_images mask_kind mask_values metrics examples decision"
     )
     assert " ".join(weights["about"]) == "classes normalization pixel_size_um trained_on license command"
-    assert " ".join(checkpoint["settings"]) == "recipe classes normalization validation images machine"
+    assert " ".join(checkpoint["settings"]) == "recipe classes normalization validation shares images machine"
     assert "parent" not in read_parent(parent).card.to_json()
 
 
