@@ -106,8 +106,7 @@ def annotate(
 ) -> list[Annotated]:
     """Put images to their masks, objects that touch put apart; where an image holds no data its truth is background.
 
-    Raises DataError for sizes that differ, and for pixels of no class: which these are
-    is only guessed.
+    Raises DataError for sizes that differ, and for pixels of no class: which these are is only guessed.
     """
     truths, void = masks.truths, masks.code.void
     if void is not None:

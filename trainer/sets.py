@@ -154,8 +154,8 @@ def read_found(sets: Sequence[FoundSet], description: ModelDescription, diameter
 
     Each set is drawn from as often as its weight says, whatever its size. diameter: that objects are brought to, in
     pixels; None leaves images as they are.
-    Raises DataError as `read_annotated`, for a class that occurs in no image to train on, for nothing annotated to
-    validate on, and for sets of different numbers of channels.
+    Raises DataError as `annotate`, and as `check_classes` of all sets together, for a class that occurs in no image to
+    train on, for nothing annotated to validate on, and for sets of different numbers of channels.
     """
     read = [_read(each, description) for each in sets]
     check_classes([each for _, one in read for each in one], description.classes, sets[0].found.pairs[0].mask)
