@@ -17,7 +17,7 @@ from unet_deploy.errors import DataError
 from unet_deploy.evaluation.objects import IOU_THRESHOLDS, match_objects, objects_found
 from unet_deploy.evaluation.truths import Truth
 from unet_deploy.model.decision import UNDECIDED, Decision
-from unet_deploy.objects.rules import Rules
+from unet_deploy.segmentation.options import ObjectRules
 from unet_deploy.segmentation.trust import Confidence
 
 LADDERS: dict[str, tuple[Any, ...]] = {
@@ -76,13 +76,7 @@ class Seen:
     def f1(self, decision: Decision) -> tuple[float, ...]:
         """Object F1 at each of `IOU_THRESHOLDS` when objects are made so."""
         labels = self.truth.of_known(self.labels(decision))
-        rules = Rules(
-            fill_holes=decision.fill_holes,
-            split=decision.split,
-            min_share=decision.min_size,
-            min_part=decision.min_part,
-            peak=decision.peak,
-        )
+        rules = ObjectRules().decided_by(decision)
         found = objects_found(labels, rules, self.probabilities / np.float32(255) if rules.peak else None)
         return tuple(each.f1 for each in match_objects(found, self.truth.objects, IOU_THRESHOLDS))
 

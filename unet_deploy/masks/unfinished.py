@@ -69,7 +69,7 @@ def can_resume(output: Path, found: str, wanted: str, *, resume: bool) -> bool:
     if resume and found != wanted:
         raise UsageError(f"{output}: the unfinished run {_difference(theirs, ours)}")
     if not resume and (theirs or found == wanted):
-        name = None if found == wanted else _differing(theirs, ours)
+        name = _differing(theirs, ours)
         how = f", of another {name}; go on with that and --resume" if name else "; go on with --resume"
         raise UsageError(f"{output}: an unfinished run is kept beside it{how}, or start anew with --overwrite")
     return found == wanted

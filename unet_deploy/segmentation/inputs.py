@@ -132,8 +132,9 @@ def _name_masks(images: Sequence[Path], output: Path | None) -> list[Path]:
         raise UsageError(f"{output}: {known_formats()}, or a folder")
     if output is not None and os.path.isfile(output):
         raise UsageError(f"{output}: is a file and no mask; give a folder")
-    if inner := [image for image in images if output is None and is_zarr(image.parent)]:
-        raise UsageError(f"{inner[0]}: lies in a Zarr, and no file belongs beside it; give the mask with --output")
+    zarrs = set() if output is not None else set(filter(is_zarr, {image.parent for image in images}))
+    if inner := next((image for image in images if image.parent in zarrs), None):
+        raise UsageError(f"{inner}: lies in a Zarr, and no file belongs beside it; give the mask with --output")
     return [(image.parent if output is None else output) / f"{image.stem}.mask.tif" for image in images]
 
 
