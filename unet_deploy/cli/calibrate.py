@@ -82,7 +82,7 @@ def calibrate(
     outputs: CalibrationOutputs,
     no_progress: NoProgressOption = False,
 ) -> None:
-    """Choose threshold, splitting, least size and holes of a model by annotated images it never saw."""
+    """Choose threshold, splitting, least sizes, holes and peak of a model by annotated images it never saw."""
     from unet_deploy.evaluation.answers import see
     from unet_deploy.evaluation.calibration import calibrate
     from unet_deploy.evaluation.curves import draw_curves

@@ -75,7 +75,7 @@ class RuleOptions:
         """What counts as an object, as the library says it."""
         from unet_deploy.segmentation.options import ObjectRules
 
-        if self.split is False and (self.split_depth or self.min_part):
+        if self.split is False and (self.split_depth or self.min_part is not None):
             other = "--split-depth" if self.split_depth else "--min-part"
             raise UsageError(f"--no-split and {other}: give one of them")
         split = self.split_depth or self.split
