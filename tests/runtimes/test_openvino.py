@@ -7,11 +7,13 @@ pytest.importorskip("openvino")
 
 from unet_deploy.errors import DeviceError, ModelError, UsageError
 from unet_deploy.model.change import Change
-from unet_deploy.model.contract import pixels_for
+from unet_deploy.model.contract import IMAGE, LABELS, OFFSET, PROBABILITIES, SCALE, pixels_for
 from unet_deploy.runtimes.onnxruntime import OnnxRuntime
-from unet_deploy.runtimes.openvino import OpenVinoRuntime
+from unet_deploy.runtimes.openvino import OpenVinoRuntime, answering, core, read_graph
+from unet_deploy.runtimes.openvino_graph import eased
 from unet_deploy.segmentation.run import segment_array
 from unet_deploy.stream.proof import Unproved
+from unet_deploy.tiling import legal_side
 from unet_deploy.zoo import open_model
 
 
@@ -35,6 +37,36 @@ def test_float32_is_onnx_runtimes_answer(small_models, speckle, name, dtype):
     np.testing.assert_allclose(scores_again, scores, atol=1e-4)
     tied = np.abs(np.diff(np.sort(scores, axis=1)[:, -2:], axis=1))[:, 0] < 2e-4
     assert ((again == labels) | tied).all()
+
+
+CHANGES = {"as it is": Change(), "half": Change(0.5), "threshold": Change(threshold=0.3)}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize("name", ["one", "three", "colour", "deep"])
+def test_the_graph_is_eased_without_another_answer(small_models, name, change):
+    graph, card = read_graph(small_models[name], change)
+    graphs = [answering(graph, [LABELS, PROBABILITIES]) for graph in (graph.clone(), eased(graph))]
+    side = legal_side(2 * change.of(card).margin + 100, change.of(card))
+    feeds = {IMAGE: np.random.default_rng(3).uniform(0, 255, (2, card.channels, side, side)).astype(np.float32)}
+    if card.normalization.method == "percentile":
+        feeds |= {
+            OFFSET: np.zeros((2, card.channels), np.float32),
+            SCALE: np.full((2, card.channels), 0.02, np.float32),
+        }
+    exact = {"INFERENCE_PRECISION_HINT": "f32"}
+    answers = [core().compile_model(each, "CPU", exact)(feeds) for each in graphs]
+    (labels, scores), (again, scores_again) = ([each[port] for port in (LABELS, PROBABILITIES)] for each in answers)
+    np.testing.assert_allclose(scores_again, scores, atol=1e-5)
+    assert labels.min() < labels.max()
+    assert (again != labels).mean() < 1e-4, "where two classes are as probable, by rounding"
+    read_by = {
+        reader.get_node().get_type_name()
+        for node in graphs[1].get_ops()
+        if node.get_type_name() == "Concat"
+        for reader in node.output(0).get_target_inputs()
+    }
+    assert "Convolution" not in read_by
 
 
 @needs_bf16

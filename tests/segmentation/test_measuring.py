@@ -112,9 +112,9 @@ def test_the_grey_scale_is_measured_once(tmp_path, knowing, monkeypatch):
     asked = Counter()
     real = measuring.measure_page
 
-    def counted(source, page, *rest):
+    def counted(source, page, *rest, **how):
         asked[page] += 1
-        return real(source, page, *rest)
+        return real(source, page, *rest, **how)
 
     for module in (measuring, pipeline):
         monkeypatch.setattr(module, "measure_page", counted)

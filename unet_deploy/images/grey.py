@@ -26,7 +26,9 @@ from unet_deploy.model.card import Normalization
 from unet_deploy.tiling import Region
 
 Blocks = Callable[[], Iterable[np.ndarray]]
-_BAND_PIXELS = 1 << 22
+_BAND_PIXELS, _AT_ONCE = 1 << 22, 1 << 18
+"""Pixels that are read at once, and that are counted."""
+
 _BINS = 1 << 16
 
 
@@ -83,12 +85,16 @@ def is_uniform(pixels: np.ndarray, grey: GreyScale) -> bool:
 
 
 def measure_page(
-    source: ImageSource, page: int, normalization: Normalization, region: Region | None = None
+    source: ImageSource,
+    page: int,
+    normalization: Normalization,
+    region: Region | None = None,
+    check: Callable[[], None] = lambda: None,
 ) -> GreyScale:
     """Measure the grey scale of one page, or of a region of it, by the pixels that hold data.
 
     Reads it once or twice for percentiles, and nearly nothing for a fixed scale. Of a page of which a coarser level is
-    read, that level's pixels count.
+    read, that level's pixels count. check: called before each part that is read; what it raises ends the measurement.
     Raises ImageError where pixels are no grey values, or not those that a fixed scale is for.
     """
     source = source if region else source.stored
@@ -101,6 +107,7 @@ def measure_page(
 
     def bands() -> Iterable[np.ndarray]:
         for y in range(part.y, part.bottom, rows):
+            check()
             band = Region(y, part.x, min(rows, part.bottom - y), part.width)
             pixels = source.crop(page, band)
             data = source.data_in(page, band, pixels)
@@ -166,7 +173,7 @@ def _quantiles(blocks: Blocks, channels: int, percents: tuple[float, ...], name:
     for block in blocks():
         narrow = _narrow_offset(block.dtype)
         bins = _BINS if narrow is None else 1 << 8 * block.dtype.itemsize
-        counts = counts + [np.bincount(_upper(pixels, narrow, name), minlength=bins) for pixels in block]
+        counts = counts + [_counts(pixels, narrow, bins, name) for pixels in block]
     if not counts.any():  # a page without data
         return np.zeros((len(percents), channels))
     ranks = np.maximum(1, np.ceil(np.asarray(percents)[:, None] / 100 * counts.sum(axis=1))).astype(np.int64)
@@ -187,6 +194,14 @@ def _quantiles(blocks: Blocks, channels: int, percents: tuple[float, ...], name:
     return _values(upper.astype(np.uint32) << 16 | within.astype(np.uint32)).astype(np.float64)
 
 
+def _counts(pixels: np.ndarray, narrow: int | None, bins: int, name: str) -> np.ndarray:
+    """How many pixels there are in each bin, (bins,) int64."""
+    flat, counts = pixels.reshape(-1), np.zeros(bins, np.int64)
+    for at in range(0, flat.size, _AT_ONCE):  # NumPy makes int64 of what it counts, which is to stay in a cache
+        counts += np.bincount(_upper(flat[at : at + _AT_ONCE], narrow, name), minlength=bins)
+    return counts
+
+
 def _narrow_offset(dtype: np.dtype) -> int | None:
     """Return what makes a bin number of a value of at most 16 bits; None for wider pixels."""
     if dtype.kind == "f" or dtype.itemsize > 2:
@@ -198,8 +213,7 @@ def _upper(pixels: np.ndarray, narrow: int | None, name: str) -> np.ndarray:
     """Return the bin of each pixel by its upper 16 bits, or by all it has where these are no more."""
     if narrow is None:
         return _keys(pixels, name) >> 16
-    flat = pixels.reshape(-1)
-    return flat.astype(np.intp) + narrow if narrow else flat
+    return pixels.astype(np.intp) + narrow if narrow else pixels
 
 
 def _keys(pixels: np.ndarray, name: str) -> np.ndarray:

@@ -7,9 +7,9 @@ Earth the planes of a page are bands of one image, whose names GDAL and QGIS sho
 from __future__ import annotations
 
 from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import escape
 
 from unet_deploy.images.earth import lies_on_earth
 from unet_deploy.masks import MaskForm, is_ome_name

@@ -37,8 +37,8 @@ LARGEST_IN_STRIPS = 100_000_000
 _LARGEST_CLASSIC = (1 << 32) - (1 << 25)
 """Bytes of pixels that a classic TIFF surely holds, however badly they pack: its places have 32 bits."""
 
-LEVEL = 4
-"""Of deflate: beyond it there is little left to gain."""
+LEVEL = 5
+"""Of deflate, by libdeflate, which is nearly twice as fast as zlib: beyond it there is little left to gain."""
 
 
 class _Grid:
@@ -147,7 +147,7 @@ class TiffMaskSink(MaskSink):
     def _block(self, number: int) -> np.ndarray:
         if number not in self._spool:
             return np.zeros((BLOCK, BLOCK), self._dtype)
-        pixels = np.frombuffer(imagecodecs.zlib_decode(self._spool.get(number)), self._dtype)
+        pixels = np.frombuffer(imagecodecs.deflate_decode(self._spool.get(number)), self._dtype)
         return pixels.reshape(BLOCK, BLOCK)
 
     def _check_whole(self) -> None:
@@ -234,7 +234,7 @@ class TiffMaskSink(MaskSink):
 
 
 def _compress(pixels: np.ndarray) -> bytes:
-    return bytes(imagecodecs.zlib_encode(pixels.tobytes(), level=LEVEL))
+    return bytes(imagecodecs.deflate_encode(pixels.tobytes(), level=LEVEL))
 
 
 @cache

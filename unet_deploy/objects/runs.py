@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 Connectivity = Literal[4, 8]
 """Neighbours that a pixel of an object has. The background, where holes matter, takes the other."""
@@ -183,9 +181,21 @@ def background_first(pairs: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def components(pairs: np.ndarray, count: int) -> tuple[int, np.ndarray]:
     """Return how many components `count` nodes make when these pairs are joined, and the one of each, (count,) int32.
 
+    They are numbered by their first nodes. Trees are hung from smaller nodes and made flat in turn, all pairs at once,
+    as Shiloach and Vishkin do (J. Algorithms 3, 1982): SciPy is as fast, and takes a fifth of a second to be loaded.
+
     >>> count, owner = components(np.array([[0, 3], [2, 4]]), 5)
     >>> count, owner.tolist()
     (3, [0, 1, 0, 2, 2])
     """
-    graph = coo_array((np.ones(pairs.shape[1], np.int8), (pairs[0], pairs[1])), shape=(count, count))
-    return connected_components(graph, directed=False)
+    nodes = np.arange(count, dtype=np.int32)
+    roots, (ours, theirs) = nodes.copy(), pairs
+    while len(ours):
+        one, other = roots[ours], roots[theirs]
+        apart = one != other
+        ours, theirs, one, other = (each[apart] for each in (ours, theirs, one, other))
+        np.minimum.at(roots, np.maximum(one, other), np.minimum(one, other))
+        while not np.array_equal(nearer := roots[roots], roots):
+            roots = nearer
+    firsts = roots == nodes
+    return int(np.count_nonzero(firsts)), (np.cumsum(firsts, dtype=np.int32) - 1)[roots]

@@ -19,6 +19,7 @@ from unet_deploy.model.contract import IMAGE, OFFSET, PROBABILITIES, SCALE, Pixe
 from unet_deploy.model.unreadable import no_network
 from unet_deploy.runtimes import Answer, OutOfMemoryError, narrow
 from unet_deploy.runtimes.cpu import CpuRuntime, check_listens, graph_to_run, varies
+from unet_deploy.runtimes.openvino_graph import eased
 from unet_deploy.runtimes.proved import opened
 from unet_deploy.runtimes.request import Opened, Request
 from unet_deploy.runtimes.table import loading
@@ -69,7 +70,7 @@ class OpenVinoRuntime(CpuRuntime):
         self._share = _MEMORY_SHARE[kind]
         self._listened = False
         try:
-            graph = answering(graph, self._outputs)
+            graph = eased(answering(graph, self._outputs))
             entry = ov.preprocess.PrePostProcessor(graph)
             entry.input(IMAGE).tensor().set_element_type(_TYPES[self.pixels])
             settings = {
@@ -82,6 +83,8 @@ class OpenVinoRuntime(CpuRuntime):
             raise ModelError(f"{model}: OpenVINO cannot load it ({reason(error)})") from error
 
     def _taken(self, tile: np.ndarray) -> np.ndarray:
+        if self._scales_before and tile.dtype.kind in "iu":
+            return tile  # becomes float32 when it is scaled, in one pass
         return narrow(tile, self.pixels, self.name)
 
     def _feeds(self, images: Sequence[np.ndarray], greys: Sequence[GreyScale]) -> dict[str, np.ndarray]:
@@ -147,11 +150,10 @@ def core() -> ov.Core:
 def scaled(feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The same input with its grey values between 0 and 1 already: bfloat16 would make 30,000 and 30,100 one value.
 
-    Half precision ends at 65,504. The image is written over.
+    Half precision ends at 65,504. The image, of any type, becomes float32.
     """
     offset, scale = (feeds[port][:, :, None, None] for port in (OFFSET, SCALE))
-    image = feeds[IMAGE]
-    image -= offset
+    image = np.subtract(feeds[IMAGE], offset, dtype=np.float32, casting="unsafe")
     image *= scale
     return {IMAGE: image, OFFSET: np.zeros_like(feeds[OFFSET]), SCALE: np.ones_like(feeds[SCALE])}
 

@@ -161,7 +161,7 @@ def _sample(source: ImageSource, plan: TilePlan, runtime: Runtime) -> _Sample:
 
 def _packed(pixels: np.ndarray) -> float:
     """Bytes after packing for each byte before."""
-    return len(imagecodecs.zlib_encode(pixels.tobytes(), level=LEVEL)) / pixels.nbytes
+    return len(imagecodecs.deflate_encode(pixels.tobytes(), level=LEVEL)) / pixels.nbytes
 
 
 def _files(

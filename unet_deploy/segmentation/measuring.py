@@ -5,14 +5,16 @@ come into its range. Where what is found there is too small to be measured, the 
 
     scale        1/4          1/2          1
     found      10 px or more: that is it, by 4; otherwise look closer; at 1 whatever is found
+
+One network does for all three: the model as its file has it, which gets shrunk tiles.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import partial
 
 from unet_deploy.images import ImageSource
 from unet_deploy.images.grey import GreyScale, measure_page
@@ -20,20 +22,20 @@ from unet_deploy.images.pyramid import OneLevel
 from unet_deploy.model.card import ModelCard
 from unet_deploy.model.change import Change
 from unet_deploy.model.scaling import LEAST
+from unet_deploy.objects.typical import Components
 from unet_deploy.runtimes import Runtime
 from unet_deploy.segmentation.models import Given, Models
 from unet_deploy.segmentation.scaling import AS_IT_IS, Scaled, Scaling, require_diameter, scale_of
 from unet_deploy.stream.pipeline import NOTHING_KNOWN, DoneTile, stream
 from unet_deploy.stream.planner import Budget
 from unet_deploy.stream.precision import unmoved
+from unet_deploy.stream.shrunk import shrunk
+from unet_deploy.system.beside import beside
 from unet_deploy.system.machine import default_ceiling
 from unet_deploy.tiling import Tile, TilePlan, legal_side, plan_tiles
 
-if TYPE_CHECKING:
-    from unet_deploy.objects.typical import Components
-
-SCALES = (0.25, 0.5, 1.0)
-"""At which an image is looked at, one after another."""
+SHRUNK_BY = (4, 2, 1)
+"""Pixels of the image, each way, for one that the network sees: an image is looked at so, one after another."""
 
 LEAST_SEEN = 10
 """Pixels of the network: of smaller objects the diameter is not to be trusted, or the network does not see them."""
@@ -112,16 +114,21 @@ def measure_scale(
     card, page = models.card, (levels.image.info.pages - 1) // 2
     require_diameter(card, "auto")
     known, diameter = {levels.image: greys}, None
-    for scale in SCALES:
-        runtime, source = unmoved(models.at(scale)), levels.at(scale).source
+
+    def grey_of(source: ImageSource, check: Callable[[], None] = lambda: None) -> GreyScale:
         here = known.get(source, NOTHING_KNOWN)
-        grey = here.get(page) or measure_page(source, page, card.normalization)
+        grey = here.get(page) or measure_page(source, page, card.normalization, check=check)
         known[source] = {**here, page: grey}
-        plan = _plan(source, runtime, round(1 / scale), max_memory)
-        diameter = _areas(source, runtime, plan, {page: grey}, round(1 / scale)).diameter
-        if max_memory and scale != 1:
-            models.close(scale)
-        if diameter is not None and diameter * scale >= LEAST_SEEN:
+        return grey
+
+    with beside(partial(grey_of, levels.at(1 / SHRUNK_BY[0]).source)) as grey_is_known:
+        runtime = unmoved(models.at(1.0))
+        grey_is_known()
+    for step in SHRUNK_BY:
+        source, seen = levels.at(1 / step).source, shrunk(runtime, step)
+        plan, scales = _plan(source, seen, step, max_memory), {page: grey_of(source)}
+        diameter = _areas(source, seen, plan, scales, step).diameter
+        if diameter is not None and diameter >= LEAST_SEEN * step:
             break
     scaled = fitting(diameter, card)
     if max_memory:
@@ -146,8 +153,6 @@ def _areas(
     source: ImageSource, runtime: Runtime, plan: TilePlan, greys: Mapping[int, GreyScale], step: int
 ) -> Components:
     """What is found on a sample of a plan's tiles, until it is enough. step: pixels of the image for a network's."""
-    from unet_deploy.objects.typical import Components  # SciPy takes 20 MB
-
     found = Components()
 
     def look(done: DoneTile) -> None:

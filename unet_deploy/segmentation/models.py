@@ -24,10 +24,10 @@ from unet_deploy.system.cache import key_of
 from unet_deploy.system.files import sha256_of
 from unet_deploy.zoo import card_of, find_model, open_model, opened_from
 
-KEPT_OPEN = 6
-"""Runtimes at once: the three at whose scales images are measured, and three more for what that says of images that are
-not alike. Each holds the memory of its weights and its tiles; with three in all, sixty images of several laboratories
-took three times as long, which went into opening the model anew."""
+KEPT_OPEN = 4
+"""Runtimes at once: the one by which images are measured, and three more for what that says of images that are not
+alike. Each holds the memory of its weights and its tiles; with none to spare, sixty images of several laboratories took
+three times as long, which went into opening the model anew."""
 
 
 class Models:
@@ -86,15 +86,13 @@ class Models:
         """As the runtime takes them: one that was opened for a tile size, and has no other, needs not be told."""
         return replace(options, tile_size=None) if runtime.limits.hard else options
 
-    def close(self, scale: float | None = None) -> None:
-        """Close it at a scale, where memory is short; at all of them by default."""
-        for each in [*self._opened] if scale is None else {scale} & self._opened.keys():
-            self._opened.pop(each).close()
+    def close(self) -> None:
+        self.keep_one(None)
 
-    def keep_one(self, scale: float) -> None:
-        """Close it at all other scales, where memory is short."""
+    def keep_one(self, scale: float | None) -> None:
+        """Close it at all other scales, where memory is short; None: at all."""
         for other in self._opened.keys() - {scale}:
-            self.close(other)
+            self._opened.pop(other).close()
 
     def __enter__(self) -> Self:
         return self
@@ -144,10 +142,6 @@ class Given:
 
     def options_for(self, runtime: Runtime, options: Options) -> Options:
         return options
-
-    def close(self, scale: float) -> None:
-        if self._others is not None:
-            self._others.close(scale)
 
     def keep_one(self, scale: float) -> None:
         if self._others is not None:

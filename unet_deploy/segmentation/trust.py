@@ -42,7 +42,7 @@ class Confidence:
         self.pixels += labels.size
         self.foreground += int(np.count_nonzero(is_foreground))
         if probabilities is not None:
-            self._sum += float(np.sum(1 - probabilities[0], where=is_foreground, dtype=np.float64))
+            self._sum += float(np.sum(1 - probabilities[0][is_foreground], dtype=np.float64))
 
     @property
     def mean(self) -> float | None:

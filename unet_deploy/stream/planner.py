@@ -150,15 +150,17 @@ class Budget:
         objects: bool = False,
     ) -> Budget:
         """The budget of a run over a region, as the process stands now: the model is loaded, the image is open."""
-        from unet_deploy.masks.overlay import canvas_bytes
-
         info, card = source.info, runtime.card
         stored = info.channels * (4 if info.dtype.kind == "f" else info.dtype.itemsize)
         scores = 4 * len(card.classes) if runtime.probabilities else 0
         # A tile is there twice while it is mirrored; finished ones wait with their pixels for the writer.
         waiting = (2 * QUEUED + 3) * stored + (QUEUED + 1) * (1 + scores)
         waiting += _OBJECT_BYTES if objects else 0
-        canvas = canvas_bytes(*region.sides, info.channels, len(card.classes)) if overlay else 0
+        canvas = 0
+        if overlay:
+            from unet_deploy.masks.overlay import canvas_bytes  # Pillow takes as long to be loaded as a small tile
+
+            canvas = canvas_bytes(*region.sides, info.channels, len(card.classes))
         table = info.pages * region.height * region.width // _PIXELS_AN_OBJECT * _TABLE_BYTES if objects else 0
         return cls(runtime, resident_memory() + source.cache_bytes + canvas + _SPARE, waiting, table)
 
