@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -51,6 +52,9 @@ ENOUGH = 50
 
 AT_ONCE = 2
 """Tiles that are read, computed and looked at side by side before it is asked whether that is enough."""
+
+LARGE = 1 << 20
+"""Pixels of an image whose grey values are counted beside the opening of the model: of fewer that takes no time."""
 
 MOST = 2.0
 """The largest scale that is taken by itself: specks that are no objects ask for larger ones, at many times the time."""
@@ -121,9 +125,11 @@ def measure_scale(
         known[source] = {**here, page: grey}
         return grey
 
-    with beside(partial(grey_of, levels.at(1 / SHRUNK_BY[0]).source)) as grey_is_known:
+    first = levels.at(1 / SHRUNK_BY[0]).source
+    is_large = math.prod(first.info.region.sides) > LARGE
+    with beside(partial(grey_of, first)) if is_large else nullcontext(partial(grey_of, first)) as grey_of_first:
         runtime = unmoved(models.at(1.0))
-        grey_is_known()
+        grey_of_first()
     for step in SHRUNK_BY:
         source, seen = levels.at(1 / step).source, shrunk(runtime, step)
         plan, scales = _plan(source, seen, step, max_memory), {page: grey_of(source)}

@@ -16,7 +16,7 @@ from unet_deploy.errors import UsageError
 from unet_deploy.images.grey import GreyScale
 from unet_deploy.model.card import ModelCard
 from unet_deploy.model.change import Change
-from unet_deploy.model.scaling import Cut, Resampling
+from unet_deploy.model.scaling import Resampling
 from unet_deploy.runtimes import Answer, Limits, Runtime
 from unet_deploy.stream.stand_in import StandIn
 from unet_deploy.tiling import Sides
@@ -31,6 +31,7 @@ class Shrunk(StandIn):
     """A Runtime in pixels of the image, whose labels are as coarse as what the network sees; without probabilities.
 
     The other runtime, which is left open, takes tiles of the network's pixels, in the type that the image has.
+    step: an even number.
     Raises UsageError where it refuses tiles as large as the smallest piece of such an image takes.
     """
 
@@ -77,11 +78,23 @@ class Shrunk(StandIn):
 
     def _seen(self, tile: np.ndarray) -> np.ndarray:
         """A tile (C, h, w) as the network gets it, in its own type."""
-        cut = self._resampling.cut_in
-        across = resampled(tile.astype(np.float32, copy=False), cut)
-        seen = resampled(across.swapaxes(1, 2), cut).swapaxes(1, 2)
+        fewer_rows = self._along_columns(tile)
+        seen = self._along_columns(fewer_rows.swapaxes(1, 2)).swapaxes(1, 2)
         whole = np.rint(seen) if tile.dtype.kind in "iu" else seen
         return np.ascontiguousarray(whole, tile.dtype)
+
+    def _along_columns(self, planes: np.ndarray) -> np.ndarray:
+        """Planes (C, h, w) with fewer rows, float32: weighted means of `2 * step`, as in a graph that resamples.
+
+        The weights are a triangle, so rows that are as far from its middle are added first.
+        """
+        cut, side = self._resampling.cut_in, self._resampling.network_side(planes.shape[1])
+        weights = cut.resampler.weights(cut.first)[: 2 * self._step, 0]
+        total = np.zeros((len(planes), side, planes.shape[2]), np.float32)
+        for near, far in zip(range(self._step), reversed(range(2 * self._step)), strict=False):
+            pair = (planes[:, cut.front + each :: self._step][:, :side] for each in (near, far))
+            total += weights[near] * np.add(*pair, dtype=np.float32)
+        return total
 
     def result(self, ticket: Any) -> Answer:
         labels, ring = self._runtime.result(ticket).labels, self._resampling.ring
@@ -92,24 +105,10 @@ class Shrunk(StandIn):
 
     def memory(self, height: int, width: int) -> int | None:
         theirs = self._runtime.memory(*map(self._resampling.network_side, (height, width)))
-        # The tile in float32, half as much again while it is shrunk, and the labels twice.
+        # Rows in float32 three times, of which there are half as many or fewer, and the labels twice.
         return None if theirs is None else theirs + (6 * self.card.channels + 2) * height * width
 
     def shrink(self, below: Limits) -> None:
         theirs = self._runtime.limits
         if self._in_the_image(theirs) == below:
             self._runtime.shrink(theirs)
-
-
-def resampled(planes: np.ndarray, cut: Cut) -> np.ndarray:
-    """Planes (..., n) float32 along their last axis, as `model.resample` does it in a graph."""
-    takes, weights = cut.resampler.takes, cut.resampler.weights(cut.first)
-    planes = planes[..., cut.front : planes.shape[-1] + min(0, cut.back)]
-    if cut.back > 0:
-        planes = np.pad(planes, [(0, 0)] * (planes.ndim - 1) + [(0, cut.back)])
-    blocks = planes.reshape(*planes.shape[:-1], -1, takes)
-    parts = [weights[at : at + takes] for at in range(0, len(weights), takes)]
-    count = blocks.shape[-2] - len(parts) + 1
-    terms = [blocks[..., at : at + count, : len(part)] @ part for at, part in enumerate(parts)]
-    joined = np.add.reduce(terms).reshape(*planes.shape[:-1], -1)
-    return joined[..., : joined.shape[-1] - cut.surplus]
