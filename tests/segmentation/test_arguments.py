@@ -9,6 +9,7 @@ from PIL import Image
 import unet_deploy as api
 from unet_deploy.errors import ImageError, UsageError
 from unet_deploy.images.array import as_array
+from unet_deploy.model.decision import UNDECIDED
 from unet_deploy.segmentation.options import ObjectRules, Options
 from unet_deploy.tiling import Region
 
@@ -264,6 +265,7 @@ def test_options_of_another_type_are_said_in_one_line(wrong, said):
         (lambda image: api.open_model(precision=16), "there are auto, fp32"),
         (lambda image: api.open_model(pixels="int7"), "there are uint8, uint16, float32"),
         (lambda image: ObjectRules(connectivity=6), "there are 4 and 8"),
+        (lambda image: ObjectRules(min_part=0.3).decided_by(UNDECIDED), "--min-part 0.3: nothing is parted here"),
     ],
 )
 def test_arguments_of_another_type_are_said_in_one_line(call, said):

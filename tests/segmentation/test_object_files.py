@@ -213,6 +213,8 @@ def test_what_was_too_large_to_be_parted_is_said(slide, small_models, tmp_path, 
     assert "too much to be parted, and stayed whole" in capsys.readouterr().err
     words = ("segment", slide, "-o", tmp_path / "other.tif", "--objects", "csv", "--no-split", "--split-depth", 0.1)
     assert "give one of them" in error(*words, code=2)
+    words = ("segment", slide, "-o", tmp_path / "other.tif", "-m", small_models["three"], "--objects", "csv")
+    assert "--min-part 0.3: nothing is parted here; add --split" in error(*words, "--min-part", 0.3, code=2)
 
 
 def polygons(feature):

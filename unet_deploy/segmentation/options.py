@@ -76,11 +76,16 @@ class ObjectRules:
         return decision.peak if self.peak is None else self.peak
 
     def decided_by(self, decision: Decision) -> Rules:
-        """The rules with what the card of the model decides of the rest."""
+        """The rules with what the card of the model decides of the rest.
+
+        Raises UsageError for what is asked of parts where nothing is parted.
+        """
         from unet_deploy.objects.rules import Rules
         from unet_deploy.objects.split import DEPTH
 
         split = decision.split if self.split is None else self.split
+        if self.min_part and not split:
+            raise UsageError(f"--min-part {self.min_part:g}: nothing is parted here; add --split")
         return Rules(
             self.connectivity,
             self.min_size or 0,
