@@ -36,13 +36,13 @@ def _convolve_apart(concat: ov.Node) -> None:
     convolution = next(iter(readers)).get_node() if len(readers) == 1 else concat
     if convolution.get_type_name() != "Convolution" or concat.get_attributes()["axis"] != 1:
         return
-    channels = [each.get_partial_shape()[1] for each in concat.input_values()]
+    channels = [_channels(each) or 0 for each in concat.input_values()]
     weights = convolution.input_value(1).get_node()
-    if weights.get_type_name() != "Constant" or any(each.is_dynamic for each in channels):
+    if weights.get_type_name() != "Constant" or not all(channels):
         return
     how = convolution.get_attributes()
     same = [how[name] for name in ("strides", "pads_begin", "pads_end", "dilations", "auto_pad")]
-    parts = np.split(weights.data, np.cumsum([each.get_length() for each in channels])[:-1], axis=1)
+    parts = np.split(weights.data, np.cumsum(channels)[:-1], axis=1)
     terms = [
         ops.convolution(each, ops.constant(np.ascontiguousarray(part)), *same)
         for each, part in zip(concat.input_values(), parts, strict=True)
@@ -58,12 +58,16 @@ def _compare_in_one_plane(squeeze: ov.Node) -> None:
 
     Two planes of one channel each are compared a pixel at a time, as they lie pixel by pixel in memory.
     """
-    greater = squeeze.input_value(0).get_node()
-    if greater.get_type_name() != "Greater":
+    greater, *axes = (each.get_node() for each in squeeze.input_values())
+    if greater.get_type_name() != "Greater" or [_numbers(each) for each in axes] != [[1]]:
         return
     foreground, background = (each.get_node() for each in greater.input_values())
+    if foreground.get_type_name() != "Slice":
+        return
     scores = foreground.input_value(0)
-    if scores.get_partial_shape()[1] != 2 or [_channel(each, scores) for each in (foreground, background)] != [1, 0]:
+    if _channels(scores) != 2 or len(scores.get_partial_shape()) != 4:
+        return
+    if [_channel(each, scores) for each in (foreground, background)] != [1, 0]:
         return
     weights = np.array([-1, 1], np.float32).reshape(1, 2, 1, 1)
     difference = ops.convolution(scores, ops.constant(weights), [1, 1], [0, 0], [0, 0], [1, 1])
@@ -71,14 +75,25 @@ def _compare_in_one_plane(squeeze: ov.Node) -> None:
     _replace(squeeze, ops.greater(plane, ops.constant(np.float32(0))))
 
 
+def _channels(planes: ov.Output) -> int | None:
+    """How many channels (N, C, ...) planes have; None where that is open."""
+    shape = planes.get_partial_shape()
+    return None if shape.rank.is_dynamic or len(shape) < 2 or shape[1].is_dynamic else shape[1].get_length()
+
+
 def _channel(part: ov.Node, scores: ov.Output) -> int | None:
     """Which channel of (N, C, h, w) scores a slice takes; None where it takes anything else."""
-    if part.get_type_name() != "Slice" or part.input_value(0) != scores or part.get_output_partial_shape(0)[1] != 1:
+    if part.get_type_name() != "Slice" or part.get_input_size() != 5 or part.input_value(0) != scores:
         return None
-    start, axis = (part.input_value(at).get_node() for at in (1, 4))
-    if start.get_type_name() != "Constant" or axis.get_type_name() != "Constant" or axis.data.tolist() != [1]:
+    if _channels(part.output(0)) != 1:
         return None
-    return int(start.data.item())
+    _, start, _, _, axes = (_numbers(each.get_node()) for each in part.input_values())
+    return start[0] if start and axes == [1] else None
+
+
+def _numbers(node: ov.Node) -> list[int] | None:
+    """What a constant holds; None of another node."""
+    return node.data.ravel().tolist() if node.get_type_name() == "Constant" else None
 
 
 def _replace(node: ov.Node, other: ov.Node) -> None:
