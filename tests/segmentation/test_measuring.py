@@ -16,6 +16,9 @@ from unet_deploy.errors import UsageError
 from unet_deploy.evaluation.evaluate import evaluate
 from unet_deploy.evaluation.pairs import find_pairs
 from unet_deploy.evaluation.record import record_decision
+from unet_deploy.images.array import ArraySource
+from unet_deploy.images.pyramid import OneLevel
+from unet_deploy.model.contract import pixels_for
 from unet_deploy.model.decision import UNDECIDED, Decision
 from unet_deploy.model.onnx_file import read_model, save
 from unet_deploy.segmentation import measuring, models
@@ -66,6 +69,21 @@ def test_the_scale_follows_from_the_size_of_what_is_found(tmp_path, knowing, dia
     assert ndimage.label(seen)[1] == pytest.approx(truth, rel=0.1)
     again = api.segment(tifffile.imread(tmp_path / "a.tif"), model=knowing, device="cpu")
     np.testing.assert_array_equal(again, seen)
+
+
+@pytest.mark.parametrize("kind", ["counts", "saturated"])
+def test_the_size_is_that_of_the_same_picture_in_any_type(knowing, kind):
+    image = nuclei_of(60, 500)
+    counts = np.random.default_rng(0).poisson(image / 60).astype(np.uint8) if kind == "counts" else image > 70
+    pictures = [counts.astype(dtype) for dtype in (np.float32, np.uint8, np.uint16, np.uint32)]
+    if kind == "saturated":
+        pictures = [counts, *(each * np.iinfo(each.dtype).max for each in pictures[1:]), pictures[0]]
+    found = []
+    for picture in pictures:
+        with Models(knowing, Request(device="cpu", pixels=pixels_for(picture.dtype))) as models:
+            found.append(measuring.measure_scale(models, OneLevel(ArraySource(picture[None, None]))).scaled)
+    assert 40 < found[0].diameter < 80
+    assert [each.diameter for each in found] == pytest.approx([found[0].diameter] * len(found), rel=1e-3)
 
 
 def test_a_scale_that_is_said_is_not_measured(tmp_path, knowing, monkeypatch):

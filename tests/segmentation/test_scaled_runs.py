@@ -98,14 +98,14 @@ def test_a_model_that_was_opened_at_a_scale_keeps_it_and_its_threshold(slide, tm
             api.segment(slide, tmp_path / "m.tif", model=model, threshold=0.4)
 
 
-def test_a_model_stays_open_at_four_scales_and_at_one_where_memory_is_short(nuclei):
+def test_a_model_stays_open_at_three_scales_until_it_is_closed(nuclei):
     opened = []
 
     def open_one(path, request):
         opened.append(request.scale)
         return api.open_model(path, request)
 
-    scales = (0.5, 1.0, 0.4, 0.6)
+    scales = (0.5, 1.0, 0.6)
     with Models(nuclei, Request(device="cpu"), open_one) as models:
         first, *_ = [models.at(scale) for scale in (*scales, *scales)]
         assert opened == [*scales]
@@ -113,11 +113,11 @@ def test_a_model_stays_open_at_four_scales_and_at_one_where_memory_is_short(nucl
         with pytest.raises(UsageError, match="closed"):
             api.segment(np.zeros((60, 60), np.uint8), model=first)
         assert models.at(0.3).card.stride == 107
-        kept = models.at(0.6)
-        models.keep_one(0.6)
-        assert models.at(0.6) is kept
-        models.at(0.4)
-    assert opened == [*scales, 0.3, 0.4]
+        look = models.looking()
+        assert models.looking() is look
+        models.close()
+        models.at(0.6)
+    assert opened == [*scales, 0.3, 1.0, 0.6]
 
 
 def test_a_scale_of_one_makes_the_bytes_that_none_makes(slide, undecided, tmp_path):

@@ -24,7 +24,7 @@ from unet_deploy.segmentation.cluster import Cluster
 from unet_deploy.segmentation.compute import stream_here
 from unet_deploy.segmentation.forecast import forecast
 from unet_deploy.segmentation.run import Options, Outputs, segment_array, segment_file
-from unet_deploy.stream.precision import TO_BE_PROVED, ByProof, foresee_precision, settle_precision, unmoved
+from unet_deploy.stream.precision import TO_BE_PROVED, ByProof, foresee_precision, settle_precision
 from unet_deploy.stream.proof import Proof, Unproved, without_proof
 from unet_deploy.stream.stand_in import StandIn
 from unet_deploy.zoo import Request, open_model
@@ -181,19 +181,6 @@ def test_a_dry_run_says_what_will_be_taken_and_settles_nothing(by_proof, speckle
     with by_proof(TAKEN) as runtime:
         begun = forecast(image, runtime, mask, Options(tile_size=300, resume=True))
     assert (begun.precision, begun.model[-8:]) == ("fp32: the run was begun so", "one fp32")
-
-
-def test_what_is_measured_of_an_image_does_not_depend_on_what_was_proved(by_proof):
-    for choice in (None, TAKEN):
-        with by_proof(choice) as runtime:
-            assert unmoved(runtime).name == "one fp32"
-
-
-def test_nor_where_a_device_gave_way_to_the_processor(by_proof, small_models):
-    device = Unproved(open_model(small_models["one"], device="cpu"), proof=None)
-    with by_proof(TAKEN) as runtime:
-        device.give_way(runtime)
-        assert unmoved(device).name == "one fp32"
 
 
 def test_a_command_says_once_that_bfloat16_is_taken(by_proof, speckle, tmp_path, capsys):

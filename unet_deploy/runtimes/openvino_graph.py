@@ -56,7 +56,8 @@ def _convolve_apart(concat: ov.Node) -> None:
 def _compare_in_one_plane(squeeze: ov.Node) -> None:
     """Which of two classes is larger, by the sign of their difference.
 
-    Two planes of one channel each are compared a pixel at a time, as they lie pixel by pixel in memory.
+    Two planes of one channel each are compared a pixel at a time, as they lie pixel by pixel in memory. It is done with
+    logits alone: probabilities would be rounded to bfloat16 before they are compared.
     """
     greater, *axes = (each.get_node() for each in squeeze.input_values())
     if greater.get_type_name() != "Greater" or [_numbers(each) for each in axes] != [[1]]:
@@ -65,6 +66,8 @@ def _compare_in_one_plane(squeeze: ov.Node) -> None:
     if foreground.get_type_name() != "Slice":
         return
     scores = foreground.input_value(0)
+    if scores.get_node().get_type_name() not in ("Add", "Convolution"):
+        return
     if _channels(scores) != 2 or len(scores.get_partial_shape()) != 4:
         return
     if [_channel(each, scores) for each in (foreground, background)] != [1, 0]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from unet_deploy.errors import DeviceError, UnetDeployError, reason
 from unet_deploy.images.grey import GreyScale, to_float32
 from unet_deploy.model.card import ModelCard
 from unet_deploy.model.contract import IMAGE
-from unet_deploy.runtimes import DEFAULT_TILE, Answer, OutOfMemoryError, Runtime, scaled_side
+from unet_deploy.runtimes import DEFAULT_TILE, Answer, OutOfMemoryError, scaled_side
 from unet_deploy.runtimes.cpu import CpuRuntime
 from unet_deploy.runtimes.request import Request
 from unet_deploy.tiling import legal_side
@@ -111,17 +110,8 @@ class ShapedRuntime(CpuRuntime):
                 raise DeviceError(str(error)) from error
             raise
 
-    @cached_property
-    def exact(self) -> Runtime:
-        """The model in float32 on the processor, for what is asked before a proof. It closes with this one."""
-        from unet_deploy.runtimes.onnxruntime import OnnxRuntime
-
-        return OnnxRuntime(self._model, probabilities=self.probabilities, change=self._change)
-
     def _network_memory(self, bytes_per_pixel: float, height: int, width: int) -> int:
         return int(_MEMORY_SHARE * bytes_per_pixel * height * width)
 
     def _release(self) -> None:
         self._networks.clear()
-        if "exact" in vars(self):
-            self.exact.close()

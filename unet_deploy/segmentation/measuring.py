@@ -6,7 +6,7 @@ come into its range. Where what is found there is too small to be measured, the 
     scale        1/4          1/2          1
     found      10 px or more: that is it, by 4; otherwise look closer; at 1 whatever is found
 
-One network does for all three: the model as its file has it, which gets shrunk tiles.
+One network does for all three: the model as its file has it, in float32 on the processor, which gets shrunk tiles.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from unet_deploy.segmentation.models import Given, Models
 from unet_deploy.segmentation.scaling import AS_IT_IS, Scaled, Scaling, require_diameter, scale_of
 from unet_deploy.stream.pipeline import NOTHING_KNOWN, DoneTile, stream
 from unet_deploy.stream.planner import Budget
-from unet_deploy.stream.precision import unmoved
 from unet_deploy.stream.shrunk import shrunk
 from unet_deploy.system.beside import beside
 from unet_deploy.system.machine import default_ceiling
@@ -128,7 +127,7 @@ def measure_scale(
     first = levels.at(1 / SHRUNK_BY[0]).source
     is_large = math.prod(first.info.region.sides) > LARGE
     with beside(partial(grey_of, first)) if is_large else nullcontext(partial(grey_of, first)) as grey_of_first:
-        runtime = unmoved(models.at(1.0))
+        runtime = models.looking()
         grey_of_first()
     for step in SHRUNK_BY:
         source, seen = levels.at(1 / step).source, shrunk(runtime, step)
@@ -138,7 +137,7 @@ def measure_scale(
             break
     scaled = fitting(diameter, card)
     if max_memory:
-        models.keep_one(scaled.scale)
+        models.close()  # it is opened anew for the run, and holds nothing of what was looked at
     return Measured.of(scaled, levels, known)
 
 

@@ -17,17 +17,19 @@ from unet_deploy.model.card import ModelCard
 from unet_deploy.model.metadata import peek_card
 from unet_deploy.runtimes import Runtime
 from unet_deploy.runtimes.request import Request
+from unet_deploy.runtimes.table import TABLE
 from unet_deploy.runtimes.tensorrt.record import ENGINE_SUFFIXES
 from unet_deploy.segmentation.options import Options
+from unet_deploy.stream.proof import without_proof
 from unet_deploy.system.arguments import kind_of
 from unet_deploy.system.cache import key_of
 from unet_deploy.system.files import sha256_of
 from unet_deploy.zoo import card_of, find_model, open_model, opened_from
 
-KEPT_OPEN = 4
-"""Runtimes at once: the one by which images are measured, and three more for what that says of images that are not
-alike. Each holds the memory of its weights and its tiles; with none to spare, sixty images of several laboratories took
-three times as long, which went into opening the model anew."""
+KEPT_OPEN = 3
+"""Runtimes at once, for images that are not alike, beside the one by which they are measured. Each holds the memory of
+its weights and its tiles; with none to spare, sixty images of several laboratories took three times as long, which went
+into opening the model anew."""
 
 
 class Models:
@@ -42,6 +44,7 @@ class Models:
     ) -> None:
         self._path, self._request, self._open = find_model(model), request, open_one
         self._opened: dict[float, Runtime] = {}
+        self._looking: Runtime | None = None
 
     @cached_property
     def card(self) -> ModelCard:
@@ -82,17 +85,29 @@ class Models:
         self._opened[scale] = runtime
         return _checked(runtime, telling, f"{self._path}: answers with labels alone", "build it anew")
 
+    def looking(self) -> Runtime:
+        """The model at scale 1 in float32 on the processor, for pixels of any type, by which images are measured.
+
+        So what is measured is the same whatever computes the mask. It stays open. Raises as `open_model`.
+        """
+        if self._looking is None:
+            named = {row.name for row in TABLE if row.device == "cpu"}
+            runtime = self._request.runtime if self._request.runtime in named else "auto"
+            exact = Request(device="cpu", runtime=runtime, threshold=self._request.threshold)
+            self._looking = without_proof(self._open(self._path, exact))
+        return self._looking
+
     def options_for(self, runtime: Runtime, options: Options) -> Options:
         """As the runtime takes them: one that was opened for a tile size, and has no other, needs not be told."""
         return replace(options, tile_size=None) if runtime.limits.hard else options
 
     def close(self) -> None:
-        self.keep_one(None)
-
-    def keep_one(self, scale: float | None) -> None:
-        """Close it at all other scales, where memory is short; None: at all."""
-        for other in self._opened.keys() - {scale}:
-            self._opened.pop(other).close()
+        """Close it at all scales, also where memory is short: it is opened anew when it is wanted."""
+        while self._opened:
+            self._opened.popitem()[1].close()
+        if self._looking is not None:
+            self._looking.close()
+            self._looking = None
 
     def __enter__(self) -> Self:
         return self
@@ -140,12 +155,18 @@ class Given:
             )
         return self._others.at(scale, telling=telling)
 
+    def looking(self) -> Runtime:
+        """As of `Models`."""
+        assert self._others is not None, "it has one scale, and nothing is measured for it"
+        return self._others.looking()
+
     def options_for(self, runtime: Runtime, options: Options) -> Options:
         return options
 
-    def keep_one(self, scale: float) -> None:
+    def close(self) -> None:
+        """Close it at other scales; what the caller has opened stays open."""
         if self._others is not None:
-            self._others.keep_one(scale)
+            self._others.close()
 
 
 class _Spare:

@@ -23,10 +23,9 @@ from unet_deploy.images.grey import GreyScale, measure_page, read_tile
 from unet_deploy.runtimes import OutOfMemoryError, Runtime
 from unet_deploy.runtimes.agreement import Agreement
 from unet_deploy.runtimes.choice import Choice
-from unet_deploy.runtimes.shaped import ShapedRuntime
 from unet_deploy.stream.pipeline import NOTHING_KNOWN
 from unet_deploy.stream.planner import plan_for, proof_plan
-from unet_deploy.stream.proof import Unproved, compare_on_tiles, prove, spread, without_proof
+from unet_deploy.stream.proof import Unproved, compare_on_tiles, prove, spread
 from unet_deploy.stream.stand_in import StandIn
 from unet_deploy.stream.timed import Timed
 from unet_deploy.system.progress import Progress
@@ -163,15 +162,6 @@ def foresee_precision(runtime: Runtime, recorded: str | None = None) -> Settled:
         return Settled(runtime.computing("fp32"), None, why=TO_BE_PROVED)
     precision = runtime.choice.precision
     return Settled(runtime.computing(precision), None, precision, str(runtime.choice))
-
-
-def unmoved(runtime: Runtime) -> Runtime:
-    """The runtime for what is measured of an image before it is segmented: it answers alike whatever was proved."""
-    taken = _taken(runtime)
-    if isinstance(taken, ByProof):
-        return taken.computing("fp32")
-    inner = without_proof(taken)
-    return inner.exact if isinstance(inner, ShapedRuntime) else inner
 
 
 def _taken(runtime: Runtime) -> Runtime:

@@ -30,7 +30,7 @@ def shrunk(runtime: Runtime, step: int) -> Runtime:
 class Shrunk(StandIn):
     """A Runtime in pixels of the image, whose labels are as coarse as what the network sees; without probabilities.
 
-    The other runtime, which is left open, takes tiles of the network's pixels, in the type that the image has.
+    The other runtime, which is left open, was opened for float32 pixels.
     step: an even number.
     Raises UsageError where it refuses tiles as large as the smallest piece of such an image takes.
     """
@@ -77,11 +77,9 @@ class Shrunk(StandIn):
         return self._runtime.submit([self._seen(tile) for tile in tiles], greys)
 
     def _seen(self, tile: np.ndarray) -> np.ndarray:
-        """A tile (C, h, w) as the network gets it, in its own type."""
+        """A tile (C, h, w) as the network gets it, float32: of few grey levels means lie between them."""
         fewer_rows = self._along_columns(tile)
-        seen = self._along_columns(fewer_rows.swapaxes(1, 2)).swapaxes(1, 2)
-        whole = np.rint(seen) if tile.dtype.kind in "iu" else seen
-        return np.ascontiguousarray(whole, tile.dtype)
+        return np.ascontiguousarray(self._along_columns(fewer_rows.swapaxes(1, 2)).swapaxes(1, 2))
 
     def _along_columns(self, planes: np.ndarray) -> np.ndarray:
         """Planes (C, h, w) with fewer rows, float32: weighted means of `2 * step`, as in a graph that resamples.
