@@ -173,9 +173,7 @@ def _areas(
 
 def _plan(source: ImageSource, runtime: Runtime, step: int, max_memory: int | None) -> TilePlan:
     """All tiles of a page that the sample is taken of, smaller ones where memory is short."""
-    card, limits, page = runtime.card, runtime.limits, source.info.region
-    if limits.hard:
-        return plan_tiles(*page.sides, card, tile=limits.most, least=limits.least)
+    card, page = runtime.card, source.info.region
     budget = Budget.of(source, page, runtime, overlay=False)
     plans = [
         plan_tiles(*page.sides, card, tile=legal_side(2 * card.margin + answered * step, card))

@@ -17,7 +17,6 @@ from unet_deploy.model.card import ModelCard
 from unet_deploy.model.metadata import peek_card
 from unet_deploy.runtimes import Runtime
 from unet_deploy.runtimes.request import Request
-from unet_deploy.runtimes.table import TABLE
 from unet_deploy.runtimes.tensorrt.record import ENGINE_SUFFIXES
 from unet_deploy.segmentation.options import Options
 from unet_deploy.stream.proof import without_proof
@@ -91,9 +90,9 @@ class Models:
         So what is measured is the same whatever computes the mask. It stays open. Raises as `open_model`.
         """
         if self._looking is None:
-            named = {row.name for row in TABLE if row.device == "cpu"}
-            runtime = self._request.runtime if self._request.runtime in named else "auto"
-            exact = Request(device="cpu", runtime=runtime, threshold=self._request.threshold)
+            exact = Request(device="cpu", runtime=self._request.runtime, threshold=self._request.threshold)
+            if not exact.rows("cpu"):
+                exact = replace(exact, runtime="auto")
             self._looking = without_proof(self._open(self._path, exact))
         return self._looking
 
